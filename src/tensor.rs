@@ -1,0 +1,243 @@
+//! Shapes and host tensors: row-major, owned, with no device behind them.
+//!
+//! Shapes are spoken of as `[N, C, F, T]` (clip, channel, frequency, time). A [`HostTensor`] keeps its
+//! numbers in exactly that order, as f32. How a device stores them (channels last, padded) is the
+//! executor's business: see [`Shape::stored_len`].
+
+use std::fmt;
+
+/// Largest rank of a [`Shape`].
+pub const MAX_RANK: usize = 4;
+
+/// How many channels a device stores for `channels` of them: a single channel is a plain plane, more are
+/// padded to a multiple of four so that kernels can read `vec4`s.
+pub const fn stored_channels(channels: usize) -> usize {
+    if channels <= 1 { channels } else { channels.next_multiple_of(4) }
+}
+
+/// Storage type of a tensor on a device. Host tensors are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE 754 binary32.
+    #[default]
+    F32,
+    /// IEEE 754 binary16; sums are still made in f32.
+    F16,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::F32 => 4,
+            DType::F16 => 2,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::F16 => "f16",
+        })
+    }
+}
+
+/// Extents of a tensor, outermost axis first, at most [`MAX_RANK`] of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    rank: usize,
+    extents: [usize; MAX_RANK],
+}
+
+impl Shape {
+    /// A shape from its extents.
+    ///
+    /// # Panics
+    /// With more than [`MAX_RANK`] extents: ranks are fixed by the code that writes them, never by a caller's data.
+    pub const fn new(extents: &[usize]) -> Shape {
+        assert!(extents.len() <= MAX_RANK, "a shape has at most four axes");
+        let mut shape = Shape { rank: extents.len(), extents: [1; MAX_RANK] };
+        let mut axis = 0;
+        while axis < extents.len() {
+            shape.extents[axis] = extents[axis];
+            axis += 1;
+        }
+        shape
+    }
+
+    /// Extents, outermost first.
+    pub fn extents(&self) -> &[usize] {
+        &self.extents[..self.rank]
+    }
+
+    /// Number of axes.
+    pub const fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// Number of elements, or `None` when it does not fit a `usize`.
+    pub fn checked_len(&self) -> Option<usize> {
+        self.extents().iter().try_fold(1usize, |product, &extent| product.checked_mul(extent))
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.extents().iter().product()
+    }
+
+    /// Whether any extent is zero.
+    pub fn is_empty(&self) -> bool {
+        self.extents().contains(&0)
+    }
+
+    /// Extent of `axis`, or 1 past the last axis.
+    pub fn extent(&self, axis: usize) -> usize {
+        self.extents().get(axis).copied().unwrap_or(1)
+    }
+
+    /// The same shape with another outermost extent: the batch.
+    pub fn with_batch(mut self, batch: usize) -> Shape {
+        if self.rank > 0 {
+            self.extents[0] = batch;
+        }
+        self
+    }
+
+    /// The axis that holds channels: axis 1 of `[N, C, F, T]`, otherwise the last one.
+    pub const fn channel_axis(&self) -> usize {
+        if self.rank == 4 { 1 } else { self.rank.saturating_sub(1) }
+    }
+
+    /// Number of channels (see [`Shape::channel_axis`]).
+    pub fn channels(&self) -> usize {
+        self.extent(self.channel_axis())
+    }
+
+    /// Number of elements a device stores: channels padded by [`stored_channels`].
+    pub fn stored_len(&self) -> usize {
+        match self.channels() {
+            0 => 0,
+            channels => self.len() / channels * stored_channels(channels),
+        }
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.extents())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.extents())
+    }
+}
+
+impl<const R: usize> From<[usize; R]> for Shape {
+    fn from(extents: [usize; R]) -> Shape {
+        Shape::new(&extents)
+    }
+}
+
+/// Why a [`HostTensor`] cannot be made.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("shape {shape} holds {expected} elements, found {found}")]
+pub struct LengthError {
+    /// The shape asked for.
+    pub shape: Shape,
+    /// Its number of elements.
+    pub expected: usize,
+    /// Number of elements given.
+    pub found: usize,
+}
+
+/// A tensor in host memory: row-major f32 in the order of its [`Shape`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    shape: Shape,
+    data: Vec<f32>,
+}
+
+impl HostTensor {
+    /// A tensor of `shape` from its elements in row-major order.
+    ///
+    /// # Errors
+    /// [`LengthError`] when `data` has another number of elements.
+    pub fn new(shape: impl Into<Shape>, data: Vec<f32>) -> Result<HostTensor, LengthError> {
+        let shape = shape.into();
+        match shape.checked_len() {
+            Some(expected) if expected == data.len() => Ok(HostTensor { shape, data }),
+            expected => Err(LengthError { shape, expected: expected.unwrap_or(usize::MAX), found: data.len() }),
+        }
+    }
+
+    /// A tensor of `shape` with every element 0.
+    pub fn zeros(shape: impl Into<Shape>) -> HostTensor {
+        let shape = shape.into();
+        HostTensor { shape, data: vec![0.0; shape.len()] }
+    }
+
+    /// A tensor of `shape` whose element at row-major index `i` is `value(i)`.
+    pub fn from_fn(shape: impl Into<Shape>, value: impl FnMut(usize) -> f32) -> HostTensor {
+        let shape = shape.into();
+        HostTensor { shape, data: (0..shape.len()).map(value).collect() }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Its elements, row-major.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Its elements, row-major, to be changed.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// Its elements, row-major, given away.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// The same elements under another shape of the same length.
+    ///
+    /// # Errors
+    /// [`LengthError`] when the lengths differ.
+    pub fn reshaped(self, shape: impl Into<Shape>) -> Result<HostTensor, LengthError> {
+        HostTensor::new(shape, self.data)
+    }
+
+    /// Row `index` along the outermost axis.
+    pub fn row(&self, index: usize) -> &[f32] {
+        let row = self.data.len() / self.shape.extent(0).max(1);
+        &self.data[index * row..(index + 1) * row]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_len_pads_channels_only() {
+        assert_eq!(Shape::from([2, 3, 5, 7]).stored_len(), 2 * 4 * 5 * 7);
+        assert_eq!(Shape::from([2, 1, 5, 7]).stored_len(), 2 * 5 * 7);
+        assert_eq!(Shape::from([2, 50]).stored_len(), 2 * 52);
+        assert_eq!(Shape::from([2, 7, 5]).stored_len(), 2 * 7 * 8);
+        assert_eq!(Shape::from([0, 3]).stored_len(), 0);
+    }
+
+    #[test]
+    fn a_tensor_of_the_wrong_length_is_refused() {
+        let error = HostTensor::new([2, 3], vec![0.0; 5]).unwrap_err();
+        assert_eq!(error.to_string(), "shape [2, 3] holds 6 elements, found 5");
+        assert!(HostTensor::new([usize::MAX, 3], vec![]).is_err());
+    }
+}
