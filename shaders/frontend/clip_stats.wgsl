@@ -1,0 +1,66 @@
+// clip_stats: maximum, mean and standard deviation of each clip's spectrogram, floored below its maximum.
+//
+//   maximum = max over f,t of x[n,f,t]
+//   v[f,t]  = max(x[n,f,t], maximum - range_db)
+//   y[n]    = (maximum, mean of v, sqrt(mean of (v - mean)^2), 0)    dB
+//
+// One workgroup goes over a clip three times, so that the deviation is taken from the true mean.
+//
+// group(0)
+//   0  params  uniform               Params
+//   1  x       storage, read         f32[N, L]
+//   2  y       storage, read_write (only written)  vec4<f32>[N]
+//
+// constants  WG threads per workgroup, a power of two
+// dispatch   N workgroups, folded over x and y
+// numerics   f32; each thread sums L / WG values, then a tree over the threads
+// appends    element_*, index, reduce
+// host  src/kernels/clip_stats.rs    twin  src/reference/clip_stats.rs
+
+struct Params {
+    N: u32,
+    L: u32,
+    range_db: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+
+override WG: u32 = 256u;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let n = min(workgroup_index(workgroup, workgroups), params.N - 1u);
+    let start = n * params.L;
+    let end = start + params.L;
+
+    var largest = x[start];
+    for (var i = start + thread; i < end; i += WG) {
+        largest = max(largest, x[i]);
+    }
+    let maximum = reduce_max(largest, thread);
+    let floor_db = maximum - params.range_db;
+
+    var sum = 0.0;
+    for (var i = start + thread; i < end; i += WG) {
+        // Relative to the maximum: the sum keeps its digits however loud the clip is.
+        sum += max(x[i], floor_db) - maximum;
+    }
+    let mean = maximum + reduce_sum(sum, thread) / f32(params.L);
+
+    var squares = 0.0;
+    for (var i = start + thread; i < end; i += WG) {
+        let difference = max(x[i], floor_db) - mean;
+        squares += difference * difference;
+    }
+    let deviation = sqrt(reduce_sum(squares, thread) / f32(params.L));
+
+    if thread == 0u {
+        y[n] = vec4<f32>(maximum, mean, deviation, 0.0);
+    }
+}

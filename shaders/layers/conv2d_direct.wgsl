@@ -1,0 +1,120 @@
+// conv2d_direct: 3x3 convolution with bias, max-pool and activation; no shared memory.
+//
+//   v[n,o,f,t] = b[o] + sum over c,i,j of w[o,c,i,j] * x[n, c, f+i-1, t+j-1]
+//   y[n,o,f,t] = act(max over i < PF, j < PT of v[n, o, f*PF+i, t*PT+j])
+//
+// Pooling goes before the activation, which must not decrease: the result is the same and only one value of
+// a window is activated. A thread makes QT neighbouring windows of OV*4 channels, so that each loaded value
+// serves many products; the channels depend on the workgroup alone, which lets its weights be read once.
+//
+// group(0)
+//   0  params  uniform               Params
+//   1  x       storage, read         Element4[N, F, T, C/4]
+//   2  w       storage, read         Element4[3*3, C, O/4]  (O padded to OV*4)
+//   3  b       storage, read         vec4<f32>[O/4]  (padded likewise)
+//   4  y       storage, read_write (only written)  Element4[N, FO, TO, O/4]
+//
+// constants  WG threads per workgroup; ACT index into common/activation.wgsl
+// header     PF, PT pool window; QT windows per thread; OV vec4s of channels per thread
+// dispatch   ceil(N*FO*ceil(TO/QT) / WG) x ceil(O/4/OV) workgroups, x folded over x and z
+// numerics   sums in f32 whatever Element is, in the order i, c, j; taps outside x count as zero
+// appends    element_*, activation
+// host  src/kernels/conv2d.rs    twin  src/reference/conv2d.rs
+
+struct Params {
+    N: u32,
+    F: u32,
+    T: u32,
+    C4: u32,
+    FO: u32,
+    TO: u32,
+    O4: u32,
+    OP4: u32,  // O/4 as the weights are padded
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Element4>;
+@group(0) @binding(2) var<storage, read> w: array<Element4>;
+@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
+
+override WG: u32 = 64u;
+
+const W = PT * QT;  // conv outputs of a thread along time
+const NONE = vec4<f32>(-3.0e38);
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let tiles = (params.TO + QT - 1u) / QT;
+    let index = (workgroup.z * workgroups.x + workgroup.x) * WG + thread;
+    if index >= params.N * params.FO * tiles {
+        return;
+    }
+    let to = index % tiles * QT;
+    let fo = index / tiles % params.FO;
+    let n = index / tiles / params.FO;
+    let o = workgroup.y * OV;
+    let f0 = fo * PF;
+    let t0 = to * PT;
+
+    var sum: array<vec4<f32>, PF * W * OV>;
+    for (var p = 0u; p < PF * W; p++) {
+        for (var q = 0u; q < OV; q++) {
+            sum[p * OV + q] = b[o + q];
+        }
+    }
+
+    for (var i = 0u; i < 3u; i++) {
+        for (var c = 0u; c < params.C4; c++) {
+            // The input rows of this kernel row: PF rows of W + 2 frames.
+            var values: array<vec4<f32>, PF * (W + 2u)>;
+            for (var r = 0u; r < PF; r++) {
+                let f = f0 + r + i;  // one too high: row f - 1 of x
+                let row = ((n * params.F + f - 1u) * params.T) * params.C4 + c;
+                for (var s = 0u; s < W + 2u; s++) {
+                    let t = t0 + s;  // one too high as well
+                    let inside = f >= 1u && f <= params.F && t >= 1u && t <= params.T;
+                    var v = vec4<f32>(0.0);
+                    if inside {
+                        v = vec4<f32>(x[row + (t - 1u) * params.C4]);
+                    }
+                    values[r * (W + 2u) + s] = v;
+                }
+            }
+            for (var j = 0u; j < 3u; j++) {
+                for (var q = 0u; q < OV; q++) {
+                    let tap = ((i * 3u + j) * params.C4 + c) * 4u * params.OP4 + o + q;
+                    let w0 = vec4<f32>(w[tap]);
+                    let w1 = vec4<f32>(w[tap + params.OP4]);
+                    let w2 = vec4<f32>(w[tap + 2u * params.OP4]);
+                    let w3 = vec4<f32>(w[tap + 3u * params.OP4]);
+                    for (var r = 0u; r < PF; r++) {
+                        for (var s = 0u; s < W; s++) {
+                            let v = values[r * (W + 2u) + s + j];
+                            sum[(r * W + s) * OV + q] += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    for (var p = 0u; p < QT; p++) {
+        for (var q = 0u; q < OV; q++) {
+            if to + p < params.TO && o + q < params.O4 {
+                var largest = NONE;
+                for (var r = 0u; r < PF; r++) {
+                    for (var s = 0u; s < PT; s++) {
+                        largest = max(largest, sum[(r * W + p * PT + s) * OV + q]);
+                    }
+                }
+                let place = ((n * params.FO + fo) * params.TO + to + p) * params.O4 + o + q;
+                y[place] = Element4(activate4(largest));
+            }
+        }
+    }
+}

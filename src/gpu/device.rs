@@ -1,0 +1,225 @@
+//! Adapters and devices: what there is, which one to take, what it can do.
+
+use super::GpuError;
+use crate::kernels::Limits;
+
+/// What kind of machine an adapter is, the one to prefer first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AdapterType {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the processor's memory.
+    Integrated,
+    /// A GPU behind a virtual machine.
+    Virtual,
+    /// The driver does not say.
+    Other,
+    /// A software driver on the processor.
+    Software,
+}
+
+impl AdapterType {
+    /// The word used in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AdapterType::Discrete => "discrete",
+            AdapterType::Integrated => "integrated",
+            AdapterType::Virtual => "virtual",
+            AdapterType::Other => "other",
+            AdapterType::Software => "software",
+        }
+    }
+
+    fn of(info: &wgpu::AdapterInfo) -> AdapterType {
+        match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => AdapterType::Discrete,
+            wgpu::DeviceType::IntegratedGpu => AdapterType::Integrated,
+            wgpu::DeviceType::VirtualGpu => AdapterType::Virtual,
+            wgpu::DeviceType::Cpu => AdapterType::Software,
+            wgpu::DeviceType::Other => AdapterType::Other,
+        }
+    }
+}
+
+/// What can be said of an adapter without making a device.
+#[derive(Clone, Debug)]
+pub struct AdapterSummary {
+    /// Name of the card or the software driver.
+    pub name: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// PCI address, empty where there is none. Tells two equal cards apart.
+    pub pci_bus_id: String,
+    /// What kind of machine it is.
+    pub adapter_type: AdapterType,
+    /// Threads of a subgroup, least and most.
+    pub subgroup_size: [u32; 2],
+    /// Whether timestamps can be taken between kernels.
+    pub timestamps: bool,
+    /// What it can do.
+    pub limits: Limits,
+}
+
+impl AdapterSummary {
+    fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> AdapterSummary {
+        let adapter_type = AdapterType::of(info);
+        AdapterSummary {
+            name: info.name.clone(),
+            backend: info.backend.to_str().to_string(),
+            driver: [&*info.driver, &*info.driver_info].join(" ").trim().to_string(),
+            pci_bus_id: info.device_pci_bus_id.clone(),
+            adapter_type,
+            subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            limits: Limits {
+                max_workgroups_per_axis: limits.max_compute_workgroups_per_dimension,
+                max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
+                max_shared_bytes: limits.max_compute_workgroup_storage_size,
+                max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+                max_binding_bytes: limits.max_storage_buffer_binding_size,
+                max_buffer_bytes: limits.max_buffer_size,
+                f16: features.contains(wgpu::Features::SHADER_F16),
+                software: adapter_type == AdapterType::Software,
+            },
+        }
+    }
+
+    fn of(adapter: &wgpu::Adapter) -> AdapterSummary {
+        AdapterSummary::new(&adapter.get_info(), adapter.features(), &adapter.limits())
+    }
+}
+
+/// Which adapter to take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The best one: discrete before integrated before virtual before software.
+    Best,
+    /// Number `N` of [`adapters`].
+    Index(usize),
+    /// The first whose name, backend or PCI address contains this, whatever the case.
+    Name(String),
+}
+
+/// Features used where the adapter has them; no kernel of a shipped model needs one.
+const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    adapters.sort_by_key(|adapter| AdapterType::of(&adapter.get_info()));
+    adapters
+}
+
+/// All adapters of this machine, the one that [`Selection::Best`] takes first.
+pub fn adapters() -> Vec<AdapterSummary> {
+    enumerate().iter().map(AdapterSummary::of).collect()
+}
+
+/// A device with its queue, and what it can do. Cheap to clone; clones share the device.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    summary: AdapterSummary,
+}
+
+impl Gpu {
+    /// A device of its own, for programs that have none.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] and [`GpuError::NoMatch`] when no adapter fits, [`GpuError::Device`] when the
+    /// driver gives no device.
+    pub fn request(selection: &Selection) -> Result<Gpu, GpuError> {
+        let adapters = enumerate();
+        if adapters.is_empty() {
+            return Err(GpuError::NoAdapter);
+        }
+        let summaries: Vec<_> = adapters.iter().map(AdapterSummary::of).collect();
+        let index = match selection {
+            Selection::Best => Some(0),
+            Selection::Index(index) => Some(*index).filter(|&index| index < adapters.len()),
+            Selection::Name(name) => {
+                let name = name.to_lowercase();
+                summaries.iter().position(|adapter| {
+                    let words = [&adapter.name, &adapter.backend, &adapter.pci_bus_id];
+                    words.iter().any(|word| word.to_lowercase().contains(&name))
+                })
+            }
+        };
+        let Some(index) = index else {
+            let wanted = match selection {
+                Selection::Index(index) => index.to_string(),
+                Selection::Name(name) => name.clone(),
+                Selection::Best => String::new(),
+            };
+            let found = summaries.into_iter().map(|adapter| adapter.name).collect();
+            return Err(GpuError::NoMatch { wanted, found });
+        };
+        let adapter = &adapters[index];
+        let features = adapter.features() & WANTED;
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("tagwave"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            ..Default::default()
+        });
+        let (device, queue) = pollster::block_on(request).map_err(|error| GpuError::Device {
+            adapter: summaries[index].name.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(Gpu::from_device(device, queue))
+    }
+
+    /// A device and queue that the caller shares, as a game or a media tool does. Features that the caller
+    /// enabled are used (`SHADER_F16`, timestamps); none is needed.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
+        let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
+        Gpu { device, queue, summary }
+    }
+
+    /// What the device is and can do, as far as it was enabled.
+    pub fn summary(&self) -> &AdapterSummary {
+        &self.summary
+    }
+
+    /// Runs `work` and returns what went wrong on the device meanwhile, without touching the error handlers
+    /// of whoever owns it.
+    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        let scopes =
+            [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory]
+                .map(|filter| self.device.push_error_scope(filter));
+        let value = work();
+        // Scopes end in the reverse order of their beginning.
+        let [internal, validation, memory] = scopes;
+        let errors = [memory, validation, internal].map(|scope| pollster::block_on(scope.pop()));
+        match errors.into_iter().flatten().next() {
+            Some(error) => Err(error),
+            None => Ok(value),
+        }
+    }
+
+    /// A buffer, or [`GpuError::OutOfMemory`].
+    pub(super) fn buffer(
+        &self,
+        what: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, GpuError> {
+        let limit = self.summary.limits.max_buffer_bytes;
+        if bytes > limit {
+            return Err(GpuError::OutOfMemory { what, bytes });
+        }
+        let size = bytes.next_multiple_of(16).max(16);
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        self.scoped(|| self.device.create_buffer(&descriptor))
+            .map_err(|_| GpuError::OutOfMemory { what, bytes })
+    }
+}

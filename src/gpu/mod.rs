@@ -1,0 +1,99 @@
+//! Everything that touches a device: the only module that names `wgpu`.
+//!
+//! [`Gpu`] is a device with its queue, asked for here or handed over by the caller; [`Executor`] runs a
+//! [`crate::plan::Plan`] on it. Kernels and plans are plain data made elsewhere.
+
+use crate::error::ErrorKind;
+use crate::kernels::DispatchError;
+use crate::plan::InputError;
+
+mod device;
+mod executor;
+mod layout;
+mod shader;
+mod timing;
+
+pub use device::{AdapterSummary, AdapterType, Gpu, Selection, adapters};
+pub use executor::{Executor, Options};
+pub use timing::StepTime;
+
+/// Why a device cannot be had or cannot run a plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuError {
+    /// No adapter at all.
+    #[error(
+        "no GPU adapter found: install a Vulkan driver (a software one is mesa-vulkan-drivers), or use `cpu`"
+    )]
+    NoAdapter,
+    /// No adapter of that name or number.
+    #[error("no GPU adapter matches {wanted:?}: found {}", if found.is_empty() { "none".into() } else { found.join(", ") })]
+    NoMatch {
+        /// What was asked for.
+        wanted: String,
+        /// Adapters there are.
+        found: Vec<String>,
+    },
+    /// The adapter gives no device.
+    #[error("adapter {adapter:?} gives no device: {reason}: update its driver or choose another device")]
+    Device {
+        /// Name of the adapter.
+        adapter: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A kernel cannot run on the device.
+    #[error("step {step:?}: {source}")]
+    Dispatch {
+        /// Name of the step.
+        step: String,
+        /// Why.
+        source: DispatchError,
+    },
+    /// The adapter lacks a feature.
+    #[error("adapter {adapter:?} lacks {feature}: {advice}")]
+    MissingFeature {
+        /// Name of the adapter.
+        adapter: String,
+        /// What is missing.
+        feature: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// A shader does not compile, or a binding does not fit it: a defect of tagwave or of the driver.
+    #[error("kernel {kernel:?}: {reason}")]
+    Shader {
+        /// Name of the kernel.
+        kernel: String,
+        /// What the compiler says.
+        reason: String,
+    },
+    /// The device has not enough memory.
+    #[error("the device has not enough memory for {what} ({bytes} bytes): use a smaller batch")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// The device was lost or refused a command.
+    #[error("the device failed: {reason}")]
+    Failed {
+        /// What the driver says.
+        reason: String,
+    },
+    /// The inputs do not fit the plan.
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
+
+impl GpuError {
+    /// What a batch should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            GpuError::Dispatch { source, .. } => source.kind(),
+            GpuError::Shader { .. } | GpuError::Input(_) => ErrorKind::Internal,
+            _ => ErrorKind::Resource,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Maximum, mean and standard deviation of each clip's spectrogram.
+
+use super::{
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE, Role,
+    ShapeError, Strategy, expect_count, expect_rank, fold,
+};
+use crate::tensor::{DType, HostTensor, Shape};
+
+static KERNEL: Kernel = Kernel {
+    name: "clip_stats",
+    source: include_str!("../../shaders/frontend/clip_stats.wgsl"),
+    appends: &[&INDEX, &REDUCE],
+    bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
+};
+
+/// Threads that share one clip; a power of two.
+const THREADS: u32 = 256;
+
+/// `[N, 1, F, T]` in dB to `[N, 3]`: maximum, then mean and standard deviation of the values floored at
+/// `maximum - range_db`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipStats {
+    /// How far below the clip's maximum values are cut, in dB.
+    pub range_db: f32,
+}
+
+impl Operation for ClipStats {
+    fn name(&self) -> &'static str {
+        "clip_stats"
+    }
+
+    fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError> {
+        let [x] = expect_count(self.name(), "number of inputs", inputs)?;
+        let [] = expect_count(self.name(), "number of weights", weights)?;
+        expect_rank(self.name(), "x", 4, x)?;
+        super::expect_shape(self.name(), "x", [x.extent(0), 1, x.extent(2), x.extent(3)], x)?;
+        Ok([x.extent(0), 3].into())
+    }
+
+    fn output_dtype(&self, _inputs: &[DType], _precision: DType) -> DType {
+        DType::F32
+    }
+
+    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let x = call.inputs[0];
+        Ok(Dispatch {
+            kernel: &KERNEL,
+            header: String::new(),
+            element: DType::F32,
+            constants: vec![("WG", f64::from(THREADS))],
+            params: Params::new()
+                .u32("N", x.extent(0))
+                .u32("L", x.len() / x.extent(0))
+                .f32("range_db", self.range_db),
+            workgroups: fold(&KERNEL, x.extent(0), limits)?,
+        })
+    }
+
+    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+        Vec::new()
+    }
+
+    fn flops(&self, call: &Call) -> u64 {
+        6 * call.inputs[0].len() as u64
+    }
+}

@@ -1,0 +1,85 @@
+//! The recurrence of a gated recurrent unit.
+
+use super::{
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
+    ShapeError, Strategy, expect_count, expect_rank, expect_shape, fold,
+};
+use crate::tensor::{DType, HostTensor, Shape, stored_channels};
+
+static KERNEL: Kernel = Kernel {
+    name: "gru",
+    source: include_str!("../../shaders/layers/gru.wgsl"),
+    appends: &[&INDEX],
+    bindings: &[
+        Binding { name: "x", role: Role::Input(0) },
+        Binding { name: "u", role: Role::Weight(0) },
+        Binding { name: "y", role: Role::Output },
+    ],
+};
+
+/// Units that the kernel's shared state holds.
+const MAX_UNITS: usize = 256;
+
+/// Input projections `[N, T, 3 U]` and recurrent weights `[U, 3 U]`, gates in the order z, r, h, to all
+/// states `[N, T, U]`, from a state of zeros.
+///
+/// As in Keras 1: hard sigmoid gates, the reset gate before the recurrent product (Cho et al. 2014,
+/// arXiv:1406.1078). The input projection is a [`super::Dense`] over all frames at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gru;
+
+impl Operation for Gru {
+    fn name(&self) -> &'static str {
+        "gru"
+    }
+
+    fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError> {
+        let [x] = expect_count(self.name(), "number of inputs", inputs)?;
+        let [u] = expect_count(self.name(), "number of weights", weights)?;
+        expect_rank(self.name(), "x", 3, x)?;
+        let units = u.extent(0);
+        expect_shape(self.name(), "u", [units, 3 * units], u)?;
+        expect_shape(self.name(), "x", [x.extent(0), x.extent(1), 3 * units], x)?;
+        Ok([x.extent(0), x.extent(1), units].into())
+    }
+
+    fn output_dtype(&self, _inputs: &[DType], _precision: DType) -> DType {
+        DType::F32
+    }
+
+    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let (x, y) = (call.inputs[0], call.output);
+        let (units, stored) = (y.extent(2), stored_channels(y.extent(2)));
+        let threads = stored.next_multiple_of(32);
+        let most = MAX_UNITS.min(limits.max_workgroup_threads as usize);
+        if threads > most {
+            return Err(DispatchError::Unsupported {
+                kernel: KERNEL.name,
+                what: "threads per workgroup",
+                needs: threads as u64,
+                has: most as u64,
+            });
+        }
+        Ok(Dispatch {
+            kernel: &KERNEL,
+            header: String::new(),
+            element: DType::F32,
+            constants: vec![("WG", threads as f64)],
+            params: Params::new()
+                .u32("N", x.extent(0))
+                .u32("T", x.extent(1))
+                .u32("U", units)
+                .u32("XS", stored_channels(x.extent(2)))
+                .u32("YS", stored),
+            workgroups: fold(&KERNEL, x.extent(0), limits)?,
+        })
+    }
+
+    fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+        vec![Packed::F32(weights[0].data().to_vec())]
+    }
+
+    fn flops(&self, call: &Call) -> u64 {
+        2 * (call.output.len() * 3 * call.output.extent(2)) as u64
+    }
+}

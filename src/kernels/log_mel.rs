@@ -1,0 +1,152 @@
+//! Log-mel spectrogram: windowed STFT power, mel bands, decibels, in one kernel.
+
+use super::{
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
+    ShapeError, Strategy, expect_count, expect_rank, expect_shape, fold,
+};
+use crate::tensor::{DType, HostTensor, Shape};
+
+/// FFT length of the kernel, in samples.
+pub const N_FFT: usize = 512;
+/// FFT bins of a real signal of [`N_FFT`] samples.
+pub const BINS: usize = N_FFT / 2 + 1;
+
+static KERNEL: Kernel = Kernel {
+    name: "log_mel",
+    source: include_str!("../../shaders/frontend/log_mel.wgsl"),
+    appends: &[&INDEX],
+    bindings: &[
+        Binding { name: "x", role: Role::Input(0) },
+        Binding { name: "window", role: Role::Weight(0) },
+        Binding { name: "twiddles", role: Role::Weight(1) },
+        Binding { name: "bands", role: Role::Weight(2) },
+        Binding { name: "filters", role: Role::Weight(3) },
+        Binding { name: "y", role: Role::Output },
+    ],
+};
+
+/// What stands in for samples outside the clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// The clip mirrored about its first and its last sample, those not repeated.
+    Reflect,
+    /// Zeros.
+    Zeros,
+}
+
+/// How many frames a clip of `S` samples has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameCount {
+    /// `1 + floor(S / hop)`: frames centred on multiples of the hop.
+    Centred,
+    /// `ceil(S / hop)`: as many as a strided convolution with padding "same".
+    Same,
+}
+
+/// `[N, S]` samples, window `[512]` and mel filters `[M, 257]` to `[N, 1, M, T]` in dB.
+///
+/// `10 log10(max(power_floor, mel^exponent))`, the mel bands weighing `|X|^2`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogMel {
+    /// Samples from one frame to the next.
+    pub hop_length: usize,
+    /// Samples of padding before the first frame.
+    pub left_samples: usize,
+    /// What the padding holds.
+    pub padding: Padding,
+    /// How many frames there are.
+    pub frames: FrameCount,
+    /// Power of the mel energies under the logarithm, 1 or 2.
+    pub exponent: u32,
+    /// Smallest value under the logarithm.
+    pub power_floor: f32,
+}
+
+impl LogMel {
+    fn frames(&self, samples: usize) -> usize {
+        match self.frames {
+            FrameCount::Centred => 1 + samples / self.hop_length,
+            FrameCount::Same => samples.div_ceil(self.hop_length),
+        }
+    }
+}
+
+impl Operation for LogMel {
+    fn name(&self) -> &'static str {
+        "log_mel"
+    }
+
+    fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError> {
+        let [x] = expect_count(self.name(), "number of inputs", inputs)?;
+        let [window, filters] = expect_count(self.name(), "number of weights", weights)?;
+        expect_rank(self.name(), "x", 2, x)?;
+        expect_shape(self.name(), "window", [N_FFT], window)?;
+        expect_shape(self.name(), "filters", [filters.extent(0), BINS], filters)?;
+        // A reflection must stay inside the clip on either side.
+        if self.hop_length == 0 || x.extent(1) < N_FFT || self.left_samples > N_FFT {
+            return Err(ShapeError {
+                op: self.name(),
+                what: "x",
+                expected: format!("at least {N_FFT} samples a clip, a hop, and at most {N_FFT} of padding"),
+                found: format!("{x}, hop {}, padding {}", self.hop_length, self.left_samples),
+            });
+        }
+        Ok([x.extent(0), 1, filters.extent(0), self.frames(x.extent(1))].into())
+    }
+
+    fn output_dtype(&self, _inputs: &[DType], _precision: DType) -> DType {
+        DType::F32
+    }
+
+    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let (x, y) = (call.inputs[0], call.output);
+        let pairs = y.extent(3).div_ceil(2);
+        Ok(Dispatch {
+            kernel: &KERNEL,
+            header: String::new(),
+            element: DType::F32,
+            constants: vec![
+                ("REFLECT", f64::from(u8::from(self.padding == Padding::Reflect))),
+                ("EXPONENT", f64::from(self.exponent)),
+            ],
+            params: Params::new()
+                .u32("N", x.extent(0))
+                .u32("S", x.extent(1))
+                .u32("XS", x.stored_len() / x.extent(0))
+                .u32("T", y.extent(3))
+                .u32("M", y.extent(2))
+                .u32("HOP", self.hop_length)
+                .u32("LEFT", self.left_samples)
+                .f32("power_floor", self.power_floor),
+            workgroups: fold(&KERNEL, x.extent(0) * pairs, limits)?,
+        })
+    }
+
+    fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+        let twiddles = (0..N_FFT)
+            .flat_map(|k| {
+                let (sin, cos) = (std::f64::consts::TAU * k as f64 / N_FFT as f64).sin_cos();
+                [cos as f32, -sin as f32]
+            })
+            .collect();
+        let (mut bands, mut filters) = (Vec::new(), Vec::new());
+        for band in weights[1].data().chunks_exact(BINS) {
+            let first = band.iter().position(|&v| v != 0.0).unwrap_or(0);
+            let end = band.iter().rposition(|&v| v != 0.0).map_or(first, |last| last + 1);
+            bands.extend([first as u32, (end - first) as u32, filters.len() as u32, 0]);
+            filters.extend_from_slice(&band[first..end]);
+        }
+        vec![
+            Packed::F32(weights[0].data().to_vec()),
+            Packed::F32(twiddles),
+            Packed::U32(bands),
+            Packed::F32(filters),
+        ]
+    }
+
+    fn flops(&self, call: &Call) -> u64 {
+        // 5 N log2 N for the complex FFT of a pair of frames; the mel bands are small beside it.
+        let fft = 5 * N_FFT * N_FFT.ilog2() as usize;
+        (call.output.extent(0) * call.output.extent(3).div_ceil(2) * fft) as u64
+    }
+}

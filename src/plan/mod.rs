@@ -1,0 +1,328 @@
+//! Plans: which op runs on which tensors, in which order. Plain data, the same for every executor.
+//!
+//! A plan is made unfused by [`Builder`], one step per layer, so that any layer's output can be asked for
+//! ([`Plan::tapped`]); [`Plan::fused`] then merges steps around whatever is still needed. Shapes carry the
+//! batch as their outermost extent and [`Plan::with_batch`] changes it everywhere at once. Not here: devices,
+//! buffers, shader text.
+
+use std::sync::Arc;
+
+use crate::error::ErrorKind;
+use crate::kernels::{Call, Op, Operation, ShapeError};
+use crate::tensor::{DType, HostTensor, Shape};
+
+mod builder;
+mod fuse;
+mod memory;
+
+pub use crate::kernels::{Activation, Axis, Level};
+pub use builder::{Builder, ConvBlock, GruWeights};
+pub use memory::Arena;
+
+/// Place of a tensor in [`Plan::tensors`].
+pub type TensorId = usize;
+
+/// Why a plan cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The tensors of a step do not fit together.
+    #[error("step {step:?}: {source}")]
+    Shape {
+        /// Name of the step.
+        step: String,
+        /// What does not fit.
+        source: ShapeError,
+    },
+    /// A tap names no tensor of the plan.
+    #[error("no step is called {name:?}: expected one of {}", known.join(", "))]
+    UnknownTap {
+        /// Name asked for.
+        name: String,
+        /// Names there are.
+        known: Vec<String>,
+    },
+}
+
+impl PlanError {
+    /// What a batch should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PlanError::Shape { .. } => ErrorKind::Internal,
+            PlanError::UnknownTap { .. } => ErrorKind::Input,
+        }
+    }
+}
+
+/// Why inputs cannot be given to a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// Another number of inputs.
+    #[error("the plan takes {expected} inputs, found {found}")]
+    Count {
+        /// Inputs of the plan.
+        expected: usize,
+        /// Inputs given.
+        found: usize,
+    },
+    /// An input of another shape.
+    #[error("input {name:?}: expected {expected}, found {found}")]
+    Shape {
+        /// Name of the input.
+        name: String,
+        /// Shape of the plan.
+        expected: Shape,
+        /// Shape given.
+        found: Shape,
+    },
+}
+
+/// Where a tensor's contents come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// Input `i` of the plan.
+    Input(usize),
+    /// Known beforehand.
+    Weight(Arc<HostTensor>),
+    /// Made by the step whose output it is.
+    Step,
+    /// The same stored numbers as another tensor: `[N, C, 1, T]` seen as `[N, T, C]`, or `[N, C, 1, 1]` as
+    /// `[N, C]`.
+    View(TensorId),
+}
+
+/// A tensor of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Name of the layer that makes it, unique among the plan's activations.
+    pub name: String,
+    /// Its shape, batch included.
+    pub shape: Shape,
+    /// How a device stores it.
+    pub dtype: DType,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// One op on given tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Name of the (first) layer.
+    pub name: String,
+    /// What is computed.
+    pub op: Op,
+    /// Activations it reads.
+    pub inputs: Vec<TensorId>,
+    /// Weights it reads.
+    pub weights: Vec<TensorId>,
+    /// The tensor it makes.
+    pub output: TensorId,
+}
+
+/// A sequence of steps with its tensors. Made by [`Builder::finish`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    tensors: Vec<Tensor>,
+    steps: Vec<Step>,
+    inputs: Vec<TensorId>,
+    outputs: Vec<(String, TensorId)>,
+    precision: DType,
+}
+
+impl Plan {
+    /// All tensors; a [`TensorId`] is a place in this list.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The steps, in the order in which they run.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The input tensors, in the order in which an executor wants them.
+    pub fn inputs(&self) -> &[TensorId] {
+        &self.inputs
+    }
+
+    /// The named outputs, in the order in which an executor returns them.
+    pub fn outputs(&self) -> &[(String, TensorId)] {
+        &self.outputs
+    }
+
+    /// Place of the output called `name`.
+    pub fn output_index(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|(output, _)| output == name)
+    }
+
+    /// Clips in a batch.
+    pub fn batch(&self) -> usize {
+        self.inputs.first().map_or(0, |&id| self.tensors[id].shape.extent(0))
+    }
+
+    /// How activations are stored.
+    pub fn precision(&self) -> DType {
+        self.precision
+    }
+
+    /// The same plan for batches of `batch` clips.
+    pub fn with_batch(&self, batch: usize) -> Plan {
+        let mut plan = self.clone();
+        for tensor in &mut plan.tensors {
+            if !matches!(tensor.origin, Origin::Weight(_)) {
+                tensor.shape = tensor.shape.with_batch(batch);
+            }
+        }
+        plan
+    }
+
+    /// The same plan with activations stored as `precision` where the ops allow it.
+    pub fn with_precision(&self, precision: DType) -> Plan {
+        let mut plan = self.clone();
+        plan.precision = precision;
+        for id in 0..plan.tensors.len() {
+            let producer = plan.steps.iter().find(|step| step.output == id);
+            let dtype = match (&plan.tensors[id].origin, producer) {
+                (Origin::View(source), _) => plan.tensors[*source].dtype,
+                (Origin::Step, Some(step)) => {
+                    let inputs: Vec<_> = step.inputs.iter().map(|&input| plan.tensors[input].dtype).collect();
+                    step.op.output_dtype(&inputs, precision)
+                }
+                _ => DType::F32,
+            };
+            plan.tensors[id].dtype = dtype;
+        }
+        plan
+    }
+
+    /// The same plan with the activations called `names` as further outputs.
+    ///
+    /// # Errors
+    /// [`PlanError::UnknownTap`] for a name that no activation has.
+    pub fn tapped<S: AsRef<str>>(&self, names: &[S]) -> Result<Plan, PlanError> {
+        let mut plan = self.clone();
+        for name in names.iter().map(AsRef::as_ref) {
+            if plan.output_index(name).is_some() {
+                continue;
+            }
+            let id = self.find(name).ok_or_else(|| PlanError::UnknownTap {
+                name: name.to_string(),
+                known: self.activations().map(|tensor| tensor.name.clone()).collect(),
+            })?;
+            plan.outputs.push((name.to_string(), id));
+        }
+        Ok(plan)
+    }
+
+    /// The same plan with only the outputs called `names`, and only the steps they need.
+    pub fn only_outputs<S: AsRef<str>>(&self, names: &[S]) -> Plan {
+        let mut plan = self.clone();
+        plan.outputs.retain(|(output, _)| names.iter().any(|name| name.as_ref() == output));
+        plan.drop_unused_steps();
+        plan
+    }
+
+    fn drop_unused_steps(&mut self) {
+        let mut needed: Vec<bool> = vec![false; self.tensors.len()];
+        for (_, id) in &self.outputs {
+            needed[self.root(*id)] = true;
+        }
+        let mut kept = Vec::new();
+        for step in self.steps.iter().rev().filter(|step| {
+            // Steps come in order, so a later step has already marked what it reads.
+            let wanted = needed[step.output];
+            if wanted {
+                step.inputs.iter().for_each(|&id| needed[self.root(id)] = true);
+            }
+            wanted
+        }) {
+            kept.push(step.clone());
+        }
+        kept.reverse();
+        self.steps = kept;
+    }
+
+    /// Tensors that are neither inputs nor weights.
+    fn activations(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.iter().filter(|tensor| matches!(tensor.origin, Origin::Step | Origin::View(_)))
+    }
+
+    fn find(&self, name: &str) -> Option<TensorId> {
+        self.tensors
+            .iter()
+            .position(|tensor| tensor.name == name && matches!(tensor.origin, Origin::Step | Origin::View(_)))
+    }
+
+    /// The tensor whose stored numbers `id` shows.
+    pub fn root(&self, id: TensorId) -> TensorId {
+        match self.tensors[id].origin {
+            Origin::View(source) => self.root(source),
+            _ => id,
+        }
+    }
+
+    /// For each tensor, the last step that reads it; `usize::MAX` for outputs, `None` for what nobody reads.
+    pub fn last_uses(&self) -> Vec<Option<usize>> {
+        let mut last = vec![None; self.tensors.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            for &id in step.inputs.iter().chain(&step.weights) {
+                last[id] = Some(index);
+                last[self.root(id)] = Some(index);
+            }
+        }
+        for (_, id) in &self.outputs {
+            last[*id] = Some(usize::MAX);
+            last[self.root(*id)] = Some(usize::MAX);
+        }
+        last
+    }
+
+    /// Shapes of a step's inputs and of its weights.
+    pub fn shapes(&self, step: &Step) -> (Vec<Shape>, Vec<Shape>) {
+        let shape = |&id: &TensorId| self.tensors[id].shape;
+        (step.inputs.iter().map(shape).collect(), step.weights.iter().map(shape).collect())
+    }
+
+    /// A step as its op's host half wants it; `shapes` from [`Plan::shapes`].
+    pub fn call<'a>(&self, step: &Step, shapes: &'a (Vec<Shape>, Vec<Shape>)) -> Call<'a> {
+        let output = &self.tensors[step.output];
+        // The dB spectrogram is f32 in every plan: what an op stores decides where it has a choice.
+        let element = step.inputs.iter().map(|&id| self.tensors[id].dtype).chain([output.dtype]);
+        Call {
+            inputs: &shapes.0,
+            weights: &shapes.1,
+            output: output.shape,
+            element: element.max_by_key(|&dtype| dtype == DType::F16).unwrap_or_default(),
+        }
+    }
+
+    /// The values of a weight tensor.
+    pub fn weight(&self, id: TensorId) -> Option<&Arc<HostTensor>> {
+        match &self.tensors[id].origin {
+            Origin::Weight(weight) => Some(weight),
+            _ => None,
+        }
+    }
+
+    /// Fails unless `inputs` are what this plan takes.
+    ///
+    /// # Errors
+    /// [`InputError`] naming the input, what was expected and what was found.
+    pub fn check_inputs(&self, inputs: &[HostTensor]) -> Result<(), InputError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(InputError::Count { expected: self.inputs.len(), found: inputs.len() });
+        }
+        for (input, &id) in inputs.iter().zip(&self.inputs) {
+            let tensor = &self.tensors[id];
+            if input.shape() != tensor.shape {
+                return Err(InputError::Shape {
+                    name: tensor.name.clone(),
+                    expected: tensor.shape,
+                    found: input.shape(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Problems of the front end: log_mel and clip_stats.
+
+use super::{DECIBELS, Problem, Tolerance, paint, paint_scaled};
+use crate::kernels::{ClipStats, FrameCount, LogMel, Op, Padding};
+use crate::tensor::HostTensor;
+
+pub(super) fn problems() -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (case, samples, padding, left, frames, exponent) in [
+        ("reflect, squared", 1361, Padding::Reflect, 256, FrameCount::Centred, 2),
+        ("reflect, even number of frames", 1280, Padding::Reflect, 256, FrameCount::Centred, 1),
+        ("zeros, 256 left", 1361, Padding::Zeros, 256, FrameCount::Same, 1),
+        ("zeros, 208 left", 1201, Padding::Zeros, 208, FrameCount::Same, 1),
+        ("shortest clip", 512, Padding::Reflect, 256, FrameCount::Centred, 2),
+    ] {
+        let op = Op::LogMel(LogMel {
+            hop_length: 256,
+            left_samples: left,
+            padding,
+            frames,
+            exponent,
+            power_floor: 1e-10,
+        });
+        let (window, filters) = (paint([512], 1), bands(7));
+        let x =
+            HostTensor::from_fn([2, samples], |i| (i as f32 * 0.37).sin() + 0.1 * ((i % 251) as f32 / 251.0));
+        problems.push(Problem::new(case, op, vec![x], vec![window, filters], DECIBELS));
+    }
+    // Sums over a clip in f32 against f64.
+    let tolerance = Tolerance { absolute: 1e-4, relative: 3e-6 };
+    for (case, shape, scale) in [
+        ("primes", [2, 1, 5, 7], 60.0),
+        ("one value", [3, 1, 1, 1], 60.0),
+        ("a clip", [2, 1, 96, 1366], 60.0),
+        ("far below the floor", [2, 1, 13, 31], 500.0),
+    ] {
+        let op = Op::ClipStats(ClipStats { range_db: 80.0 });
+        problems.push(Problem::new(case, op, vec![paint_scaled(shape, 2, scale)], vec![], tolerance));
+    }
+    let silent = HostTensor::from_fn([1, 1, 5, 300], |_| -100.0);
+    problems.push(Problem::new(
+        "silence",
+        Op::ClipStats(ClipStats { range_db: 80.0 }),
+        vec![silent],
+        vec![],
+        tolerance,
+    ));
+    problems
+}
+
+/// `count` overlapping bands of unequal width, as sparse as mel filters are; the last one is empty.
+fn bands(count: usize) -> HostTensor {
+    let weights = paint([count, 257], 3);
+    HostTensor::from_fn([count, 257], |i| {
+        let (band, bin) = (i / 257, i % 257);
+        let inside = (band * 30..band * 30 + 11 * (band + 1)).contains(&bin) && band + 1 < count;
+        if inside { weights.data()[i].abs() + 0.01 } else { 0.0 }
+    })
+}

@@ -1,0 +1,69 @@
+//! Problems of the layers with weights: conv2d, dense, gru.
+
+use super::{Problem, SUMS, paint, paint_scaled};
+use crate::kernels::{Activation, Conv2d, Dense, Gru, Op};
+
+pub(super) fn problems() -> Vec<Problem> {
+    let mut problems = Vec::new();
+    // Channels in and out, frequency, time, pool window. The windows are those of the published models.
+    for (c, o, f, t, pool) in [
+        (3, 5, 7, 11, [1, 1]),
+        (1, 5, 7, 11, [1, 1]),
+        (1, 13, 7, 11, [2, 2]),
+        (1, 7, 13, 17, [2, 4]),
+        (5, 3, 7, 13, [2, 2]),
+        (6, 7, 11, 13, [3, 3]),
+        (4, 17, 8, 19, [4, 4]),
+        (7, 5, 7, 23, [3, 5]),
+        (3, 6, 13, 23, [2, 5]),
+        (3, 6, 13, 23, [3, 4]),
+        (3, 11, 5, 29, [2, 4]),
+        (2, 2, 1, 1, [1, 1]),
+        (2, 3, 1, 5, [1, 1]),
+        (2, 3, 5, 1, [1, 1]),
+        (9, 33, 4, 4, [4, 4]),
+    ] {
+        for activation in [Activation::Identity, Activation::Elu] {
+            let op = Op::Conv2d(Conv2d { pool, activation });
+            let weights = vec![paint_scaled([o, c, 3, 3], 1, 0.3), paint([o], 2)];
+            let case = format!("{c}->{o} at {f}x{t}, pool {pool:?}, {activation:?}");
+            problems.push(Problem::new(&case, op, vec![paint([2, c, f, t], 3)], weights, SUMS));
+        }
+    }
+    // Eight threads a workgroup, eight windows a thread: one past 65,535 workgroups on a software driver.
+    let wide = paint([1, 2, 1, 65_536 * 64 + 1], 4);
+    let weights = vec![paint([2, 2, 3, 3], 5), paint([2], 6)];
+    problems.push(Problem::new(
+        "past 65,535 workgroups",
+        Op::Conv2d(Conv2d::default()),
+        vec![wide],
+        weights,
+        SUMS,
+    ));
+
+    for (case, rows, d, o) in
+        [("primes", 5, 7, 11), ("head", 3, 32, 50), ("two", 1, 2, 2), ("wide", 2, 257, 65)]
+    {
+        for activation in [Activation::Identity, Activation::Sigmoid] {
+            let op = Op::Dense(Dense { activation });
+            let weights = vec![paint_scaled([d, o], 7, 0.3), paint([o], 8)];
+            let case = format!("{case}, {activation:?}");
+            problems.push(Problem::new(&case, op, vec![paint([rows, d], 9)], weights, SUMS));
+        }
+    }
+    let weights = vec![paint([5, 9], 7), paint([9], 8)];
+    problems.push(Problem::new(
+        "sequence",
+        Op::Dense(Dense::default()),
+        vec![paint([2, 3, 5], 9)],
+        weights,
+        SUMS,
+    ));
+
+    for (n, t, units) in [(2, 3, 5), (1, 15, 32), (3, 7, 33), (2, 1, 2), (1, 4, 61)] {
+        let u = paint_scaled([units, 3 * units], 10, 0.5);
+        let x = paint_scaled([n, t, 3 * units], 11, 2.0);
+        problems.push(Problem::new(&format!("[{n}, {t}, {units}]"), Op::Gru(Gru), vec![x], vec![u], SUMS));
+    }
+    problems
+}

@@ -1,0 +1,139 @@
+//! Problems: small plans of one op with painted inputs, on which every kernel is held against its twin.
+//!
+//! One file per op. Tests, `tagwave selftest` and benches loop over [`all`]; whoever adds an op adds its file
+//! here. Extents are unequal primes, so that a swapped axis shows, then the edges of a workgroup.
+
+use crate::kernels::Op;
+use crate::plan::{Builder, Plan};
+use crate::tensor::{HostTensor, Shape};
+
+mod elementwise;
+mod frontend;
+mod layers;
+
+/// One op on painted tensors.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The op and what is special about the case.
+    pub name: String,
+    /// A plan of one step with one output.
+    pub plan: Plan,
+    /// Inputs for the plan.
+    pub inputs: Vec<HostTensor>,
+    /// How far a kernel may be from the twin.
+    pub tolerance: Tolerance,
+}
+
+impl Problem {
+    /// `op` on inputs and weights that are given.
+    fn new(
+        case: &str,
+        op: Op,
+        inputs: Vec<HostTensor>,
+        weights: Vec<HostTensor>,
+        tolerance: Tolerance,
+    ) -> Problem {
+        use crate::kernels::Operation;
+        let name = format!("{} {case}", op.name());
+        let mut builder = Builder::new();
+        let ids: Vec<_> = inputs.iter().map(|input| builder.input("x", input.shape())).collect();
+        // The cases are written next to the ops' shape rules: one that does not build is a mistake in this file.
+        let y = builder.step("y", op, &ids, weights).unwrap_or_else(|error| panic!("{name}: {error}"));
+        builder.output("y", y);
+        Problem { name, plan: builder.finish(), inputs, tolerance }
+    }
+}
+
+/// Every problem of every op.
+pub fn all() -> Vec<Problem> {
+    [elementwise::problems(), frontend::problems(), layers::problems()].concat()
+}
+
+/// `|found - expected| <= absolute + relative * |expected|`. The values and their reasons: docs/numerics.md.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Allowed whatever the value.
+    pub absolute: f32,
+    /// Allowed as a share of the value.
+    pub relative: f32,
+}
+
+/// Sums of a few hundred f32 products of the order of one.
+pub const SUMS: Tolerance = Tolerance { absolute: 2e-5, relative: 2e-5 };
+/// One or two f32 operations.
+pub const ROUNDING: Tolerance = Tolerance { absolute: 1e-6, relative: 1e-6 };
+/// Decibels: a relative error of the mel power of about 1e-5, and what a frame leaks into its partner.
+pub const DECIBELS: Tolerance = Tolerance { absolute: 2e-3, relative: 0.0 };
+
+/// Where two tensors differ most, in units of what is allowed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Largest absolute difference.
+    pub largest: f32,
+    /// Row-major index of the worst element.
+    pub index: usize,
+    /// The worst element found and expected.
+    pub values: [f32; 2],
+    /// Their shape.
+    pub shape: Shape,
+    /// Whether every element is within the tolerance.
+    pub within: bool,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Difference { largest, index, values: [found, expected], shape, .. } = self;
+        write!(f, "largest difference {largest:.3e}; worst at {index} of {shape}: {found} for {expected}")
+    }
+}
+
+/// Compares element by element; NaN is never within a tolerance.
+pub fn compare(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance) -> Difference {
+    let mut worst = 0.0;
+    let mut difference = Difference {
+        largest: 0.0,
+        index: 0,
+        values: [0.0; 2],
+        shape: expected.shape(),
+        within: found.shape() == expected.shape(),
+    };
+    for (index, (&a, &b)) in found.data().iter().zip(expected.data()).enumerate() {
+        let apart = (a - b).abs();
+        let share = apart / (tolerance.absolute + tolerance.relative * b.abs());
+        let share = if share.is_nan() { f32::INFINITY } else { share };
+        if share > worst {
+            worst = share;
+            difference.index = index;
+            difference.values = [a, b];
+        }
+        difference.largest = difference.largest.max(if apart.is_nan() { f32::INFINITY } else { apart });
+    }
+    difference.within &= worst <= 1.0;
+    difference
+}
+
+/// A tensor painted with a ramp modulo 251 in -1..1, so that equal neighbours never excuse a wrong index.
+pub fn paint(shape: impl Into<Shape>, seed: usize) -> HostTensor {
+    HostTensor::from_fn(shape, |i| ((i * 97 + seed * 31) % 251) as f32 / 125.5 - 1.0)
+}
+
+/// [`paint`], scaled.
+fn paint_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
+    let mut tensor = paint(shape, seed);
+    tensor.data_mut().iter_mut().for_each(|v| *v *= scale);
+    tensor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_and_a_wrong_shape_are_never_within() {
+        let a = HostTensor::new([2], vec![1.0, f32::NAN]).unwrap();
+        assert!(!compare(&a, &a, SUMS).within);
+        let b = HostTensor::zeros([2, 1]);
+        assert!(!compare(&HostTensor::zeros([2]), &b, SUMS).within);
+        assert!(compare(&b, &b, SUMS).within);
+    }
+}

@@ -1,0 +1,131 @@
+//! The CPU twins: what every op means, written to be read, and a runner for whole plans.
+//!
+//! One function per op, nested loops in the order of the formula, sums in f64. This is the oracle of every
+//! test and the fallback where there is no device; it is not fast and shares no arithmetic with the kernels.
+
+use std::sync::Arc;
+
+use crate::error::ErrorKind;
+use crate::kernels::Op;
+use crate::plan::{InputError, Origin, Plan};
+use crate::tensor::{DType, HostTensor, LengthError};
+
+mod activation;
+mod batch_norm;
+mod clip_stats;
+mod conv2d;
+mod dense;
+mod gru;
+mod last_state;
+mod log_mel;
+mod max_pool2d;
+mod normalize;
+mod pad_time;
+
+/// Why the reference executor cannot run a plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The inputs do not fit the plan.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A twin made a tensor of another shape than the plan says.
+    #[error("step {step:?}: {source}")]
+    Shape {
+        /// Name of the step.
+        step: String,
+        /// What the lengths were.
+        source: LengthError,
+    },
+}
+
+impl ReferenceError {
+    /// What a batch should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
+    }
+}
+
+/// Runs a plan on the CPU and returns its outputs, in the plan's order.
+///
+/// # Errors
+/// [`ReferenceError::Input`] when the inputs are not those the plan asks for.
+pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, ReferenceError> {
+    plan.check_inputs(inputs)?;
+    let mut values: Vec<Option<Arc<HostTensor>>> = plan
+        .tensors()
+        .iter()
+        .map(|tensor| match &tensor.origin {
+            Origin::Input(index) => Some(Arc::new(inputs[*index].clone())),
+            Origin::Weight(weight) => Some(weight.clone()),
+            Origin::Step | Origin::View(_) => None,
+        })
+        .collect();
+    let last_uses = plan.last_uses();
+    for (index, step) in plan.steps().iter().enumerate() {
+        for &id in &step.inputs {
+            resolve(plan, id, &mut values);
+        }
+        let get = |id: &usize| values[*id].clone().unwrap_or_else(|| unreachable!("steps are in order"));
+        let x: Vec<_> = step.inputs.iter().map(get).collect();
+        let w: Vec<_> = step.weights.iter().map(get).collect();
+        let tensor = &plan.tensors()[step.output];
+        let mut data = apply(&step.op, &x, &w, tensor.shape.extents());
+        if tensor.dtype == DType::F16 {
+            data.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+        }
+        let output = HostTensor::new(tensor.shape, data)
+            .map_err(|source| ReferenceError::Shape { step: step.name.clone(), source })?;
+        values[step.output] = Some(Arc::new(output));
+        // What no later step or output reads is freed: whole models have layers of tens of megabytes.
+        for (value, last) in values.iter_mut().zip(&last_uses) {
+            if *last == Some(index) {
+                *value = None;
+            }
+        }
+    }
+    let outputs = plan.outputs().iter().map(|(_, id)| {
+        resolve(plan, *id, &mut values);
+        values[*id].as_deref().cloned().unwrap_or_else(|| unreachable!("outputs are kept"))
+    });
+    Ok(outputs.collect())
+}
+
+/// Fills in a view from the tensor behind it. Views only drop an axis of extent 1 or swap it past another,
+/// so that logical order changes only where `[N, C, 1, T]` becomes `[N, T, C]`.
+fn resolve(plan: &Plan, id: usize, values: &mut [Option<Arc<HostTensor>>]) {
+    let Origin::View(source) = plan.tensors()[id].origin else { return };
+    if values[id].is_some() {
+        return;
+    }
+    resolve(plan, source, values);
+    let Some(x) = values[source].clone() else { return };
+    let shape = plan.tensors()[id].shape;
+    let [n, c, t] = [x.shape().extent(0), x.shape().extent(1), x.shape().extent(3)];
+    let mut data = Vec::with_capacity(x.data().len());
+    for clip in 0..n {
+        for frame in 0..t {
+            data.extend((0..c).map(|channel| x.data()[(clip * c + channel) * t + frame]));
+        }
+    }
+    values[id] = HostTensor::new(shape, data).ok().map(Arc::new);
+}
+
+/// The twin of `op`.
+fn apply(op: &Op, x: &[Arc<HostTensor>], w: &[Arc<HostTensor>], y: &[usize]) -> Vec<f32> {
+    match op {
+        Op::Activation(op) => activation::activation(*op, &x[0]),
+        Op::BatchNorm(op) => batch_norm::batch_norm(op, &x[0], &w[0], &w[1]),
+        Op::ClipStats(op) => clip_stats::clip_stats(op, &x[0]),
+        Op::Conv2d(op) => conv2d::conv2d(op, &x[0], &w[0], &w[1]),
+        Op::Dense(op) => dense::dense(op, &x[0], &w[0], &w[1]),
+        Op::Gru(_) => gru::gru(&x[0], &w[0]),
+        Op::LastState(_) => last_state::last_state(&x[0]),
+        Op::LogMel(op) => log_mel::log_mel(op, &x[0], &w[0], &w[1], y[3]),
+        Op::MaxPool2d(op) => max_pool2d::max_pool2d(op, &x[0]),
+        Op::Normalize(op) => {
+            normalize::normalize(op, &x[0], &x[1], w.first().zip(w.get(1)).map(|(a, b)| (&**a, &**b)))
+        }
+        Op::PadTime(op) => pad_time::pad_time(op, &x[0]),
+    }
+}
