@@ -230,3 +230,191 @@ fn a_file_of_another_model_is_refused_by_name() {
          \"dense.bias\" (\"dense_1_b\" in the file)"
     );
 }
+
+#[test]
+fn an_import_keeps_every_bit_and_says_where_it_is_from() {
+    let root = tempfile::tempdir().unwrap();
+    let manifest = tiny_manifest();
+    let source = write(root.path(), "renamed.h5", TINY_THEANO);
+    let store = root.path().join("not/yet/there");
+    let report = import(&source, &tiny_specs(), &manifest, &store).unwrap();
+    assert_eq!(report.path, store.join("tiny.safetensors"));
+    assert_eq!(report.size, fs::metadata(&report.path).unwrap().len());
+    assert_eq!((report.tensors, report.parameters, report.absent.len()), (6, 83, 0));
+    assert_eq!(report.source.digest, DigestCheck::Known { file: "tiny_theano.h5".to_string() });
+
+    let weights = load(&report.path, &tiny_specs(), &manifest).unwrap();
+    let original = load(&source, &tiny_specs(), &manifest).unwrap();
+    for (name, tensor) in original.iter() {
+        assert_eq!(bytes_of(weights.get(name).unwrap()), bytes_of(tensor), "{name}");
+    }
+    let info = weights.info();
+    assert_eq!(info.format, Some(Format::Safetensors));
+    assert_eq!(info.dtype, DType::F32);
+    assert_eq!(info.variant, Some(Variant::Theano));
+    assert_eq!(info.source_sha256.as_deref(), Some(sha256_hex(TINY_THEANO).as_str()));
+    assert_eq!(info.licence.as_deref(), Some("MIT"));
+    assert_eq!(info.origin, Some(manifest.origin()));
+    assert_eq!(info.digest, DigestCheck::Unknown);
+
+    // The same weights give the same bytes, and nothing temporary stays behind.
+    let first = fs::read(&report.path).unwrap();
+    import(&source, &tiny_specs(), &manifest, &store).unwrap();
+    assert_eq!(fs::read(&report.path).unwrap(), first);
+    assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
+}
+
+#[test]
+fn f16_is_written_when_it_can_hold_the_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("half.safetensors");
+    export(&tiny_weights(), &path, DType::F16).unwrap();
+    let weights = load(&path, &tiny_specs(), &tiny_manifest()).unwrap();
+    assert_eq!(weights.info().dtype, DType::F16);
+    // Quarters up to 31.25 are exact in f16.
+    for (name, tensor) in tiny_weights().iter() {
+        assert_eq!(weights.get(name).unwrap(), tensor, "{name}");
+    }
+
+    let before = fs::read(&path).unwrap();
+    let large =
+        Weights::from_tensors([("w".to_string(), HostTensor::new([2], vec![1.0, 70_000.0]).unwrap())]);
+    let error = export(&large, &path, DType::F16).unwrap_err();
+    assert!(error.to_string().starts_with("weight \"w\": 70000 at index 1 does not fit f16"), "{error}");
+    let nan = Weights::from_tensors([("w".to_string(), HostTensor::new([1], vec![f32::NAN]).unwrap())]);
+    assert!(matches!(export(&nan, &path, DType::F32), Err(WeightsError::NotFinite { index: 0, .. })));
+    assert_eq!(fs::read(&path).unwrap(), before, "a refused export leaves the old file");
+}
+
+#[test]
+fn a_changed_copy_of_a_published_file_is_never_silent() {
+    let root = tempfile::tempdir().unwrap();
+    let manifest = tiny_manifest();
+    // The last array of the file: still a number, but another one.
+    let mut changed = TINY_THEANO.to_vec();
+    let at = changed.len() - 1;
+    changed[at] ^= 1;
+    let path = write(root.path(), "tiny_theano.h5", &changed);
+    let mismatch = DigestCheck::Mismatch {
+        file: "tiny_theano.h5".to_string(),
+        expected: sha256_hex(TINY_THEANO),
+        found: sha256_hex(&changed),
+    };
+    assert_eq!(load(&path, &tiny_specs(), &manifest).unwrap().info().digest, mismatch);
+    let report = verify(&path, &tiny_specs(), &manifest).unwrap();
+    assert_eq!((report.is_good(), report.contents.is_ok()), (false, true));
+    assert_eq!(report.digest, mismatch);
+
+    // One's own file by another name is nobody's business.
+    let own = write(root.path(), "own.h5", &changed);
+    assert_eq!(load(&own, &tiny_specs(), &manifest).unwrap().info().digest, DigestCheck::Unknown);
+
+    // Cut off, it cannot be read: the error says that, and that it is not the published file.
+    let path = write(root.path(), "tiny_theano.h5", &TINY_THEANO[..9000]);
+    let error = load(&path, &tiny_specs(), &manifest).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with(&path.display().to_string()), "{text}");
+    assert!(text.contains("not the published \"tiny_theano.h5\": expected sha256"), "{text}");
+    assert!(verify(&path, &tiny_specs(), &manifest).unwrap().contents.is_err());
+}
+
+#[test]
+fn verify_tells_what_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let path = write(root.path(), "tiny_tensorflow.h5", TINY_TENSORFLOW);
+    let report = verify(&path, &tiny_specs(), &tiny_manifest()).unwrap();
+    assert!(report.is_good());
+    assert_eq!(report.format, Some(Format::Keras));
+    let contents = report.contents.unwrap();
+    assert_eq!((contents.tensors, contents.trainable, contents.statistics), (4, 57, 6));
+    assert_eq!(contents.absent, ["dense.kernel", "dense.bias"]);
+    assert!(contents.info.ignored.is_empty());
+}
+
+#[test]
+fn the_best_file_is_located() {
+    let root = tempfile::tempdir().unwrap();
+    let manifest = tiny_manifest();
+    let (first, second) = (root.path().join("first"), root.path().join("second"));
+    let mut locator = Locator { search: vec![first.clone(), second.clone()], ..Locator::default() };
+
+    let error = locator.locate(&manifest).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Resource);
+    let text = error.to_string();
+    for part in [
+        "tiny.safetensors, tiny_theano.h5, tiny_tensorflow.h5",
+        &first.display().to_string(),
+        &second.display().to_string(),
+        "`tagwave weights fetch tiny`",
+        "https://example.org",
+        "`--weights DIR`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    let in_checkout = write(&second, "data/tiny_tensorflow.h5", TINY_TENSORFLOW);
+    assert_eq!(locator.locate(&manifest).unwrap(), in_checkout);
+    let tensorflow = write(&second, "tiny_tensorflow.h5", TINY_TENSORFLOW);
+    assert_eq!(locator.locate(&manifest).unwrap(), tensorflow);
+    let theano = write(&second, "tiny_theano.h5", TINY_THEANO);
+    assert_eq!(locator.locate(&manifest).unwrap(), theano);
+    let own = write(&second, &own_file_name("tiny"), b"");
+    assert_eq!(locator.locate(&manifest).unwrap(), own);
+    let nearer = write(&first, "tiny_tensorflow.h5", TINY_TENSORFLOW);
+    assert_eq!(locator.locate(&manifest).unwrap(), nearer);
+    locator.variant = Some(Variant::Theano);
+    assert_eq!(locator.locate(&manifest).unwrap(), theano);
+
+    locator.explicit = Some(first.clone());
+    assert!(
+        matches!(locator.locate(&manifest), Err(WeightsError::NotFound { searched, .. }) if searched == [first])
+    );
+    locator.explicit = Some(tensorflow.clone());
+    assert_eq!(locator.locate(&manifest).unwrap(), tensorflow, "an explicit file is taken as it is");
+    locator.explicit = Some(root.path().join("nowhere"));
+    assert!(matches!(locator.locate(&manifest), Err(WeightsError::Io { .. })));
+
+    let names: Vec<String> = list(&second, [&manifest])
+        .iter()
+        .map(|entry| entry.path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names, ["tiny.safetensors", "tiny_theano.h5", "tiny_tensorflow.h5"]);
+    assert!(list(&root.path().join("nowhere"), [&manifest]).is_empty());
+}
+
+#[test]
+fn what_is_not_a_weight_file_is_said_to_be_so() {
+    let root = tempfile::tempdir().unwrap();
+    let read = |path: &Path| load(path, &tiny_specs(), &tiny_manifest()).unwrap_err();
+    let error = read(&write(root.path(), "a.h5", b"<!DOCTYPE html>"));
+    assert!(
+        error.to_string().contains("expected Keras 1 HDF5 or safetensors, found a file that begins"),
+        "{error}"
+    );
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(read(&write(root.path(), "b.h5", b"")).to_string().contains("begins with []"));
+    assert!(read(root.path()).to_string().ends_with("expected a regular file"));
+    assert_eq!(read(&root.path().join("none.h5")).kind(), ErrorKind::Resource);
+
+    // Made by somebody else: the layout is not known, so the numbers are not taken.
+    let header = br#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let foreign = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
+    let error = read(&write(root.path(), "c.safetensors", &foreign));
+    assert!(
+        error.to_string().ends_with("metadata \"tagwave_format\": expected \"1\", found nothing"),
+        "{error}"
+    );
+}
+
+/// 10 GB as a sparse file: refused by its length, before anything is read.
+#[cfg(unix)]
+#[test]
+fn a_huge_file_and_an_endless_one_are_not_read() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("huge.h5");
+    fs::File::create(&path).unwrap().set_len(10_000_000_000).unwrap();
+    let error = load(&path, &tiny_specs(), &tiny_manifest()).unwrap_err();
+    assert!(error.to_string().ends_with("expected at most 1073741824 bytes, found 10000000000"), "{error}");
+    let error = load(Path::new("/dev/zero"), &tiny_specs(), &tiny_manifest()).unwrap_err();
+    assert!(error.to_string().ends_with("expected a regular file"), "{error}");
+}

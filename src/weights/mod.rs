@@ -35,8 +35,8 @@ use sha2::{Digest, Sha256};
 use crate::tensor::{DType, HostTensor};
 
 pub use error::{FetchError, WeightsError};
-//#[cfg(feature = "fetch")]
-//pub use fetch::{FetchOptions, Fetched, Progress, ProxyPolicy, fetch};
+#[cfg(feature = "fetch")]
+pub use fetch::{FetchOptions, Fetched, Progress, ProxyPolicy, fetch};
 pub use keras::{Checkpoint, Variant};
 pub use manifest::{DigestCheck, Manifest, ManifestFile};
 pub use safetensors::{FORMAT_VERSION, LAYOUT};
