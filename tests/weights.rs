@@ -418,3 +418,44 @@ fn a_huge_file_and_an_endless_one_are_not_read() {
     let error = load(Path::new("/dev/zero"), &tiny_specs(), &tiny_manifest()).unwrap_err();
     assert!(error.to_string().ends_with("expected a regular file"), "{error}");
 }
+
+/// From each published file through our own format and back, with the rows that the file itself suggests.
+#[test]
+fn published_files_survive_an_import() {
+    let Some(directory) = fixtures() else { return };
+    let root = tempfile::tempdir().unwrap();
+    for text in MANIFESTS {
+        let manifest = Manifest::parse(text).unwrap();
+        for file in &manifest.files {
+            let path = directory.join(&file.name);
+            let checkpoint = Checkpoint::from_bytes(fs::read(&path).unwrap()).unwrap();
+            let specs: Vec<TensorSpec> = checkpoint
+                .tensors()
+                .iter()
+                .map(|(name, tensor)| TensorSpec::trainable(format!("our.{name}"), name, tensor.shape()))
+                .collect();
+            let report = import(&path, &specs, &manifest, root.path()).unwrap();
+            assert_eq!(report.source.digest, DigestCheck::Known { file: file.name.clone() });
+            let weights = load(&report.path, &specs, &manifest).unwrap();
+            for (name, tensor) in checkpoint.tensors() {
+                assert_eq!(
+                    bytes_of(weights.get(&format!("our.{name}")).unwrap()),
+                    bytes_of(tensor),
+                    "{name}"
+                );
+            }
+            assert_eq!(weights.info().source_sha256.as_ref(), Some(&file.sha256));
+            assert!(verify(&report.path, &specs, &manifest).unwrap().is_good());
+            println!("{}: {} arrays, {} bytes as safetensors", file.name, report.tensors, report.size);
+
+            // All published numbers fit f16, should somebody want half the size.
+            export(&weights, &report.path, DType::F16).unwrap();
+            assert_eq!(load(&report.path, &specs, &manifest).unwrap().info().dtype, DType::F16);
+        }
+    }
+    // The store holds files of one model each, and says so when they are mixed up.
+    let compact = Manifest::parse(MANIFESTS[2]).unwrap();
+    let own = root.path().join(own_file_name("crnn"));
+    let error = load(&own, &[], &compact).unwrap_err().to_string();
+    assert!(error.ends_with("metadata \"model\": expected \"compact\", found \"crnn\""), "{error}");
+}

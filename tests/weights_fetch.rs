@@ -314,6 +314,18 @@ fn without_a_network_the_error_helps() {
     let text = failure(&ManifestFile { url, ..entry(&server) }, &options()).to_string();
     assert!(text.contains("the connection failed: ") && text.contains("by hand and put it into"), "{text}");
 
+    // Not TLS at all: the handshake is tried, and fails as an error.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/weights.h5", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 16];
+        let _ = stream.read(&mut hello);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let text = failure(&ManifestFile { url, ..entry(&server) }, &options()).to_string();
+    assert!(text.contains("the connection failed: ") && !text.contains("without a result"), "{text}");
+
     let plain = ManifestFile { url: "http://example.org/weights.h5".to_string(), ..entry(&server) };
     assert_eq!(failure(&plain, &options()), FetchError::Scheme);
     let escape = ManifestFile { name: "../weights.h5".to_string(), ..entry(&server) };

@@ -171,7 +171,7 @@ fn hdf5_with_many_bytes_changed() {
         }
         // Parts of the structure swapped: headers read as other headers, cycles among groups.
         if round % 3 == 0 {
-            let (from, to) = (random() % (bytes.len() - 64) & !7, random() % (bytes.len() - 64) & !7);
+            let (from, to) = ((random() % (bytes.len() - 64)) & !7, (random() % (bytes.len() - 64)) & !7);
             bytes.copy_within(from..from + 64, to);
         }
         hdf5(&mut worst, &format!("round {round}"), bytes);

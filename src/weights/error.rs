@@ -247,7 +247,9 @@ pub enum FetchError {
         status: u16,
     },
     /// No connection, or a broken one.
-    #[error("the connection failed: {reason}; check the network, or download the file by hand and put it into {dir}")]
+    #[error(
+        "the connection failed: {reason}; check the network, or download the file by hand and put it into {dir}"
+    )]
     Network {
         /// As the HTTP client puts it.
         reason: String,
