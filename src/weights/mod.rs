@@ -1,1 +1,296 @@
-//! Placeholder until the weights module lands.
+//! Weight files -> named, checked host tensors; and where such files are kept.
+//!
+//! | from | by | to |
+//! |---|---|---|
+//! | a file of either format and a model's table of tensors | [`load`] | [`Weights`] |
+//! | bytes of Keras 1 HDF5 | [`Checkpoint::from_bytes`], [`Weights::from_checkpoint`] | [`Weights`] |
+//! | [`Weights`] | [`export`] | a safetensors file |
+//! | a model's [`Manifest`] | [`Locator::locate`], `fetch` | a path |
+//!
+//! Whatever file it came from, a kernel of [`Weights`] is for correlation, every shape is the model's, and
+//! every number is finite. Files are taken to be hostile: a damaged one gives an error, and the memory used
+//! stays in proportion to the size of the file, not to what it claims.
+//!
+//! Not here: which arrays a model has (its own file says so), folding of batch normalisation, packing for a
+//! device, and any reading of the environment.
+
+mod error;
+mod keras;
+mod manifest;
+mod safetensors;
+mod store;
+mod table;
+
+#[cfg(feature = "fetch")]
+mod fetch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::tensor::{DType, HostTensor};
+
+pub use error::{FetchError, WeightsError};
+#[cfg(feature = "fetch")]
+pub use fetch::{FetchOptions, Fetched, Progress, ProxyPolicy, fetch};
+pub use keras::{Checkpoint, Variant};
+pub use manifest::{DigestCheck, Manifest, ManifestFile};
+pub use safetensors::{FORMAT_VERSION, LAYOUT};
+pub use store::{
+    Contents, ImportReport, Locator, StoreEntry, VerifyReport, export, import, list, own_file_name, verify,
+};
+pub use table::{Role, TensorSpec, Transform, parameter_count};
+
+/// Largest weight file that is read: 1 GiB. The published ones have at most 4 MB.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// Which of the two file formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// What Keras 1 saves: HDF5.
+    Keras,
+    /// Our own.
+    Safetensors,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Keras => "keras hdf5",
+            Format::Safetensors => "safetensors",
+        })
+    }
+}
+
+/// Where weights are from. Everything is optional: weights made in memory have no file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WeightsInfo {
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// Its format.
+    pub format: Option<Format>,
+    /// SHA-256 of the file, 64 lower-case hexadecimal digits.
+    pub sha256: Option<String>,
+    /// The file's digest against the manifest's. A [`DigestCheck::Mismatch`] is for the caller to show.
+    pub digest: DigestCheck,
+    /// How numbers are stored in the file: f16 has lost some bits.
+    pub dtype: DType,
+    /// The backend whose file the arrays first came from.
+    pub variant: Option<Variant>,
+    /// SHA-256 of the file the arrays first came from: another one than `sha256` after an import.
+    pub source_sha256: Option<String>,
+    /// The model, where the file or the manifest says so.
+    pub model: Option<String>,
+    /// Licence of the weights.
+    pub licence: Option<String>,
+    /// Repository and commit they are from.
+    pub origin: Option<String>,
+    /// Names in the file that the table does not ask for.
+    pub ignored: Vec<String>,
+}
+
+/// The named arrays of one model, by our names, checked against its table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    tensors: BTreeMap<String, HostTensor>,
+    info: WeightsInfo,
+}
+
+impl Weights {
+    /// Weights made in memory, unchecked: for tests with seeded numbers.
+    pub fn from_tensors(tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Weights {
+        Weights { tensors: tensors.into_iter().collect(), info: WeightsInfo::default() }
+    }
+
+    /// The arrays that `specs` asks for, with kernels turned into correlation kernels.
+    ///
+    /// # Errors
+    /// [`WeightsError::Missing`] with every required array that is absent, [`WeightsError::Shape`],
+    /// [`WeightsError::NotFinite`].
+    pub fn from_checkpoint(specs: &[TensorSpec], checkpoint: Checkpoint) -> Result<Weights, WeightsError> {
+        let (variant, mut raw) = checkpoint.into_parts();
+        let mut tensors = select(specs, &mut raw, |spec| &spec.checkpoint)?;
+        if variant == Variant::Theano {
+            for spec in specs.iter().filter(|spec| spec.transform == Transform::ConvolutionKernel) {
+                if let Some(tensor) = tensors.get_mut(&spec.name) {
+                    table::rotate_planes(spec.shape, tensor.data_mut());
+                }
+            }
+        }
+        let info = WeightsInfo {
+            format: Some(Format::Keras),
+            variant: Some(variant),
+            ignored: raw.into_keys().collect(),
+            ..WeightsInfo::default()
+        };
+        Ok(Weights { tensors, info })
+    }
+
+    /// The array called `name`, such as `conv1.kernel`.
+    ///
+    /// # Errors
+    /// [`WeightsError::Absent`] when the table lacks it, or it is optional and the file lacks it.
+    pub fn get(&self, name: &str) -> Result<&HostTensor, WeightsError> {
+        self.tensors.get(name).ok_or_else(|| WeightsError::Absent {
+            name: name.to_string(),
+            origin: match (&self.info.path, self.info.variant) {
+                (Some(path), Some(variant)) => format!("{} (variant {variant})", path.display()),
+                (Some(path), None) => path.display().to_string(),
+                (None, Some(variant)) => format!("a {variant} checkpoint"),
+                (None, None) => "this set".to_string(),
+            },
+            count: self.tensors.len(),
+        })
+    }
+
+    /// The array called `name`, if it is there.
+    pub fn get_optional(&self, name: &str) -> Option<&HostTensor> {
+        self.tensors.get(name)
+    }
+
+    /// Adds an array, or replaces the one of that name: statistics that a caller measured, for example.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
+        self.tensors.insert(name.into(), tensor);
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// All names and arrays, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HostTensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Number of elements of all arrays together.
+    pub fn parameter_count(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.shape().len()).sum()
+    }
+
+    /// Where they are from.
+    pub fn info(&self) -> &WeightsInfo {
+        &self.info
+    }
+}
+
+/// Loads the weights of one model from a file of either format, recognised by its first bytes.
+///
+/// The digest of the file is compared with the manifest's; see [`WeightsInfo::digest`], which a caller has to
+/// look at: a changed file of a published name is loaded if it can be, and said to be changed.
+///
+/// # Errors
+/// [`WeightsError::Io`], or [`WeightsError::File`] around what is wrong with the contents (see
+/// [`Checkpoint::from_bytes`] and [`Weights::from_checkpoint`]).
+pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<Weights, WeightsError> {
+    let bytes = read_file(path)?;
+    let sha256 = sha256_hex(&bytes);
+    let digest = manifest.check(path, &sha256);
+    let weights = parse(bytes, specs, manifest).map_err(|error| match &digest {
+        DigestCheck::Mismatch { file, expected, found } => WeightsError::Altered {
+            file: file.clone(),
+            expected: expected.clone(),
+            found: found.clone(),
+            source: Box::new(error),
+        },
+        _ => error,
+    });
+    let mut weights = weights.map_err(|error| error.in_file(path))?;
+    let info = &mut weights.info;
+    info.path = Some(path.to_path_buf());
+    if info.format == Some(Format::Keras) {
+        info.source_sha256 = Some(sha256.clone());
+        if let DigestCheck::Known { .. } = digest {
+            info.licence = Some(manifest.licence.clone());
+            info.origin = Some(manifest.origin());
+        }
+    }
+    info.model.get_or_insert_with(|| manifest.model.clone());
+    info.sha256 = Some(sha256);
+    info.digest = digest;
+    Ok(weights)
+}
+
+/// The arrays and metadata of `bytes`, which may be of either format.
+fn parse(bytes: Vec<u8>, specs: &[TensorSpec], manifest: &Manifest) -> Result<Weights, WeightsError> {
+    match format_of(&bytes)? {
+        Format::Keras => Weights::from_checkpoint(specs, Checkpoint::from_bytes(bytes)?),
+        Format::Safetensors => {
+            let (mut raw, mut info) = safetensors::read(&bytes)?;
+            drop(bytes);
+            if let Some(model) = info.model.as_ref().filter(|model| **model != manifest.model) {
+                let expected = format!("\"{}\"", manifest.model);
+                return Err(WeightsError::Metadata { key: "model", expected, found: format!("\"{model}\"") });
+            }
+            let tensors = select(specs, &mut raw, |spec| &spec.name)?;
+            info.ignored = raw.into_keys().collect();
+            Ok(Weights { tensors, info })
+        }
+    }
+}
+
+fn format_of(bytes: &[u8]) -> Result<Format, WeightsError> {
+    if bytes.starts_with(&keras::SIGNATURE) {
+        Ok(Format::Keras)
+    } else if bytes.get(8) == Some(&b'{') {
+        Ok(Format::Safetensors)
+    } else {
+        Err(WeightsError::UnknownFormat { first: bytes.iter().take(8).copied().collect() })
+    }
+}
+
+/// Takes what `specs` asks for out of `raw`, keyed by our names. `key` is the name in `raw`.
+fn select(
+    specs: &[TensorSpec],
+    raw: &mut BTreeMap<String, HostTensor>,
+    key: impl Fn(&TensorSpec) -> &String,
+) -> Result<BTreeMap<String, HostTensor>, WeightsError> {
+    let mut tensors = BTreeMap::new();
+    let mut missing = Vec::new();
+    for spec in specs {
+        match raw.remove(key(spec)) {
+            Some(tensor) if tensor.shape() != spec.shape => {
+                let (name, found) = (spec.name.clone(), tensor.shape());
+                return Err(WeightsError::Shape { name, expected: spec.shape, found });
+            }
+            Some(tensor) => {
+                keras::finite(&spec.name, tensor.data())?;
+                tensors.insert(spec.name.clone(), tensor);
+            }
+            None if spec.required => missing.push((spec.name.clone(), key(spec).clone())),
+            None => {}
+        }
+    }
+    if missing.is_empty() { Ok(tensors) } else { Err(WeightsError::Missing { missing }) }
+}
+
+/// The whole of a regular file of at most [`MAX_FILE_BYTES`].
+fn read_file(path: &Path) -> Result<Vec<u8>, WeightsError> {
+    // Asked before opening: opening a pipe would wait for a writer.
+    let before = std::fs::metadata(path).map_err(WeightsError::io("read", path))?;
+    if !before.is_file() {
+        return Err(WeightsError::NotAFile.in_file(path));
+    }
+    let file = File::open(path).map_err(WeightsError::io("read", path))?;
+    let too_large = |found| Err(WeightsError::TooLarge { limit: MAX_FILE_BYTES, found }.in_file(path));
+    if before.len() > MAX_FILE_BYTES {
+        return too_large(before.len());
+    }
+    let mut bytes = Vec::with_capacity(before.len() as usize + 1);
+    // A file may grow while it is read.
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(WeightsError::io("read", path))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES { too_large(bytes.len() as u64) } else { Ok(bytes) }
+}
+
+/// SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,383 @@
+//! Downloads a published weight file, checked against its manifest before anybody can see it.
+//!
+//! The transfer runs on a thread of its own, so that a server which says nothing delays neither a
+//! cancellation nor a time limit. Not here: which files to fetch, where users keep them, progress bars.
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use ureq::http::Uri;
+
+use super::error::{FetchError, WeightsError};
+use super::manifest::ManifestFile;
+use super::store::{publish, temporary_beside};
+use super::{hex, read_file, sha256_hex};
+
+/// Bytes handed from the transfer to the file at a time, and how many such pieces may wait.
+const PIECE: usize = 64 << 10;
+const PIECES: usize = 8;
+
+/// How often a silent transfer is interrupted to ask whether it was cancelled.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchOptions {
+    /// Never touch the network: say what is missing instead.
+    pub offline: bool,
+    /// Longest duration of the whole transfer. Default: 30 minutes.
+    pub overall: Duration,
+    /// Window in which at least [`FetchOptions::stall_bytes`] have to come. Default: 30 seconds.
+    pub stall: Duration,
+    /// Least number of bytes per window. Default: 1024.
+    pub stall_bytes: u64,
+    /// How many redirects are followed. Default: 5.
+    pub max_redirects: u32,
+    /// Whether to go through a proxy.
+    pub proxy: ProxyPolicy,
+}
+
+impl Default for FetchOptions {
+    fn default() -> FetchOptions {
+        FetchOptions {
+            offline: false,
+            overall: Duration::from_secs(30 * 60),
+            stall: Duration::from_secs(30),
+            stall_bytes: 1024,
+            max_redirects: 5,
+            proxy: ProxyPolicy::default(),
+        }
+    }
+}
+
+/// Whether a download goes through a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyPolicy {
+    /// As the HTTP client finds it: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and their like.
+    #[default]
+    Environment,
+    /// Never.
+    Direct,
+}
+
+/// How far a download is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes expected.
+    pub size: u64,
+}
+
+/// Where a fetched file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// It was there already, with the published digest.
+    AlreadyThere(PathBuf),
+    /// It was downloaded, and replaced whatever had its name.
+    Downloaded(PathBuf),
+}
+
+impl Fetched {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Fetched::AlreadyThere(path) | Fetched::Downloaded(path) => path,
+        }
+    }
+}
+
+/// Downloads `entry` into `directory`, which is created when it does not exist.
+///
+/// The file appears whole and with the published digest, or not at all: on any failure the temporary file
+/// beside it is removed, and a file of the same name stays as it was. `progress` is called from this thread
+/// after each piece; `cancelled` is asked at least every 50 ms.
+///
+/// # Errors
+/// [`WeightsError::Offline`], [`WeightsError::Fetch`] with a [`FetchError`], [`WeightsError::Io`],
+/// [`WeightsError::Cancelled`], [`WeightsError::Manifest`] for an entry that did not come from a checked
+/// manifest.
+pub fn fetch(
+    entry: &ManifestFile,
+    directory: &Path,
+    options: &FetchOptions,
+    progress: &mut dyn FnMut(Progress),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Fetched, WeightsError> {
+    if let Some(reason) = entry.defect() {
+        return Err(WeightsError::Manifest { reason });
+    }
+    let target = directory.join(&entry.name);
+    if is_published(&target, entry) {
+        return Ok(Fetched::AlreadyThere(target));
+    }
+    if options.offline {
+        return Err(WeightsError::Offline {
+            file: entry.name.clone(),
+            dir: directory.to_path_buf(),
+            url: entry.url.clone(),
+            size: entry.size,
+        });
+    }
+    let failed = |source| WeightsError::Fetch { url: entry.url.clone(), source };
+    allowed(&entry.url, None).map_err(failed)?;
+    std::fs::create_dir_all(directory).map_err(WeightsError::io("create", directory))?;
+    let mut temp = temporary_beside(&target)?;
+
+    let (sender, receiver) = sync_channel(PIECES);
+    let job = Job { url: entry.url.clone(), size: entry.size, options: options.clone() };
+    let spawned =
+        std::thread::Builder::new().name("weights fetch".to_string()).spawn(move || job.run(&sender));
+    spawned.map_err(WeightsError::io("start a download for", &target))?;
+
+    let mut digest = Sha256::new();
+    let mut watch = Watch::new(entry.size, options);
+    while let Some(piece) = watch.next(&receiver, cancelled).map_err(|stop| match stop {
+        Stop::Cancelled => WeightsError::Cancelled,
+        Stop::Failed(FetchError::Network { reason, .. }) => {
+            failed(FetchError::Network { reason, dir: directory.display().to_string() })
+        }
+        Stop::Failed(error) => failed(error),
+    })? {
+        digest.update(&piece);
+        temp.write_all(&piece).map_err(WeightsError::io("write", &target))?;
+        progress(Progress { received: watch.received, size: entry.size });
+    }
+    if watch.received != entry.size {
+        return Err(failed(FetchError::Size { expected: entry.size, found: watch.received, more: false }));
+    }
+    let found = hex(&digest.finalize());
+    if found != entry.sha256 {
+        return Err(failed(FetchError::Digest { expected: entry.sha256.clone(), found }));
+    }
+    publish(temp, &target)?;
+    Ok(Fetched::Downloaded(target))
+}
+
+/// Whether the file at `path` is the published one already.
+fn is_published(path: &Path, entry: &ManifestFile) -> bool {
+    let same_size = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == entry.size);
+    same_size && read_file(path).is_ok_and(|bytes| sha256_hex(&bytes) == entry.sha256)
+}
+
+/// What the transfer sends: its pieces, then how it ended.
+enum Message {
+    Piece(Vec<u8>),
+    End(Result<(), FetchError>),
+}
+
+enum Stop {
+    Cancelled,
+    Failed(FetchError),
+}
+
+/// Receives a transfer and keeps its limits.
+struct Watch<'a> {
+    size: u64,
+    options: &'a FetchOptions,
+    start: Instant,
+    received: u64,
+    window_start: Instant,
+    window_received: u64,
+}
+
+impl Watch<'_> {
+    fn new(size: u64, options: &FetchOptions) -> Watch<'_> {
+        let now = Instant::now();
+        Watch { size, options, start: now, received: 0, window_start: now, window_received: 0 }
+    }
+
+    /// The next piece, or `None` after the last one.
+    fn next(
+        &mut self,
+        receiver: &Receiver<Message>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<u8>>, Stop> {
+        loop {
+            if cancelled() {
+                return Err(Stop::Cancelled);
+            }
+            let message = match receiver.recv_timeout(TICK) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Stop::Failed(network("the download ended without a result")));
+                }
+            };
+            match message {
+                Some(Message::End(Ok(()))) => return Ok(None),
+                Some(Message::End(Err(error))) => return Err(Stop::Failed(error)),
+                Some(Message::Piece(piece)) => {
+                    self.received += piece.len() as u64;
+                    if self.received > self.size {
+                        let (expected, found) = (self.size, self.received);
+                        return Err(Stop::Failed(FetchError::Size { expected, found, more: true }));
+                    }
+                    self.in_time().map_err(Stop::Failed)?;
+                    return Ok(Some(piece));
+                }
+                None => self.in_time().map_err(Stop::Failed)?,
+            }
+        }
+    }
+
+    fn in_time(&mut self) -> Result<(), FetchError> {
+        let (received, size) = (self.received, self.size);
+        if self.start.elapsed() >= self.options.overall {
+            let millis = self.options.overall.as_millis() as u64;
+            return Err(FetchError::TimedOut { received, size, millis });
+        }
+        if self.window_start.elapsed() >= self.options.stall {
+            if received - self.window_received < self.options.stall_bytes {
+                let (minimum, millis) = (self.options.stall_bytes, self.options.stall.as_millis() as u64);
+                return Err(FetchError::Stalled { received, size, minimum, millis });
+            }
+            (self.window_start, self.window_received) = (Instant::now(), received);
+        }
+        Ok(())
+    }
+}
+
+/// The transfer itself, on its own thread. It ends when the receiver is gone, at the latest one read later.
+struct Job {
+    url: String,
+    size: u64,
+    options: FetchOptions,
+}
+
+impl Job {
+    fn run(self, sender: &SyncSender<Message>) {
+        let result = self.transfer(sender);
+        // Nobody listens any more after a cancellation or a limit; there is nobody to tell then.
+        let _ = sender.send(Message::End(result));
+    }
+
+    fn transfer(&self, sender: &SyncSender<Message>) -> Result<(), FetchError> {
+        let agent = self.agent();
+        let mut url = self.url.clone();
+        for _ in 0..=self.options.max_redirects {
+            let mut response = agent.get(&url).call().map_err(|error| network(&error.to_string()))?;
+            match response.status().as_u16() {
+                200 => {}
+                301 | 302 | 303 | 307 | 308 => {
+                    let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+                    url = redirected(&url, location.unwrap_or(""))?;
+                    continue;
+                }
+                status => return Err(FetchError::Status { status }),
+            }
+            if let Some(found) = response.body().content_length().filter(|&length| length != self.size) {
+                return Err(FetchError::Size { expected: self.size, found, more: false });
+            }
+            return relay(response.body_mut().as_reader(), sender);
+        }
+        Err(FetchError::Redirects { limit: self.options.max_redirects })
+    }
+
+    fn agent(&self) -> ureq::Agent {
+        // The receiver watches the limits; these only make sure that this thread ends as well.
+        let grace = Duration::from_secs(1);
+        let config = ureq::Agent::config_builder()
+            .user_agent(concat!("tagwave/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(self.options.overall.saturating_add(grace)))
+            .timeout_connect(Some(self.options.stall.saturating_add(grace)))
+            .timeout_per_read(Some(self.options.stall.saturating_add(grace)));
+        let config = match self.options.proxy {
+            ProxyPolicy::Environment => config,
+            ProxyPolicy::Direct => config.proxy(None),
+        };
+        config.build().into()
+    }
+}
+
+/// Sends what `reader` yields until its end, or until nobody receives it.
+fn relay(mut reader: impl Read, sender: &SyncSender<Message>) -> Result<(), FetchError> {
+    loop {
+        let mut piece = vec![0; PIECE];
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => piece.truncate(length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(network(&error.to_string())),
+        }
+        if sender.send(Message::Piece(piece)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn network(reason: &str) -> FetchError {
+    FetchError::Network { reason: reason.to_string(), dir: String::new() }
+}
+
+/// Refuses anything but https, except plain http to this machine itself. After https nothing else will do.
+fn allowed(url: &str, from: Option<&str>) -> Result<(), FetchError> {
+    let uri: Uri = url.parse().map_err(|_| FetchError::Scheme)?;
+    let loopback = uri.host().is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    match uri.scheme_str() {
+        Some("https") if uri.host().is_some() => Ok(()),
+        Some("http") if loopback && from.is_none_or(|from| !from.starts_with("https:")) => Ok(()),
+        _ => Err(FetchError::Scheme),
+    }
+}
+
+/// The address that `location`, absolute or from the server's root, leads to from `url`.
+fn redirected(url: &str, location: &str) -> Result<String, FetchError> {
+    let refused = || FetchError::Redirect { location: location.chars().take(200).collect() };
+    let uri: Uri = url.parse().map_err(|_| refused())?;
+    let next = match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) if location.starts_with('/') && !location.starts_with("//") => {
+            format!("{scheme}://{authority}{location}")
+        }
+        _ => location.to_string(),
+    };
+    allowed(&next, Some(url)).map_err(|_| refused())?;
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_and_this_machine() {
+        for url in
+            ["https://example.org/a", "http://127.0.0.1:8000/a", "http://localhost/a", "http://[::1]:80/a"]
+        {
+            assert!(allowed(url, None).is_ok(), "{url}");
+        }
+        for url in [
+            "http://example.org/a",
+            "http://127.0.0.1.example.org/a",
+            "http://localhost@example.org/a",
+            "ftp://127.0.0.1/a",
+            "file:///etc/passwd",
+            "/a",
+            "",
+        ] {
+            assert_eq!(allowed(url, None), Err(FetchError::Scheme), "{url}");
+        }
+    }
+
+    #[test]
+    fn redirects_never_leave_https() {
+        let from = "https://example.org/a";
+        assert_eq!(redirected(from, "/b?c").as_deref(), Ok("https://example.org/b?c"));
+        assert_eq!(redirected(from, "https://cdn.example.org/b").as_deref(), Ok("https://cdn.example.org/b"));
+        for location in
+            ["http://example.org/b", "http://127.0.0.1/b", "//example.org/b", "b", "", "file:///b"]
+        {
+            assert!(matches!(redirected(from, location), Err(FetchError::Redirect { .. })), "{location}");
+        }
+        assert!(redirected("http://127.0.0.1:1/a", "http://example.org/b").is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads the HDF5 files that Keras 1 saves weights in.
+//!
+//! The root group's attribute `layer_names` lists groups, each group's attribute `weight_names` lists
+//! datasets. Only what those files contain is read: contiguous arrays of 32-bit floats. Nothing here writes
+//! HDF5, and nothing decides what an array is for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hdf5_reader::error::ByteOrder;
+use hdf5_reader::group::Group;
+use hdf5_reader::{Attribute, Dataset, Datatype, Hdf5File, OpenOptions};
+
+use super::error::WeightsError;
+use crate::tensor::{HostTensor, MAX_RANK, Shape};
+
+/// The first bytes of an HDF5 file.
+pub(crate) const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+
+/// Most arrays read from one file; the largest published model has 42.
+const MAX_TENSORS: usize = 4096;
+
+/// Which backend of Keras wrote a checkpoint: it decides how names look and how kernels lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// Plain names; kernels for convolution.
+    Theano,
+    /// Names with `:0`; kernels for correlation.
+    TensorFlow,
+}
+
+impl Variant {
+    /// The word used in file names, manifests and metadata.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Variant::Theano => "theano",
+            Variant::TensorFlow => "tensorflow",
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Every array of a Keras 1 weight file, as the file has them: nothing rotated, nothing checked against a
+/// model.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    variant: Variant,
+    tensors: BTreeMap<String, HostTensor>,
+}
+
+impl Checkpoint {
+    /// Reads a whole file from memory. The variant is recognised from the names inside.
+    ///
+    /// No more memory is used for arrays than `bytes` has, whatever its headers claim.
+    ///
+    /// # Errors
+    /// [`WeightsError::Hdf5`] for damage, [`WeightsError::NotKeras`] for other HDF5 files,
+    /// [`WeightsError::Oversized`], [`WeightsError::Element`], [`WeightsError::Rank`],
+    /// [`WeightsError::Duplicate`], [`WeightsError::TooManyTensors`], [`WeightsError::NotFinite`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Checkpoint, WeightsError> {
+        // The HDF5 reader is written not to panic; a file from a stranger is not the place to rely on it.
+        catch_unwind(AssertUnwindSafe(|| read(bytes)))
+            .unwrap_or_else(|_| Err(WeightsError::Hdf5 { reason: "the reader gave up".to_string() }))
+    }
+
+    /// Which backend wrote it.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// All arrays by their names without decoration, such as `conv1_W`.
+    pub fn tensors(&self) -> &BTreeMap<String, HostTensor> {
+        &self.tensors
+    }
+
+    /// Its variant and its arrays, given away.
+    pub fn into_parts(self) -> (Variant, BTreeMap<String, HostTensor>) {
+        (self.variant, self.tensors)
+    }
+}
+
+fn damaged(error: hdf5_reader::error::Error) -> WeightsError {
+    WeightsError::Hdf5 { reason: error.to_string() }
+}
+
+fn read(bytes: Vec<u8>) -> Result<Checkpoint, WeightsError> {
+    let size = bytes.len();
+    let options = OpenOptions::default()
+        .with_chunk_cache_bytes(0)
+        .with_max_chunk_bytes(size)
+        .with_max_read_bytes(size)
+        .with_max_object_header_bytes(size);
+    let file = Hdf5File::from_vec_with_options(bytes, options).map_err(damaged)?;
+    let root = file.root_group().map_err(damaged)?;
+
+    // Every array takes its bytes out of this budget, so that many names for one dataset gain nothing.
+    let mut budget = size as u64;
+    let mut raw = Vec::new();
+    for layer in strings(&root, "layer_names")? {
+        let group = root.group(&layer).map_err(damaged)?;
+        for name in strings(&group, "weight_names")? {
+            if raw.len() == MAX_TENSORS {
+                return Err(WeightsError::TooManyTensors { limit: MAX_TENSORS });
+            }
+            let dataset = group.dataset(&name).map_err(damaged)?;
+            let tensor = read_tensor(&name, &dataset, &mut budget)?;
+            raw.push((name, tensor));
+        }
+    }
+
+    let variant = variant_of(raw.iter().map(|(name, _)| name.as_str()))?;
+    let names = undecorated(raw.iter().map(|(name, _)| name.as_str()).collect(), variant);
+    let mut tensors = BTreeMap::new();
+    for (name, (decorated, tensor)) in names.into_iter().zip(raw) {
+        if tensors.insert(name, tensor).is_some() {
+            return Err(WeightsError::Duplicate { name: decorated });
+        }
+    }
+    Ok(Checkpoint { variant, tensors })
+}
+
+/// The list of names in attribute `key` of `group`.
+fn strings(group: &Group, key: &str) -> Result<Vec<String>, WeightsError> {
+    let absent =
+        || WeightsError::NotKeras { found: format!("no attribute \"{key}\" on \"{}\"", group.name()) };
+    let attribute: Attribute = match group.attribute(key) {
+        Ok(attribute) => attribute,
+        Err(hdf5_reader::error::Error::AttributeNotFound(_)) => return Err(absent()),
+        Err(error) => return Err(damaged(error)),
+    };
+    // A layer without weights has an empty list, whose element type is whatever numpy made of it.
+    if attribute.num_elements().map_err(damaged)? == 0 {
+        return Ok(Vec::new());
+    }
+    let names = attribute.read_strings().map_err(damaged)?;
+    if names.len() as u64 != attribute.num_elements().map_err(damaged)? {
+        return Err(WeightsError::Hdf5 { reason: format!("attribute \"{key}\" is cut off") });
+    }
+    Ok(names)
+}
+
+fn read_tensor(name: &str, dataset: &Dataset, budget: &mut u64) -> Result<HostTensor, WeightsError> {
+    let name = || name.to_string();
+    let element = |expected, found| WeightsError::Element { name: name(), expected, found };
+    let order = match dataset.dtype() {
+        Datatype::FloatingPoint { size: 4, byte_order } => *byte_order,
+        other => return Err(element("32-bit floats", format!("{other:?}"))),
+    };
+    if dataset.chunks().is_some() {
+        return Err(element("contiguous storage", "chunks".to_string()));
+    }
+    let claimed = dataset.shape().iter().try_fold(4u64, |bytes, &extent| bytes.checked_mul(extent));
+    let claimed = match claimed {
+        Some(claimed) if claimed <= *budget => claimed,
+        claimed => {
+            let claimed = claimed.unwrap_or(u64::MAX);
+            return Err(WeightsError::Oversized { name: name(), claimed, available: *budget });
+        }
+    };
+    *budget -= claimed;
+    if dataset.ndim() > MAX_RANK {
+        return Err(WeightsError::Rank { name: name(), found: dataset.ndim() });
+    }
+    let shape: Vec<usize> = dataset.shape().iter().map(|&extent| extent as usize).collect();
+
+    let bytes = dataset.read_raw_bytes().map_err(damaged)?;
+    let (words, _) = bytes.as_chunks::<4>();
+    let data: Vec<f32> = match order {
+        ByteOrder::LittleEndian => words.iter().map(|&word| f32::from_le_bytes(word)).collect(),
+        ByteOrder::BigEndian => words.iter().map(|&word| f32::from_be_bytes(word)).collect(),
+    };
+    finite(&name(), &data)?;
+    HostTensor::new(Shape::new(&shape), data)
+        .map_err(|error| WeightsError::Hdf5 { reason: error.to_string() })
+}
+
+/// # Errors
+/// [`WeightsError::NotFinite`] with the first index that holds NaN or infinity.
+pub(crate) fn finite(name: &str, data: &[f32]) -> Result<(), WeightsError> {
+    match data.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(WeightsError::NotFinite { name: name.to_string(), index, value: data[index] }),
+        None => Ok(()),
+    }
+}
+
+fn variant_of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Variant, WeightsError> {
+    let mut plain = None;
+    let mut suffixed = None;
+    for name in names {
+        if name.ends_with(SUFFIX) { suffixed = Some(name) } else { plain = Some(name) }
+    }
+    match (plain, suffixed) {
+        (Some(_), None) => Ok(Variant::Theano),
+        (None, Some(_)) => Ok(Variant::TensorFlow),
+        (Some(plain), Some(suffixed)) => Err(WeightsError::NotKeras {
+            found: format!("names of two backends, \"{plain}\" and \"{suffixed}\""),
+        }),
+        (None, None) => Err(WeightsError::NotKeras { found: "no weights at all".to_string() }),
+    }
+}
+
+/// TensorFlow's mark of an operation's first output.
+const SUFFIX: &str = ":0";
+
+/// Names without what a backend adds. Theano adds nothing. TensorFlow adds `:0`, and before it `_1` and so on
+/// when a name was taken in the same process: that number goes too, unless two names of the file would then
+/// be one (`Variable:0` and `Variable_1:0`).
+fn undecorated(names: Vec<&str>, variant: Variant) -> Vec<String> {
+    if variant == Variant::Theano {
+        return names.into_iter().map(str::to_string).collect();
+    }
+    let plain: Vec<&str> = names.into_iter().map(|name| name.strip_suffix(SUFFIX).unwrap_or(name)).collect();
+    let mut once = BTreeSet::new();
+    let mut twice = BTreeSet::new();
+    for name in plain.iter().map(|name| without_number(name)) {
+        if !once.insert(name) {
+            twice.insert(name);
+        }
+    }
+    let short = |name| if twice.contains(without_number(name)) { name } else { without_number(name) };
+    plain.iter().map(|name| short(name).to_string()).collect()
+}
+
+/// `conv1_W_1` -> `conv1_W`; a name that does not end in `_` and digits stays.
+fn without_number(name: &str) -> &str {
+    match name.rsplit_once('_') {
+        Some((head, digits)) if !head.is_empty() && !digits.is_empty() => {
+            if digits.bytes().all(|byte| byte.is_ascii_digit()) { head } else { name }
+        }
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoration_goes_and_inner_numbers_stay() {
+        let names =
+            vec!["conv1_W_1:0", "gru1_U_z:0", "batchnormalization_1_running_std:0", "bn_0_freq_gamma_1:0"];
+        let expected = ["conv1_W", "gru1_U_z", "batchnormalization_1_running_std", "bn_0_freq_gamma"];
+        assert_eq!(undecorated(names, Variant::TensorFlow), expected);
+        let names = vec!["Variable:0", "Variable_1:0", "convolution2d_1_W:0"];
+        assert_eq!(undecorated(names, Variant::TensorFlow), ["Variable", "Variable_1", "convolution2d_1_W"]);
+        assert_eq!(undecorated(vec!["param_0", "param_1"], Variant::Theano), ["param_0", "param_1"]);
+    }
+
+    #[test]
+    fn the_variant_is_in_the_names() {
+        assert_eq!(variant_of(["a_W", "a_b"].into_iter()).ok(), Some(Variant::Theano));
+        assert_eq!(variant_of(["a_W_1:0"].into_iter()).ok(), Some(Variant::TensorFlow));
+        assert!(variant_of(["a_W", "a_b:0"].into_iter()).is_err());
+        assert!(variant_of([].into_iter()).is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! A model's manifest: where its weights are published, under which licence, with which digests.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::MAX_FILE_BYTES;
+use super::error::WeightsError;
+use super::keras::Variant;
+
+/// Where the weights of one model are published.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The model's name, as a user types it.
+    pub model: String,
+    /// What the model is, in a few words.
+    pub title: String,
+    /// Address of the repository that publishes the weights.
+    pub repository: String,
+    /// The commit that the files are taken from, 40 hexadecimal digits.
+    pub commit: String,
+    /// Licence of the weights, as an SPDX identifier.
+    pub licence: String,
+    /// The copyright line that the licence asks to be kept.
+    pub copyright: String,
+    /// What to cite.
+    pub citation: String,
+    /// The published files, best first.
+    pub files: Vec<ManifestFile>,
+}
+
+/// One published weight file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestFile {
+    /// File name, without any directory.
+    pub name: String,
+    /// Path in the repository: a checkout of it can be used as it is.
+    pub path: String,
+    /// Which backend wrote it.
+    pub variant: Variant,
+    /// Address it can be downloaded from.
+    pub url: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The digest of a file against those of a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DigestCheck {
+    /// The bytes are those of this published file, whatever the file is called here.
+    Known {
+        /// The published name.
+        file: String,
+    },
+    /// Neither its bytes nor its name are published: fine for weights of one's own.
+    #[default]
+    Unknown,
+    /// It has the name of a published file but other bytes: damaged, or changed by someone.
+    Mismatch {
+        /// The published name.
+        file: String,
+        /// Published digest.
+        expected: String,
+        /// Digest of this file.
+        found: String,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest in TOML and checks that it can be relied on: names without directories, https
+    /// addresses, digests and sizes that can be right.
+    ///
+    /// # Errors
+    /// [`WeightsError::Manifest`].
+    pub fn parse(text: &str) -> Result<Manifest, WeightsError> {
+        let manifest: Manifest =
+            toml::from_str(text).map_err(|error| WeightsError::Manifest { reason: error.to_string() })?;
+        match manifest.defect() {
+            Some(reason) => Err(WeightsError::Manifest { reason }),
+            None => Ok(manifest),
+        }
+    }
+
+    fn defect(&self) -> Option<String> {
+        if !is_name(&self.model) {
+            return Some(format!("model: expected letters, digits, '-' and '_', found \"{}\"", self.model));
+        }
+        if !is_hex(&self.commit, 40) {
+            return Some(format!("commit: expected 40 hexadecimal digits, found \"{}\"", self.commit));
+        }
+        if self.files.is_empty() {
+            return Some("files: expected at least one".to_string());
+        }
+        self.files
+            .iter()
+            .find_map(|file| file.defect().map(|defect| format!("file \"{}\": {defect}", file.name)))
+    }
+
+    /// Repository and commit in one line.
+    pub fn origin(&self) -> String {
+        format!("{} at {}", self.repository, self.commit)
+    }
+
+    /// The published file of `variant`, or the first one.
+    pub fn file(&self, variant: impl Into<Option<Variant>>) -> Option<&ManifestFile> {
+        let variant = variant.into();
+        self.files.iter().find(|file| variant.is_none_or(|variant| file.variant == variant))
+    }
+
+    /// Compares the digest of the file at `path`, 64 lower-case hexadecimal digits, with the published ones.
+    pub fn check(&self, path: &Path, sha256: &str) -> DigestCheck {
+        if let Some(file) = self.files.iter().find(|file| file.sha256 == sha256) {
+            return DigestCheck::Known { file: file.name.clone() };
+        }
+        match self.files.iter().find(|file| path.file_name().is_some_and(|name| name == file.name.as_str())) {
+            Some(file) => DigestCheck::Mismatch {
+                file: file.name.clone(),
+                expected: file.sha256.clone(),
+                found: sha256.to_string(),
+            },
+            None => DigestCheck::Unknown,
+        }
+    }
+}
+
+impl ManifestFile {
+    /// Why this entry must not be used. The name becomes a path on this machine, so it is held to be one.
+    pub(crate) fn defect(&self) -> Option<String> {
+        if !is_name(&self.name) {
+            Some("name: expected letters, digits, '-', '_' and '.', not first".to_string())
+        } else if !self.path.split('/').all(is_name) {
+            Some(format!("path: expected names joined by '/', found \"{}\"", self.path))
+        } else if !is_hex(&self.sha256, 64) {
+            Some(format!("sha256: expected 64 lower-case hexadecimal digits, found \"{}\"", self.sha256))
+        } else if self.size == 0 || self.size > MAX_FILE_BYTES {
+            Some(format!("size: expected 1 to {MAX_FILE_BYTES}, found {}", self.size))
+        } else {
+            None
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && !text.starts_with('.') && text.bytes().all(allowed)
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

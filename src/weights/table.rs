@@ -1,0 +1,134 @@
+//! The table of tensors: how a model says which arrays it needs.
+//!
+//! Only the type is here. The rows are in the model files, the one place that knows the names inside a
+//! checkpoint.
+
+use crate::tensor::Shape;
+
+/// What an array was to the training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Changed by gradient descent.
+    Trainable,
+    /// Measured over the training data: the running statistics of batch normalisation.
+    Statistic,
+}
+
+/// What becomes of an array between the file and the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transform {
+    /// Nothing.
+    #[default]
+    None,
+    /// A kernel `[O, C, F, T]` for correlation. Files of the Theano backend hold kernels for convolution:
+    /// those are rotated by 180 degrees over the last two axes.
+    ConvolutionKernel,
+}
+
+/// One row of a model's table of tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Our name, such as `conv1.kernel`.
+    pub name: String,
+    /// Name in the checkpoint without the decoration of a backend, such as `conv1_W`.
+    pub checkpoint: String,
+    /// Shape in the checkpoint and in the model.
+    pub shape: Shape,
+    /// What it was to the training.
+    pub role: Role,
+    /// What becomes of it when a checkpoint is read.
+    pub transform: Transform,
+    /// Whether a file without it is refused.
+    pub required: bool,
+}
+
+impl TensorSpec {
+    /// A required, trainable array, taken as it is.
+    pub fn trainable(
+        name: impl Into<String>,
+        checkpoint: impl Into<String>,
+        shape: impl Into<Shape>,
+    ) -> TensorSpec {
+        TensorSpec {
+            name: name.into(),
+            checkpoint: checkpoint.into(),
+            shape: shape.into(),
+            role: Role::Trainable,
+            transform: Transform::None,
+            required: true,
+        }
+    }
+
+    /// A required, trainable convolution kernel `[O, C, F, T]` (see [`Transform::ConvolutionKernel`]).
+    pub fn kernel(
+        name: impl Into<String>,
+        checkpoint: impl Into<String>,
+        shape: impl Into<Shape>,
+    ) -> TensorSpec {
+        TensorSpec {
+            transform: Transform::ConvolutionKernel,
+            ..TensorSpec::trainable(name, checkpoint, shape)
+        }
+    }
+
+    /// A required running statistic.
+    pub fn statistic(
+        name: impl Into<String>,
+        checkpoint: impl Into<String>,
+        shape: impl Into<Shape>,
+    ) -> TensorSpec {
+        TensorSpec { role: Role::Statistic, ..TensorSpec::trainable(name, checkpoint, shape) }
+    }
+
+    /// The same row, for an array that some files lack.
+    pub fn optional(self) -> TensorSpec {
+        TensorSpec { required: false, ..self }
+    }
+}
+
+/// Number of elements of all tensors of `role`, or of all tensors.
+pub fn parameter_count(specs: &[TensorSpec], role: impl Into<Option<Role>>) -> usize {
+    let role = role.into();
+    specs.iter().filter(|spec| role.is_none_or(|role| spec.role == role)).map(|spec| spec.shape.len()).sum()
+}
+
+/// Rotates every `[F, T]` plane of a row-major `[.., F, T]` array by 180 degrees. Arrays of fewer than two
+/// axes stay as they are.
+pub(crate) fn rotate_planes(shape: Shape, data: &mut [f32]) {
+    let rank = shape.rank();
+    if rank < 2 {
+        return;
+    }
+    let plane = shape.extent(rank - 2) * shape.extent(rank - 1);
+    if plane > 0 {
+        data.chunks_exact_mut(plane).for_each(<[f32]>::reverse);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_go_by_role() {
+        let specs = [
+            TensorSpec::kernel("conv1.kernel", "conv1_W", [3, 2, 5, 7]),
+            TensorSpec::trainable("dense.bias", "dense_b", [11]).optional(),
+            TensorSpec::statistic("bn1.mean", "bn1_running_mean", [3]),
+        ];
+        assert_eq!(parameter_count(&specs, Role::Trainable), 3 * 2 * 5 * 7 + 11);
+        assert_eq!(parameter_count(&specs, Role::Statistic), 3);
+        assert_eq!(parameter_count(&specs, None), 3 * 2 * 5 * 7 + 11 + 3);
+    }
+
+    #[test]
+    fn planes_turn_one_by_one() {
+        let mut data: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        rotate_planes(Shape::from([1, 2, 2, 3]), &mut data);
+        assert_eq!(data, [5., 4., 3., 2., 1., 0., 11., 10., 9., 8., 7., 6.]);
+        let mut vector = [1.0, 2.0];
+        rotate_planes(Shape::from([2]), &mut vector);
+        assert_eq!(vector, [1.0, 2.0]);
+        rotate_planes(Shape::from([2, 0]), &mut []);
+    }
+}
