@@ -1,0 +1,101 @@
+//! What the published models share: their spectrogram, their convolution blocks, and batch normalisation as the
+//! checkpoints hold it, folded into a scale and a shift.
+
+use crate::frontend::{Framing, MelConfig};
+use crate::plan::ConvBlock;
+use crate::tensor::HostTensor;
+use crate::weights::{TensorSpec, Weights, WeightsError};
+
+/// What the array called `running_std` is divided by: Keras changed its meaning between versions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormRule {
+    /// It is a standard deviation: `gamma / (s + epsilon)` (Keras 1.0.6 and before).
+    Deviation {
+        /// Added to the deviation.
+        epsilon: f64,
+    },
+    /// It is read as a variance: `gamma / sqrt(s + epsilon)` (later Keras 1).
+    Variance {
+        /// Added to the variance.
+        epsilon: f64,
+    },
+}
+
+impl NormRule {
+    /// Scale and shift of the layer called `layer`: `y = (x - mean) * gamma / d + beta`, folded in f64.
+    ///
+    /// # Errors
+    /// [`WeightsError`] when an array is missing.
+    pub(super) fn fold(self, weights: &Weights, layer: &str) -> Result<[HostTensor; 2], WeightsError> {
+        let array = |part: &str| weights.get(&format!("{layer}.{part}"));
+        let (gamma, beta) = (array("gamma")?, array("beta")?);
+        let (mean, deviation) = (array("mean")?, array("deviation")?);
+        let at = |tensor: &HostTensor, i: usize| f64::from(tensor.data()[i]);
+        let scale = |i: usize| {
+            let s = at(deviation, i);
+            at(gamma, i)
+                / match self {
+                    NormRule::Deviation { epsilon } => s + epsilon,
+                    NormRule::Variance { epsilon } => (s + epsilon).sqrt(),
+                }
+        };
+        Ok([
+            HostTensor::from_fn(gamma.shape(), |i| scale(i) as f32),
+            HostTensor::from_fn(gamma.shape(), |i| (at(beta, i) - at(mean, i) * scale(i)) as f32),
+        ])
+    }
+}
+
+/// The rows of a batch normalisation over `extent` channels or frames in a table of tensors.
+pub(super) fn tensors(layer: &str, checkpoint: &str, extent: usize) -> Vec<TensorSpec> {
+    let row = |part: &str| (format!("{layer}.{part}"), [extent]);
+    let [gamma, beta, mean, deviation] = ["gamma", "beta", "mean", "deviation"].map(row);
+    vec![
+        TensorSpec::trainable(gamma.0, format!("{checkpoint}_gamma"), gamma.1),
+        TensorSpec::trainable(beta.0, format!("{checkpoint}_beta"), beta.1),
+        TensorSpec::statistic(mean.0, format!("{checkpoint}_running_mean"), mean.1),
+        TensorSpec::statistic(deviation.0, format!("{checkpoint}_running_std"), deviation.1),
+    ]
+}
+
+/// The rows of convolution block `number` in a table of tensors: `conv{number}` and `bn{number}`.
+pub(super) fn conv_tensors(number: usize, maps: usize, channels: usize) -> Vec<TensorSpec> {
+    let mut rows = vec![
+        TensorSpec::kernel(format!("conv{number}.kernel"), format!("conv{number}_W"), [maps, channels, 3, 3]),
+        TensorSpec::trainable(format!("conv{number}.bias"), format!("conv{number}_b"), [maps]),
+    ];
+    rows.extend(tensors(&format!("bn{number}"), &format!("bn{number}"), maps));
+    rows
+}
+
+/// The arrays of convolution block `number`.
+pub(super) fn conv_block(
+    weights: &Weights,
+    rule: NormRule,
+    number: usize,
+    pool: [usize; 2],
+) -> Result<ConvBlock, WeightsError> {
+    Ok(ConvBlock {
+        kernel: weights.get(&format!("conv{number}.kernel"))?.clone(),
+        bias: weights.get(&format!("conv{number}.bias"))?.clone(),
+        norm: rule.fold(weights, &format!("bn{number}"))?,
+        pool,
+    })
+}
+
+/// Samples of the clips of CNN and CRNN: 29.12 s at 12 kHz.
+pub(super) const CLIP_SAMPLES: usize = 349_440;
+
+/// The spectrogram of CNN and CRNN: 12 kHz, 96 Slaney bands, the mel power squared.
+pub(super) fn mel() -> MelConfig {
+    MelConfig {
+        sample_rate: 12_000,
+        n_fft: 512,
+        hop_length: 256,
+        n_mels: 96,
+        f_min_hz: 0.0,
+        f_max_hz: 6_000.0,
+        exponent: 2,
+        framing: Framing::Reflect,
+    }
+}

@@ -1,0 +1,158 @@
+//! MusicTaggerCRNN: K. Choi, G. Fazekas, M. Sandler, K. Cho, "Convolutional recurrent neural networks for
+//! music classification", arXiv:1609.04243. Reference implementation:
+//! github.com/keunwoochoi/music-auto_tagging-keras, `music_tagger_crnn.py`.
+//!
+//! The layer sizes are those of its weight files; the newest source there has others and cannot load them.
+
+use super::{
+    Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
+};
+use crate::frontend::{self, MelConfig};
+use crate::plan::{Activation, Axis, Builder, GruWeights, Plan};
+use crate::tensor::{HostTensor, Shape};
+use crate::weights::{TensorSpec, Weights, WeightsError};
+
+/// Sizes of the network; the default is the published one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The spectrogram it hears.
+    pub mel: MelConfig,
+    /// Samples of a clip.
+    pub clip_samples: usize,
+    /// Frames of zeros on either side of the spectrogram.
+    pub pad_frames: usize,
+    /// Feature maps of each convolution block.
+    pub maps: Vec<usize>,
+    /// Max-pool window of each block along frequency and time; together they leave one row of frequencies.
+    pub pools: Vec<[usize; 2]>,
+    /// Units of each of the two GRU layers.
+    pub units: usize,
+    /// Labels.
+    pub labels: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            mel: blocks::mel(),
+            clip_samples: blocks::CLIP_SAMPLES,
+            pad_frames: 37,
+            maps: vec![64, 128, 128, 128],
+            pools: vec![[2, 2], [3, 3], [4, 4], [4, 4]],
+            units: 32,
+            labels: 50,
+        }
+    }
+}
+
+impl Config {
+    /// A network of the same layers that runs in milliseconds, for tests.
+    pub fn tiny() -> Config {
+        Config {
+            mel: MelConfig { n_mels: 13, ..Config::default().mel },
+            clip_samples: 8192,
+            pad_frames: 3,
+            maps: vec![5, 7, 6, 9],
+            pools: vec![[2, 2], [3, 3], [2, 2], [1, 1]],
+            units: 5,
+            labels: 11,
+        }
+    }
+
+    fn frames(&self) -> usize {
+        self.mel.frames(self.clip_samples) + 2 * self.pad_frames
+    }
+}
+
+/// What `running_std` is in each reading.
+fn rule(reading: Reading) -> NormRule {
+    match reading {
+        Reading::Restored => NormRule::Deviation { epsilon: 1e-6 },
+        Reading::Upstream => NormRule::Variance { epsilon: 1e-5 },
+    }
+}
+
+/// The gates of a GRU, in the order in which they lie side by side.
+const GATES: [&str; 3] = ["z", "r", "h"];
+
+impl Architecture for Config {
+    fn clip(&self) -> ClipSpec {
+        ClipSpec { sample_rate: self.mel.sample_rate, samples: self.clip_samples }
+    }
+
+    fn embedding_len(&self) -> usize {
+        self.units
+    }
+
+    fn tensors(&self) -> Vec<TensorSpec> {
+        let mut rows = blocks::tensors("bn0", "bn_0_freq", self.frames());
+        let mut channels = 1;
+        for (block, &maps) in self.maps.iter().enumerate() {
+            rows.extend(blocks::conv_tensors(block + 1, maps, channels));
+            channels = maps;
+        }
+        for (layer, inputs) in [("gru1", channels), ("gru2", self.units)] {
+            for gate in GATES {
+                let row = |part: &str, checkpoint: &str, shape: &[usize]| {
+                    let name = format!("{layer}.{part}_{gate}");
+                    let shape = Shape::new(shape);
+                    TensorSpec::trainable(name, format!("{layer}_{checkpoint}_{gate}"), shape)
+                };
+                rows.push(row("input", "W", &[inputs, self.units]));
+                rows.push(row("recurrent", "U", &[self.units, self.units]));
+                rows.push(row("bias", "b", &[self.units]));
+            }
+        }
+        rows.push(TensorSpec::trainable("output.weight", "output_W", [self.units, self.labels]));
+        rows.push(TensorSpec::trainable("output.bias", "output_b", [self.labels]));
+        rows
+    }
+
+    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError> {
+        let rule = rule(reading);
+        let mut b = Builder::new();
+        // The comments give the published shapes, [N, C, F, T].
+        let mel = self.mel.input(&mut b, starts, self.clip_samples)?; // [N, 1, 96, 1366]
+        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading))?;
+        // In `upstream` the padding is 0 dB, far above the music; in `restored` it is the clip's mean.
+        let x = b.pad_time("pad", x, [self.pad_frames; 2])?; // [N, 1, 96, 1440]
+        let mut x = b.batch_norm("bn0", x, Axis::Time, rule.fold(weights, "bn0")?)?;
+        for (block, &pool) in self.pools.iter().enumerate() {
+            // [N, 64, 48, 720], [N, 128, 16, 240], [N, 128, 4, 60], [N, 128, 1, 15]
+            x = b.conv_block(block + 1, x, blocks::conv_block(weights, rule, block + 1, pool)?)?;
+        }
+        let x = b.sequence("seq", x)?; // [N, 15, 128]
+        let x = b.gru("gru1", x, gru(weights, "gru1")?)?; // [N, 15, 32]
+        let x = b.gru("gru2_states", x, gru(weights, "gru2")?)?; // [N, 15, 32]
+        let features = b.last_state("features", x)?; // [N, 32]
+        let x = b.dense(
+            "logits",
+            features,
+            weights.get("output.weight")?.clone(),
+            weights.get("output.bias")?.clone(),
+        )?;
+        let scores = b.activation("probs", x, Activation::Sigmoid)?; // [N, 50]
+        b.output(SCORES, scores);
+        b.output(EMBEDDING, features);
+        b.output(STATS, stats);
+        Ok(b.finish())
+    }
+}
+
+/// The arrays of a GRU layer, its gates laid side by side.
+fn gru(weights: &Weights, layer: &str) -> Result<GruWeights, WeightsError> {
+    let beside = |part: &str| -> Result<HostTensor, WeightsError> {
+        let gates = GATES.map(|gate| weights.get(&format!("{layer}.{part}_{gate}")));
+        let gates = gates.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let units = gates[0].shape().channels();
+        let rows = gates[0].data().len() / units;
+        let shape: Shape =
+            if gates[0].shape().rank() == 1 { [3 * units].into() } else { [rows, 3 * units].into() };
+        let value = |i: usize| {
+            let (row, gate, unit) = (i / (3 * units), i / units % 3, i % units);
+            gates[gate].data()[row * units + unit]
+        };
+        Ok(HostTensor::from_fn(shape, value))
+    };
+    Ok(GruWeights { input: beside("input")?, bias: beside("bias")?, recurrent: beside("recurrent")? })
+}

@@ -1,0 +1,179 @@
+//! The published models: what each one hears, which arrays it needs, and the plan it makes.
+//!
+//! One file per architecture. Adding one means its file, its line in [`all`], its manifest under `weights/`.
+//! Not here: kernels, devices, files.
+
+use crate::error::ErrorKind;
+use crate::plan::{Level, Plan, PlanError};
+use crate::tags::{Vocabulary, VocabularyError};
+use crate::weights::{Manifest, TensorSpec, Weights, WeightsError};
+
+mod blocks;
+pub mod cnn;
+pub mod crnn;
+
+pub use crate::frontend::Starts;
+pub use blocks::NormRule;
+
+/// Why a model cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// No model of that name.
+    #[error("no model is called {name:?}: expected one of {}", known.join(", "))]
+    Unknown {
+        /// Name asked for.
+        name: String,
+        /// Names there are.
+        known: Vec<&'static str>,
+    },
+    /// Its weights lack an array, or hold a wrong one.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Its layers do not fit together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Its label list does not fit its last layer.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+}
+
+impl ModelError {
+    /// What a batch should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ModelError::Unknown { .. } => ErrorKind::Input,
+            ModelError::Weights(error) => error.kind(),
+            ModelError::Plan(error) => error.kind(),
+            ModelError::Vocabulary(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+/// How the arrays of a checkpoint are understood. docs/numerics.md tells the story.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// As the networks were trained: standardised input, `running_std` a standard deviation.
+    #[default]
+    Restored,
+    /// As the original project's scripts ran them, mistakes included: reproduces its published figures.
+    Upstream,
+}
+
+impl Reading {
+    /// The word used in options and output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reading::Restored => "restored",
+            Reading::Upstream => "upstream",
+        }
+    }
+}
+
+/// The audio that a model hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClipSpec {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Samples of a clip.
+    pub samples: usize,
+}
+
+/// A network: a config that can name its arrays and lay out its plan.
+pub trait Architecture: std::fmt::Debug + Send + Sync {
+    /// The audio it hears.
+    fn clip(&self) -> ClipSpec;
+
+    /// Every array it needs: the only place where names inside checkpoints stand.
+    fn tensors(&self) -> Vec<TensorSpec>;
+
+    /// Numbers in an embedding.
+    fn embedding_len(&self) -> usize;
+
+    /// The plan for batches of one clip, unfused. Outputs: [`SCORES`], [`EMBEDDING`], [`STATS`].
+    ///
+    /// # Errors
+    /// [`ModelError`] when an array is missing or has another shape.
+    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError>;
+}
+
+/// Output `[N, K]`: a score in 0..1 for each label.
+pub const SCORES: &str = "scores";
+/// Output `[N, D]`: the features before the last dense layer.
+pub const EMBEDDING: &str = "embedding";
+/// Output `[N, 3]`: maximum, mean and standard deviation of the dB spectrogram.
+pub const STATS: &str = "stats";
+
+/// A published model.
+#[derive(Debug)]
+pub struct Model {
+    /// Name in options and output.
+    pub name: &'static str,
+    /// One line about it.
+    pub title: &'static str,
+    /// The network.
+    pub architecture: Box<dyn Architecture>,
+    /// Area under the ROC curve that the original states on its test set, with where it says so.
+    pub stated_auc: Option<(f32, &'static str)>,
+    manifest: &'static str,
+}
+
+impl Model {
+    /// Where its weights come from.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] when the built-in manifest is damaged.
+    pub fn manifest(&self) -> Result<Manifest, ModelError> {
+        Ok(Manifest::parse(self.manifest)?)
+    }
+
+    /// Its labels, in the order of the scores.
+    ///
+    /// # Errors
+    /// [`ModelError::Vocabulary`] when the built-in list is damaged.
+    pub fn vocabulary(&self) -> Result<Vocabulary, ModelError> {
+        Ok(Vocabulary::lastfm50()?)
+    }
+}
+
+/// Where the original states the area under the ROC curve of its models.
+const ORIGINAL_README: &str = "README of keunwoochoi/music-auto_tagging-keras, on the Million Song Dataset";
+
+/// Every model there is.
+pub fn all() -> Vec<Model> {
+    vec![
+        Model {
+            name: "cnn",
+            title: "MusicTaggerCNN: five convolution blocks, 256 features",
+            architecture: Box::new(cnn::Config::default()),
+            stated_auc: Some((0.8654, ORIGINAL_README)),
+            manifest: include_str!("../../weights/cnn/manifest.toml"),
+        },
+        Model {
+            name: "crnn",
+            title: "MusicTaggerCRNN: four convolution blocks and two GRU layers, 32 features",
+            architecture: Box::new(crnn::Config::default()),
+            stated_auc: Some((0.8662, ORIGINAL_README)),
+            manifest: include_str!("../../weights/crnn/manifest.toml"),
+        },
+    ]
+}
+
+/// The model called `name`.
+///
+/// # Errors
+/// [`ModelError::Unknown`] with the names there are.
+pub fn find(name: &str) -> Result<Model, ModelError> {
+    let models = all();
+    let known = models.iter().map(|model| model.name).collect();
+    let unknown = || ModelError::Unknown { name: name.to_string(), known };
+    models.into_iter().find(|model| model.name == name).ok_or_else(unknown)
+}
+
+/// The level of a reading's input in CNN and CRNN.
+fn input_level(reading: Reading) -> Level {
+    match reading {
+        Reading::Restored => Level::Standardised,
+        Reading::Upstream => Level::Absolute,
+    }
+}

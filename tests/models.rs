@@ -1,0 +1,244 @@
+//! Whole models against results made outside this project, on the GPU and on the reference executor.
+//!
+//! The goldens of the published weights lie in the fixture folder; the tiny models run anywhere.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::npz;
+use tagwave::gpu::{Executor, Gpu, Options};
+use tagwave::models::{self, Reading, Starts};
+use tagwave::plan::Plan;
+use tagwave::problems::{Tolerance, compare};
+use tagwave::tensor::HostTensor;
+use tagwave::weights::{self, Weights};
+
+/// A golden file: which model and reading it shows, and its weight file.
+struct Golden {
+    model: &'static str,
+    reading: Reading,
+    file: &'static str,
+    weights: &'static str,
+}
+
+const GOLDENS: &[Golden] = &[
+    Golden {
+        model: "crnn",
+        reading: Reading::Restored,
+        file: "golden/crnn_trained.npz",
+        weights: "weights/music_tagger_crnn_weights_theano.h5",
+    },
+    Golden {
+        model: "crnn",
+        reading: Reading::Upstream,
+        file: "golden/crnn_published.npz",
+        weights: "weights/music_tagger_crnn_weights_tensorflow.h5",
+    },
+    Golden {
+        model: "cnn",
+        reading: Reading::Restored,
+        file: "golden/cnn_trained.npz",
+        weights: "weights/music_tagger_cnn_weights_theano.h5",
+    },
+    Golden {
+        model: "cnn",
+        reading: Reading::Upstream,
+        file: "golden/cnn_raw106.npz",
+        weights: "weights/music_tagger_cnn_weights_tensorflow.h5",
+    },
+];
+
+/// Clips of the golden files, in the order of their rows.
+const CLIPS: [&str; 5] =
+    ["mel_npy_cute", "mel_npy_actionable", "mel_npy_dubstep", "mel_npy_thejazzpiano", "mel_synth"];
+
+/// A tag's score may be this far from the golden one.
+const SCORES: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
+
+fn plan(golden: &Golden) -> Option<Plan> {
+    let model = models::find(golden.model).unwrap();
+    let path = common::fixture(golden.weights)?;
+    let weights = weights::load(&path, &model.architecture.tensors(), &model.manifest().unwrap()).unwrap();
+    Some(model.architecture.build(&weights, golden.reading, Starts::Mel).unwrap())
+}
+
+/// The golden clips' spectrograms, `[1, 1, 96, 1366]` each.
+fn mels() -> Option<Vec<HostTensor>> {
+    let file = common::fixture("golden/mel_inputs.npz")?;
+    let mel = |name: &&str| npz::array(&file, name).reshaped([1, 1, 96, 1366]).unwrap();
+    Some(CLIPS.iter().map(mel).collect())
+}
+
+#[test]
+fn golden_scores_and_features() {
+    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
+    for golden in GOLDENS {
+        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+        let executor =
+            Executor::new(&gpu, &plan.fused(), &Options { max_batch: 5, ..Options::default() }).unwrap();
+        let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
+        let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
+        println!("{} {}: scores: {scores}", golden.model, golden.reading.as_str());
+        assert!(scores.within, "{} {}: {scores}", golden.model, golden.reading.as_str());
+        let tolerance = Tolerance { absolute: 5e-4, relative: 1e-4 };
+        let features = compare(&outputs[1], &npz::array(&file, "features"), tolerance);
+        println!("{} {}: features: {features}", golden.model, golden.reading.as_str());
+        assert!(features.within, "{} {}: {features}", golden.model, golden.reading.as_str());
+    }
+}
+
+/// Layers of the first golden clip, as far as the file stores them: whole, or sampled over their C order.
+fn golden_layers(file: &std::path::Path) -> BTreeMap<String, HostTensor> {
+    npz::names(file)
+        .into_iter()
+        .filter_map(|name| Some((name.strip_prefix("layer_")?.to_string(), npz::array(file, &name))))
+        .collect()
+}
+
+/// Compares every stored layer with a plan's taps; the tolerance is relative to the layer's largest value.
+fn compare_layers(what: &str, layers: &BTreeMap<String, HostTensor>, taps: &BTreeMap<String, HostTensor>) {
+    for (name, golden) in layers {
+        let tap = &taps[name];
+        let count = golden.data().len();
+        let size = tap.data().len();
+        let sampled: Vec<f32> = (0..count).map(|k| tap.data()[k * size / count]).collect();
+        let sampled = HostTensor::new(golden.shape(), sampled).unwrap();
+        let largest = golden.data().iter().fold(0f32, |m, v| m.max(v.abs()));
+        // f32 sums of up to 1,152 products: errors grow with the sums, not with the single value.
+        let tolerance = Tolerance { absolute: 1e-5 * largest.max(1.0), relative: 1e-4 };
+        let difference = compare(&sampled, golden, tolerance);
+        println!("{what} {name}: {difference}");
+        assert!(difference.within, "{what} {name}: {difference}");
+    }
+}
+
+fn taps(plan: &Plan, outputs: Vec<HostTensor>) -> BTreeMap<String, HostTensor> {
+    plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
+}
+
+#[test]
+fn golden_layers_on_the_gpu() {
+    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
+    for golden in GOLDENS {
+        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+        let layers = golden_layers(&file);
+        let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
+        let executor = Executor::new(&gpu, &plan, &Options { max_batch: 1, ..Options::default() }).unwrap();
+        let outputs = executor.run(&mels[..1]).unwrap();
+        compare_layers(
+            &format!("{} {}", golden.model, golden.reading.as_str()),
+            &layers,
+            &taps(&plan, outputs),
+        );
+    }
+}
+
+#[test]
+fn golden_layers_on_the_reference_executor() {
+    let Some(mels) = mels() else { return };
+    for golden in GOLDENS {
+        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+        let layers = golden_layers(&file);
+        let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
+        let outputs = tagwave::reference::run(&plan, &mels[..1]).unwrap();
+        compare_layers(
+            &format!("{} {}", golden.model, golden.reading.as_str()),
+            &layers,
+            &taps(&plan, outputs),
+        );
+    }
+}
+
+/// Small models of each architecture with seeded weights.
+fn tiny() -> Vec<(&'static str, Box<dyn models::Architecture>)> {
+    vec![("crnn", Box::new(models::crnn::Config::tiny())), ("cnn", Box::new(models::cnn::Config::tiny()))]
+}
+
+/// Weights of about the size that training gives, statistics positive.
+fn seeded(architecture: &dyn models::Architecture) -> Weights {
+    let specs = architecture.tensors();
+    Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
+        let mut tensor = tagwave::problems::paint(spec.shape, seed);
+        let fan_in = spec.shape.extents().iter().skip(1).product::<usize>().max(1) as f32;
+        for value in tensor.data_mut() {
+            *value = match spec.name.rsplit('.').next() {
+                Some("deviation" | "gamma") => 1.0 + 0.5 * *value,
+                _ => *value / fan_in.sqrt(),
+            };
+        }
+        (spec.name.clone(), tensor)
+    }))
+}
+
+/// Clips of the tiny models: chirps that differ from clip to clip, one of them silent.
+fn clips(count: usize, samples: usize) -> HostTensor {
+    HostTensor::from_fn([count, samples], |i| {
+        let (clip, t) = (i / samples, (i % samples) as f32 / 12_000.0);
+        if clip == 2 { 0.0 } else { 0.5 * (6.0 * t * (200.0 + 150.0 * clip as f32 + 900.0 * t)).sin() }
+    })
+}
+
+fn executor(gpu: &Gpu, plan: &Plan, max_batch: usize) -> Executor {
+    Executor::new(gpu, plan, &Options { max_batch, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn tiny_models_agree_with_the_reference_fused_and_unfused() {
+    let Some(gpu) = common::gpu() else { return };
+    for (name, architecture) in tiny() {
+        let weights = seeded(&*architecture);
+        for reading in [Reading::Restored, Reading::Upstream] {
+            let plan = architecture.build(&weights, reading, Starts::Samples).unwrap().with_batch(3);
+            let inputs = [clips(3, architecture.clip().samples)];
+            let expected = tagwave::reference::run(&plan, &inputs).unwrap();
+            let fused = tagwave::reference::run(&plan.fused(), &inputs).unwrap();
+            assert!(plan.fused().steps().len() < plan.steps().len() / 2 + 2, "{name}: little was fused");
+            for (index, (output, _)) in plan.outputs().iter().enumerate() {
+                // `upstream` multiplies decibels: its statistics keep fewer digits.
+                let tolerance = Tolerance { absolute: 2e-4, relative: 1e-4 };
+                for (how, found) in [
+                    ("reference, fused", &fused),
+                    ("gpu, fused", &executor(&gpu, &plan.fused(), 3).run(&inputs).unwrap()),
+                    ("gpu, unfused", &executor(&gpu, &plan, 3).run(&inputs).unwrap()),
+                ] {
+                    let difference = compare(&found[index], &expected[index], tolerance);
+                    assert!(difference.within, "{name} {reading:?} {how}, {output}: {difference}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_clip_gives_the_same_bits_in_any_batch() {
+    let Some(gpu) = common::gpu() else { return };
+    for (name, architecture) in tiny() {
+        let weights = seeded(&*architecture);
+        let plan = architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap().fused();
+        let samples = architecture.clip().samples;
+        let batch = clips(7, samples);
+        let together = executor(&gpu, &plan, 7).run(std::slice::from_ref(&batch)).unwrap();
+        // Batches of three, three and one: `run` cuts what does not fit.
+        let cut = executor(&gpu, &plan, 3).run(std::slice::from_ref(&batch)).unwrap();
+        let alone = executor(&gpu, &plan, 1);
+        for (index, (output, _)) in plan.outputs().iter().enumerate() {
+            assert_eq!(together[index], cut[index], "{name}: {output} depends on the batch");
+            for clip in 0..7 {
+                let one = HostTensor::new([1, samples], batch.row(clip).to_vec()).unwrap();
+                let found = alone.run(&[one]).unwrap();
+                assert_eq!(found[index].row(0), together[index].row(clip), "{name}: {output} of clip {clip}");
+            }
+        }
+    }
+}
+
+#[test]
+fn parameter_counts_are_the_published_ones() {
+    for (name, parameters, features) in [("cnn", 865_950, 256), ("crnn", 396_786, 32)] {
+        let model = models::find(name).unwrap();
+        let specs = model.architecture.tensors();
+        assert_eq!(weights::parameter_count(&specs, weights::Role::Trainable), parameters, "{name}");
+        assert_eq!(model.architecture.embedding_len(), features, "{name}");
+    }
+}
