@@ -1,5 +1,15 @@
 //! The one error type of the public API, and what a batch should do about each error.
 
+use std::sync::Arc;
+
+use crate::audio::AudioError;
+use crate::gpu::GpuError;
+use crate::models::ModelError;
+use crate::plan::PlanError;
+use crate::reference::ReferenceError;
+use crate::tensor::LengthError;
+use crate::weights::WeightsError;
+
 /// What the caller of a batch should do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -25,6 +35,62 @@ impl ErrorKind {
             ErrorKind::Resource => "resource",
             ErrorKind::Internal => "internal",
             ErrorKind::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Any error of the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reading audio.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// Finding or reading weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Building a model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Building or tapping a plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The reference executor.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A tensor of the wrong length.
+    #[error(transparent)]
+    Length(#[from] LengthError),
+    /// The batch that a clip was part of failed; the same error for each of its files.
+    #[error("{0}")]
+    Batch(Arc<Error>),
+    /// The model gave something that is not a number.
+    #[error("output {index} is not a number: the device or its driver is broken, try another one")]
+    NotFinite {
+        /// Place among scores and embedding.
+        index: usize,
+    },
+    /// A [`crate::tagger::CancelToken`] was used.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// What a batch should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Audio(error) => error.kind(),
+            Error::Weights(error) => error.kind(),
+            Error::Model(error) => error.kind(),
+            Error::Plan(error) => error.kind(),
+            Error::Gpu(error) => error.kind(),
+            Error::Reference(error) => error.kind(),
+            Error::Batch(error) => error.kind(),
+            Error::Length(_) | Error::NotFinite { .. } => ErrorKind::Internal,
+            Error::Cancelled => ErrorKind::Cancelled,
         }
     }
 }

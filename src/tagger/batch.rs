@@ -1,0 +1,248 @@
+//! Many sources at once: decoded on several threads, run in batches of clips, given back in order.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::{ClipResult, Tagger, Track, check_scores};
+use crate::audio::{Clip, ClipReader, Source};
+use crate::error::Error;
+use crate::models::{EMBEDDING, SCORES, STATS};
+use crate::tags::Aggregation;
+use crate::tensor::HostTensor;
+
+/// Sources that may be ahead of the oldest unfinished one, or more where a batch is large: bounds what waits
+/// for its turn.
+const LEAST_WINDOW: usize = 64;
+/// A spectrogram whose values deviate less than this, in dB, is silence.
+const SILENCE_DB: f32 = 1e-5;
+
+/// What a decoding thread has to say of source `index`.
+enum Message {
+    Clip(usize, Clip),
+    Done(usize, Result<Ending, Error>),
+}
+
+/// What is known of a track once its clips are read.
+struct Ending {
+    track_s: Option<f64>,
+    warnings: Vec<String>,
+}
+
+/// The sources that are left, and how far the results have come.
+struct Queue<I> {
+    state: Mutex<QueueState<I>>,
+    moved: Condvar,
+    window: usize,
+}
+
+struct QueueState<I> {
+    sources: I,
+    taken: usize,
+    finished: usize,
+}
+
+impl<I: Iterator<Item = Source>> Queue<I> {
+    fn state(&self) -> MutexGuard<'_, QueueState<I>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next source, once it is not too far ahead.
+    fn take(&self) -> Option<(usize, Source)> {
+        let mut state = self.state();
+        while state.taken >= state.finished + self.window {
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let source = state.sources.next()?;
+        state.taken += 1;
+        Some((state.taken - 1, source))
+    }
+
+    fn finish(&self, count: usize) {
+        self.state().finished = count;
+        self.moved.notify_all();
+    }
+}
+
+/// Calls `each` with the result of every source, in order.
+pub(super) fn run<I: Iterator<Item = Source> + Send>(
+    tagger: &Tagger,
+    sources: I,
+    each: impl FnMut(usize, Result<Track, Error>),
+) {
+    let queue = Queue {
+        state: Mutex::new(QueueState { sources, taken: 0, finished: 0 }),
+        moved: Condvar::new(),
+        window: LEAST_WINDOW.max(4 * tagger.max_batch()),
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        // At most a batch of clips waits while another one runs.
+        let (sender, receiver) = sync_channel(tagger.max_batch());
+        for _ in 0..threads {
+            let (sender, queue) = (sender.clone(), &queue);
+            scope.spawn(move || decode(tagger, queue, &sender));
+        }
+        drop(sender);
+        Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), next: 0, each }.collect(&receiver, &queue);
+        // Threads that wait for room must see that nobody listens any more.
+        drop(receiver);
+        queue.finish(usize::MAX - queue.window);
+    });
+}
+
+/// A decoding thread: source after source, clip after clip.
+fn decode<I: Iterator<Item = Source>>(tagger: &Tagger, queue: &Queue<I>, sender: &SyncSender<Message>) {
+    while let Some((index, source)) = queue.take() {
+        let result = read(tagger, index, source, sender);
+        if tagger.cancel.is_cancelled() || sender.send(Message::Done(index, result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read(tagger: &Tagger, index: usize, source: Source, sender: &SyncSender<Message>) -> Result<Ending, Error> {
+    let mut reader = ClipReader::open(source, &tagger.request, &tagger.resamplers)?;
+    for clip in &mut reader {
+        let clip = clip?;
+        if tagger.cancel.is_cancelled() || sender.send(Message::Clip(index, clip)).is_err() {
+            return Err(Error::Cancelled);
+        }
+    }
+    let warnings = reader.warnings().iter().map(ToString::to_string).collect();
+    Ok(Ending { track_s: reader.track_seconds(), warnings })
+}
+
+/// A source on its way.
+#[derive(Default)]
+struct File {
+    clips: Vec<ClipResult>,
+    /// Clips that were read and have not been run.
+    waiting: usize,
+    silent: usize,
+    ending: Option<Result<Ending, Error>>,
+    failure: Option<Error>,
+}
+
+/// Gathers clips into batches and results into tracks.
+struct Collector<'a, F> {
+    tagger: &'a Tagger,
+    files: BTreeMap<usize, File>,
+    pending: Vec<(usize, Clip)>,
+    next: usize,
+    each: F,
+}
+
+impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
+    fn collect<I: Iterator<Item = Source>>(mut self, receiver: &Receiver<Message>, queue: &Queue<I>) {
+        for message in receiver {
+            if self.tagger.cancel.is_cancelled() {
+                break;
+            }
+            match message {
+                Message::Clip(index, clip) => {
+                    self.files.entry(index).or_default().waiting += 1;
+                    self.pending.push((index, clip));
+                    if self.pending.len() == self.tagger.max_batch() {
+                        self.run_pending();
+                    }
+                }
+                Message::Done(index, ending) => self.files.entry(index).or_default().ending = Some(ending),
+            }
+            // A source may wait for the rest of its batch only as long as others may still be read.
+            if self.next + queue.window <= queue.state().taken && self.stuck() {
+                self.run_pending();
+            }
+            self.give(queue);
+        }
+        self.run_pending();
+        self.give(queue);
+    }
+
+    /// Whether the oldest source waits for clips of this batch alone.
+    fn stuck(&self) -> bool {
+        self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting > 0)
+    }
+
+    /// Runs the clips that are waiting, and sorts the results to their files.
+    fn run_pending(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.pending);
+        match self.outputs(&batch) {
+            Ok(results) => {
+                for ((index, _), (result, silent)) in batch.into_iter().zip(results) {
+                    let Some(file) = self.files.get_mut(&index) else { continue };
+                    file.waiting -= 1;
+                    file.silent += usize::from(silent);
+                    match check_scores(&result) {
+                        Ok(()) => file.clips.push(result),
+                        Err(error) => file.failure = Some(error),
+                    }
+                }
+            }
+            Err(error) => {
+                let error = std::sync::Arc::new(error);
+                for (index, _) in batch {
+                    let Some(file) = self.files.get_mut(&index) else { continue };
+                    file.waiting -= 1;
+                    file.failure = Some(Error::Batch(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn outputs(&self, batch: &[(usize, Clip)]) -> Result<Vec<(ClipResult, bool)>, Error> {
+        let length = self.tagger.request.length_samples;
+        let samples = batch.iter().flat_map(|(_, clip)| clip.samples.iter().copied()).collect();
+        let outputs = self.tagger.engine.run(HostTensor::new([batch.len(), length], samples)?)?;
+        let find = |name: &str| outputs.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor);
+        let row = |name: &str, clip: usize| find(name).map_or(Vec::new(), |tensor| tensor.row(clip).to_vec());
+        let rate = f64::from(self.tagger.request.rate_hz);
+        let results = batch.iter().enumerate().map(|(place, (_, clip))| {
+            let silent = row(STATS, place).get(2).is_some_and(|&deviation| deviation < SILENCE_DB);
+            let result = ClipResult {
+                start_s: clip.start_samples as f64 / rate,
+                scores: row(SCORES, place),
+                embedding: row(EMBEDDING, place),
+            };
+            (result, silent)
+        });
+        Ok(results.collect())
+    }
+
+    /// Gives away every finished source whose turn it is.
+    fn give<I: Iterator<Item = Source>>(&mut self, queue: &Queue<I>) {
+        while self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting == 0) {
+            let Some(file) = self.files.remove(&self.next) else { return };
+            (self.each)(self.next, track(self.tagger, file));
+            self.next += 1;
+            queue.finish(self.next);
+        }
+    }
+}
+
+/// A track from all that was gathered of it.
+fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
+    let ending = file.ending.unwrap_or(Err(Error::Cancelled))?;
+    if let Some(failure) = file.failure {
+        return Err(failure);
+    }
+    let mut warnings = ending.warnings;
+    if file.silent > 0 {
+        warnings.push(match file.clips.len() {
+            1 => "silent".to_string(),
+            clips => format!("silent in {} of {clips} clips", file.silent),
+        });
+    }
+    let rows = |row: fn(&ClipResult) -> &Vec<f32>| file.clips.iter().map(|clip| row(clip).clone()).collect::<Vec<_>>();
+    Ok(Track {
+        scores: tagger.aggregation.apply(&rows(|clip| &clip.scores)),
+        embedding: Aggregation::Mean.apply(&rows(|clip| &clip.embedding)),
+        clips: file.clips,
+        track_s: ending.track_s,
+        warnings,
+    })
+}
