@@ -170,7 +170,9 @@ impl HostTensor {
         let shape = shape.into();
         match shape.checked_len() {
             Some(expected) if expected == data.len() => Ok(HostTensor { shape, data }),
-            expected => Err(LengthError { shape, expected: expected.unwrap_or(usize::MAX), found: data.len() }),
+            expected => {
+                Err(LengthError { shape, expected: expected.unwrap_or(usize::MAX), found: data.len() })
+            }
         }
     }
 
