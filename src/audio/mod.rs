@@ -1,1 +1,35 @@
-//! Placeholder until the audio module lands.
+//! From a file to clips: decode, mix to mono, resample to the model's rate, cut into clips of one length.
+//!
+//! [`ClipReader::open`] takes a [`Source`] and a [`ClipRequest`] and yields [`Clip`]s. Data goes one way and
+//! in small pieces: packets are decoded, mixed and resampled as clips ask for them, so memory does not grow
+//! with the length of the file, and decoding stops once the last wanted sample is there.
+//!
+//! [`Resamplers`] holds the filter tables, one [`Bank`] per pair of rates; whoever tags many files owns one
+//! and passes it on.
+//!
+//! What is not here: spectrograms and everything after them, models (a request states rate and length),
+//! seeking (decoding through is fast enough so far; [`ClipReader`] has the one place where a seek would go),
+//! and any reading of tags or pictures.
+
+mod clips;
+mod decode;
+mod error;
+mod fallback;
+mod packets;
+mod resample;
+mod source;
+mod stream;
+mod track;
+
+pub use clips::{Clip, ClipReader, ClipRequest, Padding, Placement, Warning};
+pub use decode::DecoderMode;
+pub use error::AudioError;
+pub use resample::{Bank, Resamplers};
+pub use source::Source;
+
+/// Lowest and highest sample rate in Hz that is read or made. Below, nothing musical is left and the
+/// resampling ratio explodes; above, no recorder exists.
+pub const RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+
+/// Largest number of channels that is mixed to mono.
+pub const MAX_CHANNELS: usize = 64;

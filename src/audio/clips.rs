@@ -1,0 +1,412 @@
+//! Which clips are wanted, and a reader that yields them one by one.
+
+use std::fmt;
+
+use super::decode::{Decoder, DecoderMode, count_frames};
+use super::error::AudioError;
+use super::packets::End;
+use super::resample::Resamplers;
+use super::source::Source;
+use super::track::Track;
+
+/// Difference between a stated and a found length that is no news: containers count whole packets.
+const TOLERATED_FRAMES: u64 = 4096;
+/// Latest start of [`Placement::At`]: 115 days.
+const MAX_START_S: f64 = 1e7;
+/// Samples pulled at a time while whole tracks are read.
+const STRIP: usize = 16_384;
+
+/// Which part of a track becomes clips.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Placement {
+    /// One clip from the middle: it starts at `floor((track - clip) / 2)`, in samples at the clip's rate.
+    #[default]
+    Centre,
+    /// One clip that starts this many seconds into the track.
+    At(f64),
+    /// Clips from the track's start on, one every `stride_samples` (at the clip's rate), as long as a whole
+    /// clip fits. If more than half a stride then remains uncovered, one more clip ends with the track.
+    All {
+        /// Distance between the starts of two clips, in samples at the clip's rate; not 0.
+        stride_samples: usize,
+    },
+}
+
+/// What fills a clip when the track is too short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Padding {
+    /// Zeros after the audio.
+    #[default]
+    Zeros,
+    /// The audio again and again.
+    Repeat,
+}
+
+/// The clips that a model wants of a track.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipRequest {
+    /// Sample rate of the clips in Hz.
+    pub rate_hz: u32,
+    /// Length of each clip in samples at that rate.
+    pub length_samples: usize,
+    /// Which part of the track.
+    pub placement: Placement,
+    /// What to do about too short tracks.
+    pub padding: Padding,
+    /// How to decode; without effect on samples from memory.
+    pub decoder: DecoderMode,
+}
+
+impl ClipRequest {
+    /// One zero-padded clip from the centre, decoded plainly.
+    pub fn new(rate_hz: u32, length_samples: usize) -> ClipRequest {
+        ClipRequest {
+            rate_hz,
+            length_samples,
+            placement: Placement::default(),
+            padding: Padding::default(),
+            decoder: DecoderMode::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), AudioError> {
+        let refuse = |field, found: String, expected| Err(AudioError::Request { field, found, expected });
+        if !super::RATES_HZ.contains(&self.rate_hz) {
+            return refuse("rate_hz", self.rate_hz.to_string(), "1000 to 768000");
+        }
+        if self.length_samples == 0 {
+            return refuse("length_samples", "0".into(), "1 or more");
+        }
+        match self.placement {
+            Placement::All { stride_samples: 0 } => refuse("stride_samples", "0".into(), "1 or more"),
+            Placement::At(seconds) if !(0.0..=MAX_START_S).contains(&seconds) => {
+                refuse("start in seconds", seconds.to_string(), "0 to 10000000")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A slice of a track, at the request's rate and of the request's length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clip {
+    /// Mono samples, nominally in -1..1.
+    pub samples: Vec<f32>,
+    /// Position in the track, in samples at the clip's rate.
+    pub start_samples: u64,
+    /// How many of `samples` are audio; the rest is padding.
+    pub audio_samples: usize,
+}
+
+/// Something about a track that its reader should know, though clips were made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Packets that could not be decoded; the audio closes up over them.
+    DamagedPackets {
+        /// How many.
+        count: u64,
+    },
+    /// The file ends, or becomes unreadable, in the middle.
+    Truncated {
+        /// What the reader met.
+        reason: String,
+    },
+    /// The container states another length than was found.
+    LengthWrong {
+        /// Length in seconds as stated.
+        stated_s: f64,
+        /// Length in seconds as decoded.
+        found_s: f64,
+    },
+    /// The stream goes on at another sample rate; that part is left out.
+    RateChange {
+        /// Rate in Hz of the part that was read.
+        from_hz: u32,
+        /// Rate in Hz of the part that was not.
+        to_hz: u32,
+    },
+    /// The rates have no small ratio, so the samples are not exactly those of the original's resampler.
+    FallbackResampler {
+        /// Rate of the track in Hz.
+        from_hz: u32,
+        /// Rate of the clips in Hz.
+        to_hz: u32,
+    },
+    /// The track, or what remains of it after the start asked for, is shorter than a clip.
+    Padded {
+        /// Samples of audio in the clip.
+        audio_samples: usize,
+        /// Length of the clip in samples.
+        clip_samples: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::DamagedPackets { count: 1 } => f.write_str("1 damaged packet skipped"),
+            Warning::DamagedPackets { count } => write!(f, "{count} damaged packets skipped"),
+            Warning::Truncated { reason } => write!(f, "file ends early: {reason}"),
+            Warning::LengthWrong { stated_s, found_s } => {
+                write!(f, "file states {stated_s:.3} s, found {found_s:.3} s")
+            }
+            Warning::RateChange { from_hz, to_hz } => {
+                write!(f, "sample rate changes from {from_hz} to {to_hz} Hz: the rest is left out")
+            }
+            Warning::FallbackResampler { from_hz, to_hz } => {
+                write!(
+                    f,
+                    "uncommon rate: {from_hz} to {to_hz} Hz by interpolated sinc, not the original's filter"
+                )
+            }
+            Warning::Padded { audio_samples, clip_samples } => {
+                write!(f, "shorter than a clip: {audio_samples} of {clip_samples} samples, padded")
+            }
+        }
+    }
+}
+
+/// Yields the clips of one track, decoding as far as each needs.
+///
+/// After an error it yields nothing more.
+pub struct ClipReader {
+    source: Source,
+    request: ClipRequest,
+    track: Track,
+    /// Length of the track at its own rate, as far as known.
+    frames: Option<u64>,
+    padded: Option<Warning>,
+    length_wrong: Option<Warning>,
+    progress: Progress,
+}
+
+enum Progress {
+    /// The one clip of `Centre` or `At` is still to be made.
+    One,
+    All(Sliding),
+    Done,
+}
+
+/// The outputs that clips of [`Placement::All`] are cut from.
+#[derive(Default)]
+struct Sliding {
+    /// The latest outputs, at least a clip's length of them.
+    recent: Vec<f32>,
+    /// Position of the first of them.
+    base: u64,
+    next_start: u64,
+    last_start: Option<u64>,
+}
+
+impl Sliding {
+    /// A clip of outputs that are all there.
+    fn cut(&self, start_samples: u64, length: usize) -> Clip {
+        let at = (start_samples - self.base) as usize;
+        Clip { samples: self.recent[at..at + length].to_vec(), start_samples, audio_samples: length }
+    }
+}
+
+impl ClipReader {
+    /// Opens `source` and finds the track's length where the placement depends on it.
+    ///
+    /// # Errors
+    /// [`AudioError::Request`] for a request that no track could fulfil, else whatever is wrong with the
+    /// source.
+    pub fn open(
+        source: Source,
+        request: &ClipRequest,
+        resamplers: &Resamplers,
+    ) -> Result<ClipReader, AudioError> {
+        request.check()?;
+        let track = Track::open(&source.0, request, resamplers)?;
+        let centre = request.placement == Placement::Centre;
+        let frames = match (track.stated_frames(), track.decoder()) {
+            (None, Some(decoder)) if centre => Some(count_frames(source.0.open()?, decoder)?),
+            (stated, _) => stated,
+        };
+        let length_wrong = match (track.stated_frames(), track.decoder(), frames) {
+            (None, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
+            _ => None,
+        };
+        let progress = match request.placement {
+            Placement::All { .. } => Progress::All(Sliding::default()),
+            _ => Progress::One,
+        };
+        Ok(ClipReader { source, request: *request, track, frames, padded: None, length_wrong, progress })
+    }
+
+    /// The track's sample rate in Hz, before resampling.
+    pub fn track_rate_hz(&self) -> u32 {
+        self.track.rate_hz()
+    }
+
+    /// The track's length in seconds: exact once its end has been seen, before that as the container states
+    /// it, or `None` where it says nothing.
+    pub fn track_seconds(&self) -> Option<f64> {
+        self.frames.map(|frames| frames as f64 / f64::from(self.track.rate_hz()))
+    }
+
+    /// What is to be said about the track so far; complete after the last clip.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let (from_hz, to_hz) = (self.track.rate_hz(), self.request.rate_hz);
+        if self.track.is_fallback() {
+            warnings.push(Warning::FallbackResampler { from_hz, to_hz });
+        }
+        if let Some(decoder) = self.track.decoder() {
+            if decoder.damaged() > 0 {
+                warnings.push(Warning::DamagedPackets { count: decoder.damaged() });
+            }
+            match decoder.end() {
+                Some(End::Broken { reason }) => warnings.push(Warning::Truncated { reason: reason.clone() }),
+                Some(&End::RateChange { from_hz, to_hz }) => {
+                    warnings.push(Warning::RateChange { from_hz, to_hz });
+                }
+                Some(End::Regular) | None => {}
+            }
+        }
+        warnings.extend(self.length_wrong.clone());
+        warnings.extend(self.padded.clone());
+        warnings
+    }
+
+    /// The clip in the middle. A length that turns out to be wrong costs a second pass with the true one.
+    fn centre(&mut self) -> Result<Clip, AudioError> {
+        let length = self.request.length_samples;
+        let mut frames = self.frames.unwrap_or(0);
+        let mut start = self.centre_start(frames);
+        let mut samples = self.track.read_from(start, length)?;
+        let total = self.track.outputs(frames);
+        if samples.len() < length || total < length as u64 {
+            frames = self.track.read_to_end()?;
+            self.set_true_length(frames)?;
+            let true_start = self.centre_start(frames);
+            if true_start != start {
+                start = true_start;
+                // The second pass only repeats what the first one warned of.
+                self.track.restart(&self.source.0, &self.request)?;
+                samples = self.track.read_from(start, length)?;
+            }
+        }
+        Ok(self.padded_clip(samples, start))
+    }
+
+    fn centre_start(&self, frames: u64) -> u64 {
+        self.track.outputs(frames).saturating_sub(self.request.length_samples as u64) / 2
+    }
+
+    fn at(&mut self, seconds: f64) -> Result<Clip, AudioError> {
+        let start = (seconds * f64::from(self.request.rate_hz)).round() as u64;
+        let samples = self.track.read_from(start, self.request.length_samples)?;
+        if samples.len() < self.request.length_samples {
+            let frames = self.track.read_to_end()?;
+            self.set_true_length(frames)?;
+        }
+        if samples.is_empty() {
+            let track_s = self.track_seconds().unwrap_or(0.0);
+            return Err(AudioError::StartBeyondEnd { start_s: seconds, track_s });
+        }
+        Ok(self.padded_clip(samples, start))
+    }
+
+    /// The next clip of a whole track, or `None` after the last one.
+    fn slide(&mut self, sliding: &mut Sliding, stride: usize) -> Result<Option<Clip>, AudioError> {
+        let length = self.request.length_samples;
+        while !self.track.has_ended() {
+            let made = sliding.base + sliding.recent.len() as u64;
+            let missing = (sliding.next_start + length as u64).saturating_sub(made);
+            if missing == 0 {
+                break;
+            }
+            // The last clip's length of outputs stays: the final clip ends with the track.
+            let unused = (made.saturating_sub(length as u64)).min(sliding.next_start) - sliding.base;
+            if unused as usize > STRIP + length / 4 {
+                sliding.recent.drain(..unused as usize);
+                sliding.base += unused;
+            }
+            let wanted = sliding.recent.len() + STRIP.min(missing as usize);
+            self.track.read(&mut sliding.recent, wanted)?;
+        }
+        let total = sliding.base + sliding.recent.len() as u64;
+        if sliding.next_start + length as u64 <= total {
+            let clip = sliding.cut(sliding.next_start, length);
+            sliding.last_start = Some(sliding.next_start);
+            sliding.next_start += stride as u64;
+            return Ok(Some(clip));
+        }
+        let frames = self.track.frames_read();
+        self.set_true_length(frames)?;
+        let clip = match sliding.last_start {
+            None => Some(self.padded_clip(std::mem::take(&mut sliding.recent), 0)),
+            Some(last) => {
+                let uncovered = total.saturating_sub(last + length as u64);
+                (uncovered > stride as u64 / 2).then(|| sliding.cut(total - length as u64, length))
+            }
+        };
+        self.progress = Progress::Done;
+        Ok(clip)
+    }
+
+    /// Notes the length that was found at the track's end.
+    fn set_true_length(&mut self, frames: u64) -> Result<(), AudioError> {
+        self.frames = Some(frames);
+        if let Some(decoder) = self.track.decoder() {
+            if frames == 0 {
+                return Err(AudioError::NothingDecoded { damaged: decoder.damaged(), reason: None });
+            }
+            // Skipped packets explain a difference from what packets were counted.
+            self.length_wrong = wrong_length(decoder, frames).or(self.length_wrong.take());
+        } else if frames == 0 {
+            return Err(AudioError::Empty);
+        }
+        Ok(())
+    }
+
+    fn padded_clip(&mut self, mut samples: Vec<f32>, start_samples: u64) -> Clip {
+        let length = self.request.length_samples;
+        let audio_samples = samples.len();
+        if audio_samples < length {
+            self.padded = Some(Warning::Padded { audio_samples, clip_samples: length });
+            match self.request.padding {
+                Padding::Repeat if audio_samples > 0 => {
+                    samples.reserve_exact(length - audio_samples);
+                    for i in audio_samples..length {
+                        samples.push(samples[i - audio_samples]);
+                    }
+                }
+                _ => samples.resize(length, 0.0),
+            }
+        }
+        Clip { samples, start_samples, audio_samples }
+    }
+}
+
+impl Iterator for ClipReader {
+    type Item = Result<Clip, AudioError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // An error leaves the reader done; only sliding puts its progress back.
+        let clip = match (std::mem::replace(&mut self.progress, Progress::Done), self.request.placement) {
+            (Progress::One, Placement::At(seconds)) => self.at(seconds).map(Some),
+            (Progress::One, _) => self.centre().map(Some),
+            (Progress::All(mut sliding), Placement::All { stride_samples }) => {
+                let before = sliding.next_start;
+                let clip = self.slide(&mut sliding, stride_samples);
+                if clip.is_ok() && sliding.next_start > before {
+                    self.progress = Progress::All(sliding);
+                }
+                clip
+            }
+            _ => Ok(None),
+        };
+        clip.transpose()
+    }
+}
+
+fn wrong_length(decoder: &Decoder, found: u64) -> Option<Warning> {
+    let stated = decoder.claimed_frames()?;
+    let rate_hz = f64::from(decoder.rate_hz());
+    (stated.abs_diff(found) > TOLERATED_FRAMES)
+        .then(|| Warning::LengthWrong { stated_s: stated as f64 / rate_hz, found_s: found as f64 / rate_hz })
+}

@@ -1,0 +1,187 @@
+//! The container: finding the audio track and handing out its packets. Everything that calls into a demuxer
+//! or decoder goes through [`guarded`].
+
+use std::any::Any;
+use std::fs::File;
+use std::io::ErrorKind::UnexpectedEof;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AC3, CODEC_ID_EAC3, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_MUSEPACK, CODEC_ID_OPUS,
+    CODEC_ID_SPEEX, CODEC_ID_WAVPACK, CODEC_ID_WMA,
+};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::{FORMAT_ID_ADTS, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3};
+use symphonia::core::formats::{FormatOptions, FormatReader, Track};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+
+use super::decode::DecoderMode;
+use super::error::AudioError;
+
+/// Packets of other tracks, or without a result, that may follow one another before a file is given up:
+/// hours of video frames, but not for ever.
+const MAX_FRUITLESS: u64 = 10_000_000;
+
+/// Runs a demuxer or decoder; its panic becomes an error of the file at hand.
+pub(super) fn guarded<T>(doing: &'static str, call: impl FnOnce() -> T) -> Result<T, AudioError> {
+    // Unwind safety: after a panic the reader is dropped and never used again.
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|panic| AudioError::Crashed { doing, message: panic_message(panic.as_ref()) })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+/// Why no packet follows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum End {
+    /// The container says so.
+    Regular,
+    /// The bytes end, or make no sense from here on.
+    Broken { reason: String },
+    /// The stream goes on at another rate.
+    RateChange { from_hz: u32, to_hz: u32 },
+}
+
+/// What to do next with a container.
+pub(super) enum Next {
+    Packet(Packet),
+    /// A new logical stream begins and a new decoder is needed.
+    Restart,
+    End(End),
+}
+
+/// An audio track of an open container.
+pub(super) struct Packets {
+    format: Box<dyn FormatReader>,
+    track: u32,
+}
+
+/// What the container says about the track.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrackFacts {
+    /// Number of samples per channel, at `rate_hz`.
+    pub(super) frames: Option<u64>,
+    pub(super) rate_hz: Option<u32>,
+    /// Samples that an encoder put before and after the music.
+    pub(super) delay: Option<u32>,
+    pub(super) padding: Option<u32>,
+    /// Bare MPEG audio: frames one after the other. Its stated length may be an estimate.
+    pub(super) is_bare_mpeg: bool,
+    /// The sum of its packets' durations is exact, and its stated length is not.
+    pub(super) counts_exactly: bool,
+    pub(super) is_mp3: bool,
+}
+
+impl Packets {
+    /// Recognises the container by its content and picks the first audio track that can be decoded.
+    pub(super) fn open(
+        file: File,
+        mode: DecoderMode,
+    ) -> Result<(Packets, Box<dyn AudioDecoder>, TrackFacts), AudioError> {
+        guarded("reading the header", move || {
+            let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
+            let format = symphonia::default::get_probe()
+                .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+                .map_err(|error| match error {
+                    Error::Unsupported(reason) => AudioError::UnknownFormat { reason: reason.into() },
+                    Error::IoError(error) if error.raw_os_error().is_some() => AudioError::Io(error),
+                    error => AudioError::Damaged { reason: error.to_string() },
+                })?;
+            let mut packets = Packets { format, track: 0 };
+            let (decoder, facts) = packets.choose(mode)?;
+            Ok((packets, decoder, facts))
+        })?
+    }
+
+    /// The first audio track that has a decoder.
+    fn choose(&mut self, mode: DecoderMode) -> Result<(Box<dyn AudioDecoder>, TrackFacts), AudioError> {
+        let format = self.format.format_info().format;
+        let is_bare_mpeg = [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&format);
+        let mut failure = AudioError::NoAudioTrack { tracks: self.format.tracks().len() };
+        for track in self.format.tracks() {
+            let Some(params) = track.codec_params.as_ref().and_then(|params| params.audio()) else {
+                continue;
+            };
+            let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
+            // Bare MPEG streams are trimmed by `Decoder`: symphonia would cut them at an estimated end.
+            let keep_all = is_bare_mpeg || (is_mpeg && mode == DecoderMode::Original);
+            let options = AudioDecoderOptions::default().gapless(!keep_all);
+            match symphonia::default::get_codecs().make_audio_decoder(params, &options) {
+                Ok(decoder) => {
+                    self.track = track.id;
+                    let facts = TrackFacts {
+                        is_bare_mpeg,
+                        counts_exactly: is_bare_mpeg || format == FORMAT_ID_ADTS,
+                        is_mp3: params.codec == CODEC_ID_MP3,
+                        ..facts(track, params.sample_rate)
+                    };
+                    return Ok((decoder, facts));
+                }
+                Err(Error::Unsupported(_)) if matches!(failure, AudioError::NoAudioTrack { .. }) => {
+                    failure = AudioError::UnknownCodec { codec: codec_name(params.codec) };
+                }
+                Err(Error::Unsupported(_)) => {}
+                Err(error) => failure = AudioError::Damaged { reason: error.to_string() },
+            }
+        }
+        Err(failure)
+    }
+
+    /// A decoder for the track that follows a [`Next::Restart`].
+    pub(super) fn restart(&mut self, mode: DecoderMode) -> Result<Box<dyn AudioDecoder>, AudioError> {
+        guarded("reading the next stream's header", || self.choose(mode).map(|(decoder, _)| decoder))?
+    }
+
+    /// The next packet of the track.
+    pub(super) fn next(&mut self) -> Result<Next, AudioError> {
+        for _packet in 0..MAX_FRUITLESS {
+            match guarded("reading a packet", || self.format.next_packet())? {
+                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Next::Packet(packet)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(Next::End(End::Regular)),
+                Err(Error::ResetRequired) => return Ok(Next::Restart),
+                Err(Error::IoError(error)) if error.raw_os_error().is_some() => {
+                    return Err(AudioError::Io(error));
+                }
+                Err(Error::IoError(error)) if error.kind() == UnexpectedEof => {
+                    return Ok(Next::End(End::Broken { reason: "it ends inside a packet".into() }));
+                }
+                Err(error) => return Ok(Next::End(End::Broken { reason: error.to_string() })),
+            }
+        }
+        Ok(Next::End(End::Broken { reason: format!("{MAX_FRUITLESS} packets of other tracks") }))
+    }
+}
+
+fn facts(track: &Track, rate_hz: Option<u32>) -> TrackFacts {
+    TrackFacts {
+        frames: track.num_frames,
+        rate_hz,
+        delay: track.delay,
+        padding: track.padding,
+        ..TrackFacts::default()
+    }
+}
+
+fn codec_name(codec: AudioCodecId) -> String {
+    let known = [
+        (CODEC_ID_OPUS, "Opus"),
+        (CODEC_ID_SPEEX, "Speex"),
+        (CODEC_ID_AC3, "AC-3"),
+        (CODEC_ID_EAC3, "E-AC-3"),
+        (CODEC_ID_WMA, "WMA"),
+        (CODEC_ID_WAVPACK, "WavPack"),
+        (CODEC_ID_MUSEPACK, "Musepack"),
+    ];
+    match known.iter().find(|(id, _)| *id == codec) {
+        Some((_, name)) => (*name).into(),
+        None => format!("codec {codec}"),
+    }
+}

@@ -1,0 +1,123 @@
+//! Where the bytes or samples come from.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::AudioError;
+
+/// Largest input without a name that is kept on disk: beyond ten hours of 24-bit stereo at 96 kHz, short of
+/// filling a disk with an endless pipe.
+const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
+/// Bytes copied at a time from a pipe to its temporary file.
+const SPOOL_BUFFER_BYTES: usize = 64 << 10;
+
+/// Something that clips can be read from. It can be read more than once.
+#[derive(Debug)]
+pub struct Source(pub(super) Kind);
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Path(PathBuf),
+    Spooled(File),
+    Samples { samples: Arc<[f32]>, rate_hz: u32 },
+}
+
+impl Source {
+    /// A file. It is opened by [`super::ClipReader::open`].
+    pub fn path(path: impl Into<PathBuf>) -> Source {
+        Source(Kind::Path(path.into()))
+    }
+
+    /// A reader that cannot be seeked, such as standard input, copied to a temporary file without a name:
+    /// some containers have their index at the end.
+    ///
+    /// # Errors
+    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing does,
+    /// [`AudioError::SpoolLimit`] when there is no end, [`AudioError::Empty`].
+    pub fn reader(reader: impl Read + Send) -> Result<Source, AudioError> {
+        spool(reader, SPOOL_LIMIT_BYTES).map(|file| Source(Kind::Spooled(file)))
+    }
+
+    /// Mono samples in memory, in -1..1, at `rate_hz`.
+    pub fn samples(samples: impl Into<Arc<[f32]>>, rate_hz: u32) -> Source {
+        Source(Kind::Samples { samples: samples.into(), rate_hz })
+    }
+}
+
+impl Kind {
+    /// The encoded bytes from their start.
+    pub(super) fn open(&self) -> Result<File, AudioError> {
+        match self {
+            Kind::Path(path) => {
+                // Asked before opening, because opening a named pipe waits for its writer.
+                let found = std::fs::metadata(path).map_err(AudioError::Open)?;
+                if found.is_dir() {
+                    return Err(AudioError::NotAFile { found: "a folder" });
+                }
+                if !found.is_file() {
+                    return Err(AudioError::NotAFile { found: "a pipe or device" });
+                }
+                if found.len() == 0 {
+                    return Err(AudioError::Empty);
+                }
+                File::open(path).map_err(AudioError::Open)
+            }
+            Kind::Spooled(file) => {
+                // The clone shares its position with the original; passes follow one another.
+                let mut file = file.try_clone().map_err(AudioError::Spool)?;
+                file.rewind().map_err(AudioError::Spool)?;
+                Ok(file)
+            }
+            Kind::Samples { .. } => Err(AudioError::Empty),
+        }
+    }
+}
+
+fn spool(mut reader: impl Read, limit_bytes: u64) -> Result<File, AudioError> {
+    let mut file = tempfile::tempfile().map_err(AudioError::Spool)?;
+    let mut buffer = vec![0; SPOOL_BUFFER_BYTES];
+    let mut total = 0u64;
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(AudioError::Io(error)),
+        };
+        total += read as u64;
+        if total > limit_bytes {
+            return Err(AudioError::SpoolLimit { limit_bytes });
+        }
+        // A reader that claims more than the buffer is broken; take what there is.
+        file.write_all(&buffer[..read.min(SPOOL_BUFFER_BYTES)]).map_err(AudioError::Spool)?;
+    }
+    if total == 0 { Err(AudioError::Empty) } else { Ok(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_kept_whole_and_bounded() {
+        let bytes: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
+        let source = Source::reader(&bytes[..]).unwrap();
+        for _pass in 0..2 {
+            let mut again = Vec::new();
+            source.0.open().unwrap().read_to_end(&mut again).unwrap();
+            assert_eq!(again, bytes);
+        }
+        assert!(matches!(spool(io::repeat(1), 1 << 20), Err(AudioError::SpoolLimit { .. })));
+        assert!(matches!(Source::reader(io::empty()), Err(AudioError::Empty)));
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Source::path(folder.path()).0.open().unwrap_err();
+        assert_eq!(error.to_string(), "a folder, expected a regular file");
+        assert!(matches!(Source::path(folder.path().join("none")).0.open(), Err(AudioError::Open(_))));
+    }
+}

@@ -1,0 +1,197 @@
+//! Input samples in, samples at the wanted rate out, in order and in bounded memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::error::AudioError;
+use super::fallback::Fallback;
+use super::resample::{Bank, Resamplers, TimeRegister, output_lens};
+
+/// Inputs that may lie unused at the front before they are moved out.
+const SLACK: usize = 1 << 15;
+/// Non-finite inputs remembered at a time; the first one that a clip needs ends the clip.
+const MAX_REMEMBERED: usize = 1024;
+
+/// A resampler in the middle of a track. `push` what was decoded, `pull` what can be computed: the bits of
+/// each output depend on its position only, never on the sizes of the pieces.
+pub(super) struct Resampling {
+    from_hz: u32,
+    to_hz: u32,
+    engine: Engine,
+    /// Next output.
+    time: TimeRegister,
+    /// Inputs received.
+    received: u64,
+    /// Outputs computed and in all, once the input has ended.
+    lens: Option<(u64, u64)>,
+    non_finite: VecDeque<(u64, f32)>,
+}
+
+enum Engine {
+    Copy(Window<f32>),
+    Bank(Arc<Bank>, Window<f64>),
+    Fallback(Box<Fallback>),
+}
+
+impl Resampling {
+    pub(super) fn new(from_hz: u32, to_hz: u32, resamplers: &Resamplers) -> Result<Resampling, AudioError> {
+        let engine = if from_hz == to_hz {
+            Engine::Copy(Window::new(0))
+        } else if let Some(bank) = resamplers.bank(from_hz, to_hz) {
+            let before = bank.input_range(0).0;
+            Engine::Bank(bank, Window::new(before))
+        } else {
+            Engine::Fallback(Box::new(Fallback::new(from_hz, to_hz)?))
+        };
+        Ok(Resampling::at_start(from_hz, to_hz, engine))
+    }
+
+    fn at_start(from_hz: u32, to_hz: u32, engine: Engine) -> Resampling {
+        let time = TimeRegister::new(from_hz, to_hz);
+        Resampling { from_hz, to_hz, engine, time, received: 0, lens: None, non_finite: VecDeque::new() }
+    }
+
+    /// The same resampler at a track's start.
+    pub(super) fn restarted(&self) -> Result<Resampling, AudioError> {
+        let engine = match &self.engine {
+            Engine::Copy(_) => Engine::Copy(Window::new(0)),
+            Engine::Bank(bank, _) => Engine::Bank(bank.clone(), Window::new(bank.input_range(0).0)),
+            Engine::Fallback(_) => Engine::Fallback(Box::new(Fallback::new(self.from_hz, self.to_hz)?)),
+        };
+        Ok(Resampling::at_start(self.from_hz, self.to_hz, engine))
+    }
+
+    pub(super) fn is_fallback(&self) -> bool {
+        matches!(self.engine, Engine::Fallback(_))
+    }
+
+    /// Inputs received so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Makes `k` the next output; only forward.
+    pub(super) fn skip_to(&mut self, k: u64) {
+        self.time.advance_to(k);
+    }
+
+    /// The next inputs.
+    pub(super) fn push(&mut self, x: &[f32]) -> Result<(), AudioError> {
+        let first = self.input_range(self.time.k).0;
+        for (i, &value) in x.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
+            let index = self.received + i as u64;
+            if index as i64 >= first && self.non_finite.len() < MAX_REMEMBERED {
+                self.non_finite.push_back((index, value));
+            }
+        }
+        match &mut self.engine {
+            Engine::Copy(window) => window.push(first, x.iter().copied()),
+            Engine::Bank(_, window) => window.push(first, x.iter().map(|&x| f64::from(x))),
+            Engine::Fallback(fallback) => fallback.push(x, self.time.k)?,
+        }
+        self.received += x.len() as u64;
+        Ok(())
+    }
+
+    /// No more inputs: the track is as long as what was pushed.
+    pub(super) fn finish(&mut self) -> Result<(), AudioError> {
+        let lens = output_lens(self.received, self.from_hz, self.to_hz);
+        if self.lens.replace(lens).is_none() {
+            match &mut self.engine {
+                Engine::Copy(_) => {}
+                Engine::Bank(bank, window) => {
+                    let after = bank.input_range(0).1 + 1;
+                    window.push(i64::MIN, std::iter::repeat_n(0.0, after));
+                }
+                Engine::Fallback(fallback) => fallback.finish(lens.1, self.time.k)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the outputs that can be computed by now, until `y` holds `wanted` samples.
+    ///
+    /// # Errors
+    /// [`AudioError::NonFinite`] when one of them is made of a NaN or an infinity.
+    pub(super) fn pull(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
+        while y.len() < wanted {
+            let (first, count) = self.input_range(self.time.k);
+            let end = first + count as i64;
+            match self.lens {
+                None if end > self.received as i64 => break,
+                Some((_, total)) if self.time.k >= total => break,
+                _ => {}
+            }
+            self.check(first, end)?;
+            let sample = match (&mut self.engine, self.lens) {
+                (_, Some((computed, _))) if self.time.k >= computed => 0.0,
+                (Engine::Copy(window), _) => window.get(first, count)[0],
+                (Engine::Bank(bank, window), _) => bank.output(&self.time, window.get(first, count)),
+                (Engine::Fallback(fallback), _) => match fallback.pull(self.time.k) {
+                    Some(sample) => sample,
+                    None => break,
+                },
+            };
+            if !sample.is_finite() {
+                // Finite inputs near the largest f32 can still overflow.
+                return Err(AudioError::NonFinite { index: (end - 1).max(0) as u64, value: sample });
+            }
+            y.push(sample);
+            self.time.step();
+        }
+        Ok(())
+    }
+
+    /// Inputs that output `k` is made of: the first and how many.
+    fn input_range(&self, k: u64) -> (i64, usize) {
+        match &self.engine {
+            Engine::Copy(_) => (k as i64, 1),
+            Engine::Bank(bank, _) => bank.input_range(k),
+            Engine::Fallback(fallback) => fallback.input_range(k),
+        }
+    }
+
+    fn check(&mut self, first: i64, end: i64) -> Result<(), AudioError> {
+        while let Some(&(index, value)) = self.non_finite.front() {
+            if index as i64 >= end {
+                break;
+            }
+            if index as i64 >= first {
+                return Err(AudioError::NonFinite { index, value });
+            }
+            self.non_finite.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// The inputs from `start` on. Before the track there are zeros.
+struct Window<T> {
+    start: i64,
+    samples: Vec<T>,
+}
+
+impl<T: Copy + Default> Window<T> {
+    fn new(start: i64) -> Window<T> {
+        Window { start, samples: vec![T::default(); start.min(0).unsigned_abs() as usize] }
+    }
+
+    /// Appends `x`, forgetting what lies before `needed`.
+    fn push(&mut self, needed: i64, x: impl ExactSizeIterator<Item = T>) {
+        let unused = needed.saturating_sub(self.start).clamp(0, self.samples.len() as i64) as usize;
+        if unused == self.samples.len() || unused > SLACK {
+            self.samples.drain(..unused);
+            self.start += unused as i64;
+        }
+        if self.samples.is_empty() && self.start + (x.len() as i64) <= needed {
+            self.start += x.len() as i64;
+        } else {
+            self.samples.extend(x);
+        }
+    }
+
+    fn get(&self, first: i64, count: usize) -> &[T] {
+        let at = (first - self.start) as usize;
+        &self.samples[at..at + count]
+    }
+}
