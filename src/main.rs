@@ -1,1 +1,5 @@
-fn main() {}
+//! The `tagwave` command; everything is in [`tagwave::cli`].
+
+fn main() -> std::process::ExitCode {
+    tagwave::cli::main()
+}

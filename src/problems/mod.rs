@@ -137,3 +137,20 @@ mod tests {
         assert!(compare(&b, &b, SUMS).within);
     }
 }
+
+/// A deterministic test signal at 12 kHz: a chirp, a gated tone and decaying bursts of noise.
+pub fn synthetic_clip(samples: usize) -> Vec<f32> {
+    use std::f64::consts::TAU;
+    // The noise is a linear congruential generator (Numerical Recipes' constants), started at 1.
+    let mut state = 1u32;
+    let signal = (0..samples).map(|n| {
+        let t = n as f64 / 12_000.0;
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = f64::from(state) / 4_294_967_296.0 - 0.5;
+        let chirp = 0.25 * (TAU * (200.0 * t + 30.0 * t * t)).sin();
+        let gate = if (2.0 * t).floor() % 2.0 == 0.0 { 0.15 } else { 0.0 };
+        let tone = gate * (TAU * 440.0 * t).sin();
+        (chirp + tone + 0.3 * (-6.0 * (2.0 * t % 1.0)).exp() * noise) as f32
+    });
+    signal.collect()
+}

@@ -85,7 +85,8 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
             scope.spawn(move || decode(tagger, queue, &sender));
         }
         drop(sender);
-        Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), next: 0, each }.collect(&receiver, &queue);
+        Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), next: 0, each }
+            .collect(&receiver, &queue);
         // Threads that wait for room must see that nobody listens any more.
         drop(receiver);
         queue.finish(usize::MAX - queue.window);
@@ -102,7 +103,12 @@ fn decode<I: Iterator<Item = Source>>(tagger: &Tagger, queue: &Queue<I>, sender:
     }
 }
 
-fn read(tagger: &Tagger, index: usize, source: Source, sender: &SyncSender<Message>) -> Result<Ending, Error> {
+fn read(
+    tagger: &Tagger,
+    index: usize,
+    source: Source,
+    sender: &SyncSender<Message>,
+) -> Result<Ending, Error> {
     let mut reader = ClipReader::open(source, &tagger.request, &tagger.resamplers)?;
     for clip in &mut reader {
         let clip = clip?;
@@ -237,7 +243,9 @@ fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
             clips => format!("silent in {} of {clips} clips", file.silent),
         });
     }
-    let rows = |row: fn(&ClipResult) -> &Vec<f32>| file.clips.iter().map(|clip| row(clip).clone()).collect::<Vec<_>>();
+    let rows = |row: fn(&ClipResult) -> &Vec<f32>| {
+        file.clips.iter().map(|clip| row(clip).clone()).collect::<Vec<_>>()
+    };
     Ok(Track {
         scores: tagger.aggregation.apply(&rows(|clip| &clip.scores)),
         embedding: Aggregation::Mean.apply(&rows(|clip| &clip.embedding)),

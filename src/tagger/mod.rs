@@ -152,7 +152,9 @@ impl TaggerBuilder {
         let plan = model.architecture.build(weights, self.reading, Starts::Samples)?;
         let mut notes = Vec::new();
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
-            notes.push(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
+            notes.push(format!(
+                "{file} is not the published file: expected SHA-256 {expected}, found {found}"
+            ));
         }
         let (engine, fallback) = Engine::new(&self.device, self.gpu.as_ref(), plan.fused(), self.max_batch)?;
         notes.extend(fallback);
@@ -273,7 +275,10 @@ impl Tagger {
     }
 
     /// The tags of many sources, in their order; one that fails leaves the others alone.
-    pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source, IntoIter: Send>) -> Vec<Result<Track, Error>> {
+    pub fn tag_batch(
+        &self,
+        sources: impl IntoIterator<Item = Source, IntoIter: Send>,
+    ) -> Vec<Result<Track, Error>> {
         let mut results = Vec::new();
         self.tag_each(sources, |_, result| results.push(result));
         results

@@ -1,0 +1,47 @@
+//! `tagwave devices`.
+
+use std::io::{self, Write};
+
+use super::{Failed, write_failed};
+use crate::gpu;
+
+/// Lists the adapters, the one that `auto` takes first and marked.
+pub(super) fn devices() -> Result<u8, Failed> {
+    print(&mut io::stdout().lock()).map_err(|error| write_failed(&error))?;
+    Ok(0)
+}
+
+fn print(out: &mut impl Write) -> io::Result<()> {
+    let adapters = gpu::adapters();
+    for (index, adapter) in adapters.iter().enumerate() {
+        let limits = &adapter.limits;
+        let mark = if index == 0 { "  <- auto" } else { "" };
+        writeln!(out, "{index}  {}{mark}", adapter.name)?;
+        writeln!(out, "   type      {}", adapter.adapter_type.as_str())?;
+        writeln!(out, "   backend   {}", adapter.backend)?;
+        writeln!(out, "   driver    {}", adapter.driver)?;
+        let pci = if adapter.pci_bus_id.is_empty() { "none" } else { &adapter.pci_bus_id };
+        writeln!(out, "   PCI       {pci}")?;
+        let yes_no = |yes: bool| if yes { "yes" } else { "no" };
+        writeln!(
+            out,
+            "   features  f16 {}, timestamps {}, subgroups of {} to {}",
+            yes_no(limits.f16),
+            yes_no(adapter.timestamps),
+            adapter.subgroup_size[0],
+            adapter.subgroup_size[1]
+        )?;
+        writeln!(
+            out,
+            "   limits    {} threads and {} KiB shared per workgroup, {} MiB per binding, {} MiB per buffer",
+            limits.max_workgroup_threads,
+            limits.max_shared_bytes >> 10,
+            limits.max_binding_bytes >> 20,
+            limits.max_buffer_bytes >> 20
+        )?;
+    }
+    if adapters.is_empty() {
+        writeln!(out, "no GPU adapter: `auto` takes the CPU; a Vulkan driver brings one")?;
+    }
+    writeln!(out, "cpu, reference: always there")
+}

@@ -1,0 +1,174 @@
+//! The command line: arguments in, library calls, rows and an exit code out.
+//!
+//! One file per command. Only this module and `main` read arguments and the environment, print, or exit.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+use crate::gpu::GpuError;
+use crate::models::Reading;
+use crate::tagger::Device;
+use crate::weights::Locator;
+
+mod devices;
+mod models;
+mod selftest;
+mod tag;
+
+/// Some files failed.
+const SOME_FAILED: u8 = 1;
+/// Wrong usage, or weights that are missing.
+const USAGE: u8 = 2;
+/// No usable device.
+const NO_DEVICE: u8 = 3;
+/// Stopped by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Music auto-tagging on any GPU
+///
+/// Listens to 29 seconds of each track and scores 50 Last.fm tags (genres, moods, eras, instruments), or
+/// gives the features behind them. Results go to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all fine, 1 some files failed, 2 usage or missing weights, 3 no usable device, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tag audio files
+    Tag(tag::TagArgs),
+    /// Extract the features behind the tags
+    Embed(tag::EmbedArgs),
+    /// List the devices tagwave can run on
+    Devices,
+    /// List the models, and which weights are present
+    Models(models::ModelsArgs),
+    /// Check every kernel and model on a device
+    Selftest(selftest::SelftestArgs),
+}
+
+/// What runs where.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// Model to run
+    #[arg(long, value_name = "NAME", default_value = "crnn", env = "TAGWAVE_MODEL")]
+    model: String,
+
+    /// How the weights are understood: as they were trained, or as the original's scripts ran them
+    #[arg(long, value_enum, default_value_t)]
+    reading: ReadingArg,
+
+    #[command(flatten)]
+    weights: WeightsArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Debug, Args)]
+struct WeightsArgs {
+    /// Weight file, or the folder that has it [default: $TAGWAVE_WEIGHTS, then the per-user data folder]
+    #[arg(long, value_name = "PATH")]
+    weights: Option<PathBuf>,
+}
+
+impl WeightsArgs {
+    /// Where to look for weights: this flag, `TAGWAVE_WEIGHTS`, the per-user data folder.
+    fn locator(&self) -> Locator {
+        let environment =
+            std::env::var_os("TAGWAVE_WEIGHTS").filter(|value| !value.is_empty()).map(PathBuf::from);
+        // A file named by the variable is taken as it is; a folder is searched before the user's own.
+        let (file, folder) = match environment {
+            Some(path) if path.is_dir() => (None, Some(path)),
+            path => (path, None),
+        };
+        Locator {
+            explicit: self.weights.clone().or(file),
+            search: folder.into_iter().chain(data_dir()).collect(),
+            variant: None,
+        }
+    }
+}
+
+/// The per-user folder for weights.
+fn data_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::choose_base_strategy().ok()?.data_dir().join("tagwave").join("weights"))
+}
+
+#[derive(Debug, Args)]
+struct DeviceArgs {
+    /// Where to run: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "TAGWAVE_DEVICE")]
+    device: Device,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum ReadingArg {
+    /// As the networks were trained
+    #[default]
+    Restored,
+    /// As the original project ran them, mistakes included: reproduces its published figures
+    Upstream,
+}
+
+impl From<ReadingArg> for Reading {
+    fn from(reading: ReadingArg) -> Reading {
+        match reading {
+            ReadingArg::Restored => Reading::Restored,
+            ReadingArg::Upstream => Reading::Upstream,
+        }
+    }
+}
+
+/// Why a command ends without a result.
+struct Failed {
+    message: String,
+    code: u8,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        let code = match &error {
+            Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
+            Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
+            Error::Weights(_) | Error::Model(_) | Error::Plan(_) => USAGE,
+            _ => SOME_FAILED,
+        };
+        Failed { message: error.to_string(), code }
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Tag(args) => tag::tag(&args),
+        Command::Embed(args) => tag::embed(&args),
+        Command::Devices => devices::devices(),
+        Command::Models(args) => models::models(&args),
+        Command::Selftest(args) => selftest::selftest(&args),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failed) => {
+            eprintln!("tagwave: {}", failed.message);
+            ExitCode::from(failed.code)
+        }
+    }
+}
+
+/// A broken pipe ends the program quietly, as `head` expects; other errors of standard output are said.
+fn write_failed(error: &std::io::Error) -> Failed {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        _ => Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED },
+    }
+}

@@ -1,0 +1,124 @@
+//! Comma-separated values.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+
+use super::{Row, Sink, Values, path_bytes, six_decimals};
+
+const HEADER: [&str; 12] = [
+    "path",
+    "path_bytes",
+    "model",
+    "reading",
+    "device",
+    "clip_start_s",
+    "track_s",
+    "name",
+    "value",
+    "warnings",
+    "error_kind",
+    "error_message",
+];
+
+/// One line per file and tag (or feature), after a header; a file that failed has one line with its error.
+pub(super) struct Csv<W: Write> {
+    writer: csv::Writer<W>,
+    begun: bool,
+}
+
+impl<W: Write> Csv<W> {
+    pub(super) fn new(writer: W) -> Csv<W> {
+        Csv { writer: csv::Writer::from_writer(writer), begun: false }
+    }
+}
+
+impl<W: Write> Sink for Csv<W> {
+    fn row(&mut self, row: &Row) -> io::Result<()> {
+        if !self.begun {
+            self.begun = true;
+            self.writer.write_record(HEADER)?;
+        }
+        let (path, bytes) = match row.path.to_str() {
+            Some(path) => (path.to_string(), String::new()),
+            None => {
+                let encoded = base64::engine::general_purpose::STANDARD.encode(path_bytes(&row.path));
+                (String::new(), encoded)
+            }
+        };
+        match &row.outcome {
+            Ok(found) => {
+                let start = six_decimals(found.clip_start_s).to_string();
+                let length = found.track_s.map(|s| six_decimals(s).to_string()).unwrap_or_default();
+                let warnings = found.warnings.join("; ");
+                let values: Vec<(String, f32)> = match &found.values {
+                    Values::Tags(tags) => tags.iter().map(|tag| (tag.label.clone(), tag.score)).collect(),
+                    Values::Embedding(values) => {
+                        values.iter().enumerate().map(|(i, &v)| (i.to_string(), v)).collect()
+                    }
+                };
+                for (name, value) in values {
+                    let value = six_decimals(value.into()).to_string();
+                    self.writer.write_record([
+                        &path,
+                        &bytes,
+                        &found.model,
+                        found.reading,
+                        &found.device,
+                        &start,
+                        &length,
+                        &name,
+                        &value,
+                        &warnings,
+                        "",
+                        "",
+                    ])?;
+                }
+            }
+            Err(failure) => self.writer.write_record([
+                &path,
+                &bytes,
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                failure.kind.as_str(),
+                &failure.message,
+            ])?,
+        }
+        self.writer.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::sinks::Failure;
+
+    #[test]
+    fn a_header_once_and_quotes_where_needed() {
+        let mut bytes = Vec::new();
+        {
+            let mut sink = Csv::new(&mut bytes);
+            for path in ["a,b.mp3", "c.mp3"] {
+                let failure = Failure { kind: ErrorKind::Input, message: "empty".into() };
+                sink.row(&Row { path: path.into(), outcome: Err(failure) }).unwrap();
+            }
+            sink.finish().unwrap();
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], HEADER.join(","));
+        assert_eq!(lines[1], "\"a,b.mp3\",,,,,,,,,,input,empty");
+        assert_eq!(lines.len(), 3);
+    }
+}

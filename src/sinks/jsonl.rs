@@ -1,0 +1,117 @@
+//! JSON Lines.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use serde_json::{Map, Value, json};
+
+use super::{Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
+
+/// One object a line: `schema`, `path` (or `path_bytes` in base64 where it is not UTF-8), then the result or
+/// `error`.
+pub(super) struct Jsonl<W>(W);
+
+impl<W: Write> Jsonl<W> {
+    pub(super) fn new(writer: W) -> Jsonl<W> {
+        Jsonl(writer)
+    }
+}
+
+impl<W: Write> Sink for Jsonl<W> {
+    fn row(&mut self, row: &Row) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&object(row))?;
+        line.push(b'\n');
+        self.0.write_all(&line)?;
+        self.0.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn object(row: &Row) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| object.insert(key.into(), value);
+    put("schema", SCHEMA.into());
+    match row.path.to_str() {
+        Some(path) => put("path", path.into()),
+        None => {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(path_bytes(&row.path));
+            put("path_bytes", encoded.into())
+        }
+    };
+    match &row.outcome {
+        Ok(found) => {
+            put("model", found.model.as_str().into());
+            put("reading", found.reading.into());
+            put("device", found.device.as_str().into());
+            put("clip_start_s", six_decimals(found.clip_start_s).into());
+            if let Some(track_s) = found.track_s {
+                put("track_s", six_decimals(track_s).into());
+            }
+            match &found.values {
+                Values::Tags(tags) => {
+                    let tag = |tag: &crate::tags::Tag| json!({ "tag": tag.label, "score": six_decimals(tag.score.into()) });
+                    put("tags", tags.iter().map(tag).collect())
+                }
+                Values::Embedding(values) => {
+                    put("embedding", values.iter().map(|&v| six_decimals(v.into())).collect())
+                }
+            };
+            put("warnings", found.warnings.clone().into());
+        }
+        Err(failure) => {
+            put("error", json!({ "kind": failure.kind.as_str(), "message": failure.message }));
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::sinks::{Failure, Found};
+    use crate::tags::Tag;
+
+    fn line(row: &Row) -> String {
+        let mut bytes = Vec::new();
+        Jsonl::new(&mut bytes).row(row).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn tags_and_errors() {
+        let found = Found {
+            model: "crnn".into(),
+            reading: "restored",
+            device: "llvmpipe".into(),
+            clip_start_s: 95.2,
+            track_s: None,
+            values: Values::Tags(vec![Tag { label: "jazz".into(), score: 0.892_100_04 }]),
+            warnings: vec![],
+        };
+        let row = Row { path: "a.mp3".into(), outcome: Ok(found) };
+        assert_eq!(
+            line(&row),
+            "{\"schema\":1,\"path\":\"a.mp3\",\"model\":\"crnn\",\"reading\":\"restored\",\"device\":\"llvmpipe\",\
+             \"clip_start_s\":95.2,\"tags\":[{\"tag\":\"jazz\",\"score\":0.8921}],\"warnings\":[]}\n"
+        );
+        let failure = Failure { kind: ErrorKind::Input, message: "empty".into() };
+        let row = Row { path: "b\"\n.mp3".into(), outcome: Err(failure) };
+        assert_eq!(
+            line(&row),
+            "{\"schema\":1,\"path\":\"b\\\"\\n.mp3\",\"error\":{\"kind\":\"input\",\"message\":\"empty\"}}\n"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_of_any_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = std::ffi::OsString::from_vec(vec![b'a', 0xff]).into();
+        let failure = Failure { kind: ErrorKind::Input, message: String::new() };
+        assert!(line(&Row { path, outcome: Err(failure) }).contains("\"path_bytes\":\"Yf8=\""));
+    }
+}
