@@ -219,12 +219,14 @@ impl ClipReader {
         resamplers: &Resamplers,
     ) -> Result<ClipReader, AudioError> {
         request.check()?;
-        let track = Track::open(&source.0, request, resamplers)?;
+        let mut track = Track::open(&source.0, request, resamplers)?;
         let centre = request.placement == Placement::Centre;
-        let frames = match (track.stated_frames(), track.decoder()) {
-            (None, Some(decoder)) if centre => Some(count_frames(source.0.open()?, decoder)?),
-            (stated, _) => stated,
-        };
+        let mut frames = track.stated_frames();
+        if let (None, true, Some(decoder)) = (frames, centre, track.decoder()) {
+            frames = Some(count_frames(source.0.open()?, decoder)?);
+            // Handles of a spooled input share one position: after the count the track starts anew.
+            track.restart(&source.0, request)?;
+        }
         let length_wrong = match (track.stated_frames(), track.decoder(), frames) {
             (None, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
             _ => None,

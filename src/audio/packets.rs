@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::fs::File;
 use std::io::ErrorKind::UnexpectedEof;
+use std::io::{Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::codecs::audio::well_known::{
@@ -25,6 +26,10 @@ use super::error::AudioError;
 /// Packets of other tracks, or without a result, that may follow one another before a file is given up:
 /// hours of video frames, but not for ever.
 const MAX_FRUITLESS: u64 = 10_000_000;
+
+/// Formats that cannot be read and that often hold the header of one that can, with other data behind it.
+const FOREIGN: [(&[u8; 4], &str); 4] =
+    [(b"wvpk", "WavPack"), (b"MAC ", "Monkey's Audio"), (b"TTA1", "True Audio"), (b"OFR ", "OptimFROG")];
 
 /// Runs a demuxer or decoder; its panic becomes an error of the file at hand.
 pub(super) fn guarded<T>(doing: &'static str, call: impl FnOnce() -> T) -> Result<T, AudioError> {
@@ -82,9 +87,15 @@ pub(super) struct TrackFacts {
 impl Packets {
     /// Recognises the container by its content and picks the first audio track that can be decoded.
     pub(super) fn open(
-        file: File,
+        mut file: File,
         mode: DecoderMode,
     ) -> Result<(Packets, Box<dyn AudioDecoder>, TrackFacts), AudioError> {
+        let mut start = [0; 4];
+        let read = file.read(&mut start).map_err(AudioError::Io)?;
+        if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| **magic == start[..read]) {
+            return Err(AudioError::UnknownFormat { reason: (*name).into() });
+        }
+        file.rewind().map_err(AudioError::Io)?;
         guarded("reading the header", move || {
             let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
             let format = symphonia::default::get_probe()

@@ -13,6 +13,11 @@
 //! drifted sum may lie just below it. Then the original centres its filter on the sample before, and as the
 //! truncated step makes the two halves unlike, all taps of one half move by a third of a table entry.
 //! [`TimeRegister`] follows the sum, bit by bit, to know on which side it is.
+//!
+//! Largest difference from the original for noise of amplitude 0.5: none where the ratio is a power of two
+//! (96 and 48 kHz to 12), below 1e-7 in the first quarter of a second, 1e-6 in 20 s and 7e-5 in three minutes
+//! at 44.1 kHz, where the drift is all of it. Without the exception it would be 6e-4 (44.1 kHz) to 1e-3
+//! (22.05 kHz) from the start.
 
 use std::collections::HashMap;
 use std::f64::consts::PI;
@@ -151,11 +156,14 @@ impl TimeRegister {
     }
 }
 
+/// A table, or that there is none for these rates.
+type Made = Option<Arc<Bank>>;
+
 /// The filter tables made so far, one per pair of rates. Owned by whoever reads many files and shared
 /// between threads.
 #[derive(Debug, Default)]
 pub struct Resamplers {
-    banks: Mutex<HashMap<(u32, u32), Option<Arc<Bank>>>>,
+    banks: Mutex<HashMap<(u32, u32), Made>>,
 }
 
 impl Resamplers {
@@ -253,7 +261,9 @@ mod tests {
 
     #[test]
     fn lengths_follow_the_products_rounding() {
-        assert_eq!(output_lens(44_100, 44_100, 12_000), (12_000, 12_000));
+        // One second at 44.1 kHz: the product is 12000.000000000002, and the original adds a zero.
+        assert_eq!(output_lens(44_100, 44_100, 12_000), (12_000, 12_001));
+        assert_eq!(output_lens(48_000, 48_000, 12_000), (12_000, 12_000));
         assert_eq!(output_lens(44_101, 44_100, 12_000), (12_000, 12_001));
         assert_eq!(output_lens(0, 44_100, 12_000), (0, 0));
         assert_eq!(output_lens(7, 12_000, 12_000), (7, 7));

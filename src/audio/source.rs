@@ -47,7 +47,8 @@ impl Source {
 }
 
 impl Kind {
-    /// The encoded bytes from their start.
+    /// The encoded bytes from their start. Opening again moves the position of earlier handles, which must
+    /// not be used any more.
     pub(super) fn open(&self) -> Result<File, AudioError> {
         match self {
             Kind::Path(path) => {
@@ -65,7 +66,7 @@ impl Kind {
                 File::open(path).map_err(AudioError::Open)
             }
             Kind::Spooled(file) => {
-                // The clone shares its position with the original; passes follow one another.
+                // The clone shares its position with the original and with earlier clones.
                 let mut file = file.try_clone().map_err(AudioError::Spool)?;
                 file.rewind().map_err(AudioError::Spool)?;
                 Ok(file)
