@@ -29,7 +29,10 @@ fn main() {
             tensor.data_mut().iter_mut().for_each(|v| *v = if positive { 1.0 + v.abs() } else { 0.1 * *v });
             (spec.name.clone(), tensor)
         }));
-        let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples).expect("painted weights fit");
+        let plan = model
+            .architecture
+            .build(&weights, Reading::Restored, Starts::Samples)
+            .expect("painted weights fit");
         let start = Instant::now();
         let options = Options { max_batch: batch, ..Options::default() };
         let executor = Executor::new(&gpu, &plan.fused(), &options).expect("the device takes the plan");
@@ -44,7 +47,10 @@ fn main() {
             Ok(times) => {
                 for time in &times {
                     let gflops = time.flops as f64 / time.time.as_secs_f64() / 1e9;
-                    println!("  {:<14} {:<14} {:>10.2?} {gflops:>8.2} GFLOP/s", time.step, time.kernel, time.time);
+                    println!(
+                        "  {:<14} {:<14} {:>10.2?} {gflops:>8.2} GFLOP/s",
+                        time.step, time.kernel, time.time
+                    );
                 }
                 println!("  sum {:.2?}", times.iter().map(|time| time.time).sum::<Duration>());
             }

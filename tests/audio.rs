@@ -67,7 +67,7 @@ fn read(source: Source, request: &ClipRequest) -> Result<(Vec<Clip>, Vec<Warning
 }
 
 fn bytes(data: Vec<u8>) -> Source {
-    Source::reader(Cursor::new(data)).unwrap()
+    Source::reader(Cursor::new(data))
 }
 
 /// The whole track at 12 kHz.

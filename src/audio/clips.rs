@@ -219,6 +219,7 @@ impl ClipReader {
         resamplers: &Resamplers,
     ) -> Result<ClipReader, AudioError> {
         request.check()?;
+        let source = Source(source.0.rereadable()?);
         let mut track = Track::open(&source.0, request, resamplers)?;
         let centre = request.placement == Placement::Centre;
         let mut frames = track.stated_frames();

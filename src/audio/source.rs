@@ -1,5 +1,6 @@
 //! Where the bytes or samples come from.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
@@ -13,13 +14,12 @@ const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
 /// Bytes copied at a time from a pipe to its temporary file.
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
 
-/// Something that clips can be read from. It can be read more than once.
-#[derive(Debug)]
+/// Something that clips can be read from.
 pub struct Source(pub(super) Kind);
 
-#[derive(Debug)]
 pub(super) enum Kind {
     Path(PathBuf),
+    Reader(Box<dyn Read + Send>),
     Spooled(File),
     Samples { samples: Arc<[f32]>, rate_hz: u32 },
 }
@@ -30,14 +30,11 @@ impl Source {
         Source(Kind::Path(path.into()))
     }
 
-    /// A reader that cannot be seeked, such as standard input, copied to a temporary file without a name:
-    /// some containers have their index at the end.
-    ///
-    /// # Errors
-    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing does,
-    /// [`AudioError::SpoolLimit`] when there is no end, [`AudioError::Empty`].
-    pub fn reader(reader: impl Read + Send) -> Result<Source, AudioError> {
-        spool(reader, SPOOL_LIMIT_BYTES).map(|file| Source(Kind::Spooled(file)))
+    /// A reader that cannot be seeked, such as standard input. [`super::ClipReader::open`] copies it to a
+    /// temporary file without a name: a track is read more than once, and some containers have their index at
+    /// the end.
+    pub fn reader(reader: impl Read + Send + 'static) -> Source {
+        Source(Kind::Reader(Box::new(reader)))
     }
 
     /// Mono samples in memory, in -1..1, at `rate_hz`.
@@ -46,7 +43,32 @@ impl Source {
     }
 }
 
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Path(path) => write!(f, "Source::path({path:?})"),
+            Kind::Reader(_) => f.write_str("Source::reader(..)"),
+            Kind::Spooled(file) => write!(f, "Source::reader({file:?})"),
+            Kind::Samples { samples, rate_hz } => {
+                write!(f, "Source::samples({} at {rate_hz} Hz)", samples.len())
+            }
+        }
+    }
+}
+
 impl Kind {
+    /// The same source, one that can be read more than once.
+    ///
+    /// # Errors
+    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing does,
+    /// [`AudioError::SpoolLimit`] when there is no end, [`AudioError::Empty`].
+    pub(super) fn rereadable(self) -> Result<Kind, AudioError> {
+        match self {
+            Kind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(Kind::Spooled),
+            kind => Ok(kind),
+        }
+    }
+
     /// The encoded bytes from their start. Opening again moves the position of earlier handles, which must
     /// not be used any more.
     pub(super) fn open(&self) -> Result<File, AudioError> {
@@ -71,7 +93,7 @@ impl Kind {
                 file.rewind().map_err(AudioError::Spool)?;
                 Ok(file)
             }
-            Kind::Samples { .. } => Err(AudioError::Empty),
+            Kind::Reader(_) | Kind::Samples { .. } => Err(AudioError::Empty),
         }
     }
 }
@@ -104,14 +126,14 @@ mod tests {
     #[test]
     fn a_pipe_is_kept_whole_and_bounded() {
         let bytes: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
-        let source = Source::reader(&bytes[..]).unwrap();
+        let kind = Source::reader(io::Cursor::new(bytes.clone())).0.rereadable().unwrap();
         for _pass in 0..2 {
             let mut again = Vec::new();
-            source.0.open().unwrap().read_to_end(&mut again).unwrap();
+            kind.open().unwrap().read_to_end(&mut again).unwrap();
             assert_eq!(again, bytes);
         }
         assert!(matches!(spool(io::repeat(1), 1 << 20), Err(AudioError::SpoolLimit { .. })));
-        assert!(matches!(Source::reader(io::empty()), Err(AudioError::Empty)));
+        assert!(matches!(Source::reader(io::empty()).0.rereadable(), Err(AudioError::Empty)));
     }
 
     #[test]

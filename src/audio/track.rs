@@ -35,7 +35,7 @@ impl Input {
                 check_rate(*rate_hz)?;
                 Ok((Input::Samples { samples: samples.clone(), at: 0 }, *rate_hz))
             }
-            Kind::Path(_) | Kind::Spooled(_) => {
+            Kind::Path(_) | Kind::Reader(_) | Kind::Spooled(_) => {
                 let decoder = Decoder::open(source.open()?, request.decoder)?;
                 let rate_hz = decoder.rate_hz();
                 Ok((Input::Decoder(Box::new(decoder)), rate_hz))

@@ -160,7 +160,7 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 fn source(path: &Path) -> Source {
-    if is_stdin(path) { Source::reader(io::stdin()).unwrap() } else { Source::path(path) }
+    if is_stdin(path) { Source::reader(io::stdin()) } else { Source::path(path) }
 }
 
 fn row(
