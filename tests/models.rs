@@ -183,6 +183,36 @@ fn executor(gpu: &Gpu, plan: &Plan, max_batch: usize) -> Executor {
     Executor::new(gpu, plan, &Options { max_batch, ..Options::default() }).unwrap()
 }
 
+/// The tiny models against layers written in NumPy: tests/golden/models/make.py.
+#[test]
+fn tiny_models_give_the_golden_layers() {
+    let gpu = common::gpu();
+    for (name, architecture) in tiny() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/golden/models/{name}_tiny.npz"));
+        let mel = npz::array(&file, "mel");
+        let weights = seeded(&*architecture);
+        for reading in [Reading::Restored, Reading::Upstream] {
+            let prefix = format!("{}.", reading.as_str());
+            let layers: BTreeMap<String, HostTensor> = npz::names(&file)
+                .into_iter()
+                .filter_map(|array| {
+                    Some((array.strip_prefix(&prefix)?.to_string(), npz::array(&file, &array)))
+                })
+                .collect();
+            let plan = architecture.build(&weights, reading, Starts::Mel).unwrap().with_batch(2);
+            let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
+            let what = format!("tiny {name} {}", reading.as_str());
+            let outputs = tagwave::reference::run(&plan, std::slice::from_ref(&mel)).unwrap();
+            compare_layers(&format!("{what}, reference,"), &layers, &taps(&plan, outputs));
+            if let Some(gpu) = &gpu {
+                let outputs = executor(gpu, &plan.fused(), 2).run(std::slice::from_ref(&mel)).unwrap();
+                compare_layers(&format!("{what}, gpu,"), &layers, &taps(&plan, outputs));
+            }
+        }
+    }
+}
+
 #[test]
 fn tiny_models_agree_with_the_reference_fused_and_unfused() {
     let Some(gpu) = common::gpu() else { return };

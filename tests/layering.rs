@@ -1,0 +1,119 @@
+//! Who may import whom: the table of docs/architecture.md, held against the source.
+
+use std::path::{Path, PathBuf};
+
+/// Module, and what it may import beside `error`.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("tensor", &[]),
+    ("tags", &[]),
+    ("audio", &[]),
+    ("weights", &["tensor"]),
+    ("kernels", &["tensor"]),
+    ("plan", &["kernels", "tensor"]),
+    ("frontend", &["plan", "kernels", "tensor"]),
+    ("models", &["frontend", "plan", "weights", "tags", "tensor"]),
+    ("problems", &["plan", "kernels", "tensor"]),
+    ("reference", &["plan", "kernels", "weights", "tensor"]),
+    ("cpu", &["plan", "kernels", "weights", "tensor"]),
+    ("gpu", &["plan", "kernels", "weights", "tensor"]),
+    ("sinks", &["tags"]),
+];
+
+/// Modules that join the others; nobody but `main` imports `cli`.
+const JOINING: &[&str] = &["tagger", "cli", "error", "lib", "main"];
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Source files as (module, path, code without comments).
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&root, &mut files);
+    let source = |path: PathBuf| {
+        let relative = path.strip_prefix(&root).unwrap();
+        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let module = first.trim_end_matches(".rs").to_string();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (module, path, code.join("\n"))
+    };
+    files.into_iter().map(source).collect()
+}
+
+/// The modules named after `crate::` in `code`.
+fn imports(code: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for (place, _) in code.match_indices("crate::") {
+        let rest = &code[place + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            // `use crate::{reference, weights};`
+            Some(group) => {
+                found.extend(group.split('}').next().unwrap_or("").split(',').map(|item| word(item.trim())))
+            }
+            None => found.push(word(rest)),
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_import_what_they_may() {
+    for (module, path, code) in sources() {
+        if JOINING.contains(&module.as_str()) {
+            continue;
+        }
+        let (_, allowed) = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{}: add the module to the table", path.display()));
+        for import in imports(&code) {
+            assert!(
+                import == module || import == "error" || allowed.contains(&import.as_str()),
+                "{} imports {import}; `{module}` may import {allowed:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn only_gpu_names_wgpu() {
+    for (module, path, code) in sources() {
+        // The crate's root hands wgpu on to callers that share a device.
+        if module != "gpu" && module != "lib" {
+            assert!(!code.contains("wgpu"), "{} names wgpu", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_prints_or_reads_the_environment() {
+    for (module, path, code) in sources() {
+        if module != "cli" && module != "main" {
+            for word in ["println!", "eprintln!", "std::env::var", "process::exit", "std::env::args"] {
+                assert!(!code.contains(word), "{} uses {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_says_why() {
+    for (_, path, code) in sources() {
+        assert!(
+            !code.contains("unsafe "),
+            "{}: unsafe needs a SAFETY line and a measured reason",
+            path.display()
+        );
+    }
+}
