@@ -1,0 +1,286 @@
+//! From audio files to tags: the original's published figures, and files that nobody should have to read.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::npz;
+use tagwave::audio::{DecoderMode, Source};
+use tagwave::gpu::Gpu;
+use tagwave::models::{self, Reading};
+use tagwave::problems::{Tolerance, compare};
+use tagwave::tagger::{CancelToken, Device, Tagger, TaggerBuilder, Track};
+use tagwave::tags::Selection;
+use tagwave::tensor::HostTensor;
+use tagwave::weights::Weights;
+use tagwave::{Error, ErrorKind};
+
+const CLIPS: [&str; 4] = ["cute", "actionable", "dubstep", "thejazzpiano"];
+
+/// The four MP3s of the original, and a tagger for CRNN with its weights.
+fn original(gpu: &Gpu) -> Option<(Vec<PathBuf>, TaggerBuilder)> {
+    let weights = common::fixture("weights/music_tagger_crnn_weights_theano.h5")?;
+    let files = CLIPS.map(|clip| common::fixture(&format!("audio/bensound-{clip}.mp3")));
+    let builder = Tagger::builder().gpu(gpu.clone()).weights(weights);
+    Some((files.into_iter().collect::<Option<_>>()?, builder))
+}
+
+fn tag_all(tagger: &Tagger, files: &[PathBuf]) -> Vec<Track> {
+    tagger
+        .tag_batch(files.iter().map(Source::path).collect::<Vec<_>>())
+        .into_iter()
+        .map(Result::unwrap)
+        .collect()
+}
+
+/// The last table of the original's README: ten tags for each of the four clips.
+#[test]
+fn the_published_crnn_table() {
+    let Some(gpu) = common::gpu() else { return };
+    let Some((files, builder)) = original(&gpu) else { return };
+    let Some(tables) = common::fixture("golden/published_tables.json") else { return };
+    let tables: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(tables).unwrap()).unwrap();
+    let table = tables.iter().find(|table| table["readme_commit"] == "f9438fb").unwrap();
+
+    let tagger = builder.reading(Reading::Upstream).decoder(DecoderMode::Original).build().unwrap();
+    let mut figures = 0;
+    let mut worst = 0.0f64;
+    for (clip, track) in CLIPS.iter().zip(tag_all(&tagger, &files)) {
+        let published = table["published"][clip].as_object().unwrap();
+        let tags = tagger.tags(&track, Selection::Top(10));
+        for tag in &tags {
+            let figure =
+                published.get(&tag.label).unwrap_or_else(|| panic!("{clip}: {} is not published", tag.label));
+            let difference = (f64::from(tag.score) - figure.as_f64().unwrap()).abs();
+            assert!(difference < 0.0006, "{clip}: {} {} for {figure}", tag.label, tag.score);
+            worst = worst.max(difference);
+            figures += 1;
+        }
+    }
+    println!("{figures} figures, worst difference {worst:.6}");
+    assert_eq!(figures, 40);
+}
+
+fn golden_scores(file: &str) -> Option<HostTensor> {
+    Some(npz::array(&common::fixture(file)?, "probs"))
+}
+
+/// Decoded as the original's decoder did, the exact resampler: close to the scores of the original's own mel.
+#[test]
+fn decoded_samples_give_the_golden_scores() {
+    let Some(gpu) = common::gpu() else { return };
+    for (reading, file) in
+        [(Reading::Restored, "golden/crnn_trained.npz"), (Reading::Upstream, "golden/crnn_published.npz")]
+    {
+        let Some((files, builder)) = original(&gpu) else { return };
+        let Some(golden) = golden_scores(file) else { return };
+        let tagger = builder.reading(reading).decoder(DecoderMode::Original).build().unwrap();
+        for (clip, track) in tag_all(&tagger, &files).iter().enumerate() {
+            let found = HostTensor::new([50], track.scores.clone()).unwrap();
+            let expected = HostTensor::new([50], golden.row(clip).to_vec()).unwrap();
+            let difference = compare(&found, &expected, Tolerance { absolute: 2e-3, relative: 0.0 });
+            println!("{} {}: {difference}", reading.as_str(), CLIPS[clip]);
+            assert!(difference.within, "{} {}: {difference}", reading.as_str(), CLIPS[clip]);
+        }
+    }
+}
+
+/// A plain decode is 529 samples off: other frames, nearly the same tags.
+#[test]
+fn a_plain_decode_gives_nearly_the_golden_tags() {
+    let Some(gpu) = common::gpu() else { return };
+    let Some((files, builder)) = original(&gpu) else { return };
+    let Some(golden) = golden_scores("golden/crnn_trained.npz") else { return };
+    let tagger = builder.build().unwrap();
+    for (clip, track) in tag_all(&tagger, &files).iter().enumerate() {
+        let top = |scores: &[f32]| {
+            let mut order: Vec<usize> = (0..50).collect();
+            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+            order[..5].to_vec()
+        };
+        let (found, expected) = (top(&track.scores), top(golden.row(clip)));
+        assert_eq!(found[0], expected[0], "{}: first tag", CLIPS[clip]);
+        let common = found.iter().filter(|tag| expected.contains(tag)).count();
+        assert!(common >= 4, "{}: {common} of the top 5 in common", CLIPS[clip]);
+        for (score, golden) in track.scores.iter().zip(golden.row(clip)) {
+            assert!((score - golden).abs() < 0.08, "{}: {score} for {golden}", CLIPS[clip]);
+        }
+    }
+}
+
+/// CRNN with painted weights: for everything that does not depend on what the tags are.
+fn painted(gpu: &Gpu) -> Tagger {
+    painted_with(Tagger::builder().gpu(gpu.clone()).max_batch(3))
+}
+
+fn painted_with(builder: TaggerBuilder) -> Tagger {
+    let model = models::find("crnn").unwrap();
+    let specs = model.architecture.tensors();
+    let weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
+        let mut tensor = tagwave::problems::paint(spec.shape, seed);
+        let positive = spec.name.ends_with("deviation");
+        tensor.data_mut().iter_mut().for_each(|v| *v = if positive { 1.0 + v.abs() } else { 0.05 * *v });
+        (spec.name.clone(), tensor)
+    }));
+    builder.build_from(model, &weights).unwrap()
+}
+
+/// A WAV file of 32-bit floats, mono.
+fn wav(path: &Path, rate: u32, samples: &[f32]) {
+    let bytes = samples.len() as u32 * 4;
+    let mut file = Vec::new();
+    file.extend(b"RIFF");
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend(3u16.to_le_bytes());
+    file.extend(1u16.to_le_bytes());
+    file.extend(rate.to_le_bytes());
+    file.extend((rate * 4).to_le_bytes());
+    file.extend(4u16.to_le_bytes());
+    file.extend(32u16.to_le_bytes());
+    file.extend(b"data");
+    file.extend(bytes.to_le_bytes());
+    samples.iter().for_each(|sample| file.extend(sample.to_le_bytes()));
+    std::fs::write(path, file).unwrap();
+}
+
+fn tone(rate: u32, seconds: f32, hz: f32) -> Vec<f32> {
+    let count = (rate as f32 * seconds) as usize;
+    (0..count).map(|n| 0.4 * (std::f32::consts::TAU * hz * n as f32 / rate as f32).sin()).collect()
+}
+
+/// The files of the issue: each gets a clear error or a sensible result, and the good ones are tagged.
+#[test]
+fn one_batch_of_good_and_bad_files() {
+    let Some(gpu) = common::gpu() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    wav(&at("good.wav"), 12_000, &tone(12_000, 31.0, 440.0));
+    std::fs::write(at("empty.mp3"), b"").unwrap();
+    std::fs::write(at("text.mp3"), "this is not music\n".repeat(400)).unwrap();
+    wav(&at("short.wav"), 44_100, &tone(44_100, 0.2, 440.0));
+    wav(&at("silence.wav"), 16_000, &vec![0.0; 16_000 * 5]);
+    let mut broken = tone(12_000, 31.0, 300.0);
+    broken[12_000 * 15] = f32::NAN;
+    wav(&at("nan.wav"), 12_000, &broken);
+    std::fs::create_dir(at("folder.mp3")).unwrap();
+    wav(&at("good_too.wav"), 48_000, &tone(48_000, 30.0, 880.0));
+    let mut names = vec![
+        "good.wav",
+        "empty.mp3",
+        "text.mp3",
+        "short.wav",
+        "silence.wav",
+        "nan.wav",
+        "folder.mp3",
+        "missing.mp3",
+        "good_too.wav",
+    ];
+    // Half of a real MP3: what is there is tagged.
+    if let Some(mp3) = common::fixture("audio/bensound-cute.mp3") {
+        let bytes = std::fs::read(mp3).unwrap();
+        std::fs::write(at("truncated.mp3"), &bytes[..bytes.len() / 2 + 77]).unwrap();
+        names.push("truncated.mp3");
+    }
+
+    let tagger = painted(&gpu);
+    let results = tagger.tag_batch(names.iter().map(|name| Source::path(at(name))).collect::<Vec<_>>());
+    assert_eq!(results.len(), names.len());
+    for (name, result) in names.iter().zip(&results) {
+        println!(
+            "{name}: {}",
+            match result {
+                Ok(track) => format!("{:?} s, warnings {:?}", track.track_s, track.warnings),
+                Err(error) => format!("{}: {error}", error.kind().as_str()),
+            }
+        );
+        let kind = result.as_ref().err().map(Error::kind);
+        let expected = match *name {
+            "empty.mp3" | "nan.wav" | "folder.mp3" | "missing.mp3" => Some(ErrorKind::Input),
+            "text.mp3" => Some(ErrorKind::Unsupported),
+            _ => None,
+        };
+        assert_eq!(kind, expected, "{name}");
+        if let Ok(track) = result {
+            assert_eq!(track.scores.len(), 50);
+            assert!(track.scores.iter().all(|score| (0.0..=1.0).contains(score)), "{name}");
+        }
+    }
+    let warnings = |name: &str| {
+        let place = names.iter().position(|other| *other == name).unwrap();
+        results[place].as_ref().unwrap().warnings.join("; ")
+    };
+    assert_eq!(warnings("good.wav"), "");
+    assert!(warnings("silence.wav").contains("silent"), "{}", warnings("silence.wav"));
+    assert!(warnings("short.wav").contains("padded"), "{}", warnings("short.wav"));
+
+    // The good files get the same bits alone as among the bad ones.
+    for name in ["good.wav", "good_too.wav"] {
+        let place = names.iter().position(|other| *other == name).unwrap();
+        assert_eq!(tagger.tag_file(at(name)).unwrap(), *results[place].as_ref().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn results_come_in_order_from_many_more_files_than_a_batch() {
+    let Some(gpu) = common::gpu() else { return };
+    let tagger = painted(&gpu);
+    let samples = |index: usize| tone(12_000, 0.5, 200.0 + 100.0 * (index % 3) as f32);
+    let sources: Vec<_> = (0..11)
+        .map(|index| match index % 4 {
+            3 => Source::path("no such file"),
+            _ => Source::samples(samples(index), 12_000),
+        })
+        .collect();
+    let mut order = Vec::new();
+    tagger.tag_each(sources, |index, result| {
+        assert_eq!(result.is_err(), index % 4 == 3);
+        order.push(index);
+    });
+    assert_eq!(order, (0..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cancelled_tagger_stops() {
+    let Some(gpu) = common::gpu() else { return };
+    let token = CancelToken::new();
+    let tagger = painted_with(Tagger::builder().gpu(gpu).max_batch(1).cancel_token(token.clone()));
+    let sources = std::iter::repeat_with(|| Source::samples(vec![0.1; 12_000], 12_000)).take(1000);
+    let mut done = 0;
+    tagger.tag_each(sources.collect::<Vec<_>>(), |_, _| {
+        done += 1;
+        token.cancel();
+    });
+    assert!(done < 20, "{done} files after a cancellation");
+    assert!(matches!(tagger.tag_samples(&[0.1; 12_000], 12_000), Err(Error::Cancelled)));
+}
+
+#[test]
+fn threads_share_a_tagger() {
+    let Some(gpu) = common::gpu() else { return };
+    let tagger = painted(&gpu);
+    let track = tagger.tag_samples(&tone(12_000, 2.0, 440.0), 12_000).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let again = tagger.tag_samples(&tone(12_000, 2.0, 440.0), 12_000).unwrap();
+                assert_eq!(again, track);
+            });
+        }
+    });
+    assert_eq!(tagger.embed_samples(&tone(12_000, 2.0, 440.0), 12_000).unwrap(), track.embedding);
+}
+
+#[test]
+fn the_reference_device_gives_the_same_tags() {
+    let Some(gpu) = common::gpu() else { return };
+    let on_gpu = painted(&gpu);
+    let reference = painted_with(Tagger::builder().device(Device::Reference));
+    assert_eq!(reference.device_name(), "reference");
+    let clip = tone(12_000, 31.0, 523.0);
+    let [found, expected] = [&on_gpu, &reference]
+        .map(|tagger| HostTensor::new([50], tagger.tag_samples(&clip, 12_000).unwrap().scores).unwrap());
+    let difference = compare(&found, &expected, Tolerance { absolute: 1e-4, relative: 0.0 });
+    assert!(difference.within, "{difference}");
+}
