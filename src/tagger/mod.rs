@@ -15,8 +15,10 @@ use crate::tags::{self, Aggregation, Tag, Vocabulary};
 use crate::weights::{self, DigestCheck, Locator, Weights};
 
 mod batch;
+mod calibrate;
 mod device;
 
+pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
 
 use device::Engine;
