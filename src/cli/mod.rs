@@ -13,6 +13,7 @@ use crate::models::Reading;
 use crate::tagger::Device;
 use crate::weights::Locator;
 
+mod calibrate;
 mod devices;
 mod models;
 mod selftest;
@@ -51,6 +52,8 @@ enum Command {
     Devices,
     /// List the models, and which weights are present
     Models(models::ModelsArgs),
+    /// Measure the frozen statistics of compact_cnn over a folder of music
+    Calibrate(calibrate::CalibrateArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
 }
@@ -154,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => tag::embed(&args),
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
+        Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Selftest(args) => selftest::selftest(&args),
     };
     match result {
