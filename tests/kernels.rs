@@ -6,6 +6,7 @@ use tagwave::gpu::{Executor, Options};
 use tagwave::kernels::{Limits, Operation, Strategy};
 use tagwave::problems::{self, Problem};
 use tagwave::reference;
+use tagwave::tensor::DType;
 
 /// Strategies that can run a problem's one step.
 fn strategies(problem: &Problem, limits: &Limits) -> Vec<Strategy> {
@@ -36,7 +37,12 @@ fn every_kernel_agrees_with_its_twin() {
     let native = gpu.summary().limits.clone();
     let mut failures = Vec::new();
     let mut runs = 0;
-    for problem in problems::all() {
+    let precisions: &[DType] = if native.f16 { &[DType::F32, DType::F16] } else { &[DType::F32] };
+    if !native.f16 {
+        println!("f16: not run on this adapter");
+    }
+    let both = |problem: Problem| precisions.iter().map(move |&precision| problem.stored_as(precision));
+    for problem in problems::all().into_iter().flat_map(both) {
         let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
         for limits in &variants(&problem, &native) {
             for strategy in strategies(&problem, limits) {
@@ -50,7 +56,7 @@ fn every_kernel_agrees_with_its_twin() {
                 runs += 1;
                 match found {
                     Ok(found) => {
-                        let difference = problems::compare(&found[0], &expected[0], problem.tolerance);
+                        let difference = problem.compare(&found[0], &expected[0]);
                         if !difference.within {
                             failures.push(format!("{} ({strategy:?}): {difference}", problem.name));
                         }

@@ -11,7 +11,7 @@ use tagwave::gpu::{Executor, Gpu, Options};
 use tagwave::models::{self, Reading, Starts};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare};
-use tagwave::tensor::HostTensor;
+use tagwave::tensor::{DType, HostTensor};
 use tagwave::weights::{self, Weights};
 
 /// A golden file: which model and reading it shows, and its weight file.
@@ -85,6 +85,25 @@ fn golden_scores_and_features() {
         let features = compare(&outputs[1], &npz::array(&file, "features"), tolerance);
         println!("{} {}: features: {features}", golden.model, golden.reading.as_str());
         assert!(features.within, "{} {}: {features}", golden.model, golden.reading.as_str());
+    }
+}
+
+/// f16 storage with f32 sums, `restored`: within 5e-3 of the golden scores.
+#[test]
+fn golden_scores_with_f16_storage() {
+    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
+    if !gpu.summary().limits.f16 {
+        return println!("f16: not run on this adapter");
+    }
+    for golden in GOLDENS.iter().filter(|golden| golden.reading == Reading::Restored) {
+        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+        let plan = plan.fused().with_precision(DType::F16);
+        let executor = Executor::new(&gpu, &plan, &Options { max_batch: 5, ..Options::default() }).unwrap();
+        let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
+        let tolerance = Tolerance { absolute: 5e-3, relative: 0.0 };
+        let scores = compare(&outputs[0], &npz::array(&file, "probs"), tolerance);
+        println!("{} f16: scores: {scores}", golden.model);
+        assert!(scores.within, "{} f16: {scores}", golden.model);
     }
 }
 

@@ -210,15 +210,12 @@ impl Executor {
         timestamps: Option<&Timestamps>,
     ) {
         for (input, &id) in inputs.iter().zip(program.plan.inputs()) {
-            let shape = program.plan.tensors()[id].shape;
+            let tensor = &program.plan.tensors()[id];
+            let shape = tensor.shape;
             let row = input.shape().len() / input.shape().extent(0);
             let data = &input.data()[first * row..][..shape.len()];
             if let Some(slot) = self.arena.slot(id) {
-                self.gpu.queue.write_buffer(
-                    &self.slots[slot],
-                    0,
-                    bytemuck::cast_slice(&to_stored(shape, data)),
-                );
+                self.gpu.queue.write_buffer(&self.slots[slot], 0, &to_stored(shape, tensor.dtype, data));
             }
         }
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());

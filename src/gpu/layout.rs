@@ -34,15 +34,25 @@ impl Rows {
     }
 }
 
-/// `data` of `shape` as the device stores it in f32.
-pub(super) fn to_stored(shape: Shape, data: &[f32]) -> Vec<f32> {
+/// `data` of `shape` as the device stores it, padded to four bytes.
+pub(super) fn to_stored(shape: Shape, dtype: DType, data: &[f32]) -> Vec<u8> {
     let rows = Rows::of(shape);
     if rows.stored == rows.channels && (rows.places == 1 || rows.channels == 1) {
-        return data.to_vec();
+        return element_bytes(data, dtype);
     }
     let mut stored = vec![0.0; shape.stored_len()];
     rows.each(|logical, place| stored[place] = data[logical]);
-    stored
+    element_bytes(&stored, dtype)
+}
+
+/// Values as bytes, padded to four.
+fn element_bytes(values: &[f32], dtype: DType) -> Vec<u8> {
+    let mut bytes: Vec<u8> = match dtype {
+        DType::F32 => bytemuck::cast_slice(values).to_vec(),
+        DType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+    };
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 /// Stored bytes of a tensor back in the order of its shape.
@@ -60,15 +70,11 @@ pub(super) fn from_stored(shape: Shape, dtype: DType, bytes: &[u8]) -> Vec<f32> 
 
 /// A weight array as bytes, padded to four.
 pub(super) fn weight_bytes(packed: &Packed, element: DType) -> Vec<u8> {
-    let mut bytes: Vec<u8> = match (packed, element) {
-        (Packed::Element(values), DType::F16) => {
-            values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect()
-        }
-        (Packed::Element(values) | Packed::F32(values), _) => bytemuck::cast_slice(values).to_vec(),
-        (Packed::U32(values), _) => bytemuck::cast_slice(values).to_vec(),
-    };
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
+    match packed {
+        Packed::Element(values) => element_bytes(values, element),
+        Packed::F32(values) => element_bytes(values, DType::F32),
+        Packed::U32(values) => bytemuck::cast_slice(values).to_vec(),
+    }
 }
 
 #[cfg(test)]
@@ -79,15 +85,18 @@ mod tests {
     fn there_and_back() {
         for shape in [[2, 3, 5, 7].into(), [2, 1, 5, 7].into(), Shape::from([3, 5]), [2, 7, 5].into()] {
             let data: Vec<f32> = (0..shape.len()).map(|v| v as f32).collect();
-            let stored = to_stored(shape, &data);
-            assert_eq!(stored.len(), shape.stored_len());
-            assert_eq!(from_stored(shape, DType::F32, bytemuck::cast_slice(&stored)), data);
+            for dtype in [DType::F32, DType::F16] {
+                let stored = to_stored(shape, dtype, &data);
+                assert_eq!(stored.len(), (shape.stored_len() * dtype.size()).next_multiple_of(4));
+                assert_eq!(from_stored(shape, dtype, &stored), data);
+            }
         }
     }
 
     #[test]
     fn channels_go_last() {
-        let stored = to_stored([1, 2, 1, 2].into(), &[1.0, 2.0, 3.0, 4.0]);
+        let stored = to_stored([1, 2, 1, 2].into(), DType::F32, &[1.0, 2.0, 3.0, 4.0]);
+        let stored: &[f32] = bytemuck::cast_slice(&stored);
         assert_eq!(stored, [1.0, 3.0, 0.0, 0.0, 2.0, 4.0, 0.0, 0.0]);
     }
 }

@@ -57,6 +57,10 @@ impl Operation for ClipStats {
         self.scope == Scope::Batch
     }
 
+    fn reads_element(&self, _index: usize) -> bool {
+        false
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         Ok(Dispatch {

@@ -38,6 +38,10 @@ impl Operation for Concat {
         DType::F32
     }
 
+    fn reads_element(&self, _index: usize) -> bool {
+        false
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let [a, b] = [call.inputs[0], call.inputs[1]];
         let params = Params::new()

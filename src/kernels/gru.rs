@@ -47,6 +47,10 @@ impl Operation for Gru {
         DType::F32
     }
 
+    fn reads_element(&self, _index: usize) -> bool {
+        false
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let (units, stored) = (y.extent(2), stored_channels(y.extent(2)));

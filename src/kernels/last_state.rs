@@ -33,6 +33,10 @@ impl Operation for LastState {
         DType::F32
     }
 
+    fn reads_element(&self, _index: usize) -> bool {
+        false
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params =

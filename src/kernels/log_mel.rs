@@ -98,6 +98,10 @@ impl Operation for LogMel {
         DType::F32
     }
 
+    fn reads_element(&self, _index: usize) -> bool {
+        false
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let pairs = y.extent(3).div_ceil(2);

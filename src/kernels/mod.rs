@@ -344,6 +344,11 @@ pub trait Operation {
         inputs.first().copied().unwrap_or(precision)
     }
 
+    /// Whether the kernels read input `index` in the plan's `Element` type; others are always f32.
+    fn reads_element(&self, _index: usize) -> bool {
+        true
+    }
+
     /// Whether a clip's result depends on the other clips of its batch.
     fn couples_clips(&self) -> bool {
         false
@@ -443,6 +448,10 @@ impl Operation for Op {
 
     fn output_dtype(&self, inputs: &[DType], precision: DType) -> DType {
         self.operation().output_dtype(inputs, precision)
+    }
+
+    fn reads_element(&self, index: usize) -> bool {
+        self.operation().reads_element(index)
     }
 
     fn couples_clips(&self) -> bool {

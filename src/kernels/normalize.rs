@@ -74,6 +74,10 @@ impl Operation for Normalize {
         precision
     }
 
+    fn reads_element(&self, _index: usize) -> bool {
+        false
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let level = match self.level {

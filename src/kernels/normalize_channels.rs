@@ -46,6 +46,10 @@ impl Operation for NormalizeChannels {
         inputs[0]
     }
 
+    fn reads_element(&self, index: usize) -> bool {
+        index == 0
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params = Params::new()

@@ -138,13 +138,12 @@ impl Architecture for Config {
         for number in 1..=self.pools.len() {
             // [N, 32, 48, 340], [N, 32, 16, 85], [N, 32, 8, 17], [N, 32, 4, 4], [N, 32, 1, 1]
             x = self.block(&mut b, x, weights, reading, number)?;
-            if number < self.pools.len() {
-                levels.push(b.mean_pool2d(&format!("feat{}", number - 1), x)?); // [N, 32]
-            }
+            levels.push(b.mean_pool2d(&format!("feat{}", number - 1), x)?); // [N, 32]
         }
         let features = b.flatten("features", x)?; // [N, 32]
-        let mut embedding = b.flatten(&format!("feat{}", levels.len()), x)?;
-        // The original's order: the last level first.
+        // The original's order: the last level first. Its mean is over the one value that is left.
+        let last = levels.len() - 1;
+        let mut embedding = levels.remove(last);
         for (level, &feature) in levels.iter().enumerate().rev() {
             let name = if level == 0 { "feat160".to_string() } else { format!("feat_from{level}") };
             embedding = b.concat(&name, embedding, feature)?; // [N, 160] in the end

@@ -188,7 +188,15 @@ impl Plan {
         plan.precision = precision;
         for id in 0..plan.tensors.len() {
             let producer = plan.steps.iter().find(|step| step.output == id);
+            let mut readers = plan.steps.iter().flat_map(|step| {
+                step.inputs
+                    .iter()
+                    .enumerate()
+                    .filter(move |(_, input)| **input == id)
+                    .map(move |(i, _)| (step, i))
+            });
             let dtype = match (&plan.tensors[id].origin, producer) {
+                (Origin::Input(_), _) if readers.all(|(step, i)| step.op.reads_element(i)) => precision,
                 (Origin::View(source), _) => plan.tensors[*source].dtype,
                 (Origin::Step, Some(step)) => {
                     let inputs: Vec<_> = step.inputs.iter().map(|&input| plan.tensors[input].dtype).collect();

@@ -5,7 +5,7 @@
 
 use crate::kernels::Op;
 use crate::plan::{Builder, Plan};
-use crate::tensor::{HostTensor, Shape};
+use crate::tensor::{DType, HostTensor, Shape};
 
 mod elementwise;
 mod frontend;
@@ -41,6 +41,29 @@ impl Problem {
         let y = builder.step("y", op, &ids, weights).unwrap_or_else(|error| panic!("{name}: {error}"));
         builder.output("y", y);
         Problem { name, plan: builder.finish(), inputs, tolerance }
+    }
+}
+
+impl Problem {
+    /// The same problem with activations and weights stored as `precision`.
+    pub fn stored_as(&self, precision: DType) -> Problem {
+        let name = match precision {
+            DType::F32 => self.name.clone(),
+            DType::F16 => format!("{}, f16", self.name),
+        };
+        Problem { name, plan: self.plan.with_precision(precision), ..self.clone() }
+    }
+
+    /// Compares a kernel's output with the twin's, within what the problem and the storage type allow.
+    pub fn compare(&self, found: &HostTensor, expected: &HostTensor) -> Difference {
+        let mut tolerance = self.tolerance;
+        if self.plan.precision() == DType::F16 {
+            // The twin's weights are not rounded to 11 bits, the kernel's are, and so is its output.
+            let largest = expected.data().iter().fold(0f32, |m, v| m.max(v.abs()));
+            tolerance.absolute += 2e-3 * largest.max(1.0);
+            tolerance.relative += 2e-3;
+        }
+        compare(found, expected, tolerance)
     }
 }
 

@@ -60,7 +60,11 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
         .tensors()
         .iter()
         .map(|tensor| match &tensor.origin {
-            Origin::Input(index) => Some(Arc::new(inputs[*index].clone())),
+            Origin::Input(index) => {
+                let mut input = inputs[*index].clone();
+                round(input.data_mut(), tensor.dtype);
+                Some(Arc::new(input))
+            }
             Origin::Weight(weight) => Some(weight.clone()),
             Origin::Step | Origin::View(_) => None,
         })
@@ -75,9 +79,7 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
         let w: Vec<_> = step.weights.iter().map(get).collect();
         let tensor = &plan.tensors()[step.output];
         let mut data = apply(&step.op, &x, &w, tensor.shape.extents());
-        if tensor.dtype == DType::F16 {
-            data.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
-        }
+        round(&mut data, tensor.dtype);
         let output = HostTensor::new(tensor.shape, data)
             .map_err(|source| ReferenceError::Shape { step: step.name.clone(), source })?;
         values[step.output] = Some(Arc::new(output));
@@ -93,6 +95,13 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
         values[*id].as_deref().cloned().unwrap_or_else(|| unreachable!("outputs are kept"))
     });
     Ok(outputs.collect())
+}
+
+/// What storing does to values.
+fn round(data: &mut [f32], dtype: DType) {
+    if dtype == DType::F16 {
+        data.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+    }
 }
 
 /// Fills in a view from the tensor behind it. Views only drop an axis of extent 1 or swap it past another,
