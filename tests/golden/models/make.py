@@ -38,11 +38,11 @@ def norm_rows(layer, extent):
     return [(f"{layer}.{part}", (extent,)) for part in ("gamma", "beta", "mean", "deviation")]
 
 
-def conv_rows(maps, channels=1):
+def conv_rows(maps, channels=1, norms=norm_rows):
     rows = []
     for number, out in enumerate(maps, 1):
         rows += [(f"conv{number}.kernel", (out, channels, 3, 3)), (f"conv{number}.bias", (out,))]
-        rows += norm_rows(f"bn{number}", out)
+        rows += norms(f"bn{number}", out)
         channels = out
     return rows, channels
 
@@ -151,10 +151,35 @@ def cnn(mel, reading):
     return trace
 
 
+def compact(mel, reading):
+    maps, pools, labels = [5] * 5, [(2, 2), (3, 2), (2, 2), (1, 2), (1, 2)], 11
+    rows, channels = conv_rows(maps, norms=lambda layer, extent: norm_rows(layer, extent)[:2])
+    w = seeded(rows + [("output.weight", (channels, labels)), ("output.bias", (labels,))])
+    top = mel.max() if reading == "upstream" else mel.max((1, 2, 3), keepdims=True)
+    x = np.maximum(mel - top, -80)
+    trace = {"input": x}
+    for number, pool in enumerate(pools, 1):
+        x = trace[f"conv{number}"] = conv(x, w[f"conv{number}.kernel"], w[f"conv{number}.bias"])
+        if reading == "upstream":
+            mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+        else:  # frozen: painted like everything else
+            mean = paint((5,), 100 + number).astype(np.float64)
+            var = (np.float32(1) + np.float32(0.5) * paint((5,), 200 + number)).astype(np.float64)
+        w[f"bn{number}.mean"], w[f"bn{number}.deviation"] = mean, var
+        x = trace[f"bn{number}"] = batch_norm(x, w, f"bn{number}", 1, lambda s: np.sqrt(s + 1e-3))
+        x = trace[f"elu{number}"] = elu(x)
+        x = trace[f"pool{number}"] = max_pool(x, *pool)
+        trace[f"feat{number - 1}"] = x.mean((2, 3))
+    trace["feat160"] = np.concatenate([trace[f"feat{level}"] for level in (4, 3, 2, 1, 0)], 1)
+    head(x.reshape(len(x), -1), w, trace)
+    return trace
+
+
 def main():
     # Two clips of 13 bands and 33 frames, some of whose values lie below the floor.
-    mel = (60 * paint((2, 1, 13, 33), 3).astype(np.float64)).astype(np.float32)
-    for name, model in (("crnn", crnn), ("cnn", cnn)):
+    full = (60 * paint((2, 1, 13, 33), 3).astype(np.float64)).astype(np.float32)
+    for name, model in (("crnn", crnn), ("cnn", cnn), ("compact", compact)):
+        mel = full[..., :32] if name == "compact" else full
         arrays = {"mel": mel}
         for reading in ("restored", "upstream"):
             for layer, value in model(mel.astype(np.float64), reading).items():
