@@ -10,13 +10,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::error::Error;
 use crate::gpu::GpuError;
 use crate::models::Reading;
-use crate::tagger::Device;
+use crate::tagger::{CancelToken, Device};
 use crate::weights::Locator;
 
 mod devices;
 mod models;
 mod selftest;
 mod tag;
+mod weights;
 
 /// Some files failed.
 const SOME_FAILED: u8 = 1;
@@ -51,6 +52,8 @@ enum Command {
     Devices,
     /// List the models, and which weights are present
     Models(models::ModelsArgs),
+    /// Fetch, import, list, verify and export weights
+    Weights(weights::WeightsCommandArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
 }
@@ -154,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => tag::embed(&args),
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
+        Command::Weights(args) => weights::weights(&args),
         Command::Selftest(args) => selftest::selftest(&args),
     };
     match result {
@@ -162,6 +166,19 @@ pub fn main() -> ExitCode {
             eprintln!("tagwave: {}", failed.message);
             ExitCode::from(failed.code)
         }
+    }
+}
+
+/// Ctrl-C once finishes what is under way and stops; twice ends at once.
+fn stop_on_interrupt(cancel: CancelToken) {
+    let handler = move || {
+        if cancel.is_cancelled() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        cancel.cancel();
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("tagwave: Ctrl-C will end the program at once: {error}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, write_failed};
+use super::{Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, stop_on_interrupt, write_failed};
 use crate::audio::{DecoderMode, Source};
 use crate::error::Error;
 use crate::sinks::{Failure, Format, Found, Row, Values};
@@ -182,19 +182,6 @@ fn row(
         Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
     };
     Row { path: path.to_path_buf(), outcome }
-}
-
-/// Ctrl-C once finishes what is on the device and stops; twice ends at once.
-fn stop_on_interrupt(cancel: CancelToken) {
-    let handler = move || {
-        if cancel.is_cancelled() {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-        cancel.cancel();
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("tagwave: Ctrl-C will end the program at once: {error}");
-    }
 }
 
 /// A bar with rate and time left, on a terminal and for more than one file.
