@@ -70,7 +70,7 @@ pub enum Error {
     /// The model gave something that is not a number.
     #[error("output {index} is not a number: the device or its driver is broken, try another one")]
     NotFinite {
-        /// Place among scores and embedding.
+        /// Place among scores, embedding and tap.
         index: usize,
     },
     /// A [`crate::tagger::CancelToken`] was used.

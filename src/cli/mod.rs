@@ -13,7 +13,9 @@ use crate::models::Reading;
 use crate::tagger::{CancelToken, Device};
 use crate::weights::Locator;
 
+mod clips;
 mod devices;
+mod embed;
 mod models;
 mod selftest;
 mod tag;
@@ -47,7 +49,7 @@ enum Command {
     /// Tag audio files
     Tag(tag::TagArgs),
     /// Extract the features behind the tags
-    Embed(tag::EmbedArgs),
+    Embed(embed::EmbedArgs),
     /// List the devices tagwave can run on
     Devices,
     /// List the models, and which weights are present
@@ -154,7 +156,7 @@ impl From<Error> for Failed {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Tag(args) => tag::tag(&args),
-        Command::Embed(args) => tag::embed(&args),
+        Command::Embed(args) => embed::embed(&args),
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
         Command::Weights(args) => weights::weights(&args),
