@@ -1,13 +1,14 @@
 //! `tagwave embed`.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::clips::ClipArgs;
+use super::pca::WithPca;
 use super::tag::{FileArgs, Job, Wanted};
-use super::{Failed, ModelArgs, SOME_FAILED, USAGE};
+use super::{Failed, ModelArgs, SOME_FAILED, USAGE, write_failed};
 use crate::sinks::{Format, Npy, Sink};
 use crate::tagger::Outputs;
 
@@ -41,6 +42,12 @@ pub(super) struct EmbedArgs {
     /// File to write instead of standard output; replaces an older one
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Fit this many principal components to the features of the run, at most 256 features a row; needs -o.
+    /// Beside FILE.npy: the rows in their coordinates (FILE.pca.npy), components, mean and variance
+    /// (FILE.pca.components.npy, ...); the reconstruction error is printed
+    #[arg(long, value_name = "K", requires = "output", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pca: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -63,30 +70,52 @@ impl EmbedArgs {
         })
     }
 
-    fn sink(&self) -> Result<Box<dyn Sink>, Failed> {
+    fn check(&self) -> Result<(), Failed> {
+        match (self.format(), &self.output) {
+            (FormatArg::Npy, None) => {
+                Err(Failed { message: "an npy array needs a file: give one with -o".into(), code: USAGE })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sink(&self) -> io::Result<Box<dyn Sink>> {
         let lines = |format: Format| match &self.output {
             Some(path) => format.create(path),
             None => Ok(format.sink(io::stdout().lock())),
         };
-        let sink = match (self.format(), &self.output) {
-            (FormatArg::Jsonl, _) => lines(Format::Jsonl),
+        match (self.format(), &self.output) {
             (FormatArg::Csv, _) => lines(Format::Csv),
-            (FormatArg::Npy, Some(path)) => Npy::create(path).map(|sink| Box::new(sink) as Box<dyn Sink>),
-            (FormatArg::Npy, None) => {
-                return Err(Failed { message: "an npy array needs a file: give one with -o".into(), code: USAGE });
-            }
-        };
-        sink.map_err(|error| Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED })
+            (FormatArg::Npy, Some(path)) => Ok(Box::new(Npy::create(path)?)),
+            // Npy without a file was refused before.
+            (FormatArg::Jsonl | FormatArg::Npy, _) => lines(Format::Jsonl),
+        }
     }
 }
 
 /// Extracts features and writes a row for each file.
 pub(super) fn embed(args: &EmbedArgs) -> Result<u8, Failed> {
-    let mut sink = args.sink()?;
+    let unwritable =
+        |error| Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
+    args.check()?;
+    let mut sink = args.sink().map_err(unwritable)?;
     let wanted = args.tap.clone().map_or(Wanted::Embedding, Wanted::Tap);
     let job = Job::new(&args.files, &args.model, &args.clips, |builder| match &args.tap {
         Some(tap) => builder.outputs(Outputs::Tap).tap(tap),
         None => builder.outputs(Outputs::Embedding),
     })?;
-    job.run(&mut *sink, &wanted)
+    let (Some(count), Some(path)) = (args.pca, &args.output) else { return job.run(&mut *sink, &wanted) };
+    let count = usize::from(count);
+    let most = job.tagger().model().architecture.embedding_len();
+    if args.tap.is_none() && count > most {
+        let message = format!("--pca {count}: {} has {most} features", job.tagger().model().name);
+        return Err(Failed { message, code: USAGE });
+    }
+    let mut sink = WithPca::new(sink, path, count).map_err(unwritable)?;
+    let code = job.run(&mut sink, &wanted)?;
+    match sink.report() {
+        Some(report) => writeln!(io::stdout().lock(), "{report}").map_err(|error| write_failed(&error))?,
+        None => {}
+    }
+    Ok(code)
 }

@@ -17,6 +17,7 @@ mod clips;
 mod devices;
 mod embed;
 mod models;
+mod pca;
 mod selftest;
 mod tag;
 mod weights;

@@ -137,7 +137,10 @@ impl<'a> Job<'a> {
     ) -> Result<Job<'a>, Failed> {
         let stdin = files.paths.iter().filter(|path| is_stdin(path)).count();
         if stdin > 1 {
-            return Err(Failed { message: "standard input can be read once: give one `-`".into(), code: USAGE });
+            return Err(Failed {
+                message: "standard input can be read once: give one `-`".into(),
+                code: USAGE,
+            });
         }
         let cancel = CancelToken::new();
         stop_on_interrupt(cancel.clone());

@@ -254,8 +254,7 @@ fn recognise(path: &Path) -> Result<Recognised, Failed> {
         (None, [place]) => Some(*place),
         (None, [_, _, ..]) => {
             let names: Vec<_> = fitting.iter().map(|&i| candidates[i].model.name).collect();
-            let message =
-                format!("{}: fits {}: say which with --model", path.display(), names.join(" and "));
+            let message = format!("{}: fits {}: say which with --model", path.display(), names.join(" and "));
             return Err(Failed { message, code: USAGE });
         }
         (None, []) => reports().position(|report| matches!(report.digest, DigestCheck::Mismatch { .. })),
@@ -386,7 +385,9 @@ fn verdict(found: &Recognised) -> Result<String, Failed> {
     };
     if let DigestCheck::Mismatch { file, expected, found } = &report.digest {
         let damage = report.contents.as_ref().err().map_or(String::new(), |error| format!("; {error}"));
-        return Err(bad(format!("not the published {file}: expected sha256 {expected}, found {found}{damage}")));
+        return Err(bad(format!(
+            "not the published {file}: expected sha256 {expected}, found {found}{damage}"
+        )));
     }
     let Contents { tensors, trainable, statistics, absent, info } =
         report.contents.as_ref().map_err(|error| bad(error.to_string()))?;

@@ -25,7 +25,8 @@ impl NewFile {
         if path.is_dir() {
             return Err(io::Error::other(format!("{} is a folder", path.display())));
         }
-        let name = path.file_name().ok_or_else(|| io::Error::other(format!("{} is no file", path.display())))?;
+        let name =
+            path.file_name().ok_or_else(|| io::Error::other(format!("{} is no file", path.display())))?;
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());

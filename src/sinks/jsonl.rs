@@ -80,9 +80,10 @@ fn key(values: &Values) -> &'static str {
 
 fn values(values: &Values) -> Value {
     match values {
-        Values::Tags(tags) => {
-            tags.iter().map(|tag| json!({ "tag": tag.label, "score": six_decimals(tag.score.into()) })).collect()
-        }
+        Values::Tags(tags) => tags
+            .iter()
+            .map(|tag| json!({ "tag": tag.label, "score": six_decimals(tag.score.into()) }))
+            .collect(),
         Values::Embedding(features) | Values::Tap { features, .. } => {
             features.iter().map(|&value| six_decimals(value.into())).collect()
         }

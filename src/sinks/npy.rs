@@ -132,7 +132,8 @@ impl Sink for Npy {
         let (Some((array, _)), Ok(found)) = (&mut self.parts, &row.outcome) else { return Ok(()) };
         let name = listed(&row.path);
         for (start_s, values) in found.parts() {
-            let features = values.features().ok_or_else(|| io::Error::other("an array has no place for tags"))?;
+            let features =
+                values.features().ok_or_else(|| io::Error::other("an array has no place for tags"))?;
             array.push(features)?;
             match found.clips.is_empty() {
                 true => writeln!(self.paths, "{name}")?,
@@ -159,7 +160,9 @@ impl Sink for Npy {
 fn listed(path: &Path) -> String {
     const BYTES: &str = "base64:";
     match path.to_str() {
-        Some(text) if text.starts_with('"') || text.starts_with(BYTES) || text.chars().any(char::is_control) => {
+        Some(text)
+            if text.starts_with('"') || text.starts_with(BYTES) || text.chars().any(char::is_control) =>
+        {
             serde_json::Value::from(text).to_string()
         }
         Some(text) => text.to_string(),

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod npz;
+pub mod seeded;
 
 use std::path::PathBuf;
 
