@@ -31,7 +31,8 @@ fn numbers(array: &Value) -> Vec<f64> {
 
 /// Shape and numbers of an npy file.
 fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
-    let file = npyz::NpyFile::new(&fs::read(path).unwrap()[..]).unwrap();
+    let bytes = fs::read(path).unwrap();
+    let file = npyz::NpyFile::new(&bytes[..]).unwrap();
     assert_eq!(file.order(), npyz::Order::C);
     (file.shape().to_vec(), file.into_vec::<f32>().unwrap())
 }
