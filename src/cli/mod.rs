@@ -18,6 +18,7 @@ mod devices;
 mod embed;
 mod models;
 mod pca;
+mod recognise;
 mod selftest;
 mod tag;
 mod weights;
