@@ -73,6 +73,12 @@ pub enum Error {
         /// Place among scores, embedding and tap.
         index: usize,
     },
+    /// Weights without the last layer were asked for scores.
+    #[error("these weights of {model} lack the last layer: they give features (`embed`), not tags")]
+    NoScores {
+        /// Name of the model.
+        model: &'static str,
+    },
     /// A [`crate::tagger::CancelToken`] was used.
     #[error("cancelled")]
     Cancelled,
@@ -90,6 +96,7 @@ impl Error {
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
             Error::Length(_) | Error::NotFinite { .. } => ErrorKind::Internal,
+            Error::NoScores { .. } => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }
     }

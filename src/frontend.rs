@@ -2,7 +2,7 @@
 //!
 //! Tables are computed in f64. Not here: the transform itself (see [`crate::kernels::LogMel`]).
 
-use crate::kernels::{FrameCount, Level, LogMel, Normalize, Padding};
+use crate::kernels::{ClipStats, FrameCount, Level, LogMel, Normalize, Padding, Scope};
 use crate::plan::{Builder, PlanError, TensorId};
 use crate::tensor::HostTensor;
 
@@ -136,13 +136,18 @@ impl MelConfig {
     }
 }
 
-/// Steps `stats` and `input`: a dB spectrogram floored [`RANGE_DB`] below each clip's maximum and taken
-/// relative to `level`. Returns the spectrogram and the statistics `[N, 3]`.
+/// Steps `stats` and `input`: a dB spectrogram floored [`RANGE_DB`] below each clip's maximum (or the
+/// batch's) and taken relative to `level`. Returns the spectrogram and the statistics `[N, 3]`.
 ///
 /// # Errors
 /// [`PlanError::Shape`].
-pub fn level(builder: &mut Builder, mel: TensorId, level: Level) -> Result<(TensorId, TensorId), PlanError> {
-    let stats = builder.clip_stats("stats", mel, RANGE_DB)?;
+pub fn level(
+    builder: &mut Builder,
+    mel: TensorId,
+    level: Level,
+    scope: Scope,
+) -> Result<(TensorId, TensorId), PlanError> {
+    let stats = builder.clip_stats("stats", mel, ClipStats { range_db: RANGE_DB, scope })?;
     let op = Normalize { level, range_db: RANGE_DB, epsilon: DEVIATION_EPSILON, pad: [0, 0] };
     Ok((builder.normalize("input", mel, stats, op)?, stats))
 }

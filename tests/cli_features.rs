@@ -12,6 +12,8 @@ use common::seeded;
 use serde_json::Value;
 use tagwave::models;
 use tagwave::tagger::{Outputs, Tagger};
+use tagwave::tensor::DType;
+use tagwave::weights::{self, Weights};
 
 /// A home with weights of these models, or `None` where there is no adapter to run them.
 fn home(names: &[&str]) -> Option<Home> {
@@ -179,6 +181,22 @@ fn features_as_an_array() {
     assert_eq!(fs::read_to_string(home.path("f.csv")).unwrap().lines().count(), 33);
     home.ok(&["embed", "a.wav", "-o", "f.jsonl"]);
     assert_eq!(fs::read_to_string(home.path("f.jsonl")).unwrap(), home.ok(&["embed", "a.wav"]));
+}
+
+#[test]
+fn weights_without_a_last_layer_give_features_but_no_tags() {
+    let Some(home) = home(&[]) else { return };
+    let model = models::find("compact").unwrap();
+    let seeded = seeded::weights_of(&*model.architecture);
+    let features = seeded.iter().filter(|(name, _)| !name.starts_with("output."));
+    let features = Weights::from_tensors(features.map(|(name, tensor)| (name.to_string(), tensor.clone())));
+    fs::create_dir_all(home.store()).unwrap();
+    weights::export(&features, &home.store().join("compact.safetensors"), DType::F32).unwrap();
+    seeded::wav(&home.path("a.wav"), 30.0, 1);
+    home.ok(&["embed", "--model", "compact", "a.wav", "-o", "a.npy"]);
+    assert_eq!(npy(&home.path("a.npy")).0, [1, 160]);
+    let said = home.fails(2, &["tag", "--model", "compact", "a.wav"]);
+    assert!(said.contains("embed"), "{said}");
 }
 
 #[test]

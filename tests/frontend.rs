@@ -8,7 +8,7 @@ use common::npz;
 use tagwave::frontend;
 use tagwave::gpu::{Executor, Options};
 use tagwave::models::{self, Architecture};
-use tagwave::plan::{Builder, Level, Plan};
+use tagwave::plan::{Builder, Level, Plan, Scope};
 use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
@@ -26,7 +26,7 @@ fn plan(samples: usize) -> Plan {
     let mut builder = Builder::new();
     let x = builder.input("samples", [1, samples]);
     let mel = config.mel.spectrogram(&mut builder, x).unwrap();
-    let (db, stats) = frontend::level(&mut builder, mel, Level::Absolute).unwrap();
+    let (db, stats) = frontend::level(&mut builder, mel, Level::Absolute, Scope::Clip).unwrap();
     builder.output("db", db);
     builder.output("stats", stats);
     builder.finish()

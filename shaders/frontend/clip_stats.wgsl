@@ -1,6 +1,7 @@
 // clip_stats: maximum, mean and standard deviation of each clip's spectrogram, floored below its maximum.
 //
-//   maximum = max over f,t of x[n,f,t]
+//   maximum = max over f,t of x[n,f,t]         SCOPE 0: of the clip
+//           = max over n,f,t of x[n,f,t]       SCOPE 1: of the batch
 //   v[f,t]  = max(x[n,f,t], maximum - range_db)
 //   y[n]    = (maximum, mean of v, sqrt(mean of (v - mean)^2), 0)    dB
 //
@@ -11,7 +12,7 @@
 //   1  x       storage, read         f32[N, L]
 //   2  y       storage, read_write (only written)  vec4<f32>[N]
 //
-// constants  WG threads per workgroup, a power of two
+// constants  WG threads per workgroup, a power of two; SCOPE as above
 // dispatch   N workgroups, folded over x and y
 // numerics   f32; each thread sums L / WG values, then a tree over the threads
 // appends    element_*, index, reduce
@@ -28,6 +29,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 override WG: u32 = 256u;
+override SCOPE: u32 = 0u;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -39,8 +41,11 @@ fn main(
     let start = n * params.L;
     let end = start + params.L;
 
-    var largest = x[start];
-    for (var i = start + thread; i < end; i += WG) {
+    // For the maximum of a batch every workgroup reads all of it: batches are small where it is asked for.
+    let first = select(start, 0u, SCOPE == 1u);
+    let last = select(end, params.N * params.L, SCOPE == 1u);
+    var largest = x[first];
+    for (var i = first + thread; i < last; i += WG) {
         largest = max(largest, x[i]);
     }
     let maximum = reduce_max(largest, thread);

@@ -13,6 +13,7 @@ use crate::models::Reading;
 use crate::tagger::{CancelToken, Device};
 use crate::weights::Locator;
 
+mod calibrate;
 mod clips;
 mod devices;
 mod embed;
@@ -58,6 +59,8 @@ enum Command {
     Models(models::ModelsArgs),
     /// Fetch, import, list, verify and export weights
     Weights(weights::WeightsCommandArgs),
+    /// Measure the frozen statistics of compact_cnn over a folder of music
+    Calibrate(calibrate::CalibrateArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
 }
@@ -147,7 +150,7 @@ impl From<Error> for Failed {
         let code = match &error {
             Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
             Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
-            Error::Weights(_) | Error::Model(_) | Error::Plan(_) => USAGE,
+            Error::Weights(_) | Error::Model(_) | Error::Plan(_) | Error::NoScores { .. } => USAGE,
             _ => SOME_FAILED,
         };
         Failed { message: error.to_string(), code }
@@ -162,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
         Command::Weights(args) => weights::weights(&args),
+        Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Selftest(args) => selftest::selftest(&args),
     };
     match result {

@@ -122,11 +122,15 @@ impl Executor {
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::OutOfMemory`] and
+    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::CoupledBatch`] for a batch that may
+    /// not be cut and is too large, [`GpuError::OutOfMemory`] and
     /// [`GpuError::Failed`] from the device.
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
+        if batch > self.max_batch && self.plan.couples_clips() {
+            return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
+        }
         let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); self.plan.outputs().len()];
         for first in (0..batch).step_by(self.max_batch) {
             let clips = self.max_batch.min(batch - first);

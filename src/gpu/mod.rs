@@ -76,6 +76,14 @@ pub enum GpuError {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// A batch whose clips depend on each other is larger than the device can take at once.
+    #[error("{batch} clips depend on each other and the device takes {most} at once: give fewer")]
+    CoupledBatch {
+        /// Clips given.
+        batch: usize,
+        /// Clips the device takes.
+        most: usize,
+    },
     /// The device was lost or refused a command.
     #[error("the device failed: {reason}")]
     Failed {

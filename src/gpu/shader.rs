@@ -14,7 +14,10 @@ pub(super) struct Pipeline {
 
 /// Pipelines by what they were made from, so that equal dispatches share one.
 #[derive(Debug, Default)]
-pub(super) struct Pipelines(HashMap<(String, Vec<(&'static str, u64)>), Pipeline>);
+pub(super) struct Pipelines(HashMap<Key, Pipeline>);
+
+/// Shader text, and the constants by their bits.
+type Key = (String, Vec<(&'static str, u64)>);
 
 impl Pipelines {
     /// The pipeline for a dispatch, compiled at its first use.

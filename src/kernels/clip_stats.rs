@@ -16,12 +16,24 @@ static KERNEL: Kernel = Kernel {
 /// Threads that share one clip; a power of two.
 const THREADS: u32 = 256;
 
+/// Which values a clip's maximum is taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Its own.
+    #[default]
+    Clip,
+    /// All clips of the batch.
+    Batch,
+}
+
 /// `[N, 1, F, T]` in dB to `[N, 3]`: maximum, then mean and standard deviation of the values floored at
 /// `maximum - range_db`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipStats {
     /// How far below the clip's maximum values are cut, in dB.
     pub range_db: f32,
+    /// What the maximum is taken over.
+    pub scope: Scope,
 }
 
 impl Operation for ClipStats {
@@ -41,13 +53,20 @@ impl Operation for ClipStats {
         DType::F32
     }
 
+    fn couples_clips(&self) -> bool {
+        self.scope == Scope::Batch
+    }
+
     fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         Ok(Dispatch {
             kernel: &KERNEL,
             header: String::new(),
             element: DType::F32,
-            constants: vec![("WG", f64::from(THREADS))],
+            constants: vec![
+                ("WG", f64::from(THREADS)),
+                ("SCOPE", f64::from(u8::from(self.scope == Scope::Batch))),
+            ],
             params: Params::new()
                 .u32("N", x.extent(0))
                 .u32("L", x.len() / x.extent(0))

@@ -10,26 +10,34 @@ use crate::tensor::{DType, HostTensor, Shape};
 
 mod activation;
 mod batch_norm;
+mod batch_stats;
 mod clip_stats;
+mod concat;
 mod conv2d;
 mod dense;
 mod gru;
 mod last_state;
 mod log_mel;
 mod max_pool2d;
+mod mean_pool2d;
 mod normalize;
+mod normalize_channels;
 mod pad_time;
 
 pub use activation::Activation;
 pub use batch_norm::{Axis, BatchNorm};
-pub use clip_stats::ClipStats;
+pub use batch_stats::BatchStats;
+pub use clip_stats::{ClipStats, Scope};
+pub use concat::Concat;
 pub use conv2d::{Conv2d, Conv2dStrategy};
 pub use dense::Dense;
 pub use gru::Gru;
 pub use last_state::LastState;
 pub use log_mel::{FrameCount, LogMel, Padding};
 pub use max_pool2d::MaxPool2d;
+pub use mean_pool2d::MeanPool2d;
 pub use normalize::{Level, Normalize};
+pub use normalize_channels::NormalizeChannels;
 pub use pad_time::PadTime;
 
 /// Why an op cannot take tensors of these shapes.
@@ -336,6 +344,11 @@ pub trait Operation {
         inputs.first().copied().unwrap_or(precision)
     }
 
+    /// Whether a clip's result depends on the other clips of its batch.
+    fn couples_clips(&self) -> bool {
+        false
+    }
+
     /// The strategies that can run `call`, the one to take by default first.
     fn strategies(&self, _call: &Call, _limits: &Limits) -> Vec<Strategy> {
         vec![Strategy::Only]
@@ -381,6 +394,10 @@ pub enum Op {
     LogMel(LogMel),
     MaxPool2d(MaxPool2d),
     Normalize(Normalize),
+    BatchStats(BatchStats),
+    Concat(Concat),
+    MeanPool2d(MeanPool2d),
+    NormalizeChannels(NormalizeChannels),
     PadTime(PadTime),
 }
 
@@ -397,6 +414,10 @@ impl Op {
             Op::LogMel(op) => op,
             Op::MaxPool2d(op) => op,
             Op::Normalize(op) => op,
+            Op::BatchStats(op) => op,
+            Op::Concat(op) => op,
+            Op::MeanPool2d(op) => op,
+            Op::NormalizeChannels(op) => op,
             Op::PadTime(op) => op,
         }
     }
@@ -422,6 +443,10 @@ impl Operation for Op {
 
     fn output_dtype(&self, inputs: &[DType], precision: DType) -> DType {
         self.operation().output_dtype(inputs, precision)
+    }
+
+    fn couples_clips(&self) -> bool {
+        self.operation().couples_clips()
     }
 
     fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {

@@ -28,8 +28,17 @@ impl NormRule {
     /// [`WeightsError`] when an array is missing.
     pub(super) fn fold(self, weights: &Weights, layer: &str) -> Result<[HostTensor; 2], WeightsError> {
         let array = |part: &str| weights.get(&format!("{layer}.{part}"));
-        let (gamma, beta) = (array("gamma")?, array("beta")?);
-        let (mean, deviation) = (array("mean")?, array("deviation")?);
+        Ok(self.fold_arrays(array("gamma")?, array("beta")?, array("mean")?, array("deviation")?))
+    }
+
+    /// As [`NormRule::fold`], from the arrays themselves.
+    pub(super) fn fold_arrays(
+        self,
+        gamma: &HostTensor,
+        beta: &HostTensor,
+        mean: &HostTensor,
+        deviation: &HostTensor,
+    ) -> [HostTensor; 2] {
         let at = |tensor: &HostTensor, i: usize| f64::from(tensor.data()[i]);
         let scale = |i: usize| {
             let s = at(deviation, i);
@@ -39,31 +48,50 @@ impl NormRule {
                     NormRule::Variance { epsilon } => (s + epsilon).sqrt(),
                 }
         };
-        Ok([
+        [
             HostTensor::from_fn(gamma.shape(), |i| scale(i) as f32),
             HostTensor::from_fn(gamma.shape(), |i| (at(beta, i) - at(mean, i) * scale(i)) as f32),
-        ])
+        ]
     }
 }
 
 /// The rows of a batch normalisation over `extent` channels or frames in a table of tensors.
 pub(super) fn tensors(layer: &str, checkpoint: &str, extent: usize) -> Vec<TensorSpec> {
-    let row = |part: &str| (format!("{layer}.{part}"), [extent]);
-    let [gamma, beta, mean, deviation] = ["gamma", "beta", "mean", "deviation"].map(row);
+    let statistic = |part: &str, suffix: &str| {
+        TensorSpec::statistic(format!("{layer}.{part}"), format!("{checkpoint}_{suffix}"), [extent])
+    };
+    let mut rows = affine_tensors(layer, checkpoint, extent);
+    rows.push(statistic("mean", "running_mean"));
+    rows.push(statistic("deviation", "running_std"));
+    rows
+}
+
+/// The rows of a batch normalisation without its statistics.
+pub(super) fn affine_tensors(layer: &str, checkpoint: &str, extent: usize) -> Vec<TensorSpec> {
     vec![
-        TensorSpec::trainable(gamma.0, format!("{checkpoint}_gamma"), gamma.1),
-        TensorSpec::trainable(beta.0, format!("{checkpoint}_beta"), beta.1),
-        TensorSpec::statistic(mean.0, format!("{checkpoint}_running_mean"), mean.1),
-        TensorSpec::statistic(deviation.0, format!("{checkpoint}_running_std"), deviation.1),
+        TensorSpec::trainable(format!("{layer}.gamma"), format!("{checkpoint}_gamma"), [extent]),
+        TensorSpec::trainable(format!("{layer}.beta"), format!("{checkpoint}_beta"), [extent]),
     ]
 }
 
-/// The rows of convolution block `number` in a table of tensors: `conv{number}` and `bn{number}`.
+/// The rows of a convolution: `conv{number}`, called `{checkpoint}{number}` in the file.
+pub(super) fn kernel_tensors(
+    number: usize,
+    checkpoint: &str,
+    maps: usize,
+    channels: usize,
+) -> Vec<TensorSpec> {
+    let (kernel, bias) = (format!("{checkpoint}{number}_W"), format!("{checkpoint}{number}_b"));
+    vec![
+        TensorSpec::kernel(format!("conv{number}.kernel"), kernel, [maps, channels, 3, 3]),
+        TensorSpec::trainable(format!("conv{number}.bias"), bias, [maps]),
+    ]
+}
+
+/// The rows of convolution block `number` in a table of tensors: `conv{number}` and `bn{number}`, in the file
+/// too.
 pub(super) fn conv_tensors(number: usize, maps: usize, channels: usize) -> Vec<TensorSpec> {
-    let mut rows = vec![
-        TensorSpec::kernel(format!("conv{number}.kernel"), format!("conv{number}_W"), [maps, channels, 3, 3]),
-        TensorSpec::trainable(format!("conv{number}.bias"), format!("conv{number}_b"), [maps]),
-    ];
+    let mut rows = kernel_tensors(number, "conv", maps, channels);
     rows.extend(tensors(&format!("bn{number}"), &format!("bn{number}"), maps));
     rows
 }

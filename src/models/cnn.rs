@@ -6,7 +6,7 @@ use super::{
     Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
 };
 use crate::frontend::{self, MelConfig};
-use crate::plan::{Activation, Axis, Builder, Plan};
+use crate::plan::{Activation, Axis, Builder, Plan, Scope};
 use crate::weights::{TensorSpec, Weights};
 
 /// Sizes of the network; the default is the published one.
@@ -81,7 +81,7 @@ impl Architecture for Config {
         let mut b = Builder::new();
         // The comments give the published shapes, [N, C, F, T].
         let mel = self.mel.input(&mut b, starts, self.clip_samples)?; // [N, 1, 96, 1366]
-        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading))?;
+        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading), Scope::Clip)?;
         let mut x = b.batch_norm("bn0", x, Axis::Time, RULE.fold(weights, "bn0")?)?;
         for (block, &pool) in self.pools.iter().enumerate() {
             // [N, 32, 48, 341], [N, 128, 24, 85], [N, 128, 12, 21], [N, 192, 4, 4], [N, 256, 1, 1]

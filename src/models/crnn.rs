@@ -8,7 +8,7 @@ use super::{
     Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
 };
 use crate::frontend::{self, MelConfig};
-use crate::plan::{Activation, Axis, Builder, GruWeights, Plan};
+use crate::plan::{Activation, Axis, Builder, GruWeights, Plan, Scope};
 use crate::tensor::{HostTensor, Shape};
 use crate::weights::{TensorSpec, Weights, WeightsError};
 
@@ -113,7 +113,7 @@ impl Architecture for Config {
         let mut b = Builder::new();
         // The comments give the published shapes, [N, C, F, T].
         let mel = self.mel.input(&mut b, starts, self.clip_samples)?; // [N, 1, 96, 1366]
-        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading))?;
+        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading), Scope::Clip)?;
         // In `upstream` the padding is 0 dB, far above the music; in `restored` it is the clip's mean.
         let x = b.pad_time("pad", x, [self.pad_frames; 2])?; // [N, 1, 96, 1440]
         let mut x = b.batch_norm("bn0", x, Axis::Time, rule.fold(weights, "bn0")?)?;

@@ -10,6 +10,7 @@ use crate::weights::{Manifest, TensorSpec, Weights, WeightsError};
 
 mod blocks;
 pub mod cnn;
+pub mod compact;
 pub mod crnn;
 
 pub use crate::frontend::Starts;
@@ -33,6 +34,20 @@ pub enum ModelError {
     /// Its layers do not fit together.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The file with its frozen statistics cannot be read.
+    #[error("frozen statistics: {reason}")]
+    Statistics {
+        /// What the parser says.
+        reason: String,
+    },
+    /// Tags were asked of weights without a last dense layer.
+    #[error("these weights of {model:?} have no dense layer and give features only: for tags take {take}")]
+    NoScores {
+        /// Name of the model.
+        model: &'static str,
+        /// The file to take instead.
+        take: String,
+    },
     /// Its label list does not fit its last layer.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -45,7 +60,8 @@ impl ModelError {
             ModelError::Unknown { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),
-            ModelError::Vocabulary(_) => ErrorKind::Internal,
+            ModelError::NoScores { .. } => ErrorKind::Resource,
+            ModelError::Vocabulary(_) | ModelError::Statistics { .. } => ErrorKind::Internal,
         }
     }
 }
@@ -139,6 +155,8 @@ impl Model {
 /// Where the original states the area under the ROC curve of its models.
 const ORIGINAL_README: &str = "README of keunwoochoi/music-auto_tagging-keras, on the Million Song Dataset";
 
+const COMPACT_README: &str = "about, README of compact_cnn in the same repository";
+
 /// Every model there is.
 pub fn all() -> Vec<Model> {
     vec![
@@ -148,6 +166,13 @@ pub fn all() -> Vec<Model> {
             architecture: Box::new(cnn::Config::default()),
             stated_auc: Some((0.8654, ORIGINAL_README)),
             manifest: include_str!("../../weights/cnn/manifest.toml"),
+        },
+        Model {
+            name: "compact",
+            title: "compact_cnn: five convolution blocks of 32 maps, 5 x 32 features",
+            architecture: Box::new(compact::Config::default()),
+            stated_auc: Some((0.849, COMPACT_README)),
+            manifest: include_str!("../../weights/compact/manifest.toml"),
         },
         Model {
             name: "crnn",

@@ -2,8 +2,8 @@
 
 use super::{Origin, Plan, PlanError, Step, Tensor, TensorId};
 use crate::kernels::{
-    Activation, Axis, BatchNorm, ClipStats, Conv2d, Dense, Gru, LastState, LogMel, MaxPool2d, Normalize, Op,
-    Operation, PadTime, ShapeError,
+    Activation, Axis, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Dense, Gru, LastState, LogMel,
+    MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, Op, Operation, PadTime, ShapeError,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -109,8 +109,8 @@ impl Builder {
     ///
     /// # Errors
     /// [`PlanError::Shape`].
-    pub fn clip_stats(&mut self, name: &str, x: TensorId, range_db: f32) -> Result<TensorId, PlanError> {
-        self.step(name, Op::ClipStats(ClipStats { range_db }), &[x], Vec::new())
+    pub fn clip_stats(&mut self, name: &str, x: TensorId, op: ClipStats) -> Result<TensorId, PlanError> {
+        self.step(name, Op::ClipStats(op), &[x], Vec::new())
     }
 
     /// `[N, 1, F, T]` dB floored and taken relative to its `stats`.
@@ -177,6 +177,46 @@ impl Builder {
     /// [`PlanError::Shape`].
     pub fn max_pool2d(&mut self, name: &str, x: TensorId, window: [usize; 2]) -> Result<TensorId, PlanError> {
         self.step(name, Op::MaxPool2d(MaxPool2d { window }), &[x], Vec::new())
+    }
+
+    /// `[N, C, F, T]` to `[N, C]`: the mean over frequency and time.
+    ///
+    /// # Errors
+    /// [`PlanError::Shape`].
+    pub fn mean_pool2d(&mut self, name: &str, x: TensorId) -> Result<TensorId, PlanError> {
+        self.step(name, Op::MeanPool2d(MeanPool2d), &[x], Vec::new())
+    }
+
+    /// `[N, C, F, T]` to `[N, 2 C]`: mean and variance of each channel over the batch.
+    ///
+    /// # Errors
+    /// [`PlanError::Shape`].
+    pub fn batch_stats(&mut self, name: &str, x: TensorId) -> Result<TensorId, PlanError> {
+        self.step(name, Op::BatchStats(BatchStats), &[x], Vec::new())
+    }
+
+    /// `[N, C, F, T]` normalised by the statistics of its own batch (step `{name}_stats`); gamma and beta `[C]`.
+    ///
+    /// # Errors
+    /// [`PlanError::Shape`].
+    pub fn batch_norm_of_batch(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        epsilon: f32,
+        [gamma, beta]: [HostTensor; 2],
+    ) -> Result<TensorId, PlanError> {
+        let stats = self.batch_stats(&format!("{name}_stats"), x)?;
+        let op = Op::NormalizeChannels(NormalizeChannels { epsilon });
+        self.step(name, op, &[x, stats], vec![gamma, beta])
+    }
+
+    /// `[N, A]` and `[N, B]` to `[N, A + B]`.
+    ///
+    /// # Errors
+    /// [`PlanError::Shape`].
+    pub fn concat(&mut self, name: &str, a: TensorId, b: TensorId) -> Result<TensorId, PlanError> {
+        self.step(name, Op::Concat(Concat), &[a, b], Vec::new())
     }
 
     /// Block `number` of a convolutional front: `conv{number}`, `bn{number}`, `elu{number}`, `pool{number}`.

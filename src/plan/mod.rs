@@ -15,7 +15,7 @@ mod builder;
 mod fuse;
 mod memory;
 
-pub use crate::kernels::{Activation, Axis, Level};
+pub use crate::kernels::{Activation, Axis, ClipStats, Level, Scope};
 pub use builder::{Builder, ConvBlock, GruWeights};
 pub use memory::Arena;
 
@@ -159,6 +159,11 @@ impl Plan {
     /// Clips in a batch.
     pub fn batch(&self) -> usize {
         self.inputs.first().map_or(0, |&id| self.tensors[id].shape.extent(0))
+    }
+
+    /// Whether a clip's result depends on the other clips of its batch.
+    pub fn couples_clips(&self) -> bool {
+        self.steps.iter().any(|step| step.op.couples_clips())
     }
 
     /// How activations are stored.

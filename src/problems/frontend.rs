@@ -1,7 +1,7 @@
 //! Problems of the front end: log_mel and clip_stats.
 
 use super::{DECIBELS, Problem, Tolerance, paint, paint_scaled};
-use crate::kernels::{ClipStats, FrameCount, LogMel, Op, Padding};
+use crate::kernels::{ClipStats, FrameCount, LogMel, Op, Padding, Scope};
 use crate::tensor::HostTensor;
 
 pub(super) fn problems() -> Vec<Problem> {
@@ -34,17 +34,15 @@ pub(super) fn problems() -> Vec<Problem> {
         ("a clip", [2, 1, 96, 1366], 60.0),
         ("far below the floor", [2, 1, 13, 31], 500.0),
     ] {
-        let op = Op::ClipStats(ClipStats { range_db: 80.0 });
-        problems.push(Problem::new(case, op, vec![paint_scaled(shape, 2, scale)], vec![], tolerance));
+        for scope in [Scope::Clip, Scope::Batch] {
+            let op = Op::ClipStats(ClipStats { range_db: 80.0, scope });
+            let case = format!("{case}, {scope:?}");
+            problems.push(Problem::new(&case, op, vec![paint_scaled(shape, 2, scale)], vec![], tolerance));
+        }
     }
     let silent = HostTensor::from_fn([1, 1, 5, 300], |_| -100.0);
-    problems.push(Problem::new(
-        "silence",
-        Op::ClipStats(ClipStats { range_db: 80.0 }),
-        vec![silent],
-        vec![],
-        tolerance,
-    ));
+    let op = Op::ClipStats(ClipStats { range_db: 80.0, scope: Scope::Clip });
+    problems.push(Problem::new("silence", op, vec![silent], vec![], tolerance));
     problems
 }
 

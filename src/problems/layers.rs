@@ -1,7 +1,8 @@
-//! Problems of the layers with weights: conv2d, dense, gru.
+//! Problems of the layers that sum: conv2d, dense, gru, mean_pool2d, batch_stats; and of what belongs to them:
+//! normalize_channels, concat.
 
-use super::{Problem, SUMS, paint, paint_scaled};
-use crate::kernels::{Activation, Conv2d, Dense, Gru, Op};
+use super::{Problem, ROUNDING, SUMS, paint, paint_scaled};
+use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPool2d, NormalizeChannels, Op};
 
 pub(super) fn problems() -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -64,6 +65,25 @@ pub(super) fn problems() -> Vec<Problem> {
         let u = paint_scaled([units, 3 * units], 10, 0.5);
         let x = paint_scaled([n, t, 3 * units], 11, 2.0);
         problems.push(Problem::new(&format!("[{n}, {t}, {units}]"), Op::Gru(Gru), vec![x], vec![u], SUMS));
+    }
+    for shape in [[2, 3, 5, 7], [3, 33, 1, 1], [2, 5, 48, 85], [1, 2, 3, 700]] {
+        let x = || vec![paint_scaled(shape, 12, 30.0)];
+        let case = format!("{shape:?}");
+        // Values of up to 30 and their squares: the sums are relative to that.
+        let tolerance = super::Tolerance { absolute: 2e-4, relative: 2e-5 };
+        problems.push(Problem::new(&case, Op::MeanPool2d(MeanPool2d), x(), vec![], tolerance));
+        problems.push(Problem::new(&case, Op::BatchStats(BatchStats), x(), vec![], tolerance));
+        let mut stats = paint([shape[0], 2 * shape[1]], 13);
+        for row in stats.data_mut().chunks_exact_mut(2 * shape[1]) {
+            row[shape[1]..].iter_mut().for_each(|variance| *variance = 1.5 + *variance);
+        }
+        let op = Op::NormalizeChannels(NormalizeChannels { epsilon: 1e-3 });
+        let weights = vec![paint([shape[1]], 14), paint([shape[1]], 15)];
+        problems.push(Problem::new(&case, op, vec![paint(shape, 16), stats], weights, SUMS));
+    }
+    for (n, a, b) in [(2, 3, 5), (3, 32, 32), (1, 2, 7)] {
+        let inputs = vec![paint([n, a], 17), paint([n, b], 18)];
+        problems.push(Problem::new(&format!("{a}+{b}"), Op::Concat(Concat), inputs, vec![], ROUNDING));
     }
     problems
 }

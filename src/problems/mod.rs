@@ -124,20 +124,6 @@ fn paint_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor 
     tensor
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nan_and_a_wrong_shape_are_never_within() {
-        let a = HostTensor::new([2], vec![1.0, f32::NAN]).unwrap();
-        assert!(!compare(&a, &a, SUMS).within);
-        let b = HostTensor::zeros([2, 1]);
-        assert!(!compare(&HostTensor::zeros([2]), &b, SUMS).within);
-        assert!(compare(&b, &b, SUMS).within);
-    }
-}
-
 /// A deterministic test signal at 12 kHz: a chirp, a gated tone and decaying bursts of noise.
 pub fn synthetic_clip(samples: usize) -> Vec<f32> {
     use std::f64::consts::TAU;
@@ -153,4 +139,18 @@ pub fn synthetic_clip(samples: usize) -> Vec<f32> {
         (chirp + tone + 0.3 * (-6.0 * (2.0 * t % 1.0)).exp() * noise) as f32
     });
     signal.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_and_a_wrong_shape_are_never_within() {
+        let a = HostTensor::new([2], vec![1.0, f32::NAN]).unwrap();
+        assert!(!compare(&a, &a, SUMS).within);
+        let b = HostTensor::zeros([2, 1]);
+        assert!(!compare(&HostTensor::zeros([2]), &b, SUMS).within);
+        assert!(compare(&b, &b, SUMS).within);
+    }
 }

@@ -12,14 +12,18 @@ use crate::tensor::{DType, HostTensor, LengthError};
 
 mod activation;
 mod batch_norm;
+mod batch_stats;
 mod clip_stats;
+mod concat;
 mod conv2d;
 mod dense;
 mod gru;
 mod last_state;
 mod log_mel;
 mod max_pool2d;
+mod mean_pool2d;
 mod normalize;
+mod normalize_channels;
 mod pad_time;
 
 /// Why the reference executor cannot run a plan.
@@ -126,6 +130,10 @@ fn apply(op: &Op, x: &[Arc<HostTensor>], w: &[Arc<HostTensor>], y: &[usize]) -> 
         Op::Normalize(op) => {
             normalize::normalize(op, &x[0], &x[1], w.first().zip(w.get(1)).map(|(a, b)| (&**a, &**b)))
         }
+        Op::BatchStats(_) => batch_stats::batch_stats(&x[0]),
+        Op::Concat(_) => concat::concat(&x[0], &x[1]),
+        Op::MeanPool2d(_) => mean_pool2d::mean_pool2d(&x[0]),
+        Op::NormalizeChannels(op) => normalize_channels::normalize_channels(op, &x[0], &x[1], &w[0], &w[1]),
         Op::PadTime(op) => pad_time::pad_time(op, &x[0]),
     }
 }

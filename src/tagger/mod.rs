@@ -16,8 +16,10 @@ use crate::tags::{self, Aggregation, Tag, Vocabulary};
 use crate::weights::{self, DigestCheck, Locator, Weights};
 
 mod batch;
+mod calibrate;
 mod device;
 
+pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
 
 use device::Engine;
@@ -164,6 +166,7 @@ impl TaggerBuilder {
     /// # Errors
     /// [`Error::Model`] for an unknown model, [`Error::Weights`] for weights that are missing or wrong,
     /// [`Error::Plan`] for a tap that the model does not have, with the names there are,
+    /// [`Error::NoScores`] for scores of weights that have features only,
     /// [`Error::Gpu`] when the device asked for cannot be had.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
@@ -178,7 +181,11 @@ impl TaggerBuilder {
     /// # Errors
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
-        let plan = self.cut(&model.architecture.build(weights, self.reading, Starts::Samples)?)?;
+        let plan = model.architecture.build(weights, self.reading, Starts::Samples)?;
+        if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
+            return Err(Error::NoScores { model: model.name });
+        }
+        let plan = self.cut(&plan)?;
         let mut notes = Vec::new();
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
             notes.push(format!(

@@ -1,0 +1,73 @@
+//! Mean and variance of each channel over a whole batch.
+
+use super::{
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE, Role,
+    ShapeError, Strategy, expect_count, expect_rank, fold,
+};
+use crate::tensor::{DType, HostTensor, Shape, stored_channels};
+
+static KERNEL: Kernel = Kernel {
+    name: "batch_stats",
+    source: include_str!("../../shaders/layers/batch_stats.wgsl"),
+    appends: &[&INDEX, &REDUCE],
+    bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
+};
+
+/// Threads that share four channels; a power of two.
+const THREADS: u32 = 256;
+
+/// `[N, C, F, T]` to `[N, 2 C]`: the means of all channels over the whole batch, then their variances, the same
+/// row for every clip. It couples the clips of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStats;
+
+impl Operation for BatchStats {
+    fn name(&self) -> &'static str {
+        "batch_stats"
+    }
+
+    fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError> {
+        let [x] = expect_count(self.name(), "number of inputs", inputs)?;
+        let [] = expect_count(self.name(), "number of weights", weights)?;
+        expect_rank(self.name(), "x", 4, x)?;
+        Ok([x.extent(0), 2 * x.extent(1)].into())
+    }
+
+    fn output_dtype(&self, _inputs: &[DType], _precision: DType) -> DType {
+        DType::F32
+    }
+
+    fn couples_clips(&self) -> bool {
+        true
+    }
+
+    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let x = call.inputs[0];
+        // One channel is stored as plain scalars, which this kernel does not read.
+        if x.extent(1) < 2 {
+            return Err(DispatchError::NotApplicable { kernel: KERNEL.name, call: x.to_string() });
+        }
+        let blocks = stored_channels(x.extent(1)) / 4;
+        Ok(Dispatch {
+            kernel: &KERNEL,
+            header: String::new(),
+            element: call.element,
+            constants: vec![("WG", f64::from(THREADS))],
+            params: Params::new()
+                .u32("N", x.extent(0))
+                .u32("ROWS", x.extent(0) * x.extent(2) * x.extent(3))
+                .u32("C", x.extent(1))
+                .u32("C4", blocks)
+                .u32("YS", stored_channels(call.output.extent(1))),
+            workgroups: fold(&KERNEL, blocks, limits)?,
+        })
+    }
+
+    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+        Vec::new()
+    }
+
+    fn flops(&self, call: &Call) -> u64 {
+        5 * call.inputs[0].len() as u64
+    }
+}

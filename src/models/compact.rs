@@ -1,0 +1,263 @@
+//! compact_cnn: K. Choi, G. Fazekas, M. Sandler, K. Cho, "Transfer learning for music classification and
+//! regression tasks", ISMIR 2017, arXiv:1703.09179. Reference implementation:
+//! github.com/keunwoochoi/music-auto_tagging-keras, `compact_cnn/`.
+//!
+//! The original normalises with the statistics of whatever batch a clip is in, and takes decibels below the
+//! batch's maximum (`upstream`): a clip's tags depend on its companions. `restored` freezes both: decibels below
+//! the clip's own maximum, and [`Statistics`] measured once over varied music.
+
+use super::{
+    Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
+};
+use crate::frontend::{self, Framing, MelConfig};
+use crate::plan::{Activation, Axis, Builder, Level, Plan, PlanError, Scope, TensorId};
+use crate::tensor::HostTensor;
+use crate::weights::{TensorSpec, Variant, Weights, WeightsError};
+
+/// Sizes of the network; the default is the published one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The spectrogram it hears; its framing follows the backend that the weights were trained for.
+    pub mel: MelConfig,
+    /// Samples of a clip.
+    pub clip_samples: usize,
+    /// Feature maps of each of the five convolution blocks.
+    pub maps: usize,
+    /// Max-pool window of each block along frequency and time; together they leave one value.
+    pub pools: [[usize; 2]; 5],
+    /// Labels.
+    pub labels: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            mel: MelConfig { exponent: 1, framing: Framing::ZerosReversed, ..blocks::mel() },
+            clip_samples: 348_000, // 29 s
+            maps: 32,
+            pools: [[2, 4], [3, 4], [2, 5], [2, 4], [4, 4]],
+            labels: 50,
+        }
+    }
+}
+
+impl Config {
+    /// A network of the same layers that runs in milliseconds, for tests.
+    pub fn tiny() -> Config {
+        Config {
+            mel: MelConfig { n_mels: 13, ..Config::default().mel },
+            clip_samples: 8192,
+            maps: 5,
+            pools: [[2, 2], [3, 2], [2, 2], [1, 2], [1, 2]],
+            labels: 11,
+        }
+    }
+}
+
+/// Added to a variance before its root is taken (Keras 1.2).
+const EPSILON: f32 = 1e-3;
+
+/// Mean and variance of each channel of each convolution's output, over a corpus: made by `tagwave calibrate`.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Statistics {
+    /// First block first.
+    pub layers: Vec<LayerStatistics>,
+}
+
+/// One block's part of [`Statistics`].
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LayerStatistics {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Variance of each channel.
+    pub variance: Vec<f32>,
+}
+
+impl Statistics {
+    /// The frozen statistics of the published network.
+    ///
+    /// # Errors
+    /// [`ModelError::Statistics`] when the built-in file is damaged.
+    pub fn published() -> Result<Statistics, ModelError> {
+        Statistics::parse(include_str!("../../weights/compact/statistics.toml"))
+    }
+
+    /// Statistics from the text that `tagwave calibrate` writes.
+    ///
+    /// # Errors
+    /// [`ModelError::Statistics`] with what the parser says.
+    pub fn parse(text: &str) -> Result<Statistics, ModelError> {
+        toml::from_str(text).map_err(|error| ModelError::Statistics { reason: error.to_string() })
+    }
+
+    /// Puts them among `weights`, where [`Architecture::build`] takes them before the built-in ones.
+    pub fn insert_into(&self, weights: &mut Weights) {
+        for (layer, statistics) in self.layers.iter().enumerate() {
+            for (part, values) in [("mean", &statistics.mean), ("variance", &statistics.variance)] {
+                let tensor = HostTensor::from_fn([values.len()], |i| values[i]);
+                weights.insert(format!("bn{}.{part}", layer + 1), tensor);
+            }
+        }
+    }
+}
+
+impl Architecture for Config {
+    fn clip(&self) -> ClipSpec {
+        ClipSpec { sample_rate: self.mel.sample_rate, samples: self.clip_samples }
+    }
+
+    fn embedding_len(&self) -> usize {
+        self.pools.len() * self.maps
+    }
+
+    fn tensors(&self) -> Vec<TensorSpec> {
+        let mut rows = Vec::new();
+        for number in 1..=self.pools.len() {
+            let channels = if number == 1 { 1 } else { self.maps };
+            rows.extend(blocks::kernel_tensors(number, "convolution2d_", self.maps, channels));
+            // The files' running statistics were never updated: 0 and 1.
+            let (layer, checkpoint) = (format!("bn{number}"), format!("batchnormalization_{number}"));
+            rows.extend(blocks::affine_tensors(&layer, &checkpoint, self.maps));
+        }
+        // The TensorFlow file has no dense layer: features only.
+        let dense = [
+            ("output.weight", "dense_1_W", vec![self.maps, self.labels]),
+            ("output.bias", "dense_1_b", vec![self.labels]),
+        ];
+        rows.extend(dense.map(|(name, checkpoint, shape)| {
+            TensorSpec::trainable(name, checkpoint, crate::tensor::Shape::new(&shape)).optional()
+        }));
+        rows
+    }
+
+    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError> {
+        let mut b = Builder::new();
+        // The comments give the published shapes, [N, C, F, T].
+        let (mut x, stats) = self.input(&mut b, weights, reading, starts)?; // [N, 1, 96, 1360]
+        let mut levels = Vec::new();
+        for number in 1..=self.pools.len() {
+            // [N, 32, 48, 340], [N, 32, 16, 85], [N, 32, 8, 17], [N, 32, 4, 4], [N, 32, 1, 1]
+            x = self.block(&mut b, x, weights, reading, number)?;
+            if number < self.pools.len() {
+                levels.push(b.mean_pool2d(&format!("feat{}", number - 1), x)?); // [N, 32]
+            }
+        }
+        let features = b.flatten("features", x)?; // [N, 32]
+        let mut embedding = b.flatten(&format!("feat{}", levels.len()), x)?;
+        // The original's order: the last level first.
+        for (level, &feature) in levels.iter().enumerate().rev() {
+            let name = if level == 0 { "feat160".to_string() } else { format!("feat_from{level}") };
+            embedding = b.concat(&name, embedding, feature)?; // [N, 160] in the end
+        }
+        if let (Some(weight), Some(bias)) =
+            (weights.get_optional("output.weight"), weights.get_optional("output.bias"))
+        {
+            let x = b.dense("logits", features, weight.clone(), bias.clone())?;
+            let scores = b.activation("probs", x, Activation::Sigmoid)?; // [N, 50]
+            b.output(SCORES, scores);
+        }
+        b.output(EMBEDDING, embedding);
+        b.output(STATS, stats);
+        Ok(b.finish())
+    }
+}
+
+/// Output `[N, 2 C]` of [`Config::build_statistics`]: mean and variance of each channel over the batch.
+pub const LAYER_STATISTICS: &str = "layer_statistics";
+
+impl Config {
+    /// A plan that measures block `known.layers.len() + 1`: the blocks before it normalise with `known`.
+    ///
+    /// # Errors
+    /// [`ModelError`] when an array is missing or has another shape.
+    pub fn build_statistics(&self, weights: &Weights, known: &Statistics) -> Result<Plan, ModelError> {
+        let mut weights = weights.clone();
+        known.insert_into(&mut weights);
+        let mut b = Builder::new();
+        let (mut x, _) = self.input(&mut b, &weights, Reading::Restored, Starts::Mel)?;
+        for number in 1..=known.layers.len() {
+            x = self.block(&mut b, x, &weights, Reading::Restored, number)?;
+        }
+        let x = self.conv(&mut b, x, &weights, known.layers.len() + 1)?;
+        let statistics = b.batch_stats("statistics", x)?;
+        b.output(LAYER_STATISTICS, statistics);
+        Ok(b.finish())
+    }
+
+    /// Decibels below the maximum: of the batch as the original does, of the clip when restored.
+    fn input(
+        &self,
+        b: &mut Builder,
+        weights: &Weights,
+        reading: Reading,
+        starts: Starts,
+    ) -> Result<(TensorId, TensorId), PlanError> {
+        let framing = match weights.info().variant {
+            Some(Variant::TensorFlow) => Framing::ZerosSame,
+            _ => Framing::ZerosReversed,
+        };
+        let mel = MelConfig { framing, ..self.mel.clone() }.input(b, starts, self.clip_samples)?;
+        let scope = match reading {
+            Reading::Restored => Scope::Clip,
+            Reading::Upstream => Scope::Batch,
+        };
+        frontend::level(b, mel, Level::BelowMaximum, scope)
+    }
+
+    fn conv(
+        &self,
+        b: &mut Builder,
+        x: TensorId,
+        weights: &Weights,
+        number: usize,
+    ) -> Result<TensorId, ModelError> {
+        let array = |part: &str| weights.get(&format!("conv{number}.{part}")).cloned();
+        Ok(b.conv2d(&format!("conv{number}"), x, array("kernel")?, array("bias")?)?)
+    }
+
+    /// `conv{number}`, `bn{number}`, `elu{number}`, `pool{number}`.
+    fn block(
+        &self,
+        b: &mut Builder,
+        x: TensorId,
+        weights: &Weights,
+        reading: Reading,
+        number: usize,
+    ) -> Result<TensorId, ModelError> {
+        let x = self.conv(b, x, weights, number)?;
+        let (layer, array) = (format!("bn{number}"), |part: &str| weights.get(&format!("bn{number}.{part}")));
+        let x = match reading {
+            Reading::Upstream => {
+                b.batch_norm_of_batch(&layer, x, EPSILON, [array("gamma")?.clone(), array("beta")?.clone()])?
+            }
+            Reading::Restored => {
+                let [mean, variance] = frozen(weights, number)?;
+                let rule = NormRule::Variance { epsilon: f64::from(EPSILON) };
+                let norm = rule.fold_arrays(array("gamma")?, array("beta")?, &mean, &variance);
+                b.batch_norm(&layer, x, Axis::Channel, norm)?
+            }
+        };
+        let x = b.activation(&format!("elu{number}"), x, Activation::Elu)?;
+        Ok(b.max_pool2d(&format!("pool{number}"), x, self.pools[number - 1])?)
+    }
+}
+
+/// Frozen mean and variance of block `number`: those among the weights, else the built-in ones.
+fn frozen(weights: &Weights, number: usize) -> Result<[HostTensor; 2], ModelError> {
+    let channels = weights.get(&format!("bn{number}.gamma"))?.shape();
+    let published = Statistics::published()?;
+    let tensor = |part: &str, built_in: fn(&LayerStatistics) -> &Vec<f32>| {
+        let name = format!("bn{number}.{part}");
+        if let Some(tensor) = weights.get_optional(&name) {
+            return Ok(tensor.clone());
+        }
+        let values =
+            published.layers.get(number - 1).map(built_in).filter(|values| values.len() == channels.len());
+        let Some(values) = values else {
+            let found = published.layers.get(number - 1).map_or(0, |layer| built_in(layer).len());
+            return Err(WeightsError::Shape { name, expected: channels, found: [found].into() });
+        };
+        Ok(HostTensor::from_fn(channels, |i| values[i]))
+    };
+    Ok([tensor("mean", |layer| &layer.mean)?, tensor("variance", |layer| &layer.variance)?])
+}

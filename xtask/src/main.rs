@@ -1,0 +1,94 @@
+//! The habits of this repository as commands; run `cargo xtask` for the list.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND [ARGUMENTS]
+
+  check     format, clippy, docs, shader contracts and layering; needs no GPU
+  test      every test, on the best adapter there is (a software Vulkan driver counts)
+  test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
+  bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
+  golden    makes the golden files again; needs Python 3 with NumPy";
+
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("check") => check(),
+        Some("test") => test(rest),
+        Some("test-gpu") => test(&["--test".into(), "kernels".into(), "--test".into(), "models".into()]),
+        Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
+        Some("golden") => golden(),
+        _ => Err(USAGE.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    // The software driver of Mesa complains without a runtime folder.
+    if env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", env::temp_dir());
+    }
+    command
+}
+
+fn run(command: &mut Command) -> Outcome {
+    let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("failed: {command:?}")) }
+}
+
+fn check() -> Outcome {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(&mut cargo(&["clippy", "--no-default-features", "--lib", "--", "-D", "warnings"]))?;
+    run(cargo(&["doc", "--no-deps", "--lib"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    run(&mut cargo(&["test", "--test", "shaders", "--test", "layering"]))
+}
+
+/// Runs the tests, lets their output through, and counts what had to be left out.
+fn test(filter: &[String]) -> Outcome {
+    run(&mut cargo(&["build", "--quiet"]))?;
+    let devices = cargo(&["run", "--quiet", "--", "devices"]).output().map_err(|error| error.to_string())?;
+    let first = String::from_utf8_lossy(&devices.stdout);
+    println!("adapter: {}", first.lines().next().unwrap_or("none"));
+
+    let mut command = cargo(&["test"]);
+    command.args(filter).args(["--", "--nocapture"]).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let (mut not_run, mut skipped) = (0, 0);
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            not_run += usize::from(line.contains("not run: "));
+            skipped += usize::from(line.contains("skipped: no adapter"));
+            println!("{line}");
+        }
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    println!("not run for want of fixtures: {not_run}; skipped for want of an adapter: {skipped}");
+    if status.success() { Ok(()) } else { Err("some tests failed".into()) }
+}
+
+fn golden() -> Outcome {
+    for script in ["frontend/make.py", "models/make.py"] {
+        run(Command::new("python3").arg(root().join("tests/golden").join(script)))?;
+    }
+    Ok(())
+}
