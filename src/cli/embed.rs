@@ -113,9 +113,8 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<u8, Failed> {
     }
     let mut sink = WithPca::new(sink, path, count).map_err(unwritable)?;
     let code = job.run(&mut sink, &wanted)?;
-    match sink.report() {
-        Some(report) => writeln!(io::stdout().lock(), "{report}").map_err(|error| write_failed(&error))?,
-        None => {}
+    if let Some(report) = sink.report() {
+        writeln!(io::stdout().lock(), "{report}").map_err(|error| write_failed(&error))?;
     }
     Ok(code)
 }
