@@ -92,12 +92,6 @@ fn clips_over_time() {
     assert_eq!(row["clip_start_s"], 15.0);
     assert!(row.get("clip_count").is_none());
     assert_eq!(scores(&row["tags"]), each[1]);
-    // The stride is a clip's length by default, and what then remains is shorter than half a clip.
-    let row = tag(&["--clips", "all", "--per-clip"]);
-    let starts: Vec<f64> =
-        row["clips"].as_array().unwrap().iter().map(|clip| clip["start_s"].as_f64().unwrap()).collect();
-    assert_eq!(starts, [0.0, 29.12]);
-    assert_eq!(tag(&[])["clip_start_s"], 20.44);
 }
 
 #[test]
@@ -105,6 +99,7 @@ fn clips_in_tables() {
     let Some(home) = home(&["crnn"]) else { return };
     seeded::wav(&home.path("long.wav"), 70.0, 1);
     let arguments = ["tag", "long.wav", "--clips", "all", "--per-clip", "--top", "3"];
+    // The stride is a clip's length by default, and what then remains is shorter than half a clip.
     let csv = home.ok(&[&arguments[..], &["--format", "csv"]].concat());
     assert_eq!(csv.lines().count(), 1 + 2 * 3, "{csv}");
     assert_eq!(csv.lines().filter(|line| line.contains(",29.12,")).count(), 3, "{csv}");
