@@ -70,8 +70,14 @@ pub enum Error {
     /// The model gave something that is not a number.
     #[error("output {index} is not a number: the device or its driver is broken, try another one")]
     NotFinite {
-        /// Place among scores and embedding.
+        /// Place among scores, embedding and tap.
         index: usize,
+    },
+    /// Weights without the last layer were asked for scores.
+    #[error("these weights of {model} lack the last layer: they give features (`embed`), not tags")]
+    NoScores {
+        /// Name of the model.
+        model: &'static str,
     },
     /// A [`crate::tagger::CancelToken`] was used.
     #[error("cancelled")]
@@ -90,6 +96,7 @@ impl Error {
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
             Error::Length(_) | Error::NotFinite { .. } => ErrorKind::Internal,
+            Error::NoScores { .. } => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }
     }

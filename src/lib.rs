@@ -49,6 +49,8 @@ pub mod frontend;
 pub mod gpu;
 pub mod kernels;
 pub mod models;
+#[cfg(feature = "cli")]
+pub mod pca;
 pub mod plan;
 pub mod problems;
 pub mod reference;

@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cpu", &["plan", "kernels", "weights", "tensor"]),
     ("gpu", &["plan", "kernels", "weights", "tensor"]),
     ("sinks", &["tags"]),
+    ("pca", &[]),
 ];
 
 /// Modules that join the others; nobody but `main` imports `cli`.

@@ -10,14 +10,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::error::Error;
 use crate::gpu::GpuError;
 use crate::models::Reading;
-use crate::tagger::Device;
+use crate::tagger::{CancelToken, Device};
 use crate::weights::Locator;
 
 mod calibrate;
+mod clips;
 mod devices;
+mod embed;
 mod models;
+mod pca;
+mod recognise;
 mod selftest;
 mod tag;
+mod weights;
 
 /// Some files failed.
 const SOME_FAILED: u8 = 1;
@@ -47,11 +52,13 @@ enum Command {
     /// Tag audio files
     Tag(tag::TagArgs),
     /// Extract the features behind the tags
-    Embed(tag::EmbedArgs),
+    Embed(embed::EmbedArgs),
     /// List the devices tagwave can run on
     Devices,
     /// List the models, and which weights are present
     Models(models::ModelsArgs),
+    /// Fetch, import, list, verify and export weights
+    Weights(weights::WeightsCommandArgs),
     /// Measure the frozen statistics of compact_cnn over a folder of music
     Calibrate(calibrate::CalibrateArgs),
     /// Check every kernel and model on a device
@@ -143,7 +150,7 @@ impl From<Error> for Failed {
         let code = match &error {
             Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
             Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
-            Error::Weights(_) | Error::Model(_) | Error::Plan(_) => USAGE,
+            Error::Weights(_) | Error::Model(_) | Error::Plan(_) | Error::NoScores { .. } => USAGE,
             _ => SOME_FAILED,
         };
         Failed { message: error.to_string(), code }
@@ -154,9 +161,10 @@ impl From<Error> for Failed {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Tag(args) => tag::tag(&args),
-        Command::Embed(args) => tag::embed(&args),
+        Command::Embed(args) => embed::embed(&args),
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
+        Command::Weights(args) => weights::weights(&args),
         Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Selftest(args) => selftest::selftest(&args),
     };
@@ -166,6 +174,19 @@ pub fn main() -> ExitCode {
             eprintln!("tagwave: {}", failed.message);
             ExitCode::from(failed.code)
         }
+    }
+}
+
+/// Ctrl-C once finishes what is under way and stops; twice ends at once.
+fn stop_on_interrupt(cancel: CancelToken) {
+    let handler = move || {
+        if cancel.is_cancelled() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        cancel.cancel();
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("tagwave: Ctrl-C will end the program at once: {error}");
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn models(args: &ModelsArgs) -> Result<u8, Failed> {
         let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
         let weights = match args.weights.locator().locate(&manifest) {
             Ok(path) => path.display().to_string(),
-            Err(_) => format!("not found: see {}", manifest.repository),
+            Err(_) => format!("not found: get them with `tagwave weights fetch {}`", model.name),
         };
         let auc = model.stated_auc.map_or("none stated".into(), |(auc, source)| format!("{auc} ({source})"));
         let lines = [

@@ -1,4 +1,4 @@
-//! `tagwave tag` and `tagwave embed`.
+//! `tagwave tag`, and what `embed` shares with it: files, their rows, progress, interruption.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, write_failed};
+use super::clips::ClipArgs;
+use super::{Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, stop_on_interrupt, write_failed};
 use crate::audio::{DecoderMode, Source};
 use crate::error::Error;
-use crate::sinks::{Failure, Format, Found, Row, Values};
-use crate::tagger::{CancelToken, Tagger, Track};
+use crate::models;
+use crate::sinks::{Failure, Format, Found, FoundInClip, Row, Sink, Values};
+use crate::tagger::{CancelToken, ClipResult, Tagger, TaggerBuilder, Track};
 use crate::tags::Selection;
 
 /// Arguments of `tagwave tag`.
@@ -26,6 +28,9 @@ pub(super) struct TagArgs {
     #[command(flatten)]
     model: ModelArgs,
 
+    #[command(flatten)]
+    clips: ClipArgs,
+
     /// Tags of each file
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "threshold")]
     top: usize,
@@ -39,18 +44,9 @@ pub(super) struct TagArgs {
     format: Option<FormatArg>,
 }
 
-/// Arguments of `tagwave embed`.
+/// The files, and how they are read.
 #[derive(Debug, Args)]
-pub(super) struct EmbedArgs {
-    #[command(flatten)]
-    files: FileArgs,
-
-    #[command(flatten)]
-    model: ModelArgs,
-}
-
-#[derive(Debug, Args)]
-struct FileArgs {
+pub(super) struct FileArgs {
     /// Audio files; `-` reads one from standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -65,7 +61,7 @@ struct FileArgs {
 
     /// No progress bar, no notes
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -92,67 +88,158 @@ pub(super) fn tag(args: &TagArgs) -> Result<u8, Failed> {
         None if io::stdout().is_terminal() => Format::Table,
         None => Format::Jsonl,
     };
-    run(&args.files, &args.model, format, |tagger, track| Values::Tags(tagger.tags(track, selection)))
+    let job = Job::new(&args.files, &args.model, &args.clips, |builder| builder)?;
+    job.run(&mut *format.sink(io::stdout().lock()), &Wanted::Tags(selection))
 }
 
-/// Extracts features and writes a row for each file.
-pub(super) fn embed(args: &EmbedArgs) -> Result<u8, Failed> {
-    run(&args.files, &args.model, Format::Jsonl, |_, track| Values::Embedding(track.embedding.clone()))
+/// What is wanted of each file.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    Tags(Selection),
+    Embedding,
+    Tap(String),
 }
 
-fn run(
-    files: &FileArgs,
-    model: &ModelArgs,
-    format: Format,
-    values: impl Fn(&Tagger, &Track) -> Values,
-) -> Result<u8, Failed> {
-    let stdin = files.paths.iter().filter(|path| is_stdin(path)).count();
-    if stdin > 1 {
-        return Err(Failed { message: "standard input can be read once: give one `-`".into(), code: USAGE });
-    }
-    let cancel = CancelToken::new();
-    stop_on_interrupt(cancel.clone());
-    let tagger = Tagger::builder()
-        .model(&model.model)
-        .reading(model.reading.into())
-        .locator(model.weights.locator())
-        .device(model.device.device.clone())
-        .max_batch(usize::from(files.batch).min(files.paths.len()))
-        .decoder(if files.original_decoder { DecoderMode::Original } else { DecoderMode::Plain })
-        .cancel_token(cancel.clone())
-        .build()?;
-    if !files.quiet {
-        tagger.notes().iter().for_each(|note| eprintln!("tagwave: {note}"));
-    }
-    let bar = progress_bar(files.paths.len(), files.quiet);
-    let mut sink = format.sink(io::stdout().lock());
-    let mut outcome = Ok(0);
-    let mut written = 0;
-    tagger.tag_each(files.paths.iter().map(|path| source(path)), |index, result| {
-        if outcome.is_err() {
-            return;
+impl Wanted {
+    fn of_track(&self, tagger: &Tagger, track: &Track) -> Values {
+        match self {
+            Wanted::Tags(selection) => Values::Tags(tagger.tags(track, *selection)),
+            Wanted::Embedding => Values::Embedding(track.embedding.clone()),
+            Wanted::Tap(name) => Values::Tap { name: name.clone(), features: track.tap.clone() },
         }
-        let row = row(&tagger, &files.paths[index], result, &values);
-        if row.outcome.is_err() {
-            outcome = Ok(SOME_FAILED);
+    }
+
+    fn of_clip(&self, tagger: &Tagger, clip: &ClipResult) -> FoundInClip {
+        let values = match self {
+            Wanted::Tags(selection) => Values::Tags(tagger.clip_tags(clip, *selection)),
+            Wanted::Embedding => Values::Embedding(clip.embedding.clone()),
+            Wanted::Tap(name) => Values::Tap { name: name.clone(), features: clip.tap.clone() },
+        };
+        FoundInClip { start_s: clip.start_s, values }
+    }
+}
+
+/// A model made ready for files.
+pub(super) struct Job<'a> {
+    files: &'a FileArgs,
+    per_clip: bool,
+    tagger: Tagger,
+    cancel: CancelToken,
+}
+
+impl<'a> Job<'a> {
+    /// Loads the model; `settings` are those of one command.
+    pub(super) fn new(
+        files: &'a FileArgs,
+        model: &ModelArgs,
+        clips: &ClipArgs,
+        settings: impl FnOnce(TaggerBuilder) -> TaggerBuilder,
+    ) -> Result<Job<'a>, Failed> {
+        let stdin = files.paths.iter().filter(|path| is_stdin(path)).count();
+        if stdin > 1 {
+            return Err(Failed {
+                message: "standard input can be read once: give one `-`".into(),
+                code: USAGE,
+            });
         }
-        // The bar and the rows may share a terminal.
-        match bar.suspend(|| sink.row(&row)) {
-            Ok(()) => written += 1,
-            Err(error) => {
-                outcome = Err(error);
-                cancel.cancel();
+        let cancel = CancelToken::new();
+        stop_on_interrupt(cancel.clone());
+        let batch = usize::from(files.batch);
+        let builder = Tagger::builder()
+            .model(&model.model)
+            .reading(model.reading.into())
+            .locator(model.weights.locator())
+            .device(model.device.device.clone())
+            .max_batch(if clips.are_many() { batch } else { batch.min(files.paths.len()) })
+            .decoder(if files.original_decoder { DecoderMode::Original } else { DecoderMode::Plain })
+            .cancel_token(cancel.clone());
+        let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
+        let tagger = settings(clips.apply(builder, clip)?).build()?;
+        if !files.quiet {
+            tagger.notes().iter().for_each(|note| eprintln!("tagwave: {note}"));
+        }
+        Ok(Job { files, per_clip: clips.per_clip, tagger, cancel })
+    }
+
+    /// The tagger.
+    pub(super) fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// Writes a row for each file and finishes the sink, unless interrupted.
+    pub(super) fn run(&self, sink: &mut dyn Sink, wanted: &Wanted) -> Result<u8, Failed> {
+        let paths = &self.files.paths;
+        let bar = progress_bar(paths.len(), self.files.quiet);
+        let mut outcome = Ok(0);
+        let mut written = 0;
+        self.tagger.tag_each(paths.iter().map(|path| source(path)), |index, result| {
+            if outcome.is_err() {
+                return;
             }
+            let row = self.row(&paths[index], result, wanted);
+            if row.outcome.is_err() {
+                outcome = Ok(SOME_FAILED);
+            }
+            // The bar and the rows may share a terminal.
+            let result = bar.suspend(|| {
+                if !sink.has_messages() {
+                    self.say_messages(&row);
+                }
+                sink.row(&row)
+            });
+            match result {
+                Ok(()) => written += 1,
+                Err(error) => {
+                    outcome = Err(error);
+                    self.cancel.cancel();
+                }
+            }
+            bar.inc(1);
+        });
+        bar.finish_and_clear();
+        let code = outcome.map_err(|error| write_failed(&error))?;
+        if self.cancel.is_cancelled() {
+            eprintln!("tagwave: interrupted after {written} of {} files", paths.len());
+            return Ok(INTERRUPTED);
         }
-        bar.inc(1);
-    });
-    bar.finish_and_clear();
-    let code = outcome.and_then(|code| sink.finish().map(|()| code)).map_err(|error| write_failed(&error))?;
-    if cancel.is_cancelled() {
-        eprintln!("tagwave: interrupted after {written} of {} files", files.paths.len());
-        return Ok(INTERRUPTED);
+        sink.finish().map_err(|error| write_failed(&error))?;
+        Ok(code)
     }
-    Ok(code)
+
+    fn row(&self, path: &Path, result: Result<Track, Error>, wanted: &Wanted) -> Row {
+        let tagger = &self.tagger;
+        let outcome = match result {
+            Ok(track) => Ok(Found {
+                model: tagger.model().name.to_string(),
+                reading: tagger.reading().as_str(),
+                device: tagger.device_name().to_string(),
+                clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),
+                track_s: track.track_s,
+                clip_count: track.clips.len(),
+                values: wanted.of_track(tagger, &track),
+                clips: match self.per_clip {
+                    true => track.clips.iter().map(|clip| wanted.of_clip(tagger, clip)).collect(),
+                    false => Vec::new(),
+                },
+                warnings: track.warnings,
+            }),
+            Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
+        };
+        Row { path: path.to_path_buf(), outcome }
+    }
+
+    /// What an array has no place for.
+    fn say_messages(&self, row: &Row) {
+        // A file name may hold anything, escape sequences for the terminal among it.
+        let path = row.path.to_string_lossy().replace(char::is_control, "\u{fffd}");
+        match &row.outcome {
+            Ok(found) if !self.files.quiet => {
+                found.warnings.iter().for_each(|warning| eprintln!("tagwave: {path}: warning: {warning}"));
+            }
+            Ok(_) => {}
+            Err(failure) => eprintln!("tagwave: {path}: {}", failure.message),
+        }
+    }
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -161,40 +248,6 @@ fn is_stdin(path: &Path) -> bool {
 
 fn source(path: &Path) -> Source {
     if is_stdin(path) { Source::reader(io::stdin()) } else { Source::path(path) }
-}
-
-fn row(
-    tagger: &Tagger,
-    path: &Path,
-    result: Result<Track, Error>,
-    values: &impl Fn(&Tagger, &Track) -> Values,
-) -> Row {
-    let outcome = match result {
-        Ok(track) => Ok(Found {
-            model: tagger.model().name.to_string(),
-            reading: tagger.reading().as_str(),
-            device: tagger.device_name().to_string(),
-            clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),
-            track_s: track.track_s,
-            values: values(tagger, &track),
-            warnings: track.warnings,
-        }),
-        Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
-    };
-    Row { path: path.to_path_buf(), outcome }
-}
-
-/// Ctrl-C once finishes what is on the device and stops; twice ends at once.
-fn stop_on_interrupt(cancel: CancelToken) {
-    let handler = move || {
-        if cancel.is_cancelled() {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-        cancel.cancel();
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("tagwave: Ctrl-C will end the program at once: {error}");
-    }
 }
 
 /// A bar with rate and time left, on a terminal and for more than one file.

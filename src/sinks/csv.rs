@@ -22,6 +22,7 @@ const HEADER: [&str; 12] = [
 ];
 
 /// One line per file and tag (or feature), after a header; a file that failed has one line with its error.
+/// Where clips were asked for, one line per file, clip and tag instead.
 pub(super) struct Csv<W: Write> {
     writer: csv::Writer<W>,
     begun: bool,
@@ -48,16 +49,13 @@ impl<W: Write> Sink for Csv<W> {
         };
         match &row.outcome {
             Ok(found) => {
-                let start = six_decimals(found.clip_start_s).to_string();
                 let length = found.track_s.map(|s| six_decimals(s).to_string()).unwrap_or_default();
                 let warnings = found.warnings.join("; ");
-                let values: Vec<(String, f32)> = match &found.values {
-                    Values::Tags(tags) => tags.iter().map(|tag| (tag.label.clone(), tag.score)).collect(),
-                    Values::Embedding(values) => {
-                        values.iter().enumerate().map(|(i, &v)| (i.to_string(), v)).collect()
-                    }
-                };
-                for (name, value) in values {
+                let lines = found.parts().flat_map(|(start_s, values)| {
+                    let start = six_decimals(start_s).to_string();
+                    named(values).into_iter().map(move |(name, value)| (start.clone(), name, value))
+                });
+                for (start, name, value) in lines {
                     let value = six_decimals(value.into()).to_string();
                     self.writer.write_record([
                         &path,
@@ -95,6 +93,16 @@ impl<W: Write> Sink for Csv<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+/// Each value with its label or its place.
+fn named(values: &Values) -> Vec<(String, f32)> {
+    match values {
+        Values::Tags(tags) => tags.iter().map(|tag| (tag.label.clone(), tag.score)).collect(),
+        Values::Embedding(features) | Values::Tap { features, .. } => {
+            features.iter().enumerate().map(|(i, &value)| (i.to_string(), value)).collect()
+        }
     }
 }
 

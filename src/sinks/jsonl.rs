@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use base64::Engine;
 use serde_json::{Map, Value, json};
 
-use super::{Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
+use super::{FoundInClip, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
 
 /// One object a line: `schema`, `path` (or `path_bytes` in base64 where it is not UTF-8), then the result or
 /// `error`.
@@ -50,15 +50,17 @@ fn object(row: &Row) -> Map<String, Value> {
             if let Some(track_s) = found.track_s {
                 put("track_s", six_decimals(track_s).into());
             }
-            match &found.values {
-                Values::Tags(tags) => {
-                    let tag = |tag: &crate::tags::Tag| json!({ "tag": tag.label, "score": six_decimals(tag.score.into()) });
-                    put("tags", tags.iter().map(tag).collect())
-                }
-                Values::Embedding(values) => {
-                    put("embedding", values.iter().map(|&v| six_decimals(v.into())).collect())
-                }
-            };
+            if found.clip_count != 1 {
+                put("clip_count", found.clip_count.into());
+            }
+            if let Values::Tap { name, .. } = &found.values {
+                put("tap", name.as_str().into());
+            }
+            put(key(&found.values), values(&found.values));
+            if !found.clips.is_empty() {
+                let clip = |clip: &FoundInClip| json!({ "start_s": six_decimals(clip.start_s), key(&clip.values): values(&clip.values) });
+                put("clips", found.clips.iter().map(clip).collect());
+            }
             put("warnings", found.warnings.clone().into());
         }
         Err(failure) => {
@@ -66,6 +68,26 @@ fn object(row: &Row) -> Map<String, Value> {
         }
     }
     object
+}
+
+fn key(values: &Values) -> &'static str {
+    match values {
+        Values::Tags(_) => "tags",
+        Values::Embedding(_) => "embedding",
+        Values::Tap { .. } => "features",
+    }
+}
+
+fn values(values: &Values) -> Value {
+    match values {
+        Values::Tags(tags) => tags
+            .iter()
+            .map(|tag| json!({ "tag": tag.label, "score": six_decimals(tag.score.into()) }))
+            .collect(),
+        Values::Embedding(features) | Values::Tap { features, .. } => {
+            features.iter().map(|&value| six_decimals(value.into())).collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +111,9 @@ mod tests {
             device: "llvmpipe".into(),
             clip_start_s: 95.2,
             track_s: None,
+            clip_count: 1,
             values: Values::Tags(vec![Tag { label: "jazz".into(), score: 0.892_100_04 }]),
+            clips: vec![],
             warnings: vec![],
         };
         let row = Row { path: "a.mp3".into(), outcome: Ok(found) };

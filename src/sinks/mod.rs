@@ -9,8 +9,13 @@ use crate::error::ErrorKind;
 use crate::tags::Tag;
 
 mod csv;
+mod file;
 mod jsonl;
+mod npy;
 mod table;
+
+pub use file::NewFile;
+pub use npy::{ArrayFile, Npy, paths_file, write_array};
 
 /// Version of the row schema; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -37,10 +42,37 @@ pub struct Found {
     pub clip_start_s: f64,
     /// Length of the track in seconds, where known.
     pub track_s: Option<f64>,
-    /// Tags or features.
+    /// Number of clips that were heard.
+    pub clip_count: usize,
+    /// Tags or features of the track.
     pub values: Values,
+    /// Those of each clip, where they were asked for; else empty.
+    pub clips: Vec<FoundInClip>,
     /// What was odd about the file.
     pub warnings: Vec<String>,
+}
+
+/// What a model found in one clip of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundInClip {
+    /// Where the clip begins, in seconds.
+    pub start_s: f64,
+    /// Tags or features.
+    pub values: Values,
+}
+
+impl Found {
+    /// The parts that formats of one row per vector write: each clip with its start where clips were asked
+    /// for, else the track with the start of its first clip.
+    fn parts(&self) -> impl Iterator<Item = (f64, &Values)> {
+        let whole = self.clips.is_empty().then_some((self.clip_start_s, &self.values));
+        whole.into_iter().chain(self.clips.iter().map(|clip| (clip.start_s, &clip.values)))
+    }
+
+    /// The vectors of features, one per clip where clips were asked for; none of tags.
+    pub fn features(&self) -> impl Iterator<Item = &[f32]> {
+        self.parts().filter_map(|(_, values)| values.features())
+    }
 }
 
 /// What was asked for.
@@ -48,8 +80,25 @@ pub struct Found {
 pub enum Values {
     /// The highest first.
     Tags(Vec<Tag>),
-    /// Features of a layer.
+    /// The features before the last dense layer.
     Embedding(Vec<f32>),
+    /// The output of a step, flattened in C order.
+    Tap {
+        /// Name of the step.
+        name: String,
+        /// Its numbers.
+        features: Vec<f32>,
+    },
+}
+
+impl Values {
+    /// The numbers of features; tags have none.
+    pub fn features(&self) -> Option<&[f32]> {
+        match self {
+            Values::Tags(_) => None,
+            Values::Embedding(features) | Values::Tap { features, .. } => Some(features),
+        }
+    }
 }
 
 /// Why a file has no result.
@@ -69,14 +118,20 @@ pub trait Sink {
     /// What the writer says.
     fn row(&mut self, row: &Row) -> io::Result<()>;
 
-    /// Writes what is left and flushes.
+    /// Writes what is left and flushes. A file that a sink writes appears only now: without this call it is
+    /// as if nothing had been written.
     ///
     /// # Errors
     /// What the writer says.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// Whether failures and warnings have a place in what it writes; otherwise they are for the caller to say.
+    fn has_messages(&self) -> bool {
+        true
+    }
 }
 
-/// The formats there are.
+/// The formats of lines there are; arrays are written by [`Npy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -95,6 +150,14 @@ impl Format {
             Format::Jsonl => Box::new(jsonl::Jsonl::new(writer)),
             Format::Csv => Box::new(csv::Csv::new(writer)),
         }
+    }
+
+    /// A sink of this format into a new file, which appears when it is finished and replaces an older one.
+    ///
+    /// # Errors
+    /// When no file can be created there.
+    pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        file::ToFile::create(self, path).map(|sink| Box::new(sink) as Box<dyn Sink>)
     }
 }
 

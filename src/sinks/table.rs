@@ -21,19 +21,10 @@ impl<W: Write> Sink for Table<W> {
         match &row.outcome {
             Ok(found) => {
                 writeln!(self.0, "{name}  ({}, {}, {})", found.model, found.reading, found.device)?;
-                match &found.values {
-                    Values::Tags(tags) => {
-                        for tag in tags {
-                            writeln!(self.0, "  {:.3}  {}", tag.score, tag.label)?;
-                        }
-                        if tags.is_empty() {
-                            writeln!(self.0, "  no tag reaches the threshold")?;
-                        }
-                    }
-                    Values::Embedding(values) => {
-                        let values: Vec<String> = values.iter().map(|v| format!("{v:.4}")).collect();
-                        writeln!(self.0, "  {}", values.join(" "))?;
-                    }
+                values(&mut self.0, "  ", &found.values)?;
+                for clip in &found.clips {
+                    writeln!(self.0, "  from {:.2} s", clip.start_s)?;
+                    values(&mut self.0, "    ", &clip.values)?;
                 }
                 for warning in &found.warnings {
                     writeln!(self.0, "  warning: {warning}")?;
@@ -46,5 +37,24 @@ impl<W: Write> Sink for Table<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// A line per tag, or one with all features.
+fn values(writer: &mut impl Write, indent: &str, values: &Values) -> io::Result<()> {
+    match values {
+        Values::Tags(tags) => {
+            for tag in tags {
+                writeln!(writer, "{indent}{:.3}  {}", tag.score, tag.label)?;
+            }
+            if tags.is_empty() {
+                writeln!(writer, "{indent}no tag reaches the threshold")?;
+            }
+            Ok(())
+        }
+        Values::Embedding(features) | Values::Tap { features, .. } => {
+            let features: Vec<String> = features.iter().map(|value| format!("{value:.4}")).collect();
+            writeln!(writer, "{indent}{}", features.join(" "))
+        }
     }
 }

@@ -9,7 +9,6 @@ use super::{ClipResult, Tagger, Track, check_scores};
 use crate::audio::{Clip, ClipReader, Source};
 use crate::error::Error;
 use crate::models::{EMBEDDING, SCORES, STATS};
-use crate::tags::Aggregation;
 use crate::tensor::HostTensor;
 
 /// Sources that may be ahead of the oldest unfinished one, or more where a batch is large: bounds what waits
@@ -213,6 +212,7 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
                 start_s: clip.start_samples as f64 / rate,
                 scores: row(SCORES, place),
                 embedding: row(EMBEDDING, place),
+                tap: self.tagger.tap.as_deref().map_or(Vec::new(), |name| row(name, place)),
             };
             (result, silent)
         });
@@ -248,7 +248,8 @@ fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
     };
     Ok(Track {
         scores: tagger.aggregation.apply(&rows(|clip| &clip.scores)),
-        embedding: Aggregation::Mean.apply(&rows(|clip| &clip.embedding)),
+        embedding: tagger.aggregation.apply(&rows(|clip| &clip.embedding)),
+        tap: tagger.aggregation.apply(&rows(|clip| &clip.tap)),
         clips: file.clips,
         track_s: ending.track_s,
         warnings,

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audio::{ClipRequest, DecoderMode, Padding, Placement, Resamplers, Source};
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::models::{self, Model, Reading, Starts};
+use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
+use crate::plan::Plan;
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
 use crate::weights::{self, DigestCheck, Locator, Weights};
 
@@ -44,6 +45,18 @@ impl CancelToken {
     }
 }
 
+/// Which of its results a [`Tagger`] computes, beside a tap. Layers that nothing needs are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outputs {
+    /// Scores and embedding.
+    #[default]
+    All,
+    /// The embedding: the layers after it, and their weights, are not needed.
+    Embedding,
+    /// Nothing but the tap.
+    Tap,
+}
+
 /// Settings of a [`Tagger`].
 #[derive(Clone, Debug)]
 pub struct TaggerBuilder {
@@ -57,6 +70,8 @@ pub struct TaggerBuilder {
     padding: Padding,
     decoder: DecoderMode,
     aggregation: Aggregation,
+    outputs: Outputs,
+    tap: Option<String>,
     cancel: CancelToken,
 }
 
@@ -121,9 +136,22 @@ impl TaggerBuilder {
         self
     }
 
-    /// How the scores of several clips become a track's.
+    /// How the scores and features of several clips become a track's.
     pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
         self.aggregation = aggregation;
+        self
+    }
+
+    /// What is computed; scores and embedding by default.
+    pub fn outputs(mut self, outputs: Outputs) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
+    /// Hands out what the step called `name` of the model's plan makes, as [`ClipResult::tap`]: the features
+    /// of any layer, up to the spectrogram itself.
+    pub fn tap(mut self, name: impl Into<String>) -> Self {
+        self.tap = Some(name.into());
         self
     }
 
@@ -137,6 +165,8 @@ impl TaggerBuilder {
     ///
     /// # Errors
     /// [`Error::Model`] for an unknown model, [`Error::Weights`] for weights that are missing or wrong,
+    /// [`Error::Plan`] for a tap that the model does not have, with the names there are,
+    /// [`Error::NoScores`] for scores of weights that have features only,
     /// [`Error::Gpu`] when the device asked for cannot be had.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
@@ -152,6 +182,10 @@ impl TaggerBuilder {
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
         let plan = model.architecture.build(weights, self.reading, Starts::Samples)?;
+        if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
+            return Err(Error::NoScores { model: model.name });
+        }
+        let plan = self.cut(&plan)?;
         let mut notes = Vec::new();
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
             notes.push(format!(
@@ -173,10 +207,22 @@ impl TaggerBuilder {
             reading: self.reading,
             engine,
             aggregation: self.aggregation,
+            tap: self.tap,
             resamplers: Resamplers::new(),
             cancel: self.cancel,
             notes,
         })
+    }
+
+    /// The plan with the outputs that were asked for, and no step that none of them needs.
+    fn cut(&self, plan: &Plan) -> Result<Plan, Error> {
+        let mut names = match self.outputs {
+            Outputs::All => vec![STATS, SCORES, EMBEDDING],
+            Outputs::Embedding => vec![STATS, EMBEDDING],
+            Outputs::Tap => vec![STATS],
+        };
+        names.extend(self.tap.as_deref());
+        Ok(plan.tapped(self.tap.as_slice())?.only_outputs(&names))
     }
 }
 
@@ -203,6 +249,7 @@ pub struct Tagger {
     vocabulary: Vocabulary,
     request: ClipRequest,
     aggregation: Aggregation,
+    tap: Option<String>,
     resamplers: Resamplers,
     cancel: CancelToken,
     notes: Vec<String>,
@@ -217,6 +264,9 @@ pub struct ClipResult {
     pub scores: Vec<f32>,
     /// The features before the last dense layer.
     pub embedding: Vec<f32>,
+    /// The output of the step asked for with [`TaggerBuilder::tap`], `[C, F, T]` and the like flattened in C
+    /// order; else empty.
+    pub tap: Vec<f32>,
 }
 
 /// What a model found in one track.
@@ -226,8 +276,10 @@ pub struct Track {
     pub clips: Vec<ClipResult>,
     /// A score in 0..1 for each label, over all clips.
     pub scores: Vec<f32>,
-    /// The mean of the clips' embeddings.
+    /// The features before the last dense layer, over all clips.
     pub embedding: Vec<f32>,
+    /// The output of the tapped step over all clips; empty without a tap.
+    pub tap: Vec<f32>,
     /// Length of the track in seconds, where the container or the decoder says it.
     pub track_s: Option<f64>,
     /// What was odd about the file, in words.
@@ -248,6 +300,8 @@ impl Tagger {
             padding: Padding::default(),
             decoder: DecoderMode::default(),
             aggregation: Aggregation::default(),
+            outputs: Outputs::default(),
+            tap: None,
             cancel: CancelToken::new(),
         }
     }
@@ -325,6 +379,11 @@ impl Tagger {
         tags::select(&self.vocabulary, &track.scores, selection)
     }
 
+    /// A clip's tags, the highest first.
+    pub fn clip_tags(&self, clip: &ClipResult, selection: tags::Selection) -> Vec<Tag> {
+        tags::select(&self.vocabulary, &clip.scores, selection)
+    }
+
     /// The labels, in the order of the scores.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
@@ -358,7 +417,8 @@ impl Tagger {
 
 /// Fails when the scores are not numbers: nothing plausible may hide a broken device.
 fn check_scores(result: &ClipResult) -> Result<(), Error> {
-    match result.scores.iter().chain(&result.embedding).position(|v| !v.is_finite()) {
+    let numbers = result.scores.iter().chain(&result.embedding).chain(&result.tap);
+    match numbers.into_iter().position(|v| !v.is_finite()) {
         None => Ok(()),
         Some(index) => Err(Error::NotFinite { index }),
     }

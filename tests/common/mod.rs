@@ -1,7 +1,9 @@
 //! What the test binaries share: the adapter and the fixtures.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod command;
 pub mod npz;
+pub mod seeded;
 
 use std::path::PathBuf;
 

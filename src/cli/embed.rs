@@ -1,0 +1,120 @@
+//! `tagwave embed`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::clips::ClipArgs;
+use super::pca::WithPca;
+use super::tag::{FileArgs, Job, Wanted};
+use super::{Failed, ModelArgs, SOME_FAILED, USAGE, write_failed};
+use crate::sinks::{Format, Npy, Sink};
+use crate::tagger::Outputs;
+
+/// Arguments of `tagwave embed`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With npy, row i of the float32 array [files, D] is of the file on line i of FILE.paths.txt \
+                  (FILE without .npy): a plain path, or a JSON string where it holds control characters. Files \
+                  that failed have no row; they are named on standard error. A file given with -o appears when \
+                  the run has ended; an interrupted run leaves none."
+)]
+pub(super) struct EmbedArgs {
+    #[command(flatten)]
+    files: FileArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    clips: ClipArgs,
+
+    /// Layer whose output to give, flattened in C order [default: the features before the last dense layer;
+    /// a wrong name lists the right ones]
+    #[arg(long, value_name = "NAME")]
+    tap: Option<String>,
+
+    /// Output format; npy needs -o [default: as -o ends, else jsonl]
+    #[arg(long, value_enum)]
+    format: Option<FormatArg>,
+
+    /// File to write instead of standard output; replaces an older one
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Fit this many principal components to the features of the run, at most 256 features a row; needs -o.
+    /// Beside FILE.npy: the rows in their coordinates (FILE.pca.npy), components, mean and variance
+    /// (FILE.pca.components.npy, ...); the reconstruction error is printed
+    #[arg(long, value_name = "K", requires = "output", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pca: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum FormatArg {
+    /// One JSON object a line
+    Jsonl,
+    /// One float32 array [files, D] of NumPy, and a list of the files
+    Npy,
+    /// One line per file and feature
+    Csv,
+}
+
+impl EmbedArgs {
+    fn format(&self) -> FormatArg {
+        let ending = self.output.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
+        self.format.unwrap_or(match ending {
+            Some("npy") => FormatArg::Npy,
+            Some("csv") => FormatArg::Csv,
+            _ => FormatArg::Jsonl,
+        })
+    }
+
+    fn check(&self) -> Result<(), Failed> {
+        match (self.format(), &self.output) {
+            (FormatArg::Npy, None) => {
+                Err(Failed { message: "an npy array needs a file: give one with -o".into(), code: USAGE })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sink(&self) -> io::Result<Box<dyn Sink>> {
+        let lines = |format: Format| match &self.output {
+            Some(path) => format.create(path),
+            None => Ok(format.sink(io::stdout().lock())),
+        };
+        match (self.format(), &self.output) {
+            (FormatArg::Csv, _) => lines(Format::Csv),
+            (FormatArg::Npy, Some(path)) => Ok(Box::new(Npy::create(path)?)),
+            // Npy without a file was refused before.
+            (FormatArg::Jsonl | FormatArg::Npy, _) => lines(Format::Jsonl),
+        }
+    }
+}
+
+/// Extracts features and writes a row for each file.
+pub(super) fn embed(args: &EmbedArgs) -> Result<u8, Failed> {
+    let unwritable =
+        |error| Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
+    args.check()?;
+    let mut sink = args.sink().map_err(unwritable)?;
+    let wanted = args.tap.clone().map_or(Wanted::Embedding, Wanted::Tap);
+    let job = Job::new(&args.files, &args.model, &args.clips, |builder| match &args.tap {
+        Some(tap) => builder.outputs(Outputs::Tap).tap(tap),
+        None => builder.outputs(Outputs::Embedding),
+    })?;
+    let (Some(count), Some(path)) = (args.pca, &args.output) else { return job.run(&mut *sink, &wanted) };
+    let count = usize::from(count);
+    let most = job.tagger().model().architecture.embedding_len();
+    if args.tap.is_none() && count > most {
+        let message = format!("--pca {count}: {} has {most} features", job.tagger().model().name);
+        return Err(Failed { message, code: USAGE });
+    }
+    let mut sink = WithPca::new(sink, path, count).map_err(unwritable)?;
+    let code = job.run(&mut sink, &wanted)?;
+    if let Some(report) = sink.report() {
+        writeln!(io::stdout().lock(), "{report}").map_err(|error| write_failed(&error))?;
+    }
+    Ok(code)
+}

@@ -1,0 +1,93 @@
+//! Files that appear whole or not at all.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{Format, Row, Sink};
+
+/// A file under way. It has a name of its own beside the final one until [`NewFile::finish`]; dropped before,
+/// it leaves nothing.
+#[derive(Debug)]
+pub struct NewFile {
+    temp: NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// A file that will be at `path`, in place of an older one.
+    ///
+    /// # Errors
+    /// When `path` is a folder, or no file can be created beside it; the message names `path`.
+    pub fn create(path: &Path) -> io::Result<NewFile> {
+        if path.is_dir() {
+            return Err(io::Error::other(format!("{} is a folder", path.display())));
+        }
+        let name =
+            path.file_name().ok_or_else(|| io::Error::other(format!("{} is no file", path.display())))?;
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{}.", name.to_string_lossy());
+        builder.prefix(&prefix).suffix(".part");
+        // Without this only the owner could read the results. The umask applies.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temp = builder.tempfile_in(folder).map_err(|error| about(path, &error))?;
+        Ok(NewFile { temp, path: path.to_path_buf() })
+    }
+
+    /// A handle to write with.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn writer(&self) -> io::Result<File> {
+        self.temp.as_file().try_clone()
+    }
+
+    /// Makes the file visible under its name. Whoever writes must have flushed.
+    ///
+    /// # Errors
+    /// What the system says; the message names the path.
+    pub fn finish(self) -> io::Result<()> {
+        self.temp.as_file().sync_all().map_err(|error| about(&self.path, &error))?;
+        self.temp.persist(&self.path).map_err(|error| about(&self.path, &error.error))?;
+        Ok(())
+    }
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// A format of lines into a new file.
+pub(super) struct ToFile {
+    /// Both are taken when the file is finished.
+    parts: Option<(Box<dyn Sink>, NewFile)>,
+}
+
+impl ToFile {
+    pub(super) fn create(format: Format, path: &Path) -> io::Result<ToFile> {
+        let file = NewFile::create(path)?;
+        let sink = format.sink(BufWriter::new(file.writer()?));
+        Ok(ToFile { parts: Some((sink, file)) })
+    }
+}
+
+impl Sink for ToFile {
+    fn row(&mut self, row: &Row) -> io::Result<()> {
+        match &mut self.parts {
+            Some((sink, _)) => sink.row(row),
+            None => Err(io::Error::other("the file is finished")),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Some((mut sink, file)) = self.parts.take() else { return Ok(()) };
+        sink.finish()?;
+        // Some systems rename no file that is open for writing.
+        drop(sink);
+        file.finish()
+    }
+}

@@ -1,0 +1,199 @@
+//! Arrays of NumPy: features as one `[rows, D]` array of float32, and a list of the files the rows are of.
+//!
+//! Format: NumPy Enhancement Proposal 1 (`numpy.lib.format`), version 1.0. The header has room for any number of
+//! rows, so that rows are written as they come and only the count is put in at the end.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+
+use super::{NewFile, Row, Sink, path_bytes, six_decimals};
+
+/// Bytes before the data: a multiple of 64, as NumPy aligns it, with room for any two extents.
+const HEADER_BYTES: usize = 128;
+
+/// The header of a C-ordered float32 array.
+fn header(shape: &[u64]) -> Vec<u8> {
+    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((HEADER_BYTES as u16 - 10).to_le_bytes());
+    bytes.extend(dict.as_bytes());
+    bytes.resize(HEADER_BYTES - 1, b' ');
+    bytes.push(b'\n');
+    bytes
+}
+
+/// A `[rows, D]` array that grows by rows in a new file, with nothing kept in memory.
+#[derive(Debug)]
+pub struct ArrayFile {
+    file: NewFile,
+    writer: BufWriter<File>,
+    rows: u64,
+    columns: Option<usize>,
+}
+
+impl ArrayFile {
+    /// An array that will be at `path` when it is finished.
+    ///
+    /// # Errors
+    /// As [`NewFile::create`].
+    pub fn create(path: &Path) -> io::Result<ArrayFile> {
+        let file = NewFile::create(path)?;
+        let mut writer = BufWriter::new(file.writer()?);
+        writer.write_all(&header(&[0, 0]))?;
+        Ok(ArrayFile { file, writer, rows: 0, columns: None })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// For a row of another length than the first, or what the system says.
+    pub fn push(&mut self, row: &[f32]) -> io::Result<()> {
+        let columns = *self.columns.get_or_insert(row.len());
+        if row.len() != columns {
+            let message = format!("row {}: expected {columns} numbers, found {}", self.rows, row.len());
+            return Err(io::Error::other(message));
+        }
+        for value in row {
+            self.writer.write_all(&value.to_le_bytes())?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Puts the shape into the header and the file under its name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(self) -> io::Result<()> {
+        let mut file = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&header(&[self.rows, self.columns.unwrap_or(0) as u64]))?;
+        drop(file);
+        self.file.finish()
+    }
+}
+
+/// Writes a whole array.
+///
+/// # Errors
+/// When `values` are not as many as `shape` says, or what the system says.
+pub fn write_array(path: &Path, shape: &[u64], values: &[f32]) -> io::Result<()> {
+    if shape.iter().product::<u64>() != values.len() as u64 {
+        return Err(io::Error::other(format!("{shape:?}: found {} numbers", values.len())));
+    }
+    let file = NewFile::create(path)?;
+    let mut writer = BufWriter::new(file.writer()?);
+    writer.write_all(&header(shape))?;
+    for value in values {
+        writer.write_all(&value.to_le_bytes())?;
+    }
+    writer.flush()?;
+    drop(writer);
+    file.finish()
+}
+
+/// Features as an array, and beside it a list of the file of each row ([`paths_file`]).
+///
+/// Line `i` of the list names the file of row `i`: as it is where that is unmistakable, else as a JSON string
+/// (control characters, or a name that begins like one of these forms), or `base64:` and its bytes where they
+/// are not UTF-8. With clips, each row is a clip, and its line ends in a tab and the clip's start in seconds.
+/// Files that failed have no row.
+#[derive(Debug)]
+pub struct Npy {
+    /// Both are taken when they are finished.
+    parts: Option<(ArrayFile, NewFile)>,
+    paths: BufWriter<File>,
+}
+
+/// The list of files beside an array: `features.paths.txt` beside `features.npy`.
+pub fn paths_file(array: &Path) -> PathBuf {
+    array.with_extension("paths.txt")
+}
+
+impl Npy {
+    /// An array that will be at `path`, with its list beside it.
+    ///
+    /// # Errors
+    /// As [`NewFile::create`].
+    pub fn create(path: &Path) -> io::Result<Npy> {
+        let array = ArrayFile::create(path)?;
+        let list = NewFile::create(&paths_file(path))?;
+        let paths = BufWriter::new(list.writer()?);
+        Ok(Npy { parts: Some((array, list)), paths })
+    }
+}
+
+impl Sink for Npy {
+    fn row(&mut self, row: &Row) -> io::Result<()> {
+        let (Some((array, _)), Ok(found)) = (&mut self.parts, &row.outcome) else { return Ok(()) };
+        let name = listed(&row.path);
+        for (start_s, values) in found.parts() {
+            let features =
+                values.features().ok_or_else(|| io::Error::other("an array has no place for tags"))?;
+            array.push(features)?;
+            match found.clips.is_empty() {
+                true => writeln!(self.paths, "{name}")?,
+                false => writeln!(self.paths, "{name}\t{}", six_decimals(start_s))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Some((array, list)) = self.parts.take() else { return Ok(()) };
+        self.paths.flush()?;
+        // The list first: who sees the array finds its list.
+        list.finish()?;
+        array.finish()
+    }
+
+    fn has_messages(&self) -> bool {
+        false
+    }
+}
+
+/// A path on a line of its own.
+fn listed(path: &Path) -> String {
+    const BYTES: &str = "base64:";
+    match path.to_str() {
+        Some(text)
+            if text.starts_with('"') || text.starts_with(BYTES) || text.chars().any(char::is_control) =>
+        {
+            serde_json::Value::from(text).to_string()
+        }
+        Some(text) => text.to_string(),
+        None => BYTES.to_string() + &base64::engine::general_purpose::STANDARD.encode(path_bytes(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_path_is_one_line() {
+        for (path, line) in [
+            ("a b.mp3", "a b.mp3"),
+            ("a\n\t.mp3", "\"a\\n\\t.mp3\""),
+            ("\"a\".mp3", "\"\\\"a\\\".mp3\""),
+            ("base64:a", "\"base64:a\""),
+            ("\u{7f}\u{85}", "\"\u{7f}\u{85}\""),
+        ] {
+            assert_eq!(listed(Path::new(path)), line);
+        }
+    }
+
+    #[test]
+    fn headers_are_aligned_and_of_one_size() {
+        for shape in [&[][..], &[0], &[5], &[3, 4], &[u64::MAX, u64::MAX]] {
+            let header = header(shape);
+            assert_eq!(header.len(), HEADER_BYTES);
+            assert_eq!(header[HEADER_BYTES - 1], b'\n');
+        }
+        assert!(String::from_utf8_lossy(&header(&[5])).contains("'shape': (5,), }"));
+    }
+}

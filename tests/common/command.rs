@@ -1,0 +1,57 @@
+//! The built command, kept away from the caller's settings and data folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder that is `HOME` and data folder of the commands run in it.
+pub struct Home(pub tempfile::TempDir);
+
+impl Home {
+    pub fn new() -> Home {
+        Home(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Where the command keeps weights when nothing else is said.
+    pub fn store(&self) -> PathBuf {
+        self.path("data/tagwave/weights")
+    }
+
+    /// The command, run in this folder.
+    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tagwave"));
+        for variable in ["TAGWAVE_MODEL", "TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
+            command.env_remove(variable);
+        }
+        command.env("HOME", self.0.path()).env("XDG_DATA_HOME", self.path("data"));
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that has to succeed.
+    pub fn ok<S: AsRef<std::ffi::OsStr> + std::fmt::Debug>(&self, arguments: &[S]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Standard error of a command that has to end with `code`.
+    pub fn fails<S: AsRef<std::ffi::OsStr> + std::fmt::Debug>(&self, code: i32, arguments: &[S]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        errors
+    }
+}
+
+pub fn word(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

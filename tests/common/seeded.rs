@@ -1,0 +1,54 @@
+//! What a model can be run with where no published file is at hand: weights from numbers, sounds from files.
+
+use std::path::{Path, PathBuf};
+
+use tagwave::models::{self, Architecture};
+use tagwave::tensor::DType;
+use tagwave::weights::{self, Weights};
+
+/// Weights of about the size that training gives, statistics positive.
+pub fn weights_of(architecture: &dyn Architecture) -> Weights {
+    let specs = architecture.tensors();
+    Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
+        let mut tensor = tagwave::problems::paint(spec.shape, seed);
+        let fan_in = spec.shape.extents().iter().skip(1).product::<usize>().max(1) as f32;
+        for value in tensor.data_mut() {
+            *value = match spec.name.rsplit('.').next() {
+                Some("deviation" | "gamma") => 1.0 + 0.5 * *value,
+                _ => *value / fan_in.sqrt(),
+            };
+        }
+        (spec.name.clone(), tensor)
+    }))
+}
+
+/// Writes the weights of the full-size model called `name` into `folder`, where the command finds them.
+pub fn export(name: &str, folder: &Path) {
+    let model = models::find(name).unwrap();
+    std::fs::create_dir_all(folder).unwrap();
+    let path = folder.join(weights::own_file_name(name));
+    weights::export(&weights_of(&*model.architecture), &path, DType::F32).unwrap();
+}
+
+/// A 16-bit mono WAV file of `seconds` at 12 kHz: a chirp that no two `seed`s share, louder towards its end.
+pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
+    let rate = 12_000u32;
+    let count = (seconds * f64::from(rate)) as u32;
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((36 + 2 * count).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    bytes.extend(16u32.to_le_bytes());
+    bytes.extend([1u16, 1].into_iter().flat_map(u16::to_le_bytes));
+    bytes.extend([rate, 2 * rate].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([2u16, 16].into_iter().flat_map(u16::to_le_bytes));
+    bytes.extend(b"data");
+    bytes.extend((2 * count).to_le_bytes());
+    for i in 0..count {
+        let t = f64::from(i) / f64::from(rate);
+        let tone = (6.0 * t * (150.0 + 90.0 * f64::from(seed) + 15.0 * t)).sin();
+        let value = 30_000.0 * tone * (0.1 + 0.9 * t / seconds);
+        bytes.extend((value as i16).to_le_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+    path.to_path_buf()
+}
