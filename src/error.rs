@@ -79,6 +79,11 @@ pub enum Error {
         /// Name of the model.
         model: &'static str,
     },
+    /// f16 was asked for where it cannot hold the numbers.
+    #[error(
+        "f16 ends at 65504 and the activations of `upstream` reach 210000: use f32, or the restored reading"
+    )]
+    Precision,
     /// A [`crate::tagger::CancelToken`] was used.
     #[error("cancelled")]
     Cancelled,
@@ -96,7 +101,7 @@ impl Error {
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
             Error::Length(_) | Error::NotFinite { .. } => ErrorKind::Internal,
-            Error::NoScores { .. } => ErrorKind::Unsupported,
+            Error::NoScores { .. } | Error::Precision => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }
     }

@@ -11,7 +11,7 @@ use tagwave::models::{self, Reading};
 use tagwave::problems::{Tolerance, compare};
 use tagwave::tagger::{CancelToken, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::Selection;
-use tagwave::tensor::HostTensor;
+use tagwave::tensor::{DType, HostTensor};
 use tagwave::weights::Weights;
 use tagwave::{Error, ErrorKind};
 
@@ -283,4 +283,58 @@ fn the_reference_device_gives_the_same_tags() {
         .map(|tagger| HostTensor::new([50], tagger.tag_samples(&clip, 12_000).unwrap().scores).unwrap());
     let difference = compare(&found, &expected, Tolerance { absolute: 1e-4, relative: 0.0 });
     assert!(difference.within, "{difference}");
+}
+
+/// compact_cnn with painted weights, its clips depending on each other.
+fn coupled(gpu: &Gpu, builder: impl FnOnce(TaggerBuilder) -> TaggerBuilder) -> Tagger {
+    let model = models::find("compact").unwrap();
+    let specs = model.architecture.tensors();
+    let weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
+        let mut tensor = tagwave::problems::paint(spec.shape, seed);
+        tensor.data_mut().iter_mut().for_each(|v| *v *= 0.2);
+        (spec.name.clone(), tensor)
+    }));
+    let tagger = Tagger::builder().gpu(gpu.clone()).reading(Reading::Upstream).max_batch(3);
+    builder(tagger).build_from(model, &weights).unwrap()
+}
+
+#[test]
+fn upstream_clips_share_the_batch_that_the_caller_gives() {
+    let Some(gpu) = common::gpu() else { return };
+    let source = |index: usize| Source::samples(tone(12_000, 3.0, 300.0 + 170.0 * index as f32), 12_000);
+    let scores = |tagger: &Tagger, indices: &[usize]| -> Vec<Vec<f32>> {
+        let sources: Vec<_> = indices.iter().map(|&index| source(index)).collect();
+        tagger.tag_batch(sources).into_iter().map(|track| track.unwrap().scores).collect()
+    };
+    let call = coupled(&gpu, |builder| builder);
+    let together = scores(&call, &[0, 1, 2]);
+    assert_ne!(together[0], scores(&call, &[0])[0], "companions make no difference");
+    // One by one, as the command line does; and in neighbouring groups.
+    let alone = coupled(&gpu, |builder| builder.coupled_batch(1));
+    assert_eq!(scores(&alone, &[0, 1, 2])[0], scores(&call, &[0])[0]);
+    let pairs = coupled(&gpu, |builder| builder.coupled_batch(2));
+    let grouped = scores(&pairs, &[0, 1, 2]);
+    assert_eq!(grouped[..2], scores(&call, &[0, 1])[..]);
+    assert_eq!(grouped[2], scores(&call, &[2])[0]);
+    // A call that does not fit one batch is refused whole: no plausible wrong tags.
+    let refused = call.tag_batch((0..5).map(source).collect::<Vec<_>>());
+    assert!(refused.iter().all(|result| result.is_err()), "{refused:?}");
+}
+
+#[test]
+fn f16_is_refused_where_it_overflows_and_close_elsewhere() {
+    let Some(gpu) = common::gpu() else { return };
+    if !gpu.summary().limits.f16 {
+        return println!("f16: not run on this adapter");
+    }
+    let Some((files, builder)) = original(&gpu) else { return };
+    let half = builder.clone().precision(DType::F16);
+    let error = half.clone().reading(Reading::Upstream).build().unwrap_err();
+    assert!(matches!(error, Error::Precision), "{error}");
+    let found = half.build().unwrap().tag_file(&files[3]).unwrap();
+    let expected = builder.build().unwrap().tag_file(&files[3]).unwrap();
+    let [found, expected] = [found, expected].map(|track| HostTensor::new([50], track.scores).unwrap());
+    let difference = compare(&found, &expected, Tolerance { absolute: 5e-3, relative: 0.0 });
+    println!("f16: {difference}");
+    assert!(difference.within && difference.largest > 0.0, "{difference}");
 }

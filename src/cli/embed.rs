@@ -35,6 +35,10 @@ pub(super) struct EmbedArgs {
     #[arg(long, value_name = "NAME")]
     tap: Option<String>,
 
+    /// One level of compact_cnn's features, 32 numbers: 0 to 4, the first block to the last
+    #[arg(long, value_name = "LEVEL", conflicts_with = "tap", value_parser = clap::value_parser!(u8).range(0..=4))]
+    level: Option<u8>,
+
     /// Output format; npy needs -o [default: as -o ends, else jsonl]
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
@@ -99,15 +103,16 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<u8, Failed> {
         |error| Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
     args.check()?;
     let mut sink = args.sink().map_err(unwritable)?;
-    let wanted = args.tap.clone().map_or(Wanted::Embedding, Wanted::Tap);
-    let job = Job::new(&args.files, &args.model, &args.clips, |builder| match &args.tap {
+    let tap = args.tap.clone().or(args.level.map(|level| format!("feat{level}")));
+    let wanted = tap.clone().map_or(Wanted::Embedding, Wanted::Tap);
+    let job = Job::new(&args.files, &args.model, &args.clips, |builder| match &tap {
         Some(tap) => builder.outputs(Outputs::Tap).tap(tap),
         None => builder.outputs(Outputs::Embedding),
     })?;
     let (Some(count), Some(path)) = (args.pca, &args.output) else { return job.run(&mut *sink, &wanted) };
     let count = usize::from(count);
     let most = job.tagger().model().architecture.embedding_len();
-    if args.tap.is_none() && count > most {
+    if tap.is_none() && count > most {
         let message = format!("--pca {count}: {} has {most} features", job.tagger().model().name);
         return Err(Failed { message, code: USAGE });
     }

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::gpu::GpuError;
 use crate::models::Reading;
 use crate::tagger::{CancelToken, Device};
+use crate::tensor::DType;
 use crate::weights::Locator;
 
 mod calibrate;
@@ -76,11 +77,37 @@ struct ModelArgs {
     #[arg(long, value_enum, default_value_t)]
     reading: ReadingArg,
 
+    /// How the device stores activations and weights; sums are f32 always
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionArg,
+
+    /// Clips that share their statistics in compact_cnn's upstream reading, neighbours in the list of files
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    upstream_batch: u16,
+
     #[command(flatten)]
     weights: WeightsArgs,
 
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum PrecisionArg {
+    /// 32-bit floats
+    #[default]
+    F32,
+    /// 16-bit floats, where the device has them; refused with --reading upstream, which overflows them
+    F16,
+}
+
+impl From<PrecisionArg> for DType {
+    fn from(precision: PrecisionArg) -> DType {
+        match precision {
+            PrecisionArg::F32 => DType::F32,
+            PrecisionArg::F16 => DType::F16,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -149,8 +176,13 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
         let code = match &error {
             Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
+            Error::Gpu(GpuError::CoupledBatch { .. }) => USAGE,
             Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
-            Error::Weights(_) | Error::Model(_) | Error::Plan(_) | Error::NoScores { .. } => USAGE,
+            Error::Weights(_)
+            | Error::Model(_)
+            | Error::Plan(_)
+            | Error::NoScores { .. }
+            | Error::Precision => USAGE,
             _ => SOME_FAILED,
         };
         Failed { message: error.to_string(), code }

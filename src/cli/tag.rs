@@ -148,6 +148,8 @@ impl<'a> Job<'a> {
         let builder = Tagger::builder()
             .model(&model.model)
             .reading(model.reading.into())
+            .precision(model.precision.into())
+            .coupled_batch(model.upstream_batch.into())
             .locator(model.weights.locator())
             .device(model.device.device.clone())
             .max_batch(if clips.are_many() { batch } else { batch.min(files.paths.len()) })

@@ -40,14 +40,6 @@ pub enum ModelError {
         /// What the parser says.
         reason: String,
     },
-    /// Tags were asked of weights without a last dense layer.
-    #[error("these weights of {model:?} have no dense layer and give features only: for tags take {take}")]
-    NoScores {
-        /// Name of the model.
-        model: &'static str,
-        /// The file to take instead.
-        take: String,
-    },
     /// Its label list does not fit its last layer.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -60,7 +52,6 @@ impl ModelError {
             ModelError::Unknown { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),
-            ModelError::NoScores { .. } => ErrorKind::Resource,
             ModelError::Vocabulary(_) | ModelError::Statistics { .. } => ErrorKind::Internal,
         }
     }

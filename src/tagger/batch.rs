@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::{ClipResult, Tagger, Track, check_scores};
+use super::{ClipResult, Grouping, Tagger, Track, check_scores};
 use crate::audio::{Clip, ClipReader, Source};
 use crate::error::Error;
+use crate::gpu::GpuError;
 use crate::models::{EMBEDDING, SCORES, STATS};
 use crate::tensor::HostTensor;
 
@@ -73,9 +74,17 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
     let queue = Queue {
         state: Mutex::new(QueueState { sources, taken: 0, finished: 0 }),
         moved: Condvar::new(),
-        window: LEAST_WINDOW.max(4 * tagger.max_batch()),
+        window: match tagger.grouping {
+            // The batch ends with the call; what does not fit the device is refused as it comes.
+            Grouping::Call => usize::MAX / 2,
+            _ => LEAST_WINDOW.max(4 * tagger.max_batch()),
+        },
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    // Clips that depend on each other are batched in the order of their sources: one thread keeps it.
+    let threads = match tagger.grouping {
+        Grouping::Free => thread::available_parallelism().map_or(1, usize::from),
+        Grouping::Clips(_) | Grouping::Call => 1,
+    };
     thread::scope(|scope| {
         // At most a batch of clips waits while another one runs.
         let (sender, receiver) = sync_channel(tagger.max_batch());
@@ -84,7 +93,7 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
             scope.spawn(move || decode(tagger, queue, &sender));
         }
         drop(sender);
-        Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), next: 0, each }
+        Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), refused: 0, next: 0, each }
             .collect(&receiver, &queue);
         // Threads that wait for room must see that nobody listens any more.
         drop(receiver);
@@ -135,6 +144,8 @@ struct Collector<'a, F> {
     tagger: &'a Tagger,
     files: BTreeMap<usize, File>,
     pending: Vec<(usize, Clip)>,
+    /// Clips of one call's batch that the device cannot take with the others.
+    refused: usize,
     next: usize,
     each: F,
 }
@@ -149,20 +160,35 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
                 Message::Clip(index, clip) => {
                     self.files.entry(index).or_default().waiting += 1;
                     self.pending.push((index, clip));
-                    if self.pending.len() == self.tagger.max_batch() {
-                        self.run_pending();
-                    }
+                    self.run_full();
                 }
                 Message::Done(index, ending) => self.files.entry(index).or_default().ending = Some(ending),
             }
             // A source may wait for the rest of its batch only as long as others may still be read.
-            if self.next + queue.window <= queue.state().taken && self.stuck() {
+            if self.tagger.grouping == Grouping::Free
+                && self.next + queue.window <= queue.state().taken
+                && self.stuck()
+            {
                 self.run_pending();
             }
             self.give(queue);
         }
         self.run_pending();
         self.give(queue);
+    }
+
+    /// Runs the batch if it is complete.
+    fn run_full(&mut self) {
+        let full = self.pending.len() >= self.tagger.max_batch();
+        match self.tagger.grouping {
+            Grouping::Free | Grouping::Clips(_) if full => self.run_pending(),
+            // One clip too many: no part of the batch would get the tags that the whole would.
+            Grouping::Call if self.pending.len() > self.tagger.max_batch() => {
+                self.refused += self.pending.len();
+                self.run_pending();
+            }
+            _ => {}
+        }
     }
 
     /// Whether the oldest source waits for clips of this batch alone.
@@ -200,6 +226,10 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
     }
 
     fn outputs(&self, batch: &[(usize, Clip)]) -> Result<Vec<(ClipResult, bool)>, Error> {
+        let most = self.tagger.max_batch();
+        if self.refused > 0 {
+            return Err(GpuError::CoupledBatch { batch: self.refused.max(most + 1), most }.into());
+        }
         let length = self.tagger.request.length_samples;
         let samples = batch.iter().flat_map(|(_, clip)| clip.samples.iter().copied()).collect();
         let outputs = self.tagger.engine.run(HostTensor::new([batch.len(), length], samples)?)?;

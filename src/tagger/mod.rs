@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::audio::{ClipRequest, DecoderMode, Padding, Placement, Resamplers, Source};
 use crate::error::Error;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, GpuError};
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
+use crate::tensor::DType;
 use crate::weights::{self, DigestCheck, Locator, Weights};
 
 mod batch;
@@ -72,6 +73,8 @@ pub struct TaggerBuilder {
     aggregation: Aggregation,
     outputs: Outputs,
     tap: Option<String>,
+    precision: DType,
+    coupled_batch: Option<usize>,
     cancel: CancelToken,
 }
 
@@ -155,6 +158,19 @@ impl TaggerBuilder {
         self
     }
 
+    /// How activations and weights are stored on the device; f32 by default, sums are f32 always.
+    pub fn precision(mut self, precision: DType) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Clips of a batch where they depend on each other (compact_cnn, [`Reading::Upstream`]), in the order of
+    /// the sources. By default all clips of one call are one batch, at most [`TaggerBuilder::max_batch`] of them.
+    pub fn coupled_batch(mut self, clips: usize) -> Self {
+        self.coupled_batch = Some(clips.max(1));
+        self
+    }
+
     /// A token that stops the tagger from elsewhere.
     pub fn cancel_token(mut self, token: CancelToken) -> Self {
         self.cancel = token;
@@ -181,6 +197,9 @@ impl TaggerBuilder {
     /// # Errors
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
+        if self.precision == DType::F16 && self.reading == Reading::Upstream {
+            return Err(Error::Precision);
+        }
         let plan = model.architecture.build(weights, self.reading, Starts::Samples)?;
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
             return Err(Error::NoScores { model: model.name });
@@ -192,7 +211,16 @@ impl TaggerBuilder {
                 "{file} is not the published file: expected SHA-256 {expected}, found {found}"
             ));
         }
-        let (engine, fallback) = Engine::new(&self.device, self.gpu.as_ref(), plan.fused(), self.max_batch)?;
+        let coupled = plan.couples_clips();
+        let max_batch = match self.coupled_batch {
+            Some(clips) if coupled => clips,
+            _ => self.max_batch,
+        };
+        let plan = plan.fused().with_precision(self.precision);
+        let (engine, fallback) = Engine::new(&self.device, self.gpu.as_ref(), plan, max_batch)?;
+        if coupled && self.coupled_batch.is_some_and(|batch| batch > engine.max_batch()) {
+            return Err(GpuError::CoupledBatch { batch: max_batch, most: engine.max_batch() }.into());
+        }
         notes.extend(fallback);
         let clip = model.architecture.clip();
         Ok(Tagger {
@@ -208,6 +236,11 @@ impl TaggerBuilder {
             engine,
             aggregation: self.aggregation,
             tap: self.tap,
+            grouping: match self.coupled_batch {
+                _ if !coupled => Grouping::Free,
+                Some(clips) => Grouping::Clips(clips),
+                None => Grouping::Call,
+            },
             resamplers: Resamplers::new(),
             cancel: self.cancel,
             notes,
@@ -224,6 +257,17 @@ impl TaggerBuilder {
         names.extend(self.tap.as_deref());
         Ok(plan.tapped(self.tap.as_slice())?.only_outputs(&names))
     }
+}
+
+/// Which clips may share a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grouping {
+    /// Any: they do not depend on each other.
+    Free,
+    /// This many neighbours, no more and no fewer as long as there are more.
+    Clips(usize),
+    /// All of one call.
+    Call,
 }
 
 /// Tags audio with one model on one device. `Send` and `Sync`: threads may share it.
@@ -250,6 +294,7 @@ pub struct Tagger {
     request: ClipRequest,
     aggregation: Aggregation,
     tap: Option<String>,
+    grouping: Grouping,
     resamplers: Resamplers,
     cancel: CancelToken,
     notes: Vec<String>,
@@ -302,6 +347,8 @@ impl Tagger {
             aggregation: Aggregation::default(),
             outputs: Outputs::default(),
             tap: None,
+            precision: DType::F32,
+            coupled_batch: None,
             cancel: CancelToken::new(),
         }
     }
