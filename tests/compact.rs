@@ -171,6 +171,20 @@ fn frozen_statistics_give_the_calibrated_tags() {
     check("calibrated, features", &outputs["embedding"], &npz::array(&file, "feat160"), FEATURES);
 }
 
+#[test]
+fn frozen_statistics_with_f16_storage() {
+    let Some(gpu) = common::gpu() else { return };
+    if !gpu.summary().limits.f16 {
+        return println!("f16: not run on this adapter");
+    }
+    let (Some(weights), Some(clips)) = (load("theano"), clips()) else { return };
+    let plan = build(&weights, Reading::Restored).fused();
+    let single = run(&gpu, &plan, &clips[..5]);
+    let half = run(&gpu, &plan.with_precision(tagwave::tensor::DType::F16), &clips[..5]);
+    let tolerance = Tolerance { absolute: 5e-3, relative: 0.0 };
+    check("f16", &half["scores"], &single["scores"], tolerance);
+}
+
 /// What `tagwave calibrate` does, on the corpus of the golden statistics: five clips.
 #[test]
 fn measured_statistics_are_the_golden_ones() {

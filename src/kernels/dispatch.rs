@@ -1,0 +1,305 @@
+//! What one run of a kernel needs, and whether a device can do it: plain data.
+
+use super::Call;
+use crate::error::ErrorKind;
+use crate::tensor::DType;
+
+/// Why an op cannot run on a device with these limits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DispatchError {
+    /// A tensor is larger than one binding of the device.
+    #[error(
+        "{kernel}: binding {binding:?} needs {bytes} bytes, the device binds at most {limit}: use a smaller batch"
+    )]
+    BindingTooLarge {
+        /// Kernel that would have run.
+        kernel: &'static str,
+        /// Name of the binding.
+        binding: &'static str,
+        /// Bytes needed.
+        bytes: u64,
+        /// Bytes the device can bind.
+        limit: u64,
+    },
+    /// More workgroups than the device can be given.
+    #[error("{kernel}: {workgroups} workgroups exceed the device's {limit} per axis: use a smaller batch")]
+    TooManyWorkgroups {
+        /// Kernel that would have run.
+        kernel: &'static str,
+        /// Workgroups needed.
+        workgroups: u64,
+        /// Workgroups per axis.
+        limit: u32,
+    },
+    /// The device lacks something that the kernel needs.
+    #[error("{kernel}: needs {needs} {what}, the device has {has}: choose another device or the CPU")]
+    Unsupported {
+        /// Kernel that would have run.
+        kernel: &'static str,
+        /// What is missing.
+        what: &'static str,
+        /// How much of it is needed.
+        needs: u64,
+        /// How much of it the device has.
+        has: u64,
+    },
+    /// A strategy that cannot run tensors of these shapes was forced.
+    #[error("{kernel}: cannot run {call}: choose another strategy")]
+    NotApplicable {
+        /// Kernel asked for.
+        kernel: &'static str,
+        /// What it was asked to run.
+        call: String,
+    },
+}
+
+impl DispatchError {
+    /// What a batch should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            DispatchError::NotApplicable { .. } => ErrorKind::Internal,
+            _ => ErrorKind::Resource,
+        }
+    }
+}
+
+/// What a device can do, in our own words; filled in by [`crate::gpu`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Workgroups per axis of one dispatch.
+    pub max_workgroups_per_axis: u32,
+    /// Threads of one workgroup.
+    pub max_workgroup_threads: u32,
+    /// Bytes of shared memory of one workgroup.
+    pub max_shared_bytes: u32,
+    /// Storage buffers one kernel can bind.
+    pub max_storage_buffers: u32,
+    /// Bytes of one storage binding.
+    pub max_binding_bytes: u64,
+    /// Bytes of one buffer.
+    pub max_buffer_bytes: u64,
+    /// Whether kernels may store f16.
+    pub f16: bool,
+    /// Whether the "device" is a software driver on the CPU.
+    pub software: bool,
+}
+
+impl Default for Limits {
+    /// The limits every WebGPU device has.
+    fn default() -> Limits {
+        Limits {
+            max_workgroups_per_axis: 65_535,
+            max_workgroup_threads: 256,
+            max_shared_bytes: 16 << 10,
+            max_storage_buffers: 8,
+            max_binding_bytes: 128 << 20,
+            max_buffer_bytes: 256 << 20,
+            f16: false,
+            software: false,
+        }
+    }
+}
+
+/// Where the contents of a binding come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Input tensor `i` of the step.
+    Input(usize),
+    /// Array `i` of [`Operation::pack`].
+    Weight(usize),
+    /// The step's output tensor.
+    Output,
+}
+
+/// One buffer of a kernel. Its slot is its place in the table plus one: slot 0 is `params`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Name in the shader.
+    pub name: &'static str,
+    /// What is bound there.
+    pub role: Role,
+}
+
+/// A compute shader and what is appended to it.
+#[derive(Debug)]
+pub struct Kernel {
+    /// File name without `.wgsl`.
+    pub name: &'static str,
+    /// Text of the file.
+    pub source: &'static str,
+    /// Pieces of `shaders/common/` appended to it, `element_*` not counted.
+    pub appends: &'static [&'static Piece],
+    /// Its buffers, slot 1 first.
+    pub bindings: &'static [Binding],
+}
+
+/// A file of `shaders/common/`.
+#[derive(Debug)]
+pub struct Piece {
+    /// File name without `.wgsl`.
+    pub name: &'static str,
+    /// Text of the file.
+    pub source: &'static str,
+}
+
+/// `Element` is f32.
+pub static ELEMENT_F32: Piece =
+    Piece { name: "element_f32", source: include_str!("../../shaders/common/element_f32.wgsl") };
+/// `Element` is f16.
+pub static ELEMENT_F16: Piece =
+    Piece { name: "element_f16", source: include_str!("../../shaders/common/element_f16.wgsl") };
+/// Activation functions by index.
+pub static ACTIVATIONS: Piece =
+    Piece { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
+/// Workgroup indices of folded dispatches.
+pub static INDEX: Piece = Piece { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
+/// Reductions over the threads of a workgroup.
+pub static REDUCE: Piece = Piece { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
+
+/// A value of a `Params` field.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// `u32` in the shader.
+    U32(u32),
+    /// `f32` in the shader.
+    F32(f32),
+}
+
+/// The uniform of a dispatch: four-byte fields in the shader's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Params(Vec<(&'static str, Value)>);
+
+impl Params {
+    /// No fields yet.
+    pub fn new() -> Params {
+        Params::default()
+    }
+
+    /// Appends a `u32` field. Values past `u32` saturate: [`Dispatch::check`] refuses such tensors before.
+    pub fn u32(mut self, name: &'static str, value: usize) -> Params {
+        self.0.push((name, Value::U32(u32::try_from(value).unwrap_or(u32::MAX))));
+        self
+    }
+
+    /// Appends an `f32` field.
+    pub fn f32(mut self, name: &'static str, value: f32) -> Params {
+        self.0.push((name, Value::F32(value)));
+        self
+    }
+
+    /// Name and value of each field; field `i` lies at byte `4 * i`.
+    pub fn fields(&self) -> &[(&'static str, Value)] {
+        &self.0
+    }
+
+    /// Bytes as the shader reads them, padded to 16.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self
+            .0
+            .iter()
+            .flat_map(|(_, value)| match value {
+                Value::U32(v) => v.to_le_bytes(),
+                Value::F32(v) => v.to_le_bytes(),
+            })
+            .collect();
+        bytes.resize(bytes.len().next_multiple_of(16).max(16), 0);
+        bytes
+    }
+}
+
+/// Everything needed to run one kernel once; plain data.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Which kernel.
+    pub kernel: &'static Kernel,
+    /// Lines of `const` in front of the kernel, for what an `override` cannot do.
+    pub header: String,
+    /// Storage type behind `Element`.
+    pub element: DType,
+    /// Values of the kernel's `override`s.
+    pub constants: Vec<(&'static str, f64)>,
+    /// The uniform.
+    pub params: Params,
+    /// Workgroups along x, y and z.
+    pub workgroups: [u32; 3],
+}
+
+impl Dispatch {
+    /// The shader text: `enable`, header, kernel, appended pieces. The kernel keeps its own line numbers.
+    pub fn source(&self) -> String {
+        let (enable, element) = match self.element {
+            DType::F32 => ("", &ELEMENT_F32),
+            DType::F16 => ("enable f16; ", &ELEMENT_F16),
+        };
+        let mut text = format!("{enable}{}{}", self.header, self.kernel.source);
+        for piece in self.kernel.appends.iter().copied().chain([element]) {
+            text.push('\n');
+            text.push_str(piece.source);
+        }
+        text
+    }
+}
+
+/// Refuses what the device cannot bind or count. Four bytes an element bound every storage type, and keep
+/// each element index within `u32`.
+pub(super) fn check(dispatch: &Dispatch, call: &Call, limits: &Limits) -> Result<(), DispatchError> {
+    let kernel = dispatch.kernel.name;
+    let limit = limits.max_binding_bytes.min(u64::from(u32::MAX));
+    for binding in dispatch.kernel.bindings {
+        let shape = match binding.role {
+            Role::Input(index) => call.inputs[index],
+            Role::Output => call.output,
+            Role::Weight(_) => continue,
+        };
+        let bytes = shape.stored_len() as u64 * 4;
+        if bytes > limit {
+            return Err(DispatchError::BindingTooLarge { kernel, binding: binding.name, bytes, limit });
+        }
+    }
+    let buffers = dispatch.kernel.bindings.len() as u64;
+    let has = u64::from(limits.max_storage_buffers);
+    if buffers > has {
+        return Err(DispatchError::Unsupported { kernel, what: "storage buffers", needs: buffers, has });
+    }
+    Ok(())
+}
+
+/// `count` workgroups of a kernel whose index is linear, folded over x and y where one axis cannot hold them.
+pub(super) fn fold(
+    kernel: &'static Kernel,
+    count: usize,
+    limits: &Limits,
+) -> Result<[u32; 3], DispatchError> {
+    let per_axis = limits.max_workgroups_per_axis as usize;
+    let rows = count.div_ceil(per_axis).max(1);
+    if rows > per_axis {
+        return Err(DispatchError::TooManyWorkgroups {
+            kernel: kernel.name,
+            workgroups: count as u64,
+            limit: limits.max_workgroups_per_axis,
+        });
+    }
+    Ok([count.div_ceil(rows).max(1) as u32, rows as u32, 1])
+}
+
+/// A kernel with one thread per stored output element and a linear index.
+pub(super) fn elementwise(
+    kernel: &'static Kernel,
+    call: &Call,
+    constants: &[(&'static str, f64)],
+    params: Params,
+    limits: &Limits,
+) -> Result<Dispatch, DispatchError> {
+    Ok(Dispatch {
+        kernel,
+        header: String::new(),
+        element: call.element,
+        constants: [&[("WG", f64::from(ELEMENTWISE_THREADS))], constants].concat(),
+        params,
+        workgroups: fold(kernel, call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize), limits)?,
+    })
+}
+
+/// Threads of a workgroup of the element-wise kernels.
+const ELEMENTWISE_THREADS: u32 = 64;

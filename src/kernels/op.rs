@@ -1,0 +1,199 @@
+//! What every op can say about itself, and the enum over all ops.
+
+use super::dispatch::check;
+use super::{
+    Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Conv2dStrategy, Dense, Dispatch,
+    DispatchError, Gru, LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels,
+    PadTime, ShapeError,
+};
+use crate::tensor::{DType, HostTensor, Shape};
+
+/// An op on given tensors: what its host half plans from.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Shapes of the input tensors.
+    pub inputs: &'a [Shape],
+    /// Shapes of the weight tensors.
+    pub weights: &'a [Shape],
+    /// Shape of the output tensor.
+    pub output: Shape,
+    /// Storage type behind `Element`.
+    pub element: DType,
+}
+
+/// Which of several kernels runs an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// The op has one kernel.
+    Only,
+    /// A convolution's.
+    Conv2d(Conv2dStrategy),
+}
+
+/// A weight array as a kernel wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Packed {
+    /// Stored in the plan's `Element` type.
+    Element(Vec<f32>),
+    /// Always f32.
+    F32(Vec<f32>),
+    /// Always u32.
+    U32(Vec<u32>),
+}
+
+/// What a fused op became: the op and its weights.
+pub type Absorbed = (Op, Vec<HostTensor>);
+
+/// What every op can say about itself.
+pub trait Operation {
+    /// Name of the op, as in its file names.
+    fn name(&self) -> &'static str;
+
+    /// Output shape, or why the op cannot take these tensors.
+    ///
+    /// # Errors
+    /// [`ShapeError`] naming the tensor, what was expected and what was found.
+    fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError>;
+
+    /// Storage type of the output in a plan that stores activations as `precision`.
+    fn output_dtype(&self, inputs: &[DType], precision: DType) -> DType {
+        inputs.first().copied().unwrap_or(precision)
+    }
+
+    /// Whether the kernels read input `index` in the plan's `Element` type; others are always f32.
+    fn reads_element(&self, _index: usize) -> bool {
+        true
+    }
+
+    /// Whether a clip's result depends on the other clips of its batch.
+    fn couples_clips(&self) -> bool {
+        false
+    }
+
+    /// The strategies that can run `call`, the one to take by default first.
+    fn strategies(&self, _call: &Call, _limits: &Limits) -> Vec<Strategy> {
+        vec![Strategy::Only]
+    }
+
+    /// Everything needed to run this on a device with these limits.
+    ///
+    /// # Errors
+    /// [`DispatchError`] when the device or the strategy cannot.
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError>;
+
+    /// The weights as the strategy's kernel wants them, in the order of its [`Role::Weight`]s.
+    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed>;
+
+    /// This op with the op after it taken into it, or `None` when one kernel cannot do both.
+    fn absorb(
+        &self,
+        _weights: &[&HostTensor],
+        _next: &Op,
+        _next_weights: &[&HostTensor],
+    ) -> Option<Absorbed> {
+        None
+    }
+
+    /// Floating-point operations (a multiplication and an addition are two) of one call, epilogues not counted.
+    fn flops(&self, call: &Call) -> u64 {
+        call.output.len() as u64
+    }
+}
+
+/// Every op there is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant is documented at its config")]
+pub enum Op {
+    Activation(Activation),
+    BatchNorm(BatchNorm),
+    ClipStats(ClipStats),
+    Conv2d(Conv2d),
+    Dense(Dense),
+    Gru(Gru),
+    LastState(LastState),
+    LogMel(LogMel),
+    MaxPool2d(MaxPool2d),
+    Normalize(Normalize),
+    BatchStats(BatchStats),
+    Concat(Concat),
+    MeanPool2d(MeanPool2d),
+    NormalizeChannels(NormalizeChannels),
+    PadTime(PadTime),
+}
+
+impl Op {
+    fn operation(&self) -> &dyn Operation {
+        match self {
+            Op::Activation(op) => op,
+            Op::BatchNorm(op) => op,
+            Op::ClipStats(op) => op,
+            Op::Conv2d(op) => op,
+            Op::Dense(op) => op,
+            Op::Gru(op) => op,
+            Op::LastState(op) => op,
+            Op::LogMel(op) => op,
+            Op::MaxPool2d(op) => op,
+            Op::Normalize(op) => op,
+            Op::BatchStats(op) => op,
+            Op::Concat(op) => op,
+            Op::MeanPool2d(op) => op,
+            Op::NormalizeChannels(op) => op,
+            Op::PadTime(op) => op,
+        }
+    }
+}
+
+impl Operation for Op {
+    fn name(&self) -> &'static str {
+        self.operation().name()
+    }
+
+    fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError> {
+        let shape = self.operation().output_shape(inputs, weights)?;
+        match shape.checked_len() {
+            Some(len) if len > 0 => Ok(shape),
+            _ => Err(ShapeError {
+                op: self.name(),
+                what: "output",
+                expected: "at least one element".into(),
+                found: shape.to_string(),
+            }),
+        }
+    }
+
+    fn output_dtype(&self, inputs: &[DType], precision: DType) -> DType {
+        self.operation().output_dtype(inputs, precision)
+    }
+
+    fn reads_element(&self, index: usize) -> bool {
+        self.operation().reads_element(index)
+    }
+
+    fn couples_clips(&self) -> bool {
+        self.operation().couples_clips()
+    }
+
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        self.operation().strategies(call, limits)
+    }
+
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let dispatch = self.operation().dispatch(call, strategy, limits)?;
+        check(&dispatch, call, limits)?;
+        Ok(dispatch)
+    }
+
+    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+        self.operation().pack(call, strategy, weights)
+    }
+
+    fn absorb(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Absorbed> {
+        self.operation().absorb(weights, next, next_weights)
+    }
+
+    fn flops(&self, call: &Call) -> u64 {
+        self.operation().flops(call)
+    }
+}
