@@ -1,6 +1,7 @@
 //! tagwave: music auto-tagging on any GPU.
 
 pub mod audio;
+pub mod cpu;
 pub mod error;
 pub mod frontend;
 pub mod gpu;

@@ -1,7 +1,8 @@
-//! Every problem on every strategy against the CPU twin, on whatever adapter there is.
+//! Every problem on every strategy against the CPU twin, on whatever adapter there is and on the processor.
 
 mod common;
 
+use tagwave::cpu::{self, Convolution};
 use tagwave::gpu::{Executor, Options};
 use tagwave::kernels::{Limits, Operation, Strategy};
 use tagwave::problems::{self, Problem};
@@ -56,6 +57,30 @@ fn every_kernel_agrees_with_its_twin() {
                         }
                     }
                     Err(error) => failures.push(format!("{} ({strategy:?}): {error}", problem.name)),
+                }
+            }
+        }
+    }
+    println!("{runs} runs");
+    assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_processor_agrees_with_every_twin() {
+    let mut failures = Vec::new();
+    let mut runs = 0;
+    for problem in problems::all() {
+        let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
+        for convolution in [None, Some(Convolution::Direct), Some(Convolution::Winograd)] {
+            for threads in [1, 3] {
+                let options = cpu::Options { threads: Some(threads), convolution, ..Default::default() };
+                let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
+                let found = executor.run(&problem.inputs).unwrap();
+                runs += 1;
+                let difference = problems::compare(&found[0], &expected[0], problem.tolerance);
+                if !difference.within {
+                    let name = &problem.name;
+                    failures.push(format!("{name} ({convolution:?}, {threads} threads): {difference}"));
                 }
             }
         }

@@ -1,0 +1,409 @@
+//! Convolutions: by Winograd's transforms or directly, with bias, max-pool and activation while the sums are
+//! in the cache.
+//!
+//! A clip's output is cut into bands of rows and segments of columns whose inputs, sums and outputs fit the
+//! cache; each is one task. The pool comes before bias and activation: neither changes which value is the
+//! largest, and a fraction of the exponentials is left.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::layer::{Context, Layer};
+use super::product::{Panels, Product};
+use super::scratch::{Buffer, Scratch};
+use super::simd::{activate, store};
+use super::winograd::{self, OUTPUTS, PRODUCTS};
+use crate::kernels::{Activation, Conv2d};
+use crate::tensor::{HostTensor, Shape};
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Convolution {
+    /// Nine products for each input and output channel.
+    Direct,
+    /// A quarter of the products: Winograd's F(4x4, 3x3), with about three times the rounding error.
+    Winograd,
+}
+
+/// Fewer input channels than this and the transforms cost more than the products they save.
+const WINOGRAD_CHANNELS: usize = 16;
+/// Fewer tiles than this and reading four times the weights costs more than it saves.
+const WINOGRAD_TILES: usize = 6;
+/// Tiles of a task: their transforms are to stay in the second-level cache.
+const TASK_TILES: usize = 48;
+/// Convolution sums of a direct task: they are to stay in the first-level cache.
+const TASK_SUMS: usize = 6 << 10;
+/// Most output rows of a band: the pool window's height times this is a multiple of a tile's.
+const BAND_ROWS: usize = OUTPUTS;
+
+/// A convolution made ready.
+#[derive(Debug)]
+pub(super) struct Conv {
+    op: Conv2d,
+    algorithm: Convolution,
+    /// Channels, rows and columns of the input.
+    input: [usize; 3],
+    /// Maps, rows and columns of the output.
+    output: [usize; 3],
+    /// `[9 C, O]` with the taps outermost, or `[36 C, O]` with the products outermost.
+    panels: Panels,
+    bias: Buffer,
+    /// Output rows of a band and output columns of a segment.
+    task: [usize; 2],
+    /// Input channels in a strip: whole vectors where they are transformed.
+    strip_channels: usize,
+}
+
+/// The part of a clip's output that one task makes: columns `first..` of up to [`BAND_ROWS`] rows.
+struct Region<'a> {
+    rows: [&'a mut [f32]; BAND_ROWS],
+    /// First row, first column, rows, columns.
+    row: usize,
+    column: usize,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> Region<'a> {
+    /// A band of whole rows.
+    fn band(y: &'a mut [f32], row: usize, width: usize, row_len: usize) -> Region<'a> {
+        let height = y.len() / row_len;
+        let mut rows = y.chunks_exact_mut(row_len);
+        let rows = std::array::from_fn(|_| rows.next().unwrap_or_default());
+        Region { rows, row, column: 0, height, width }
+    }
+
+    /// The first `columns` columns, and the rest.
+    fn split(self, columns: usize) -> (Region<'a>, Region<'a>) {
+        let (row, column, height) = (self.row, self.column, self.height);
+        let mut right: [&mut [f32]; BAND_ROWS] = Default::default();
+        let left = std::array::from_fn(|_| -> &mut [f32] { &mut [] });
+        let mut left: [&mut [f32]; BAND_ROWS] = left;
+        for (index, whole) in self.rows.into_iter().enumerate() {
+            let place = whole.len() / self.width * columns;
+            (left[index], right[index]) = whole.split_at_mut(place);
+        }
+        (
+            Region { rows: left, row, column, height, width: columns },
+            Region { rows: right, row, column: column + columns, height, width: self.width - columns },
+        )
+    }
+}
+
+impl Conv {
+    /// Packs the weights of `op` for inputs of shape `x`.
+    pub(super) fn new(
+        arch: Arch,
+        op: &Conv2d,
+        x: Shape,
+        y: Shape,
+        [w, b]: [&HostTensor; 2],
+        forced: Option<Convolution>,
+    ) -> Conv {
+        let [input, output] = [x, y].map(|shape| [1, 2, 3].map(|axis| shape.extent(axis)));
+        let ([channels, ..], [maps, rows, columns]) = (input, output);
+        let [pf, pt] = op.pool;
+        let tiles = (rows * pf).div_ceil(OUTPUTS) * (columns * pt).div_ceil(OUTPUTS);
+        let pays = channels >= WINOGRAD_CHANNELS && tiles >= WINOGRAD_TILES;
+        let algorithm = forced.unwrap_or(if pays { Convolution::Winograd } else { Convolution::Direct });
+        let at = |o: usize, c: usize| &w.data()[(o * channels + c) * 9..][..9];
+        let panels = match algorithm {
+            Convolution::Direct => {
+                Panels::new(arch, 9 * channels, maps, |row, o| at(o, row % channels)[row / channels])
+            }
+            Convolution::Winograd => {
+                let kernels: Vec<_> =
+                    (0..maps * channels).map(|k| winograd::kernel(at(k / channels, k % channels))).collect();
+                Panels::new(arch, PRODUCTS * channels, maps, |row, o| {
+                    kernels[o * channels + row % channels][row / channels]
+                })
+            }
+        };
+        let mut bias = b.data().to_vec();
+        bias.resize(panels.padded_columns(), 0.0);
+        let lanes = arch.dispatch(super::simd::Lanes);
+        let (task, strip_channels) = match algorithm {
+            Convolution::Direct => {
+                let columns = TASK_SUMS / (panels.width() * pf * pt).max(1);
+                ([1, columns.max(1)], channels)
+            }
+            Convolution::Winograd => {
+                let band = OUTPUTS / gcd(OUTPUTS, pf);
+                let unit = OUTPUTS / gcd(OUTPUTS, pt);
+                let unit_tiles = (band * pf / OUTPUTS) * (unit * pt / OUTPUTS);
+                ([band, unit * (TASK_TILES / unit_tiles).max(1)], channels.next_multiple_of(lanes))
+            }
+        };
+        let bias = Buffer::of(&bias);
+        Conv { op: op.clone(), algorithm, input, output, panels, bias, task, strip_channels }
+    }
+
+    /// Makes a region, alone or, cut in two, on two threads.
+    fn share(&self, context: &Context, x: &[f32], region: Region) {
+        let segments = region.width.div_ceil(self.task[1]);
+        if segments <= 1 {
+            let work = |scratch: &mut Scratch| context.arch.dispatch(Task { conv: self, x, region, scratch });
+            return context.scratch.lend(Scratch::default, work);
+        }
+        let (left, right) = region.split(segments / 2 * self.task[1]);
+        if context.parallel {
+            rayon::join(|| self.share(context, x, left), || self.share(context, x, right));
+        } else {
+            self.share(context, x, left);
+            self.share(context, x, right);
+        }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+impl Layer for Conv {
+    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+        let [maps, _, width] = self.output;
+        let band = |(index, y): (usize, &mut [f32])| {
+            self.share(context, x[0], Region::band(y, index * self.task[0], width, width * maps));
+        };
+        let band_len = self.task[0] * width * maps;
+        if context.parallel {
+            y.par_chunks_mut(band_len).enumerate().for_each(band);
+        } else {
+            y.chunks_mut(band_len).enumerate().for_each(band);
+        }
+    }
+
+    fn kernel(&self) -> &'static str {
+        match self.algorithm {
+            Convolution::Direct => "conv2d direct",
+            Convolution::Winograd => "conv2d winograd",
+        }
+    }
+}
+
+/// One region, on vectors of the processor's width.
+struct Task<'a> {
+    conv: &'a Conv,
+    x: &'a [f32],
+    region: Region<'a>,
+    scratch: &'a mut Scratch,
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.conv.algorithm {
+            Convolution::Direct => self.direct(simd),
+            Convolution::Winograd => self.winograd(simd),
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Convolution outputs of the region along each axis.
+    fn extent(&self) -> [usize; 2] {
+        [self.region.height * self.conv.op.pool[0], self.region.width * self.conv.op.pool[1]]
+    }
+
+    #[inline(always)]
+    fn direct<S: Simd>(mut self, simd: S) {
+        let conv = self.conv;
+        let [height, width] = self.extent();
+        let channels = conv.strip_channels;
+        let strip_width = (width + 2) * channels;
+        let panel_width = conv.panels.width();
+        self.fill_strip([height, width]);
+        self.scratch.sums.at_least(height * width * panel_width);
+        for panel in 0..conv.panels.count() {
+            for row in 0..height {
+                let starts = [0, 1, 2].map(|tap| (row + tap) * strip_width);
+                simd.vectorize(Product {
+                    x: &self.scratch.strip,
+                    starts: &starts,
+                    stride: channels,
+                    run: 3 * channels,
+                    rows: width,
+                    panel: conv.panels.part(panel, 0, 9 * channels),
+                    y: &mut self.scratch.sums[row * width * panel_width..][..width * panel_width],
+                    y_stride: panel_width,
+                });
+            }
+            self.pool(simd, panel, width);
+        }
+    }
+
+    #[inline(always)]
+    fn winograd<S: Simd>(mut self, simd: S) {
+        let conv = self.conv;
+        let [height, width] = self.extent().map(|extent| extent.next_multiple_of(OUTPUTS));
+        let (channels, padded) = (conv.input[0], conv.strip_channels);
+        let [down, across] = [height / OUTPUTS, width / OUTPUTS];
+        let count = down * across;
+        self.fill_strip([height, width]);
+        // One more line a plane than the tiles need, so that the planes fall into different sets of the cache.
+        let plane = count * padded + 16;
+        let strip = &self.scratch.strip;
+        let tiles = self.scratch.tiles.at_least(PRODUCTS * plane);
+        let strides = [(width + 2) * padded, padded];
+        for tile in 0..count {
+            let corner = (tile / across * strides[0] + tile % across * padded) * OUTPUTS;
+            for c in (0..padded).step_by(S::F32_LANES) {
+                winograd::input(simd, &strip[corner + c..], strides, &mut tiles[tile * padded + c..], plane);
+            }
+        }
+        let panel_width = conv.panels.width();
+        let row = PRODUCTS * panel_width;
+        self.scratch.products.at_least(count * row);
+        for panel in 0..conv.panels.count() {
+            for k in 0..PRODUCTS {
+                simd.vectorize(Product {
+                    x: &self.scratch.tiles[k * plane..],
+                    starts: &[0],
+                    stride: padded,
+                    run: channels,
+                    rows: count,
+                    panel: conv.panels.part(panel, k * channels, channels),
+                    y: &mut self.scratch.products[k * panel_width..],
+                    y_stride: row,
+                });
+            }
+            match conv.op.pool {
+                [1, 1] => self.outputs::<S, 1, 1>(simd, panel, [down, across]),
+                [2, 2] => self.outputs::<S, 2, 2>(simd, panel, [down, across]),
+                [2, 4] => self.outputs::<S, 2, 4>(simd, panel, [down, across]),
+                [4, 4] => self.outputs::<S, 4, 4>(simd, panel, [down, across]),
+                _ => self.sums(simd, panel, [down, across]),
+            }
+        }
+    }
+
+    /// Copies the inputs that the region needs, with zeros where they lie outside the clip: `height + 2` rows
+    /// of `width + 2` columns.
+    #[inline(always)]
+    fn fill_strip(&mut self, [height, width]: [usize; 2]) {
+        let [channels, f, t] = self.conv.input;
+        let padded = self.conv.strip_channels;
+        let [pf, pt] = self.conv.op.pool;
+        let (first_row, first_column) = (self.region.row * pf, self.region.column * pt);
+        let strip = self.scratch.strip.at_least((height + 2) * (width + 2) * padded);
+        // Column 0 of the strip is column `first_column - 1` of the input.
+        let left = usize::from(first_column == 0);
+        let inside = (width + 2 - left).min((t + 1).saturating_sub(first_column + left));
+        for (index, line) in strip.chunks_exact_mut((width + 2) * padded).enumerate() {
+            let Some(row) = (first_row + index).checked_sub(1).filter(|&row| row < f) else {
+                line.fill(0.0);
+                continue;
+            };
+            line[..left * padded].fill(0.0);
+            line[(left + inside) * padded..].fill(0.0);
+            let source = &self.x[(row * t + first_column + left - 1) * channels..][..inside * channels];
+            let line = &mut line[left * padded..(left + inside) * padded];
+            if channels == padded {
+                line.copy_from_slice(source);
+                continue;
+            }
+            for (to, from) in line.chunks_exact_mut(padded).zip(source.chunks_exact(channels)) {
+                to[..channels].copy_from_slice(from);
+                to[channels..].fill(0.0);
+            }
+        }
+    }
+
+    /// Transforms a panel's products back and pools them in the registers: the window divides a tile.
+    #[inline(always)]
+    fn outputs<S: Simd, const PF: usize, const PT: usize>(
+        &mut self,
+        simd: S,
+        panel: usize,
+        [down, across]: [usize; 2],
+    ) {
+        let panel_width = self.conv.panels.width();
+        let [maps, ..] = self.conv.output;
+        let row = PRODUCTS * panel_width;
+        let activation = self.conv.op.activation;
+        for tile in 0..down * across {
+            let products = &self.scratch.products[tile * row..][..row];
+            let (first_row, first_column) = (tile / across * (OUTPUTS / PF), tile % across * (OUTPUTS / PT));
+            for v in (0..panel_width).step_by(S::F32_LANES) {
+                let map = panel * panel_width + v;
+                if map >= maps {
+                    break;
+                }
+                let y = winograd::output(simd, &products[v..], panel_width);
+                let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                for i in 0..OUTPUTS / PF {
+                    for j in 0..OUTPUTS / PT {
+                        let mut largest = y[i * PF][j * PT];
+                        for k in 1..PF * PT {
+                            largest = simd.max_f32s(largest, y[i * PF + k / PT][j * PT + k % PT]);
+                        }
+                        let (r, c) = (first_row + i, first_column + j);
+                        if r < self.region.height && c < self.region.width {
+                            let value = activate(simd, activation, simd.add_f32s(largest, bias));
+                            store(simd, &mut self.region.rows[r][c * maps + map..(c + 1) * maps], value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Transforms a panel's products back into rows of sums, then pools those.
+    #[inline(always)]
+    fn sums<S: Simd>(&mut self, simd: S, panel: usize, [down, across]: [usize; 2]) {
+        let panel_width = self.conv.panels.width();
+        let row = PRODUCTS * panel_width;
+        let line = across * OUTPUTS * panel_width;
+        let sums = self.scratch.sums.at_least(down * OUTPUTS * line);
+        for tile in 0..down * across {
+            let products = &self.scratch.products[tile * row..][..row];
+            let corner = (tile / across * line + tile % across * panel_width) * OUTPUTS;
+            for v in (0..panel_width).step_by(S::F32_LANES) {
+                let y = winograd::output(simd, &products[v..], panel_width);
+                for (i, y) in y.iter().enumerate() {
+                    for (j, &y) in y.iter().enumerate() {
+                        store(simd, &mut sums[corner + i * line + j * panel_width + v..], y);
+                    }
+                }
+            }
+        }
+        self.pool(simd, panel, across * OUTPUTS);
+    }
+
+    /// Pools rows of `columns` sums each into the region.
+    #[inline(always)]
+    fn pool<S: Simd>(&mut self, simd: S, panel: usize, columns: usize) {
+        let panel_width = self.conv.panels.width();
+        let [maps, ..] = self.conv.output;
+        let [pf, pt] = self.conv.op.pool;
+        let line = columns * panel_width;
+        let activation: Activation = self.conv.op.activation;
+        let sums = &*self.scratch.sums;
+        for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
+            for (c, out) in out.chunks_exact_mut(maps).enumerate() {
+                let corner = &sums[r * pf * line + c * pt * panel_width..];
+                for v in (0..panel_width).step_by(S::F32_LANES) {
+                    let map = panel * panel_width + v;
+                    if map >= maps {
+                        break;
+                    }
+                    let at = |i: usize, j: usize| {
+                        S::as_simd_f32s(&corner[i * line + j * panel_width + v..][..S::F32_LANES]).0[0]
+                    };
+                    let mut largest = at(0, 0);
+                    for i in 0..pf {
+                        for j in 0..pt {
+                            largest = simd.max_f32s(largest, at(i, j));
+                        }
+                    }
+                    let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                    let value = activate(simd, activation, simd.add_f32s(largest, bias));
+                    store(simd, &mut out[map..], value);
+                }
+            }
+        }
+    }
+}
