@@ -390,13 +390,11 @@ impl Task<'_> {
                     if map >= maps {
                         break;
                     }
-                    let at = |i: usize, j: usize| {
-                        S::as_simd_f32s(&corner[i * line + j * panel_width + v..][..S::F32_LANES]).0[0]
-                    };
-                    let mut largest = at(0, 0);
+                    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
                     for i in 0..pf {
                         for j in 0..pt {
-                            largest = simd.max_f32s(largest, at(i, j));
+                            let sums = &corner[i * line + j * panel_width + v..][..S::F32_LANES];
+                            largest = simd.max_f32s(largest, S::as_simd_f32s(sums).0[0]);
                         }
                     }
                     let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];

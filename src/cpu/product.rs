@@ -138,8 +138,10 @@ impl Product<'_> {
         let width = VECTORS * S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         for (panel, &start) in self.panel.data.chunks_exact(self.run * width).zip(self.starts) {
-            let x: [&[f32]; ROWS] =
-                std::array::from_fn(|m| &self.x[start + (row + m) * self.stride..][..self.run]);
+            let mut x: [&[f32]; ROWS] = [&[]; ROWS];
+            for (m, x) in x.iter_mut().enumerate() {
+                *x = &self.x[start + (row + m) * self.stride..][..self.run];
+            }
             let (weights, _) = S::as_simd_f32s(panel);
             for (k, weights) in weights.chunks_exact(VECTORS).enumerate() {
                 for m in 0..ROWS {

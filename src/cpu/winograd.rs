@@ -43,38 +43,46 @@ pub(super) fn kernel(g: &[f32]) -> [f32; PRODUCTS] {
 /// `B^T d` of one column.
 #[inline(always)]
 fn input_1d<S: Simd>(simd: S, d: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
-    let constant = |v: f32| simd.splat_f32s(v);
-    let fma = |a, b, c| simd.mul_add_e_f32s(a, b, c);
-    let (product, sum) = (constant(P2 * Q2), constant(-(P2 + Q2)));
-    let first = fma(d[0], product, fma(d[2], sum, d[4]));
-    let last = fma(d[1], product, fma(d[3], sum, d[5]));
-    let even = fma(d[2], constant(-Q2), d[4]);
-    let odd = fma(d[1], constant(-Q2), d[3]);
-    let even_q = fma(d[2], constant(-P2), d[4]);
-    let odd_q = fma(d[1], constant(-P2), d[3]);
+    let [p, q, minus_p, minus_q] = splats(simd, [P, Q, -P, -Q]);
+    let [minus_p2, minus_q2, product, sum] = splats(simd, [-P2, -Q2, P2 * Q2, -(P2 + Q2)]);
+    let even = simd.mul_add_e_f32s(d[2], minus_q2, d[4]);
+    let odd = simd.mul_add_e_f32s(d[1], minus_q2, d[3]);
+    let even_q = simd.mul_add_e_f32s(d[2], minus_p2, d[4]);
+    let odd_q = simd.mul_add_e_f32s(d[1], minus_p2, d[3]);
     [
-        first,
-        fma(odd, constant(P), even),
-        fma(odd, constant(-P), even),
-        fma(odd_q, constant(Q), even_q),
-        fma(odd_q, constant(-Q), even_q),
-        last,
+        simd.mul_add_e_f32s(d[0], product, simd.mul_add_e_f32s(d[2], sum, d[4])),
+        simd.mul_add_e_f32s(odd, p, even),
+        simd.mul_add_e_f32s(odd, minus_p, even),
+        simd.mul_add_e_f32s(odd_q, q, even_q),
+        simd.mul_add_e_f32s(odd_q, minus_q, even_q),
+        simd.mul_add_e_f32s(d[1], product, simd.mul_add_e_f32s(d[3], sum, d[5])),
     ]
 }
 
 /// `A^T m` of one column.
 #[inline(always)]
 fn output_1d<S: Simd>(simd: S, m: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS] {
-    let constant = |v: f32| simd.splat_f32s(v);
-    let fma = |a, b, c| simd.mul_add_e_f32s(a, b, c);
+    let [p, q, p2, q2] = splats(simd, [P, Q, P2, Q2]);
+    let [p3, q3] = splats(simd, [P * P2, Q * Q2]);
     let (sum_p, difference_p) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
     let (sum_q, difference_q) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
     [
         simd.add_f32s(simd.add_f32s(m[0], sum_p), sum_q),
-        fma(difference_p, constant(P), simd.mul_f32s(difference_q, constant(Q))),
-        fma(sum_p, constant(P2), simd.mul_f32s(sum_q, constant(Q2))),
-        fma(difference_p, constant(P * P2), fma(difference_q, constant(Q * Q2), m[5])),
+        simd.mul_add_e_f32s(difference_p, p, simd.mul_f32s(difference_q, q)),
+        simd.mul_add_e_f32s(sum_p, p2, simd.mul_f32s(sum_q, q2)),
+        simd.mul_add_e_f32s(difference_p, p3, simd.mul_add_e_f32s(difference_q, q3, m[5])),
     ]
+}
+
+/// Each constant in every lane. A loop, as all over this module: a closure is compiled without the instruction
+/// set of the function that calls it, unless it happens to be inlined first.
+#[inline(always)]
+fn splats<S: Simd, const COUNT: usize>(simd: S, constants: [f32; COUNT]) -> [S::f32s; COUNT] {
+    let mut splats = [simd.splat_f32s(0.0); COUNT];
+    for (splat, constant) in splats.iter_mut().zip(constants) {
+        *splat = simd.splat_f32s(constant);
+    }
+    splats
 }
 
 /// `B^T d B` of one vector of channels: `tile[i][j]` is read at `i * row + j * column`, product `k` is written
@@ -88,14 +96,18 @@ pub(super) fn input<S: Simd>(
     plane: usize,
 ) {
     let zero = simd.splat_f32s(0.0);
-    let mut columns = [[zero; INPUTS]; INPUTS];
-    for (j, out) in columns.iter_mut().enumerate() {
-        let d = std::array::from_fn(|i| S::as_simd_f32s(&strip[i * row + j * column..][..S::F32_LANES]).0[0]);
-        *out = input_1d(simd, d);
+    let mut rows = [[zero; INPUTS]; INPUTS];
+    for j in 0..INPUTS {
+        let mut d = [zero; INPUTS];
+        for (i, d) in d.iter_mut().enumerate() {
+            *d = S::as_simd_f32s(&strip[i * row + j * column..][..S::F32_LANES]).0[0];
+        }
+        for (rows, v) in rows.iter_mut().zip(input_1d(simd, d)) {
+            rows[j] = v;
+        }
     }
-    for i in 0..INPUTS {
-        let v = input_1d(simd, std::array::from_fn(|j| columns[j][i]));
-        for (j, &v) in v.iter().enumerate() {
+    for (i, &row) in rows.iter().enumerate() {
+        for (j, &v) in input_1d(simd, row).iter().enumerate() {
             let place = &mut tiles[(i * INPUTS + j) * plane..][..S::F32_LANES];
             S::as_mut_simd_f32s(place).0[0] = v;
         }
@@ -106,12 +118,19 @@ pub(super) fn input<S: Simd>(
 #[inline(always)]
 pub(super) fn output<S: Simd>(simd: S, products: &[f32], plane: usize) -> [[S::f32s; OUTPUTS]; OUTPUTS] {
     let zero = simd.splat_f32s(0.0);
-    let mut columns = [[zero; OUTPUTS]; INPUTS];
-    for (j, out) in columns.iter_mut().enumerate() {
-        let m = std::array::from_fn(|i| {
-            S::as_simd_f32s(&products[(i * INPUTS + j) * plane..][..S::F32_LANES]).0[0]
-        });
-        *out = output_1d(simd, m);
+    let mut rows = [[zero; INPUTS]; OUTPUTS];
+    for j in 0..INPUTS {
+        let mut m = [zero; INPUTS];
+        for (i, m) in m.iter_mut().enumerate() {
+            *m = S::as_simd_f32s(&products[(i * INPUTS + j) * plane..][..S::F32_LANES]).0[0];
+        }
+        for (rows, v) in rows.iter_mut().zip(output_1d(simd, m)) {
+            rows[j] = v;
+        }
     }
-    std::array::from_fn(|i| output_1d(simd, std::array::from_fn(|j| columns[j][i])))
+    let mut outputs = [[zero; OUTPUTS]; OUTPUTS];
+    for (out, &row) in outputs.iter_mut().zip(&rows) {
+        *out = output_1d(simd, row);
+    }
+    outputs
 }
