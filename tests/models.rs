@@ -1,4 +1,4 @@
-//! Whole models against results made outside this project, on the GPU and on the reference executor.
+//! Whole models against results made outside this project, on every executor.
 //!
 //! The goldens of the published weights lie in the fixture folder; the tiny models run anywhere.
 
@@ -6,8 +6,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::executors::makers;
 use common::npz;
-use tagwave::gpu::{Executor, Gpu, Options};
 use tagwave::models::{self, Reading, Starts};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare};
@@ -72,19 +72,20 @@ fn mels() -> Option<Vec<HostTensor>> {
 
 #[test]
 fn golden_scores_and_features() {
-    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
-    for golden in GOLDENS {
-        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
-        let executor =
-            Executor::new(&gpu, &plan.fused(), &Options { max_batch: 5, ..Options::default() }).unwrap();
-        let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
-        let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
-        println!("{} {}: scores: {scores}", golden.model, golden.reading.as_str());
-        assert!(scores.within, "{} {}: {scores}", golden.model, golden.reading.as_str());
-        let tolerance = Tolerance { absolute: 5e-4, relative: 1e-4 };
-        let features = compare(&outputs[1], &npz::array(&file, "features"), tolerance);
-        println!("{} {}: features: {features}", golden.model, golden.reading.as_str());
-        assert!(features.within, "{} {}: {features}", golden.model, golden.reading.as_str());
+    let Some(mels) = mels() else { return };
+    for maker in makers(common::gpu()) {
+        for golden in GOLDENS {
+            let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+            let what = format!("{} {} ({})", golden.model, golden.reading.as_str(), maker.name);
+            let outputs = maker.make(&plan.fused(), 5).run(&[npz::stack(&mels)]);
+            let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
+            println!("{what}: scores: {scores}");
+            assert!(scores.within, "{what}: {scores}");
+            let tolerance = Tolerance { absolute: 5e-4, relative: 1e-4 };
+            let features = compare(&outputs[1], &npz::array(&file, "features"), tolerance);
+            println!("{what}: features: {features}");
+            assert!(features.within, "{what}: {features}");
+        }
     }
 }
 
@@ -118,19 +119,17 @@ fn taps(plan: &Plan, outputs: Vec<HostTensor>) -> BTreeMap<String, HostTensor> {
 }
 
 #[test]
-fn golden_layers_on_the_gpu() {
-    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
-    for golden in GOLDENS {
-        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
-        let layers = golden_layers(&file);
-        let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
-        let executor = Executor::new(&gpu, &plan, &Options { max_batch: 1, ..Options::default() }).unwrap();
-        let outputs = executor.run(&mels[..1]).unwrap();
-        compare_layers(
-            &format!("{} {}", golden.model, golden.reading.as_str()),
-            &layers,
-            &taps(&plan, outputs),
-        );
+fn golden_layers_on_every_executor() {
+    let Some(mels) = mels() else { return };
+    for maker in makers(common::gpu()) {
+        for golden in GOLDENS {
+            let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+            let what = format!("{} {} ({})", golden.model, golden.reading.as_str(), maker.name);
+            let layers = golden_layers(&file);
+            let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
+            let outputs = maker.make(&plan, 1).run(&mels[..1]);
+            compare_layers(&what, &layers, &taps(&plan, outputs));
+        }
     }
 }
 
@@ -179,13 +178,9 @@ fn clips(count: usize, samples: usize) -> HostTensor {
     })
 }
 
-fn executor(gpu: &Gpu, plan: &Plan, max_batch: usize) -> Executor {
-    Executor::new(gpu, plan, &Options { max_batch, ..Options::default() }).unwrap()
-}
-
 #[test]
 fn tiny_models_agree_with_the_reference_fused_and_unfused() {
-    let Some(gpu) = common::gpu() else { return };
+    let makers = makers(common::gpu());
     for (name, architecture) in tiny() {
         let weights = seeded(&*architecture);
         for reading in [Reading::Restored, Reading::Upstream] {
@@ -194,14 +189,15 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
             let expected = tagwave::reference::run(&plan, &inputs).unwrap();
             let fused = tagwave::reference::run(&plan.fused(), &inputs).unwrap();
             assert!(plan.fused().steps().len() < plan.steps().len() / 2 + 2, "{name}: little was fused");
+            let mut found = vec![("reference, fused".to_string(), fused)];
+            for maker in &makers {
+                found.push((format!("{}, fused", maker.name), maker.make(&plan.fused(), 3).run(&inputs)));
+                found.push((format!("{}, unfused", maker.name), maker.make(&plan, 3).run(&inputs)));
+            }
             for (index, (output, _)) in plan.outputs().iter().enumerate() {
                 // `upstream` multiplies decibels: its statistics keep fewer digits.
                 let tolerance = Tolerance { absolute: 2e-4, relative: 1e-4 };
-                for (how, found) in [
-                    ("reference, fused", &fused),
-                    ("gpu, fused", &executor(&gpu, &plan.fused(), 3).run(&inputs).unwrap()),
-                    ("gpu, unfused", &executor(&gpu, &plan, 3).run(&inputs).unwrap()),
-                ] {
+                for (how, found) in &found {
                     let difference = compare(&found[index], &expected[index], tolerance);
                     assert!(difference.within, "{name} {reading:?} {how}, {output}: {difference}");
                 }
@@ -212,21 +208,23 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
 
 #[test]
 fn the_same_clip_gives_the_same_bits_in_any_batch() {
-    let Some(gpu) = common::gpu() else { return };
-    for (name, architecture) in tiny() {
+    for (maker, (name, architecture)) in
+        makers(common::gpu()).iter().flat_map(|maker| tiny().into_iter().map(move |tiny| (maker, tiny)))
+    {
+        let name = format!("{name} ({})", maker.name);
         let weights = seeded(&*architecture);
         let plan = architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap().fused();
         let samples = architecture.clip().samples;
         let batch = clips(7, samples);
-        let together = executor(&gpu, &plan, 7).run(std::slice::from_ref(&batch)).unwrap();
+        let together = maker.make(&plan, 7).run(std::slice::from_ref(&batch));
         // Batches of three, three and one: `run` cuts what does not fit.
-        let cut = executor(&gpu, &plan, 3).run(std::slice::from_ref(&batch)).unwrap();
-        let alone = executor(&gpu, &plan, 1);
+        let cut = maker.make(&plan, 3).run(std::slice::from_ref(&batch));
+        let alone = maker.make(&plan, 1);
         for (index, (output, _)) in plan.outputs().iter().enumerate() {
             assert_eq!(together[index], cut[index], "{name}: {output} depends on the batch");
             for clip in 0..7 {
                 let one = HostTensor::new([1, samples], batch.row(clip).to_vec()).unwrap();
-                let found = alone.run(&[one]).unwrap();
+                let found = alone.run(&[one]);
                 assert_eq!(found[index].row(0), together[index].row(clip), "{name}: {output} of clip {clip}");
             }
         }

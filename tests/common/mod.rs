@@ -1,6 +1,7 @@
 //! What the test binaries share: the adapter and the fixtures.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod executors;
 pub mod npz;
 
 use std::path::PathBuf;
