@@ -196,6 +196,7 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match self.conv.algorithm {
+            Convolution::Direct if self.conv.input[0] == 1 => self.plane(simd),
             Convolution::Direct => self.direct(simd),
             Convolution::Winograd => self.winograd(simd),
         }
@@ -206,6 +207,77 @@ impl Task<'_> {
     /// Convolution outputs of the region along each axis.
     fn extent(&self) -> [usize; 2] {
         [self.region.height * self.conv.op.pool[0], self.region.width * self.conv.op.pool[1]]
+    }
+
+    /// One input channel: the nine taps of two vectors of maps stay in registers, and so do the sums of a row
+    /// of a pool window.
+    #[inline(always)]
+    fn plane<S: Simd>(mut self, simd: S) {
+        let [height, width] = self.extent();
+        self.fill_strip([height, width]);
+        let many = S::REGISTER_COUNT >= 32 && self.conv.panels.width() >= 2 * S::F32_LANES;
+        match (many, self.conv.op.pool[1] % 4) {
+            (true, 0) => self.plane_blocks::<S, 2, 4>(simd),
+            (true, 2) => self.plane_blocks::<S, 2, 2>(simd),
+            (true, _) => self.plane_blocks::<S, 2, 1>(simd),
+            (false, 0 | 2) => self.plane_blocks::<S, 1, 2>(simd),
+            (false, _) => self.plane_blocks::<S, 1, 1>(simd),
+        }
+    }
+
+    /// [`Task::plane`] for `VECTORS` vectors of maps and `COLUMNS` columns of a window at a time.
+    #[inline(always)]
+    fn plane_blocks<S: Simd, const VECTORS: usize, const COLUMNS: usize>(&mut self, simd: S) {
+        let conv = self.conv;
+        let [maps, ..] = conv.output;
+        let [pf, pt] = conv.op.pool;
+        let (lanes, panel_width) = (S::F32_LANES, conv.panels.width());
+        let strip_width = self.region.width * pt + 2;
+        let strip = &*self.scratch.strip;
+        for map in (0..maps).step_by(VECTORS * lanes) {
+            let panel = conv.panels.part(map / panel_width, 0, 9).data();
+            let mut taps = [[simd.splat_f32s(0.0); VECTORS]; 9];
+            for (k, taps) in taps.iter_mut().enumerate() {
+                let row = &panel[k * panel_width + map % panel_width..][..VECTORS * lanes];
+                taps.copy_from_slice(S::as_simd_f32s(row).0);
+            }
+            let bias = S::as_simd_f32s(&conv.bias[map..][..VECTORS * lanes]).0;
+            for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
+                for (c, out) in out.chunks_exact_mut(maps).enumerate() {
+                    let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); VECTORS];
+                    for i in 0..pf {
+                        for j in (0..pt).step_by(COLUMNS) {
+                            let corner = &strip[(r * pf + i) * strip_width + c * pt + j..];
+                            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COLUMNS];
+                            for tap in 0..3 {
+                                let x = &corner[tap * strip_width..][..COLUMNS + 2];
+                                for k in 0..3 {
+                                    for column in 0..COLUMNS {
+                                        let x = simd.splat_f32s(x[column + k]);
+                                        for v in 0..VECTORS {
+                                            let sum = &mut sums[column][v];
+                                            *sum = simd.mul_add_e_f32s(x, taps[3 * tap + k][v], *sum);
+                                        }
+                                    }
+                                }
+                            }
+                            for sums in sums {
+                                for v in 0..VECTORS {
+                                    largest[v] = simd.max_f32s(largest[v], sums[v]);
+                                }
+                            }
+                        }
+                    }
+                    for v in 0..VECTORS {
+                        let map = map + v * lanes;
+                        if map < maps {
+                            let value = simd.add_f32s(largest[v], bias[v]);
+                            store(simd, &mut out[map..], activate(simd, conv.op.activation, value));
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[inline(always)]

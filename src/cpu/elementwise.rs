@@ -100,19 +100,31 @@ impl Affine {
     }
 }
 
-impl Layer for Affine {
-    fn run(&self, _context: &Context, x: &[&[f32]], y: &mut [f32]) {
-        for (place, (x, y)) in
-            x[0].chunks_exact(self.channels).zip(y.chunks_exact_mut(self.channels)).enumerate()
-        {
-            for (channel, (x, y)) in x.iter().zip(y).enumerate() {
-                let k = match self.axis {
-                    Axis::Channel => channel,
-                    Axis::Time => place % self.scale.len(),
-                };
-                *y = x * self.scale[k] + self.shift[k];
+impl Affine {
+    #[inline(always)]
+    fn map(&self, x: &[f32], y: &mut [f32]) {
+        // One channel along time is a row of frames.
+        if self.axis == Axis::Channel || self.channels == 1 {
+            let row = self.scale.len();
+            for (x, y) in x.chunks_exact(row).zip(y.chunks_exact_mut(row)) {
+                for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(&self.scale).zip(&self.shift) {
+                    *y = x * scale + shift;
+                }
+            }
+            return;
+        }
+        let rows = x.chunks_exact(self.channels).zip(y.chunks_exact_mut(self.channels));
+        for ((x, y), frame) in rows.zip((0..self.scale.len()).cycle()) {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = x * self.scale[frame] + self.shift[frame];
             }
         }
+    }
+}
+
+impl Layer for Affine {
+    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+        context.arch.dispatch(|| self.map(x[0], y));
     }
 
     fn kernel(&self) -> &'static str {

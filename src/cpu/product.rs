@@ -74,6 +74,13 @@ pub(super) struct Panel<'a> {
     vectors: usize,
 }
 
+impl<'a> Panel<'a> {
+    /// Its numbers, row by row.
+    pub(super) fn data(&self) -> &'a [f32] {
+        self.data
+    }
+}
+
 /// `y[m, n] = sum over runs r and k of x[starts[r] + m * stride + k] * panel[r * K + k, n]`.
 pub(super) struct Product<'a> {
     /// Numbers that the rows are read from; rows may overlap.

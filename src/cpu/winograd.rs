@@ -85,29 +85,42 @@ fn splats<S: Simd, const COUNT: usize>(simd: S, constants: [f32; COUNT]) -> [S::
     splats
 }
 
+/// Six vectors, `stride` apart.
+#[inline(always)]
+fn column<S: Simd>(_simd: S, from: &[f32], stride: usize) -> [S::f32s; INPUTS] {
+    let at = [0, 1, 2, 3, 4, 5].map(|i| i * stride);
+    [
+        S::as_simd_f32s(&from[at[0]..][..S::F32_LANES]).0[0],
+        S::as_simd_f32s(&from[at[1]..][..S::F32_LANES]).0[0],
+        S::as_simd_f32s(&from[at[2]..][..S::F32_LANES]).0[0],
+        S::as_simd_f32s(&from[at[3]..][..S::F32_LANES]).0[0],
+        S::as_simd_f32s(&from[at[4]..][..S::F32_LANES]).0[0],
+        S::as_simd_f32s(&from[at[5]..][..S::F32_LANES]).0[0],
+    ]
+}
+
 /// `B^T d B` of one vector of channels: `tile[i][j]` is read at `i * row + j * column`, product `k` is written
 /// at `k * plane`.
 #[inline(always)]
 pub(super) fn input<S: Simd>(
     simd: S,
     strip: &[f32],
-    [row, column]: [usize; 2],
+    [row, step]: [usize; 2],
     tiles: &mut [f32],
     plane: usize,
 ) {
-    let zero = simd.splat_f32s(0.0);
-    let mut rows = [[zero; INPUTS]; INPUTS];
-    for j in 0..INPUTS {
-        let mut d = [zero; INPUTS];
-        for (i, d) in d.iter_mut().enumerate() {
-            *d = S::as_simd_f32s(&strip[i * row + j * column..][..S::F32_LANES]).0[0];
-        }
-        for (rows, v) in rows.iter_mut().zip(input_1d(simd, d)) {
-            rows[j] = v;
-        }
-    }
-    for (i, &row) in rows.iter().enumerate() {
-        for (j, &v) in input_1d(simd, row).iter().enumerate() {
+    // Written out: an array that is first cleared and then filled goes through memory.
+    let c = [
+        input_1d(simd, column(simd, strip, row)),
+        input_1d(simd, column(simd, &strip[step..], row)),
+        input_1d(simd, column(simd, &strip[2 * step..], row)),
+        input_1d(simd, column(simd, &strip[3 * step..], row)),
+        input_1d(simd, column(simd, &strip[4 * step..], row)),
+        input_1d(simd, column(simd, &strip[5 * step..], row)),
+    ];
+    for i in 0..INPUTS {
+        let v = input_1d(simd, [c[0][i], c[1][i], c[2][i], c[3][i], c[4][i], c[5][i]]);
+        for (j, &v) in v.iter().enumerate() {
             let place = &mut tiles[(i * INPUTS + j) * plane..][..S::F32_LANES];
             S::as_mut_simd_f32s(place).0[0] = v;
         }
@@ -117,20 +130,19 @@ pub(super) fn input<S: Simd>(
 /// `A^T m A` of one vector of maps: product `k` is read at `k * plane`.
 #[inline(always)]
 pub(super) fn output<S: Simd>(simd: S, products: &[f32], plane: usize) -> [[S::f32s; OUTPUTS]; OUTPUTS] {
-    let zero = simd.splat_f32s(0.0);
-    let mut rows = [[zero; INPUTS]; OUTPUTS];
-    for j in 0..INPUTS {
-        let mut m = [zero; INPUTS];
-        for (i, m) in m.iter_mut().enumerate() {
-            *m = S::as_simd_f32s(&products[(i * INPUTS + j) * plane..][..S::F32_LANES]).0[0];
-        }
-        for (rows, v) in rows.iter_mut().zip(output_1d(simd, m)) {
-            rows[j] = v;
-        }
-    }
-    let mut outputs = [[zero; OUTPUTS]; OUTPUTS];
-    for (out, &row) in outputs.iter_mut().zip(&rows) {
-        *out = output_1d(simd, row);
-    }
-    outputs
+    let row = INPUTS * plane;
+    let c = [
+        output_1d(simd, column(simd, products, row)),
+        output_1d(simd, column(simd, &products[plane..], row)),
+        output_1d(simd, column(simd, &products[2 * plane..], row)),
+        output_1d(simd, column(simd, &products[3 * plane..], row)),
+        output_1d(simd, column(simd, &products[4 * plane..], row)),
+        output_1d(simd, column(simd, &products[5 * plane..], row)),
+    ];
+    [
+        output_1d(simd, [c[0][0], c[1][0], c[2][0], c[3][0], c[4][0], c[5][0]]),
+        output_1d(simd, [c[0][1], c[1][1], c[2][1], c[3][1], c[4][1], c[5][1]]),
+        output_1d(simd, [c[0][2], c[1][2], c[2][2], c[3][2], c[4][2], c[5][2]]),
+        output_1d(simd, [c[0][3], c[1][3], c[2][3], c[3][3], c[4][3], c[5][3]]),
+    ]
 }
