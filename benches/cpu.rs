@@ -1,7 +1,7 @@
 //! Speed of the CPU executor: checks each model against the reference executor, then times it.
 //!
 //! `cargo bench --bench cpu -- [--models crnn,cnn,compact,front-end] [--batches 1,8] [--threads 1,2]
-//! [--seconds 3] [--steps] [--json]`
+//! [--seconds 3] [--instructions avx2] [--steps] [--json]`
 //!
 //! Weights are painted, not trained: speed does not depend on their values. Clips per CPU second divide by the
 //! CPU time of the process and hardly notice busy neighbours.
@@ -10,7 +10,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
-use tagwave::cpu::{Executor, Options};
+use tagwave::cpu::{Executor, Instructions, Options};
 use tagwave::kernels::Axis;
 use tagwave::models::{Architecture, Reading, Starts, cnn, crnn};
 use tagwave::plan::{Activation, Builder, ConvBlock, Plan, PlanError};
@@ -27,6 +27,7 @@ struct Arguments {
     batches: Vec<usize>,
     threads: Vec<usize>,
     seconds: f64,
+    instructions: Option<Instructions>,
     steps: bool,
     json: bool,
 }
@@ -38,6 +39,7 @@ impl Arguments {
             batches: vec![1, 8],
             threads: vec![1, 2],
             seconds: 3.0,
+            instructions: None,
             steps: false,
             json: false,
         };
@@ -49,6 +51,11 @@ impl Arguments {
                 "--batches" => arguments.batches = numbers(&value()?)?,
                 "--threads" => arguments.threads = numbers(&value()?)?,
                 "--seconds" => arguments.seconds = value()?.parse()?,
+                "--instructions" => {
+                    let name = value()?;
+                    let found = Instructions::available().into_iter().find(|i| i.as_str() == name);
+                    arguments.instructions = Some(found.ok_or(format!("no {name} on this processor"))?);
+                }
                 "--steps" => arguments.steps = true,
                 "--json" => arguments.json = true,
                 // What cargo itself hands over.
@@ -171,7 +178,12 @@ fn main() -> Result<(), Failure> {
         for &threads in &arguments.threads {
             for &batch in &arguments.batches {
                 let (plan, x) = problem(model, batch)?;
-                let options = Options { threads: Some(threads), max_batch: batch, ..Options::default() };
+                let options = Options {
+                    threads: Some(threads),
+                    max_batch: batch,
+                    instructions: arguments.instructions,
+                    ..Options::default()
+                };
                 let executor = Executor::new(&plan, &options)?;
                 let [speed, best, per_cpu] = measure(&executor, &x, arguments.seconds)?;
                 if arguments.json {
@@ -181,7 +193,7 @@ fn main() -> Result<(), Failure> {
                 } else {
                     println!(
                         "{model:10} batch {batch:3} threads {threads:2} ({}): {speed:8.2} clips/s (best {best:8.2}) {per_cpu:8.2} clips/CPU s {:7.3} CPU ms/clip",
-                        executor.instructions(),
+                        executor.instructions().as_str(),
                         1e3 / per_cpu
                     );
                 }

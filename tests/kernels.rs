@@ -2,11 +2,14 @@
 
 mod common;
 
-use tagwave::cpu::{self, Convolution};
+use tagwave::cpu::{self, Convolution, Instructions};
+use tagwave::error::ErrorKind;
 use tagwave::gpu::{Executor, Options};
 use tagwave::kernels::{Limits, Operation, Strategy};
+use tagwave::plan::Plan;
 use tagwave::problems::{self, Problem};
 use tagwave::reference;
+use tagwave::tensor::DType;
 
 /// Strategies that can run a problem's one step.
 fn strategies(problem: &Problem, limits: &Limits) -> Vec<Strategy> {
@@ -65,26 +68,49 @@ fn every_kernel_agrees_with_its_twin() {
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// Every set of instructions, every way to convolve, one thread and three.
+fn processor_options() -> Vec<cpu::Options> {
+    let mut options = Vec::new();
+    for instructions in Instructions::available() {
+        for convolution in [None, Some(Convolution::Direct), Some(Convolution::Winograd)] {
+            for threads in [1, 3] {
+                options.push(cpu::Options {
+                    threads: Some(threads),
+                    convolution,
+                    instructions: Some(instructions),
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    options
+}
+
 #[test]
 fn the_processor_agrees_with_every_twin() {
     let mut failures = Vec::new();
     let mut runs = 0;
     for problem in problems::all() {
         let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
-        for convolution in [None, Some(Convolution::Direct), Some(Convolution::Winograd)] {
-            for threads in [1, 3] {
-                let options = cpu::Options { threads: Some(threads), convolution, ..Default::default() };
-                let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
-                let found = executor.run(&problem.inputs).unwrap();
-                runs += 1;
-                let difference = problems::compare(&found[0], &expected[0], problem.tolerance);
-                if !difference.within {
-                    let name = &problem.name;
-                    failures.push(format!("{name} ({convolution:?}, {threads} threads): {difference}"));
-                }
+        for options in processor_options() {
+            let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
+            let found = executor.run(&problem.inputs).unwrap();
+            runs += 1;
+            let difference = problems::compare(&found[0], &expected[0], problem.tolerance);
+            if !difference.within {
+                failures.push(format!("{} ({options:?}): {difference}", problem.name));
             }
         }
     }
     println!("{runs} runs");
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_processor_refuses_f16() {
+    let plans = problems::all().into_iter().map(|problem| problem.plan.with_precision(DType::F16));
+    let stores = |plan: &Plan| plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+    let plan = plans.into_iter().find(stores).unwrap();
+    let error = cpu::Executor::new(&plan, &cpu::Options::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }

@@ -8,6 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::CpuError;
 use super::conv2d::Convolution;
+use super::instructions::Instructions;
 use super::layer::{Context, Layer, prepare};
 use super::scratch::{Buffer, Scratch, Shelf};
 use crate::kernels::Operation;
@@ -23,11 +24,13 @@ pub struct Options {
     pub max_batch: usize,
     /// How to convolve; otherwise each layer's default.
     pub convolution: Option<Convolution>,
+    /// Instructions to use; otherwise the widest there are.
+    pub instructions: Option<Instructions>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { threads: None, max_batch: 8, convolution: None }
+        Options { threads: None, max_batch: 8, convolution: None, instructions: None }
     }
 }
 
@@ -53,6 +56,7 @@ pub struct Executor {
     clip_plan: Plan,
     arena: Arena,
     layers: Vec<Box<dyn Layer>>,
+    instructions: Instructions,
     arch: Arch,
     threads: usize,
     /// None for one thread: the caller's own.
@@ -66,13 +70,15 @@ impl Executor {
     /// Starts the threads and packs the weights of `plan`.
     ///
     /// # Errors
-    /// [`CpuError::Precision`] for an f16 plan, [`CpuError::Threads`].
+    /// [`CpuError::Precision`] for an f16 plan, [`CpuError::Instructions`], [`CpuError::Threads`].
     pub fn new(plan: &Plan, options: &Options) -> Result<Executor, CpuError> {
         let f16 = |id: TensorId| plan.tensors()[id].dtype == DType::F16;
         if let Some(step) = plan.steps().iter().find(|step| f16(step.output)) {
             return Err(CpuError::Precision { step: step.name.clone() });
         }
-        let arch = Arch::new();
+        let instructions = options.instructions.or_else(|| Instructions::available().first().copied());
+        let instructions = instructions.unwrap_or(Instructions::Plain);
+        let arch = instructions.arch()?;
         let clip_plan = plan.with_batch(1);
         let layers = clip_plan.steps().iter().map(|step| {
             let x = clip_plan.shapes(step).0;
@@ -89,6 +95,7 @@ impl Executor {
             arena: Arena::new(&clip_plan),
             clip_plan,
             layers,
+            instructions,
             arch,
             threads,
             pool: pool(threads)?,
@@ -108,10 +115,9 @@ impl Executor {
         self.threads
     }
 
-    /// The instruction set chosen when the executor was made.
-    pub fn instructions(&self) -> String {
-        let name = format!("{:?}", self.arch);
-        name.split(['(', ' ']).next().unwrap_or_default().to_string()
+    /// The instructions that it uses.
+    pub fn instructions(&self) -> Instructions {
+        self.instructions
     }
 
     /// The plan, for batches of [`Executor::max_batch`].

@@ -19,6 +19,7 @@ mod dense;
 mod elementwise;
 mod executor;
 mod gru;
+mod instructions;
 mod layer;
 mod log_mel;
 mod product;
@@ -28,6 +29,7 @@ mod winograd;
 
 pub use conv2d::Convolution;
 pub use executor::{Executor, Options, StepTime};
+pub use instructions::Instructions;
 
 /// Why the processor cannot run a plan.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,12 @@ pub enum CpuError {
     Precision {
         /// Name of the first such step.
         step: String,
+    },
+    /// The processor lacks the instructions asked for.
+    #[error("this processor has no {wanted} instructions: leave the choice to tagwave")]
+    Instructions {
+        /// What was asked for.
+        wanted: &'static str,
     },
     /// The threads cannot be started.
     #[error("{threads} threads cannot be started: {reason}")]
@@ -65,7 +73,7 @@ impl CpuError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             CpuError::Precision { .. } => ErrorKind::Unsupported,
-            CpuError::Threads { .. } => ErrorKind::Resource,
+            CpuError::Threads { .. } | CpuError::Instructions { .. } => ErrorKind::Resource,
             CpuError::Input(_) | CpuError::Output { .. } => ErrorKind::Internal,
         }
     }

@@ -20,11 +20,15 @@ impl Executor {
     }
 }
 
-/// How executors are made: the processor with one thread and with three, then the adapter if there is one.
+/// How executors are made: the processor with one thread, with three, and with a fast algorithm for every
+/// convolution, then the adapter if there is one.
 pub struct Maker {
     pub name: &'static str,
-    make: Box<dyn Fn(&Plan, usize) -> Executor>,
+    make: Make,
 }
+
+/// An executor of a plan for batches of at most so many clips.
+type Make = Box<dyn Fn(&Plan, usize) -> Executor>;
 
 impl Maker {
     pub fn make(&self, plan: &Plan, max_batch: usize) -> Executor {
@@ -33,15 +37,17 @@ impl Maker {
 }
 
 pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
-    let cpu = |threads: usize| {
+    let cpu = |threads: usize, convolution: Option<cpu::Convolution>| {
         move |plan: &Plan, max_batch: usize| {
-            let options = cpu::Options { threads: Some(threads), max_batch, ..Default::default() };
+            let options =
+                cpu::Options { threads: Some(threads), max_batch, convolution, ..Default::default() };
             Executor::Cpu(cpu::Executor::new(plan, &options).unwrap())
         }
     };
     let mut makers = vec![
-        Maker { name: "cpu", make: Box::new(cpu(1)) },
-        Maker { name: "cpu, three threads", make: Box::new(cpu(3)) },
+        Maker { name: "cpu", make: Box::new(cpu(1, None)) },
+        Maker { name: "cpu, three threads", make: Box::new(cpu(3, None)) },
+        Maker { name: "cpu, winograd", make: Box::new(cpu(2, Some(cpu::Convolution::Winograd))) },
     ];
     if let Some(gpu) = gpu {
         let make = move |plan: &Plan, max_batch: usize| {
