@@ -15,6 +15,7 @@ use crate::plan::InputError;
 use crate::tensor::LengthError;
 
 mod conv2d;
+mod conv_task;
 mod dense;
 mod elementwise;
 mod executor;

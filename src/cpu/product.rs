@@ -2,13 +2,16 @@
 //!
 //! One of the factors is a layer's weights, packed once into panels as wide as the registers; the other one is
 //! read where it lies, so that a convolution needs no copy of its input for each of its nine taps. Libraries
-//! that pack both factors on every call reach 228-243 of the 249 GFLOP/s of one core on the products here (`gemm`
-//! 0.19; `matrixmultiply` 115-180), this kernel 243-250; see benches/records.
+//! pack both factors on every call: of the 249 GFLOP/s of one core (EPYC with AVX-512, November 2026; 24 to 960
+//! rows, K 64 to 192, 128 columns) `gemm` 0.19 reached 228-243, `matrixmultiply` 0.3 115-180, this kernel 243-250.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::scratch::Buffer;
-use super::simd::Lanes;
+use super::simd::Registers;
+
+/// With as many vector registers sums of 24 vectors stay in them, with fewer those of 12.
+pub(super) const MANY_REGISTERS: usize = 32;
 
 /// Weights `[K, N]` as panels of [`Panels::width`] columns, each `[K, width]`, zeros past N.
 #[derive(Debug)]
@@ -29,10 +32,11 @@ impl Panels {
         columns: usize,
         value: impl Fn(usize, usize) -> f32,
     ) -> Panels {
-        let lanes = arch.dispatch(Lanes);
+        let (lanes, registers) = arch.dispatch(Registers);
+        let widest = if registers >= MANY_REGISTERS { [4, 2, 1] } else { [2, 1, 1] };
         let padded = |vectors: usize| columns.next_multiple_of(vectors * lanes);
         // The widest panels that waste nothing beyond what a single vector would.
-        let vectors = [4, 2, 1].into_iter().min_by_key(|&vectors| padded(vectors)).unwrap_or(1);
+        let vectors = widest.into_iter().min_by_key(|&vectors| padded(vectors)).unwrap_or(1);
         let (width, count) = (vectors * lanes, padded(vectors) / (vectors * lanes));
         let mut data = Buffer::zeros(count * rows * width);
         for (index, value_at) in data.iter_mut().enumerate() {
@@ -107,9 +111,8 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         // As many sums as leave registers for a row of the panel and one number of x.
-        match (self.panel.vectors, S::REGISTER_COUNT >= 32) {
-            (4, true) => self.blocks::<S, 6, 4>(simd),
-            (4, false) => self.blocks::<S, 2, 4>(simd),
+        match (self.panel.vectors, S::REGISTER_COUNT >= MANY_REGISTERS) {
+            (4, _) => self.blocks::<S, 6, 4>(simd),
             (2, true) => self.blocks::<S, 12, 2>(simd),
             (2, false) => self.blocks::<S, 6, 2>(simd),
             _ => self.blocks::<S, 12, 1>(simd),

@@ -4,15 +4,15 @@ use pulp::Simd;
 
 use crate::kernels::Activation;
 
-/// Numbers of a vector.
-pub(super) struct Lanes;
+/// Numbers of a vector, and how many vectors the processor holds.
+pub(super) struct Registers;
 
-impl pulp::WithSimd for Lanes {
-    type Output = usize;
+impl pulp::WithSimd for Registers {
+    type Output = (usize, usize);
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> usize {
-        S::F32_LANES
+    fn with_simd<S: Simd>(self, _simd: S) -> (usize, usize) {
+        (S::F32_LANES, S::REGISTER_COUNT)
     }
 }
 
