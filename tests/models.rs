@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use common::executors::makers;
 use common::npz;
+use tagwave::cpu;
 use tagwave::models::{self, Reading, Starts};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare};
@@ -227,6 +228,25 @@ fn the_same_clip_gives_the_same_bits_in_any_batch() {
                 let found = alone.run(&[one]);
                 assert_eq!(found[index].row(0), together[index].row(clip), "{name}: {output} of clip {clip}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_processor_gives_the_same_bits_with_any_number_of_threads() {
+    // Published sizes: layers that are cut into many tasks. Three clips on two threads are one each, then one shared.
+    let architectures: [Box<dyn models::Architecture>; 2] =
+        [Box::<models::crnn::Config>::default(), Box::<models::cnn::Config>::default()];
+    for architecture in architectures {
+        let plan = architecture.build(&seeded(&*architecture), Reading::Restored, Starts::Samples).unwrap();
+        let inputs = [clips(3, architecture.clip().samples)];
+        let run = |threads: usize| {
+            let options = cpu::Options { threads: Some(threads), ..Default::default() };
+            cpu::Executor::new(&plan.fused(), &options).unwrap().run(&inputs).unwrap()
+        };
+        let alone = run(1);
+        for threads in [2, 3, 5] {
+            assert_eq!(run(threads), alone, "{threads} threads");
         }
     }
 }
