@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::audio::AudioError;
+use crate::cpu::CpuError;
 use crate::gpu::GpuError;
 use crate::models::ModelError;
 use crate::plan::PlanError;
@@ -58,6 +59,9 @@ pub enum Error {
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    /// The CPU executor.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
     /// The reference executor.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -98,6 +102,7 @@ impl Error {
             Error::Model(error) => error.kind(),
             Error::Plan(error) => error.kind(),
             Error::Gpu(error) => error.kind(),
+            Error::Cpu(error) => error.kind(),
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
             Error::Length(_) | Error::NotFinite { .. } => ErrorKind::Internal,

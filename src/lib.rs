@@ -44,6 +44,7 @@ pub mod audio;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod cpu;
 pub mod error;
 pub mod frontend;
 pub mod gpu;

@@ -94,7 +94,8 @@ fn rows_are_json_and_errors_stay_in_their_row() {
     else {
         return;
     };
-    let mut command = tagwave(&["tag", "--top", "2", "--weights", weights.to_str().unwrap()]);
+    let mut command =
+        tagwave(&["tag", "--device", "gpu", "--top", "2", "--weights", weights.to_str().unwrap()]);
     let output = command.arg(&mp3).args(["no such file.mp3", "-"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let rows: Vec<serde_json::Value> =

@@ -1,12 +1,15 @@
-//! Every problem on every strategy against the CPU twin, on whatever adapter there is.
+//! Every problem on every strategy against the CPU twin, on whatever adapter there is and on the processor.
 
 mod common;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tagwave::cpu::{self, Convolution, Instructions};
+use tagwave::error::ErrorKind;
 use tagwave::gpu::{Executor, Gpu, Options};
 use tagwave::kernels::{Limits, Operation, Strategy};
+use tagwave::plan::Plan;
 use tagwave::problems::{self, Problem};
 use tagwave::reference;
 use tagwave::tensor::DType;
@@ -97,4 +100,58 @@ fn every_kernel_agrees_with_its_twin() {
     let (runs, failures): (usize, Vec<String>) = results.into_inner().unwrap();
     println!("{} problems, {runs} runs", problems.len());
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Every set of instructions, every way to convolve, one thread and three.
+fn processor_options() -> Vec<cpu::Options> {
+    let mut options = Vec::new();
+    for instructions in Instructions::available() {
+        for convolution in [None, Some(Convolution::Direct), Some(Convolution::Winograd)] {
+            for threads in [1, 3] {
+                options.push(cpu::Options {
+                    threads: Some(threads),
+                    convolution,
+                    instructions: Some(instructions),
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    options
+}
+
+#[test]
+fn the_processor_agrees_with_every_twin() {
+    let mut failures = Vec::new();
+    let mut runs = 0;
+    for problem in problems::all() {
+        // The processor takes clips that depend on each other one at a time, and refuses the rest.
+        if problem.plan.couples_clips() && problem.plan.batch() > 1 {
+            let executor = cpu::Executor::new(&problem.plan, &cpu::Options::default()).unwrap();
+            let error = executor.run(&problem.inputs).unwrap_err();
+            assert!(matches!(error, cpu::CpuError::CoupledBatch { .. }), "{error}");
+            continue;
+        }
+        let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
+        for options in processor_options() {
+            let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
+            let found = executor.run(&problem.inputs).unwrap();
+            runs += 1;
+            let difference = problems::compare(&found[0], &expected[0], problem.tolerance);
+            if !difference.within {
+                failures.push(format!("{} ({options:?}): {difference}", problem.name));
+            }
+        }
+    }
+    println!("{runs} runs");
+    assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_processor_refuses_f16() {
+    let plans = problems::all().into_iter().map(|problem| problem.plan.with_precision(DType::F16));
+    let stores = |plan: &Plan| plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+    let plan = plans.into_iter().find(stores).unwrap();
+    let error = cpu::Executor::new(&plan, &cpu::Options::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }

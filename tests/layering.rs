@@ -109,7 +109,7 @@ fn only_the_command_line_prints_or_reads_the_environment() {
 }
 
 #[test]
-fn unsafe_code_says_why() {
+fn there_is_no_unsafe_code() {
     for (_, path, code) in sources() {
         assert!(
             !code.contains("unsafe "),

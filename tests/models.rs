@@ -1,4 +1,4 @@
-//! Whole models against results made outside this project, on the GPU and on the reference executor.
+//! Whole models against results made outside this project, on every executor.
 //!
 //! The goldens of the published weights lie in the fixture folder; the tiny models run anywhere.
 
@@ -6,8 +6,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::executors::makers;
 use common::npz;
-use tagwave::gpu::{Executor, Gpu, Options};
+use tagwave::cpu;
 use tagwave::models::{self, Reading, Starts};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare};
@@ -72,19 +73,20 @@ fn mels() -> Option<Vec<HostTensor>> {
 
 #[test]
 fn golden_scores_and_features() {
-    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
-    for golden in GOLDENS {
-        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
-        let executor =
-            Executor::new(&gpu, &plan.fused(), &Options { max_batch: 5, ..Options::default() }).unwrap();
-        let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
-        let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
-        println!("{} {}: scores: {scores}", golden.model, golden.reading.as_str());
-        assert!(scores.within, "{} {}: {scores}", golden.model, golden.reading.as_str());
-        let tolerance = Tolerance { absolute: 5e-4, relative: 1e-4 };
-        let features = compare(&outputs[1], &npz::array(&file, "features"), tolerance);
-        println!("{} {}: features: {features}", golden.model, golden.reading.as_str());
-        assert!(features.within, "{} {}: {features}", golden.model, golden.reading.as_str());
+    let Some(mels) = mels() else { return };
+    for maker in makers(common::gpu()) {
+        for golden in GOLDENS {
+            let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+            let what = format!("{} {} ({})", golden.model, golden.reading.as_str(), maker.name);
+            let outputs = maker.make(&plan.fused(), 5).run(&[npz::stack(&mels)]);
+            let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
+            println!("{what}: scores: {scores}");
+            assert!(scores.within, "{what}: {scores}");
+            let tolerance = Tolerance { absolute: 5e-4, relative: 1e-4 };
+            let features = compare(&outputs[1], &npz::array(&file, "features"), tolerance);
+            println!("{what}: features: {features}");
+            assert!(features.within, "{what}: {features}");
+        }
     }
 }
 
@@ -137,19 +139,17 @@ fn taps(plan: &Plan, outputs: Vec<HostTensor>) -> BTreeMap<String, HostTensor> {
 }
 
 #[test]
-fn golden_layers_on_the_gpu() {
-    let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
-    for golden in GOLDENS {
-        let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
-        let layers = golden_layers(&file);
-        let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
-        let executor = Executor::new(&gpu, &plan, &Options { max_batch: 1, ..Options::default() }).unwrap();
-        let outputs = executor.run(&mels[..1]).unwrap();
-        compare_layers(
-            &format!("{} {}", golden.model, golden.reading.as_str()),
-            &layers,
-            &taps(&plan, outputs),
-        );
+fn golden_layers_on_every_executor() {
+    let Some(mels) = mels() else { return };
+    for maker in makers(common::gpu()) {
+        for golden in GOLDENS {
+            let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
+            let what = format!("{} {} ({})", golden.model, golden.reading.as_str(), maker.name);
+            let layers = golden_layers(&file);
+            let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
+            let outputs = maker.make(&plan, 1).run(&mels[..1]);
+            compare_layers(&what, &layers, &taps(&plan, outputs));
+        }
     }
 }
 
@@ -214,14 +214,10 @@ fn clips(count: usize, samples: usize) -> HostTensor {
     })
 }
 
-fn executor(gpu: &Gpu, plan: &Plan, max_batch: usize) -> Executor {
-    Executor::new(gpu, plan, &Options { max_batch, ..Options::default() }).unwrap()
-}
-
 /// The tiny models against layers written in NumPy: tests/golden/models/make.py.
 #[test]
 fn tiny_models_give_the_golden_layers() {
-    let gpu = common::gpu();
+    let makers = makers(common::gpu());
     for (name, architecture) in tiny() {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("tests/golden/models/{name}_tiny.npz"));
@@ -240,9 +236,10 @@ fn tiny_models_give_the_golden_layers() {
             let what = format!("tiny {name} {}", reading.as_str());
             let outputs = tagwave::reference::run(&plan, std::slice::from_ref(&mel)).unwrap();
             compare_layers(&format!("{what}, reference,"), &layers, &taps(&plan, outputs));
-            if let Some(gpu) = &gpu {
-                let outputs = executor(gpu, &plan.fused(), 2).run(std::slice::from_ref(&mel)).unwrap();
-                compare_layers(&format!("{what}, gpu,"), &layers, &taps(&plan, outputs));
+            // The processor takes clips that depend on each other one at a time.
+            for maker in makers.iter().filter(|maker| maker.name == "gpu" || !plan.couples_clips()) {
+                let outputs = maker.make(&plan.fused(), 2).run(std::slice::from_ref(&mel));
+                compare_layers(&format!("{what}, {},", maker.name), &layers, &taps(&plan, outputs));
             }
         }
     }
@@ -250,7 +247,7 @@ fn tiny_models_give_the_golden_layers() {
 
 #[test]
 fn tiny_models_agree_with_the_reference_fused_and_unfused() {
-    let Some(gpu) = common::gpu() else { return };
+    let makers = makers(common::gpu());
     for (name, architecture) in tiny() {
         let weights = seeded(&*architecture);
         for reading in [Reading::Restored, Reading::Upstream] {
@@ -260,14 +257,16 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
             let fused = tagwave::reference::run(&plan.fused(), &inputs).unwrap();
             let fewer = plan.couples_clips() || plan.fused().steps().len() < plan.steps().len() / 2 + 4;
             assert!(fewer, "{name}: little was fused");
+            let mut found = vec![("reference, fused".to_string(), fused)];
+            // The processor takes clips that depend on each other one at a time.
+            for maker in makers.iter().filter(|maker| maker.name == "gpu" || !plan.couples_clips()) {
+                found.push((format!("{}, fused", maker.name), maker.make(&plan.fused(), 3).run(&inputs)));
+                found.push((format!("{}, unfused", maker.name), maker.make(&plan, 3).run(&inputs)));
+            }
             for (index, (output, _)) in plan.outputs().iter().enumerate() {
                 // `upstream` multiplies decibels: its statistics keep fewer digits.
                 let tolerance = Tolerance { absolute: 2e-4, relative: 1e-4 };
-                for (how, found) in [
-                    ("reference, fused", &fused),
-                    ("gpu, fused", &executor(&gpu, &plan.fused(), 3).run(&inputs).unwrap()),
-                    ("gpu, unfused", &executor(&gpu, &plan, 3).run(&inputs).unwrap()),
-                ] {
+                for (how, found) in &found {
                     let difference = compare(&found[index], &expected[index], tolerance);
                     assert!(difference.within, "{name} {reading:?} {how}, {output}: {difference}");
                 }
@@ -278,24 +277,45 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
 
 #[test]
 fn the_same_clip_gives_the_same_bits_in_any_batch() {
-    let Some(gpu) = common::gpu() else { return };
-    for (name, architecture) in tiny() {
+    for (maker, (name, architecture)) in
+        makers(common::gpu()).iter().flat_map(|maker| tiny().into_iter().map(move |tiny| (maker, tiny)))
+    {
+        let name = format!("{name} ({})", maker.name);
         let weights = seeded(&*architecture);
         let plan = architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap().fused();
         assert!(!plan.couples_clips(), "{name}");
         let samples = architecture.clip().samples;
         let batch = clips(7, samples);
-        let together = executor(&gpu, &plan, 7).run(std::slice::from_ref(&batch)).unwrap();
+        let together = maker.make(&plan, 7).run(std::slice::from_ref(&batch));
         // Batches of three, three and one: `run` cuts what does not fit.
-        let cut = executor(&gpu, &plan, 3).run(std::slice::from_ref(&batch)).unwrap();
-        let alone = executor(&gpu, &plan, 1);
+        let cut = maker.make(&plan, 3).run(std::slice::from_ref(&batch));
+        let alone = maker.make(&plan, 1);
         for (index, (output, _)) in plan.outputs().iter().enumerate() {
             assert_eq!(together[index], cut[index], "{name}: {output} depends on the batch");
             for clip in 0..7 {
                 let one = HostTensor::new([1, samples], batch.row(clip).to_vec()).unwrap();
-                let found = alone.run(&[one]).unwrap();
+                let found = alone.run(&[one]);
                 assert_eq!(found[index].row(0), together[index].row(clip), "{name}: {output} of clip {clip}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_processor_gives_the_same_bits_with_any_number_of_threads() {
+    // Published sizes: layers that are cut into many tasks. Three clips on two threads are one each, then one shared.
+    let architectures: [Box<dyn models::Architecture>; 2] =
+        [Box::<models::crnn::Config>::default(), Box::<models::cnn::Config>::default()];
+    for architecture in architectures {
+        let plan = architecture.build(&seeded(&*architecture), Reading::Restored, Starts::Samples).unwrap();
+        let inputs = [clips(3, architecture.clip().samples)];
+        let run = |threads: usize| {
+            let options = cpu::Options { threads: Some(threads), ..Default::default() };
+            cpu::Executor::new(&plan.fused(), &options).unwrap().run(&inputs).unwrap()
+        };
+        let alone = run(1);
+        for threads in [2, 3, 5] {
+            assert_eq!(run(threads), alone, "{threads} threads");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Failed, write_failed};
+use crate::cpu::Instructions;
 use crate::gpu;
 
 /// Lists the adapters, the one that `auto` takes first and marked.
@@ -15,7 +16,7 @@ fn print(out: &mut impl Write) -> io::Result<()> {
     let adapters = gpu::adapters();
     for (index, adapter) in adapters.iter().enumerate() {
         let limits = &adapter.limits;
-        let mark = if index == 0 { "  <- auto" } else { "" };
+        let mark = if index == 0 && !limits.software { "  <- auto" } else { "" };
         writeln!(out, "{index}  {}{mark}", adapter.name)?;
         writeln!(out, "   type      {}", adapter.adapter_type.as_str())?;
         writeln!(out, "   backend   {}", adapter.backend)?;
@@ -40,8 +41,17 @@ fn print(out: &mut impl Write) -> io::Result<()> {
             limits.max_buffer_bytes >> 20
         )?;
     }
+    let hardware = adapters.first().is_some_and(|adapter| !adapter.limits.software);
     if adapters.is_empty() {
-        writeln!(out, "no GPU adapter: `auto` takes the CPU; a Vulkan driver brings one")?;
+        writeln!(out, "no GPU adapter: a Vulkan driver brings one")?;
     }
-    writeln!(out, "cpu, reference: always there")
+    let mark = if hardware { "" } else { "  <- auto" };
+    let instructions = Instructions::available();
+    let widest = instructions.first().map_or("plain", |instructions| instructions.as_str());
+    writeln!(out, "cpu  {} threads, {widest} instructions{mark}", threads())?;
+    writeln!(out, "reference  the definition of all others: slow")
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cpu::CpuError;
 use crate::error::Error;
 use crate::gpu::GpuError;
 use crate::models::Reading;
@@ -177,6 +178,7 @@ impl From<Error> for Failed {
         let code = match &error {
             Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
             Error::Gpu(GpuError::CoupledBatch { .. }) => USAGE,
+            Error::Cpu(CpuError::CoupledBatch { .. } | CpuError::Precision { .. }) => USAGE,
             Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
             Error::Weights(_)
             | Error::Model(_)

@@ -4,13 +4,14 @@ use clap::Args;
 
 use super::{DeviceArgs, Failed, SOME_FAILED, WeightsArgs, write_failed};
 use crate::error::Error;
-use crate::gpu::{Executor, Gpu, Options, Selection};
-use crate::kernels::{Limits, Operation, Strategy};
+use crate::gpu::{self, Gpu, GpuError, Selection};
+use crate::kernels::{Operation, Strategy};
 use crate::models::{self, Model, Reading, Starts};
+use crate::plan::Plan;
 use crate::problems::{self, Problem, Tolerance};
 use crate::tagger::Device;
 use crate::tensor::HostTensor;
-use crate::{reference, weights};
+use crate::{cpu, reference, weights};
 
 /// Arguments of `tagwave selftest`.
 #[derive(Debug, Args)]
@@ -22,40 +23,91 @@ pub(super) struct SelftestArgs {
     device: DeviceArgs,
 }
 
-/// Holds every kernel against its twin on the chosen adapter, then whole models where weights are found.
+/// Where the checks run.
+enum Target {
+    Gpu(Gpu),
+    Cpu,
+}
+
+impl Target {
+    /// The device asked for; `auto` is the best adapter, a software driver too, else the CPU.
+    fn new(device: &Device) -> Result<Target, Failed> {
+        let selection = match device {
+            Device::Cpu | Device::Reference => return Ok(Target::Cpu),
+            Device::Adapter(selection) => selection.clone(),
+            Device::Auto | Device::Gpu => Selection::Best,
+        };
+        match Gpu::request(&selection) {
+            Ok(gpu) => Ok(Target::Gpu(gpu)),
+            Err(GpuError::NoAdapter) if *device == Device::Auto => Ok(Target::Cpu),
+            Err(error) => Err(Error::from(error).into()),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Target::Gpu(gpu) => {
+                let adapter = gpu.summary();
+                format!("{} ({}, {})", adapter.name, adapter.backend, adapter.driver)
+            }
+            Target::Cpu => "cpu".into(),
+        }
+    }
+
+    /// The strategies to try on a problem's one step.
+    fn strategies(&self, problem: &Problem) -> Vec<Strategy> {
+        let Target::Gpu(gpu) = self else { return vec![Strategy::Only] };
+        let step = &problem.plan.steps()[0];
+        let shapes = problem.plan.shapes(step);
+        step.op.strategies(&problem.plan.call(step, &shapes), &gpu.summary().limits)
+    }
+
+    fn run(&self, plan: &Plan, strategy: Strategy, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Error> {
+        match self {
+            Target::Gpu(gpu) => {
+                let options =
+                    gpu::Options { max_batch: plan.batch(), strategy: Some(strategy), ..Default::default() };
+                Ok(gpu::Executor::new(gpu, plan, &options)?.run(inputs)?)
+            }
+            Target::Cpu => Ok(cpu::Executor::new(plan, &cpu::Options::default())?.run(inputs)?),
+        }
+    }
+}
+
+/// Holds every kernel against its twin on the chosen device, then whole models where weights are found.
 pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, Failed> {
-    let selection = match &args.device.device {
-        Device::Adapter(selection) => selection.clone(),
-        _ => Selection::Best,
-    };
-    let gpu = Gpu::request(&selection).map_err(Error::from)?;
-    let adapter = gpu.summary();
-    say(&format!("adapter  {} ({}, {})", adapter.name, adapter.backend, adapter.driver))?;
+    let target = Target::new(&args.device.device)?;
+    say(&format!("device   {}", target.name()))?;
     let mut report = Report::default();
     for problem in problems::all() {
+        if matches!(target, Target::Cpu) && problem.plan.couples_clips() && problem.plan.batch() > 1 {
+            say(&format!("not run  {}: the CPU takes such clips one at a time", problem.name))?;
+            continue;
+        }
         let expected = reference::run(&problem.plan, &problem.inputs).map_err(Error::from)?;
-        for strategy in strategies(&problem, &adapter.limits) {
+        for strategy in target.strategies(&problem) {
             let kernel = match strategy {
                 Strategy::Only => problem.name.clone(),
                 strategy => format!("{} [{strategy:?}]", problem.name),
             };
-            let options =
-                Options { max_batch: problem.plan.batch(), strategy: Some(strategy), ..Options::default() };
-            let found = Executor::new(&gpu, &problem.plan, &options)
-                .and_then(|executor| executor.run(&problem.inputs))
-                .map_err(Error::from);
+            let found = target.run(&problem.plan, strategy, &problem.inputs);
             report.compare(&kernel, found, &expected[0], problem.tolerance)?;
         }
     }
     for model in models::all() {
-        check_model(&gpu, &model, args, &mut report)?;
+        check_model(&target, &model, args, &mut report)?;
     }
     say(&format!("{} checks, {} failed", report.checks, report.failed))?;
     Ok(if report.failed == 0 { 0 } else { SOME_FAILED })
 }
 
 /// A synthetic clip through a model in both readings, against the reference executor.
-fn check_model(gpu: &Gpu, model: &Model, args: &SelftestArgs, report: &mut Report) -> Result<(), Failed> {
+fn check_model(
+    target: &Target,
+    model: &Model,
+    args: &SelftestArgs,
+    report: &mut Report,
+) -> Result<(), Failed> {
     let manifest = model.manifest().map_err(Error::from)?;
     let Ok(path) = args.weights.locator().locate(&manifest) else {
         return say(&format!("not run  {}: no weights found", model.name));
@@ -67,19 +119,11 @@ fn check_model(gpu: &Gpu, model: &Model, args: &SelftestArgs, report: &mut Repor
     for reading in [Reading::Restored, Reading::Upstream] {
         let plan = model.architecture.build(&weights, reading, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
-        let found = Executor::new(gpu, &plan.fused(), &Options { max_batch: 1, ..Options::default() })
-            .and_then(|executor| executor.run(std::slice::from_ref(&input)))
-            .map_err(Error::from);
+        let found = target.run(&plan.fused(), Strategy::Only, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
         report.compare(&format!("{} {}", model.name, reading.as_str()), found, &expected[0], tolerance)?;
     }
     Ok(())
-}
-
-fn strategies(problem: &Problem, limits: &Limits) -> Vec<Strategy> {
-    let step = &problem.plan.steps()[0];
-    let shapes = problem.plan.shapes(step);
-    step.op.strategies(&problem.plan.call(step, &shapes), limits)
 }
 
 #[derive(Default)]

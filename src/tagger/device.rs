@@ -3,19 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::cpu;
 use crate::error::Error;
 use crate::gpu::{self, Gpu, GpuError, Options};
 use crate::plan::Plan;
 use crate::reference;
-use crate::tensor::HostTensor;
+use crate::tensor::{DType, HostTensor};
 
 /// Where a model runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// The best adapter, or the CPU where there is none.
+    /// The best GPU, or the CPU where there is none: a software driver is slower than that.
     #[default]
     Auto,
-    /// The best adapter; an error where there is none.
+    /// The best adapter, a software driver too; an error where there is none.
     Gpu,
     /// The CPU, as fast as it goes.
     Cpu,
@@ -66,6 +67,7 @@ impl fmt::Display for Device {
 #[derive(Debug)]
 pub(super) enum Engine {
     Gpu { executor: Box<gpu::Executor>, name: String },
+    Cpu(Box<cpu::Executor>),
     Reference { plan: Plan, max_batch: usize },
 }
 
@@ -77,31 +79,55 @@ impl Engine {
         plan: Plan,
         max_batch: usize,
     ) -> Result<(Engine, Option<String>), Error> {
-        let on_gpu = |gpu: &Gpu| -> Result<Engine, Error> {
-            let options = Options { max_batch, ..Options::default() };
-            let executor = Box::new(gpu::Executor::new(gpu, &plan, &options)?);
-            Ok(Engine::Gpu { executor, name: gpu.summary().name.clone() })
-        };
+        let quietly = |engine: Result<Engine, Error>| engine.map(|engine| (engine, None));
         if let Some(gpu) = shared {
-            return Ok((on_gpu(gpu)?, None));
+            return quietly(Engine::on_gpu(gpu, &plan, max_batch));
         }
-        let selection = match device {
-            Device::Auto | Device::Gpu => gpu::Selection::Best,
-            Device::Adapter(selection) => selection.clone(),
-            Device::Cpu | Device::Reference => return Ok((Engine::Reference { plan, max_batch }, None)),
-        };
-        match Gpu::request(&selection) {
-            Ok(gpu) => Ok((on_gpu(&gpu)?, None)),
-            Err(error @ (GpuError::NoAdapter | GpuError::Device { .. })) if *device == Device::Auto => {
-                Ok((Engine::Reference { plan, max_batch }, Some(format!("{error}; running on the CPU"))))
+        match device {
+            Device::Auto => Engine::auto(&plan, max_batch),
+            Device::Gpu => quietly(Engine::on_gpu(&Gpu::request(&gpu::Selection::Best)?, &plan, max_batch)),
+            Device::Adapter(selection) => {
+                quietly(Engine::on_gpu(&Gpu::request(selection)?, &plan, max_batch))
             }
-            Err(error) => Err(error.into()),
+            Device::Cpu => quietly(Engine::on_cpu(&plan, max_batch)),
+            Device::Reference => Ok((Engine::Reference { plan, max_batch }, None)),
         }
+    }
+
+    fn auto(plan: &Plan, max_batch: usize) -> Result<(Engine, Option<String>), Error> {
+        let note = match Gpu::request(&gpu::Selection::Best) {
+            Ok(gpu) => {
+                // What the CPU executor cannot do is left to a software driver.
+                let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+                let together = plan.couples_clips() && max_batch > 1;
+                if !gpu.summary().limits.software || half || together {
+                    return Ok((Engine::on_gpu(&gpu, plan, max_batch)?, None));
+                }
+                format!("no GPU but the software driver {}, which is slower than the CPU", gpu.summary().name)
+            }
+            Err(error @ (GpuError::NoAdapter | GpuError::Device { .. })) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((Engine::on_cpu(plan, max_batch)?, Some(format!("{note}; running on the CPU"))))
+    }
+
+    fn on_gpu(gpu: &Gpu, plan: &Plan, max_batch: usize) -> Result<Engine, Error> {
+        let options = Options { max_batch, ..Options::default() };
+        let executor = Box::new(gpu::Executor::new(gpu, plan, &options)?);
+        Ok(Engine::Gpu { executor, name: gpu.summary().name.clone() })
+    }
+
+    fn on_cpu(plan: &Plan, max_batch: usize) -> Result<Engine, Error> {
+        // Clips that depend on each other go one at a time.
+        let max_batch = if plan.couples_clips() { 1 } else { max_batch };
+        let options = cpu::Options { max_batch, ..cpu::Options::default() };
+        Ok(Engine::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
     }
 
     pub(super) fn name(&self) -> &str {
         match self {
             Engine::Gpu { name, .. } => name,
+            Engine::Cpu(_) => "cpu",
             Engine::Reference { .. } => "reference",
         }
     }
@@ -109,6 +135,7 @@ impl Engine {
     pub(super) fn max_batch(&self) -> usize {
         match self {
             Engine::Gpu { executor, .. } => executor.max_batch(),
+            Engine::Cpu(executor) => executor.max_batch(),
             Engine::Reference { max_batch, .. } => *max_batch,
         }
     }
@@ -117,6 +144,7 @@ impl Engine {
     pub(super) fn run(&self, input: HostTensor) -> Result<Vec<(String, HostTensor)>, Error> {
         let (plan, outputs) = match self {
             Engine::Gpu { executor, .. } => (executor.plan(), executor.run(&[input])?),
+            Engine::Cpu(executor) => (executor.plan(), executor.run(&[input])?),
             Engine::Reference { plan, .. } => {
                 let batch = input.shape().extent(0);
                 (plan, reference::run(&plan.with_batch(batch), &[input])?)

@@ -1,0 +1,229 @@
+//! Speed of the CPU executor: checks each model against the reference executor, then times it.
+//!
+//! `cargo bench --bench cpu -- [--models crnn,cnn,compact,front-end] [--batches 1,8] [--threads 1,2]
+//! [--seconds 3] [--instructions avx2] [--steps] [--json]`
+//!
+//! Weights are painted, not trained: speed does not depend on their values. Clips per CPU second divide by the
+//! CPU time of the process and hardly notice busy neighbours.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use cpu_time::ProcessTime;
+use tagwave::cpu::{Executor, Instructions, Options};
+use tagwave::kernels::Axis;
+use tagwave::models::{Architecture, Reading, Starts, cnn, crnn};
+use tagwave::plan::{Activation, Builder, ConvBlock, Plan, PlanError};
+use tagwave::problems::{Tolerance, compare, paint};
+use tagwave::reference;
+use tagwave::tensor::{HostTensor, Shape};
+use tagwave::weights::Weights;
+
+type Failure = Box<dyn Error>;
+
+/// What to measure.
+struct Arguments {
+    models: Vec<String>,
+    batches: Vec<usize>,
+    threads: Vec<usize>,
+    seconds: f64,
+    instructions: Option<Instructions>,
+    steps: bool,
+    json: bool,
+}
+
+impl Arguments {
+    fn parse() -> Result<Arguments, Failure> {
+        let mut arguments = Arguments {
+            models: ["crnn", "cnn", "compact", "front-end"].map(String::from).into(),
+            batches: vec![1, 8],
+            threads: vec![1, 2],
+            seconds: 3.0,
+            instructions: None,
+            steps: false,
+            json: false,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--models" => arguments.models = value()?.split(',').map(String::from).collect(),
+                "--batches" => arguments.batches = numbers(&value()?)?,
+                "--threads" => arguments.threads = numbers(&value()?)?,
+                "--seconds" => arguments.seconds = value()?.parse()?,
+                "--instructions" => {
+                    let name = value()?;
+                    let found = Instructions::available().into_iter().find(|i| i.as_str() == name);
+                    arguments.instructions = Some(found.ok_or(format!("no {name} on this processor"))?);
+                }
+                "--steps" => arguments.steps = true,
+                "--json" => arguments.json = true,
+                // What cargo itself hands over.
+                "--bench" => {}
+                _ => return Err(format!("unknown option {word}").into()),
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+fn numbers(list: &str) -> Result<Vec<usize>, Failure> {
+    Ok(list.split(',').map(str::parse).collect::<Result<_, _>>()?)
+}
+
+/// Weights of about the size that training gives, statistics positive.
+fn seeded(architecture: &dyn Architecture) -> Weights {
+    let tensors = architecture.tensors().into_iter().enumerate().map(|(seed, spec)| {
+        let mut tensor = scaled(spec.shape, seed);
+        if let Some("deviation" | "gamma") = spec.name.rsplit('.').next() {
+            tensor.data_mut().iter_mut().for_each(|v| *v = 1.0 + 0.5 * *v);
+        }
+        (spec.name, tensor)
+    });
+    Weights::from_tensors(tensors)
+}
+
+/// A painted tensor whose sums over all axes but the first are of the order of one.
+fn scaled(shape: impl Into<Shape>, seed: usize) -> HostTensor {
+    let mut tensor = paint(shape, seed);
+    let fan_in = tensor.shape().extents().iter().skip(1).product::<usize>().max(1) as f32;
+    tensor.data_mut().iter_mut().for_each(|v| *v *= 1.7 / fan_in.sqrt());
+    tensor
+}
+
+/// The layers of compact_cnn: five blocks of 32 maps, the features of all of them left out.
+fn compact() -> Result<Plan, PlanError> {
+    let mut b = Builder::new();
+    let mel = b.input("mel", [1, 1, 96, 1360]);
+    let ones = |n: usize| [HostTensor::from_fn([n], |_| 0.02), HostTensor::from_fn([n], |_| 0.5)];
+    let mut x = b.batch_norm("bn0", mel, Axis::Time, ones(1360))?;
+    for (block, pool) in [[2, 4], [3, 4], [2, 5], [2, 4], [4, 4]].into_iter().enumerate() {
+        let channels = if block == 0 { 1 } else { 32 };
+        let (kernel, bias) = (scaled([32, channels, 3, 3], block), scaled([32], block));
+        let norm = [HostTensor::from_fn([32], |_| 1.1), scaled([32], 9)];
+        x = b.conv_block(block + 1, x, ConvBlock { kernel, bias, norm, pool })?;
+    }
+    let x = b.flatten("features", x)?;
+    let x = b.dense("logits", x, scaled([32, 50], 7), scaled([50], 8))?;
+    let x = b.activation("probs", x, Activation::Sigmoid)?;
+    b.output("scores", x);
+    Ok(b.finish())
+}
+
+/// The plan called `model`, fused, and a batch of inputs for it.
+fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
+    let of = |architecture: &dyn Architecture, starts| {
+        architecture.build(&seeded(architecture), Reading::Restored, starts)
+    };
+    let plan = match model {
+        "crnn" => of(&crnn::Config::default(), Starts::Mel)?,
+        "cnn" => of(&cnn::Config::default(), Starts::Mel)?,
+        "compact" => compact()?,
+        "front-end" => {
+            of(&cnn::Config::default(), Starts::Samples)?.tapped(&["input"])?.only_outputs(&["input"])
+        }
+        _ => return Err(format!("no model is called {model}").into()),
+    };
+    let plan = plan.fused().with_batch(batch);
+    let shape = plan.tensors()[plan.inputs()[0]].shape;
+    let x = match model {
+        // A chirp; the others hear something with the range of a spectrogram in dB.
+        "front-end" => HostTensor::from_fn(shape, |i| {
+            let t = (i % shape.extent(1)) as f32 / 12_000.0;
+            0.5 * (t * (300.0 + 200.0 * t)).sin() + 0.01 * ((i * 7919) % 1009) as f32 / 1009.0
+        }),
+        _ => HostTensor::from_fn(shape, |i| ((i * 7919) % 1009) as f32 / 1009.0 * 60.0 - 55.0),
+    };
+    Ok((plan, x))
+}
+
+/// Fails where the executor and the reference executor disagree on the first clip.
+fn check(model: &str) -> Result<(), Failure> {
+    let (plan, x) = problem(model, 1)?;
+    let expected = reference::run(&plan, std::slice::from_ref(&x))?;
+    let found = Executor::new(&plan, &Options::default())?.run(&[x])?;
+    let difference = compare(&found[0], &expected[0], Tolerance { absolute: 5e-4, relative: 1e-4 });
+    println!("{model}: {difference}");
+    if difference.within { Ok(()) } else { Err(format!("{model}: {difference}").into()) }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Times one cell: `run` again and again for `seconds`.
+fn measure(executor: &Executor, x: &HostTensor, seconds: f64) -> Result<[f64; 3], Failure> {
+    let inputs = std::slice::from_ref(x);
+    executor.run(inputs)?;
+    let batch = x.shape().extent(0) as f64;
+    let (mut wall, mut processor) = (Vec::new(), Vec::new());
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    while wall.len() < 5 || Instant::now() < end {
+        let (start, busy) = (Instant::now(), ProcessTime::now());
+        std::hint::black_box(executor.run(inputs)?);
+        wall.push(start.elapsed().as_secs_f64());
+        processor.push(busy.elapsed().as_secs_f64());
+    }
+    let best = wall.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok([batch / median(wall), batch / best, batch / median(processor)])
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = Arguments::parse()?;
+    for model in &arguments.models {
+        if !arguments.json {
+            check(model)?;
+        }
+        for &threads in &arguments.threads {
+            for &batch in &arguments.batches {
+                let (plan, x) = problem(model, batch)?;
+                let options = Options {
+                    threads: Some(threads),
+                    max_batch: batch,
+                    instructions: arguments.instructions,
+                    ..Options::default()
+                };
+                let executor = Executor::new(&plan, &options)?;
+                let [speed, best, per_cpu] = measure(&executor, &x, arguments.seconds)?;
+                if arguments.json {
+                    println!(
+                        r#"{{"peer": "tagwave", "model": "{model}", "batch": {batch}, "threads": {threads}, "clips_per_s": {speed:.2}, "max": {best:.2}, "clips_per_cpu_s": {per_cpu:.2}}}"#
+                    );
+                } else {
+                    println!(
+                        "{model:10} batch {batch:3} threads {threads:2} ({}): {speed:8.2} clips/s (best {best:8.2}) {per_cpu:8.2} clips/CPU s {:7.3} CPU ms/clip",
+                        executor.instructions().as_str(),
+                        1e3 / per_cpu
+                    );
+                }
+                if arguments.steps && threads == 1 {
+                    steps(&executor, &x)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Time of each step per clip, the fastest of several runs.
+fn steps(executor: &Executor, x: &HostTensor) -> Result<(), Failure> {
+    let clips = x.shape().extent(0) as f64;
+    let mut best = executor.profile(std::slice::from_ref(x))?;
+    for _ in 0..20 {
+        for (best, time) in best.iter_mut().zip(executor.profile(std::slice::from_ref(x))?) {
+            best.time = best.time.min(time.time);
+        }
+    }
+    for step in best {
+        let seconds = step.time.as_secs_f64();
+        let speed = step.flops as f64 / seconds / 1e9;
+        println!(
+            "    {:12} {:16} {:8.3} ms/clip {speed:8.1} GFLOP/s",
+            step.step,
+            step.kernel,
+            seconds / clips * 1e3
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Convolutions: by Winograd's transforms or directly, with bias, max-pool and activation while the sums are
+//! in the cache.
+//!
+//! A clip's output is cut into bands of rows and segments of columns whose inputs, sums and outputs fit the
+//! cache; each is one task. The pool comes before bias and activation: neither changes which value is the
+//! largest, and a fraction of the exponentials is left.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::conv_task::Task;
+use super::layer::{Context, Layer};
+use super::product::Panels;
+use super::scratch::{Buffer, Scratch};
+use super::winograd::{self, OUTPUTS, PRODUCTS};
+use crate::kernels::Conv2d;
+use crate::tensor::{HostTensor, Shape};
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Convolution {
+    /// Nine products for each input and output channel.
+    Direct,
+    /// A quarter of the products: Winograd's F(4x4, 3x3), with about three times the rounding error.
+    Winograd,
+}
+
+/// Fewer input channels than this and the transforms cost more than the products they save.
+const WINOGRAD_CHANNELS: usize = 16;
+/// Fewer tiles than this and reading four times the weights costs more than it saves.
+const WINOGRAD_TILES: usize = 6;
+/// Tiles of a task: their transforms are to stay in the second-level cache.
+const TASK_TILES: usize = 48;
+/// Convolution sums of a direct task: they are to stay in the first-level cache.
+const TASK_SUMS: usize = 6 << 10;
+/// Most output rows of a band: the pool window's height times this is a multiple of a tile's.
+const BAND_ROWS: usize = OUTPUTS;
+
+/// A convolution made ready.
+#[derive(Debug)]
+pub(super) struct Conv {
+    pub(super) op: Conv2d,
+    pub(super) algorithm: Convolution,
+    /// Channels, rows and columns of the input.
+    pub(super) input: [usize; 3],
+    /// Maps, rows and columns of the output.
+    pub(super) output: [usize; 3],
+    /// `[9 C, O]` with the taps outermost, or `[36 C, O]` with the products outermost.
+    pub(super) panels: Panels,
+    pub(super) bias: Buffer,
+    /// Output rows of a band and output columns of a segment.
+    task: [usize; 2],
+    /// Input channels in a strip: whole vectors where they are transformed.
+    pub(super) strip_channels: usize,
+}
+
+/// The part of a clip's output that one task makes: columns `first..` of up to [`BAND_ROWS`] rows.
+pub(super) struct Region<'a> {
+    pub(super) rows: [&'a mut [f32]; BAND_ROWS],
+    /// First row, first column, rows, columns.
+    pub(super) row: usize,
+    pub(super) column: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+}
+
+impl<'a> Region<'a> {
+    /// A band of whole rows.
+    fn band(y: &'a mut [f32], row: usize, width: usize, row_len: usize) -> Region<'a> {
+        let height = y.len() / row_len;
+        let mut rows = y.chunks_exact_mut(row_len);
+        let rows = std::array::from_fn(|_| rows.next().unwrap_or_default());
+        Region { rows, row, column: 0, height, width }
+    }
+
+    /// The first `columns` columns, and the rest.
+    fn split(self, columns: usize) -> (Region<'a>, Region<'a>) {
+        let (row, column, height) = (self.row, self.column, self.height);
+        let mut right: [&mut [f32]; BAND_ROWS] = Default::default();
+        let left = std::array::from_fn(|_| -> &mut [f32] { &mut [] });
+        let mut left: [&mut [f32]; BAND_ROWS] = left;
+        for (index, whole) in self.rows.into_iter().enumerate() {
+            let place = whole.len() / self.width * columns;
+            (left[index], right[index]) = whole.split_at_mut(place);
+        }
+        (
+            Region { rows: left, row, column, height, width: columns },
+            Region { rows: right, row, column: column + columns, height, width: self.width - columns },
+        )
+    }
+}
+
+impl Conv {
+    /// Packs the weights of `op` for inputs of shape `x`.
+    pub(super) fn new(
+        arch: Arch,
+        op: &Conv2d,
+        x: Shape,
+        y: Shape,
+        [w, b]: [&HostTensor; 2],
+        forced: Option<Convolution>,
+    ) -> Conv {
+        let [input, output] = [x, y].map(|shape| [1, 2, 3].map(|axis| shape.extent(axis)));
+        let ([channels, ..], [maps, rows, columns]) = (input, output);
+        let [pf, pt] = op.pool;
+        let tiles = (rows * pf).div_ceil(OUTPUTS) * (columns * pt).div_ceil(OUTPUTS);
+        let pays = channels >= WINOGRAD_CHANNELS && tiles >= WINOGRAD_TILES;
+        let algorithm = forced.unwrap_or(if pays { Convolution::Winograd } else { Convolution::Direct });
+        let at = |o: usize, c: usize| &w.data()[(o * channels + c) * 9..][..9];
+        let panels = match algorithm {
+            Convolution::Direct => {
+                Panels::new(arch, 9 * channels, maps, |row, o| at(o, row % channels)[row / channels])
+            }
+            Convolution::Winograd => {
+                let kernels: Vec<_> =
+                    (0..maps * channels).map(|k| winograd::kernel(at(k / channels, k % channels))).collect();
+                Panels::new(arch, PRODUCTS * channels, maps, |row, o| {
+                    kernels[o * channels + row % channels][row / channels]
+                })
+            }
+        };
+        let mut bias = b.data().to_vec();
+        bias.resize(panels.padded_columns(), 0.0);
+        let (lanes, _) = arch.dispatch(super::simd::Registers);
+        let (task, strip_channels) = match algorithm {
+            Convolution::Direct => {
+                let columns = TASK_SUMS / (panels.width() * pf * pt).max(1);
+                ([1, columns.max(1)], channels)
+            }
+            Convolution::Winograd => {
+                let band = OUTPUTS / gcd(OUTPUTS, pf);
+                let unit = OUTPUTS / gcd(OUTPUTS, pt);
+                let unit_tiles = (band * pf / OUTPUTS) * (unit * pt / OUTPUTS);
+                ([band, unit * (TASK_TILES / unit_tiles).max(1)], channels.next_multiple_of(lanes))
+            }
+        };
+        let bias = Buffer::of(&bias);
+        Conv { op: op.clone(), algorithm, input, output, panels, bias, task, strip_channels }
+    }
+
+    /// Makes a region, alone or, cut in two, on two threads.
+    fn share(&self, context: &Context, x: &[f32], region: Region) {
+        let segments = region.width.div_ceil(self.task[1]);
+        if segments <= 1 {
+            let work = |scratch: &mut Scratch| context.arch.dispatch(Task { conv: self, x, region, scratch });
+            return context.scratch.lend(Scratch::default, work);
+        }
+        let (left, right) = region.split(segments / 2 * self.task[1]);
+        if context.parallel {
+            rayon::join(|| self.share(context, x, left), || self.share(context, x, right));
+        } else {
+            self.share(context, x, left);
+            self.share(context, x, right);
+        }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+impl Layer for Conv {
+    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+        let [maps, _, width] = self.output;
+        let band = |(index, y): (usize, &mut [f32])| {
+            self.share(context, x[0], Region::band(y, index * self.task[0], width, width * maps));
+        };
+        let band_len = self.task[0] * width * maps;
+        if context.parallel {
+            y.par_chunks_mut(band_len).enumerate().for_each(band);
+        } else {
+            y.chunks_mut(band_len).enumerate().for_each(band);
+        }
+    }
+
+    fn kernel(&self) -> &'static str {
+        match self.algorithm {
+            Convolution::Direct => "conv2d direct",
+            Convolution::Winograd => "conv2d winograd",
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One task of a convolution: products, sums, pool, bias and activation of a region that fits the cache.
+
+use pulp::{Simd, WithSimd};
+
+use super::conv2d::{Conv, Convolution, Region};
+use super::product::{MANY_REGISTERS, Product};
+use super::scratch::Scratch;
+use super::simd::{activate, store};
+use super::winograd::{self, OUTPUTS, PRODUCTS};
+
+/// One region, on vectors of the processor's width.
+pub(super) struct Task<'a> {
+    pub(super) conv: &'a Conv,
+    /// The clip.
+    pub(super) x: &'a [f32],
+    pub(super) region: Region<'a>,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.conv.algorithm {
+            Convolution::Direct if self.conv.input[0] == 1 => self.plane(simd),
+            Convolution::Direct => self.direct(simd),
+            Convolution::Winograd => self.winograd(simd),
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Convolution outputs of the region along each axis.
+    fn extent(&self) -> [usize; 2] {
+        [self.region.height * self.conv.op.pool[0], self.region.width * self.conv.op.pool[1]]
+    }
+
+    /// One input channel: the nine taps of two vectors of maps stay in registers, and so do the sums of a row
+    /// of a pool window.
+    #[inline(always)]
+    fn plane<S: Simd>(mut self, simd: S) {
+        let [height, width] = self.extent();
+        self.fill_strip([height, width]);
+        let many = S::REGISTER_COUNT >= MANY_REGISTERS && self.conv.panels.width() >= 2 * S::F32_LANES;
+        match (many, self.conv.op.pool[1] % 4) {
+            (true, 0) => self.plane_blocks::<S, 2, 4>(simd),
+            (true, 2) => self.plane_blocks::<S, 2, 2>(simd),
+            (true, _) => self.plane_blocks::<S, 2, 1>(simd),
+            (false, 0 | 2) => self.plane_blocks::<S, 1, 2>(simd),
+            (false, _) => self.plane_blocks::<S, 1, 1>(simd),
+        }
+    }
+
+    /// [`Task::plane`] for `VECTORS` vectors of maps and `COLUMNS` columns of a window at a time.
+    #[inline(always)]
+    fn plane_blocks<S: Simd, const VECTORS: usize, const COLUMNS: usize>(&mut self, simd: S) {
+        let conv = self.conv;
+        let [maps, ..] = conv.output;
+        let [pf, pt] = conv.op.pool;
+        let (lanes, panel_width) = (S::F32_LANES, conv.panels.width());
+        let strip_width = self.region.width * pt + 2;
+        let strip = &*self.scratch.strip;
+        for map in (0..maps).step_by(VECTORS * lanes) {
+            let panel = conv.panels.part(map / panel_width, 0, 9).data();
+            let mut taps = [[simd.splat_f32s(0.0); VECTORS]; 9];
+            for (k, taps) in taps.iter_mut().enumerate() {
+                let row = &panel[k * panel_width + map % panel_width..][..VECTORS * lanes];
+                taps.copy_from_slice(S::as_simd_f32s(row).0);
+            }
+            let bias = S::as_simd_f32s(&conv.bias[map..][..VECTORS * lanes]).0;
+            for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
+                for (c, out) in out.chunks_exact_mut(maps).enumerate() {
+                    let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); VECTORS];
+                    for i in 0..pf {
+                        for j in (0..pt).step_by(COLUMNS) {
+                            let corner = &strip[(r * pf + i) * strip_width + c * pt + j..];
+                            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COLUMNS];
+                            for tap in 0..3 {
+                                let x = &corner[tap * strip_width..][..COLUMNS + 2];
+                                for k in 0..3 {
+                                    for column in 0..COLUMNS {
+                                        let x = simd.splat_f32s(x[column + k]);
+                                        for v in 0..VECTORS {
+                                            let sum = &mut sums[column][v];
+                                            *sum = simd.mul_add_e_f32s(x, taps[3 * tap + k][v], *sum);
+                                        }
+                                    }
+                                }
+                            }
+                            for sums in sums {
+                                for v in 0..VECTORS {
+                                    largest[v] = simd.max_f32s(largest[v], sums[v]);
+                                }
+                            }
+                        }
+                    }
+                    for v in 0..VECTORS {
+                        let map = map + v * lanes;
+                        if map < maps {
+                            let value = simd.add_f32s(largest[v], bias[v]);
+                            store(simd, &mut out[map..], activate(simd, conv.op.activation, value));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn direct<S: Simd>(mut self, simd: S) {
+        let conv = self.conv;
+        let [height, width] = self.extent();
+        let channels = conv.strip_channels;
+        let strip_width = (width + 2) * channels;
+        let panel_width = conv.panels.width();
+        self.fill_strip([height, width]);
+        self.scratch.sums.at_least(height * width * panel_width);
+        for panel in 0..conv.panels.count() {
+            for row in 0..height {
+                let starts = [0, 1, 2].map(|tap| (row + tap) * strip_width);
+                simd.vectorize(Product {
+                    x: &self.scratch.strip,
+                    starts: &starts,
+                    stride: channels,
+                    run: 3 * channels,
+                    rows: width,
+                    panel: conv.panels.part(panel, 0, 9 * channels),
+                    y: &mut self.scratch.sums[row * width * panel_width..][..width * panel_width],
+                    y_stride: panel_width,
+                });
+            }
+            self.pool(simd, panel, width);
+        }
+    }
+
+    #[inline(always)]
+    fn winograd<S: Simd>(mut self, simd: S) {
+        let conv = self.conv;
+        let [height, width] = self.extent().map(|extent| extent.next_multiple_of(OUTPUTS));
+        let (channels, padded) = (conv.input[0], conv.strip_channels);
+        let [down, across] = [height / OUTPUTS, width / OUTPUTS];
+        let count = down * across;
+        self.fill_strip([height, width]);
+        // One more line a plane than the tiles need, so that the planes fall into different sets of the cache.
+        let plane = count * padded + 16;
+        let strip = &self.scratch.strip;
+        let tiles = self.scratch.tiles.at_least(PRODUCTS * plane);
+        let strides = [(width + 2) * padded, padded];
+        for tile in 0..count {
+            let corner = (tile / across * strides[0] + tile % across * padded) * OUTPUTS;
+            for c in (0..padded).step_by(S::F32_LANES) {
+                winograd::input(simd, &strip[corner + c..], strides, &mut tiles[tile * padded + c..], plane);
+            }
+        }
+        let panel_width = conv.panels.width();
+        let row = PRODUCTS * panel_width;
+        self.scratch.products.at_least(count * row);
+        for panel in 0..conv.panels.count() {
+            for k in 0..PRODUCTS {
+                simd.vectorize(Product {
+                    x: &self.scratch.tiles[k * plane..],
+                    starts: &[0],
+                    stride: padded,
+                    run: channels,
+                    rows: count,
+                    panel: conv.panels.part(panel, k * channels, channels),
+                    y: &mut self.scratch.products[k * panel_width..],
+                    y_stride: row,
+                });
+            }
+            match conv.op.pool {
+                [1, 1] => self.outputs::<S, 1, 1>(simd, panel, [down, across]),
+                [2, 2] => self.outputs::<S, 2, 2>(simd, panel, [down, across]),
+                [2, 4] => self.outputs::<S, 2, 4>(simd, panel, [down, across]),
+                [4, 4] => self.outputs::<S, 4, 4>(simd, panel, [down, across]),
+                _ => self.sums(simd, panel, [down, across]),
+            }
+        }
+    }
+
+    /// Copies the inputs that the region needs, with zeros where they lie outside the clip: `height + 2` rows
+    /// of `width + 2` columns.
+    #[inline(always)]
+    fn fill_strip(&mut self, [height, width]: [usize; 2]) {
+        let [channels, f, t] = self.conv.input;
+        let padded = self.conv.strip_channels;
+        let [pf, pt] = self.conv.op.pool;
+        let (first_row, first_column) = (self.region.row * pf, self.region.column * pt);
+        let strip = self.scratch.strip.at_least((height + 2) * (width + 2) * padded);
+        // Column 0 of the strip is column `first_column - 1` of the input.
+        let left = usize::from(first_column == 0);
+        let inside = (width + 2 - left).min((t + 1).saturating_sub(first_column + left));
+        for (index, line) in strip.chunks_exact_mut((width + 2) * padded).enumerate() {
+            let Some(row) = (first_row + index).checked_sub(1).filter(|&row| row < f) else {
+                line.fill(0.0);
+                continue;
+            };
+            line[..left * padded].fill(0.0);
+            line[(left + inside) * padded..].fill(0.0);
+            let source = &self.x[(row * t + first_column + left - 1) * channels..][..inside * channels];
+            let line = &mut line[left * padded..(left + inside) * padded];
+            if channels == padded {
+                line.copy_from_slice(source);
+                continue;
+            }
+            for (to, from) in line.chunks_exact_mut(padded).zip(source.chunks_exact(channels)) {
+                to[..channels].copy_from_slice(from);
+                to[channels..].fill(0.0);
+            }
+        }
+    }
+
+    /// Transforms a panel's products back and pools them in the registers: the window divides a tile.
+    #[inline(always)]
+    fn outputs<S: Simd, const PF: usize, const PT: usize>(
+        &mut self,
+        simd: S,
+        panel: usize,
+        [down, across]: [usize; 2],
+    ) {
+        let panel_width = self.conv.panels.width();
+        let [maps, ..] = self.conv.output;
+        let row = PRODUCTS * panel_width;
+        let activation = self.conv.op.activation;
+        for tile in 0..down * across {
+            let products = &self.scratch.products[tile * row..][..row];
+            let (first_row, first_column) = (tile / across * (OUTPUTS / PF), tile % across * (OUTPUTS / PT));
+            for v in (0..panel_width).step_by(S::F32_LANES) {
+                let map = panel * panel_width + v;
+                if map >= maps {
+                    break;
+                }
+                let y = winograd::output(simd, &products[v..], panel_width);
+                let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                for i in 0..OUTPUTS / PF {
+                    for j in 0..OUTPUTS / PT {
+                        let mut largest = y[i * PF][j * PT];
+                        for k in 1..PF * PT {
+                            largest = simd.max_f32s(largest, y[i * PF + k / PT][j * PT + k % PT]);
+                        }
+                        let (r, c) = (first_row + i, first_column + j);
+                        if r < self.region.height && c < self.region.width {
+                            let value = activate(simd, activation, simd.add_f32s(largest, bias));
+                            store(simd, &mut self.region.rows[r][c * maps + map..(c + 1) * maps], value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Transforms a panel's products back into rows of sums, then pools those.
+    #[inline(always)]
+    fn sums<S: Simd>(&mut self, simd: S, panel: usize, [down, across]: [usize; 2]) {
+        let panel_width = self.conv.panels.width();
+        let row = PRODUCTS * panel_width;
+        let line = across * OUTPUTS * panel_width;
+        let sums = self.scratch.sums.at_least(down * OUTPUTS * line);
+        for tile in 0..down * across {
+            let products = &self.scratch.products[tile * row..][..row];
+            let corner = (tile / across * line + tile % across * panel_width) * OUTPUTS;
+            for v in (0..panel_width).step_by(S::F32_LANES) {
+                let y = winograd::output(simd, &products[v..], panel_width);
+                for (i, y) in y.iter().enumerate() {
+                    for (j, &y) in y.iter().enumerate() {
+                        store(simd, &mut sums[corner + i * line + j * panel_width + v..], y);
+                    }
+                }
+            }
+        }
+        self.pool(simd, panel, across * OUTPUTS);
+    }
+
+    /// Pools rows of `columns` sums each into the region.
+    #[inline(always)]
+    fn pool<S: Simd>(&mut self, simd: S, panel: usize, columns: usize) {
+        let panel_width = self.conv.panels.width();
+        let [maps, ..] = self.conv.output;
+        let [pf, pt] = self.conv.op.pool;
+        let line = columns * panel_width;
+        let activation = self.conv.op.activation;
+        let sums = &*self.scratch.sums;
+        for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
+            for (c, out) in out.chunks_exact_mut(maps).enumerate() {
+                let corner = &sums[r * pf * line + c * pt * panel_width..];
+                for v in (0..panel_width).step_by(S::F32_LANES) {
+                    let map = panel * panel_width + v;
+                    if map >= maps {
+                        break;
+                    }
+                    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+                    for i in 0..pf {
+                        for j in 0..pt {
+                            let sums = &corner[i * line + j * panel_width + v..][..S::F32_LANES];
+                            largest = simd.max_f32s(largest, S::as_simd_f32s(sums).0[0]);
+                        }
+                    }
+                    let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                    let value = activate(simd, activation, simd.add_f32s(largest, bias));
+                    store(simd, &mut out[map..], value);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Runs a plan clip by clip: layers made ready once, memory kept from clip to clip.
+
+use std::time::{Duration, Instant};
+
+use pulp::Arch;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::CpuError;
+use super::conv2d::Convolution;
+use super::instructions::Instructions;
+use super::layer::{Context, Layer, prepare};
+use super::scratch::{Buffer, Scratch, Shelf};
+use crate::kernels::Operation;
+use crate::plan::{Arena, Plan, TensorId};
+use crate::tensor::{DType, HostTensor, Shape};
+
+/// How an executor is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads; all cores when `None`.
+    pub threads: Option<usize>,
+    /// Clips that a caller best hands over at once. Memory does not grow with it: a thread holds one clip.
+    pub max_batch: usize,
+    /// How to convolve; otherwise each layer's default.
+    pub convolution: Option<Convolution>,
+    /// Instructions to use; otherwise the widest there are.
+    pub instructions: Option<Instructions>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { threads: None, max_batch: 8, convolution: None, instructions: None }
+    }
+}
+
+/// How long a step took.
+#[derive(Clone, Debug)]
+pub struct StepTime {
+    /// Name of the step.
+    pub step: String,
+    /// How it was computed.
+    pub kernel: &'static str,
+    /// Time for all clips.
+    pub time: Duration,
+    /// Floating-point operations of the step, done directly, for all clips.
+    pub flops: u64,
+}
+
+/// A plan made ready on the processor.
+#[derive(Debug)]
+pub struct Executor {
+    /// For batches of `max_batch`, as callers see it.
+    plan: Plan,
+    /// For one clip, as it runs.
+    clip_plan: Plan,
+    arena: Arena,
+    layers: Vec<Box<dyn Layer>>,
+    instructions: Instructions,
+    arch: Arch,
+    threads: usize,
+    /// None for one thread: the caller's own.
+    pool: Option<ThreadPool>,
+    slots: Shelf<Vec<Buffer>>,
+    scratch: Shelf<Scratch>,
+    max_batch: usize,
+}
+
+impl Executor {
+    /// Starts the threads and packs the weights of `plan`.
+    ///
+    /// # Errors
+    /// [`CpuError::Precision`] for an f16 plan, [`CpuError::Instructions`], [`CpuError::Threads`].
+    pub fn new(plan: &Plan, options: &Options) -> Result<Executor, CpuError> {
+        let f16 = |id: TensorId| plan.tensors()[id].dtype == DType::F16;
+        if let Some(step) = plan.steps().iter().find(|step| f16(step.output)) {
+            return Err(CpuError::Precision { step: step.name.clone() });
+        }
+        let instructions = options.instructions.or_else(|| Instructions::available().first().copied());
+        let instructions = instructions.unwrap_or(Instructions::Plain);
+        let arch = instructions.arch()?;
+        let clip_plan = plan.with_batch(1);
+        let layers = clip_plan.steps().iter().map(|step| {
+            let x = clip_plan.shapes(step).0;
+            let weights: Vec<&HostTensor> =
+                step.weights.iter().filter_map(|&id| clip_plan.weight(id).map(|weight| &**weight)).collect();
+            let y = clip_plan.tensors()[step.output].shape;
+            prepare(arch, &step.op, &x, y, &weights, options.convolution)
+        });
+        let layers = layers.collect();
+        let threads = options.threads.unwrap_or_else(available_threads).max(1);
+        let max_batch = options.max_batch.max(1);
+        Ok(Executor {
+            plan: plan.with_batch(max_batch),
+            arena: Arena::new(&clip_plan),
+            clip_plan,
+            layers,
+            instructions,
+            arch,
+            threads,
+            pool: pool(threads)?,
+            slots: Shelf::default(),
+            scratch: Shelf::default(),
+            max_batch,
+        })
+    }
+
+    /// Clips that a caller best hands over at once; more are no error.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The instructions that it uses.
+    pub fn instructions(&self) -> Instructions {
+        self.instructions
+    }
+
+    /// The plan, for batches of [`Executor::max_batch`].
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
+    ///
+    /// # Errors
+    /// [`CpuError::Input`] for inputs that are not the plan's, [`CpuError::CoupledBatch`].
+    pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, CpuError> {
+        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
+        self.plan.with_batch(batch).check_inputs(inputs)?;
+        if batch > 1 && self.plan.couples_clips() {
+            return Err(CpuError::CoupledBatch { batch });
+        }
+        let clips = match &self.pool {
+            None => (0..batch).map(|clip| self.clip(inputs, clip, false)).collect(),
+            Some(pool) => pool.install(|| {
+                // Whole clips while there are enough for every thread; the rest one by one, each shared.
+                let whole = batch - batch % self.threads;
+                let clips = (0..whole).into_par_iter().with_max_len(1);
+                let mut clips: Vec<Vec<Vec<f32>>> =
+                    clips.map(|clip| self.clip(inputs, clip, false)).collect();
+                clips.extend((whole..batch).map(|clip| self.clip(inputs, clip, true)));
+                clips
+            }),
+        };
+        let outputs = self.plan.outputs().iter().enumerate().map(|(index, (name, id))| {
+            let shape = self.plan.tensors()[*id].shape.with_batch(batch);
+            let data = clips.iter().flat_map(|clip: &Vec<Vec<f32>>| &clip[index]).copied().collect();
+            HostTensor::new(shape, data).map_err(|source| CpuError::Output { output: name.clone(), source })
+        });
+        outputs.collect()
+    }
+
+    /// Runs a batch, one clip after the other with all threads, and says how long each step took.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub fn profile(&self, inputs: &[HostTensor]) -> Result<Vec<StepTime>, CpuError> {
+        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
+        self.plan.with_batch(batch).check_inputs(inputs)?;
+        let steps = self.clip_plan.steps().iter().zip(&self.layers).map(|(step, layer)| {
+            let shapes = self.clip_plan.shapes(step);
+            let flops = step.op.flops(&self.clip_plan.call(step, &shapes)) * batch as u64;
+            StepTime { step: step.name.clone(), kernel: layer.kernel(), time: Duration::ZERO, flops }
+        });
+        let mut times: Vec<StepTime> = steps.collect();
+        let mut work = || {
+            self.slots.lend(
+                || self.new_slots(),
+                |slots| {
+                    for clip in 0..batch {
+                        self.upload(inputs, clip, slots);
+                        for (index, time) in times.iter_mut().enumerate() {
+                            let start = Instant::now();
+                            self.step(index, slots, self.pool.is_some());
+                            time.time += start.elapsed();
+                        }
+                    }
+                },
+            );
+        };
+        match &self.pool {
+            None => work(),
+            Some(pool) => pool.install(work),
+        }
+        Ok(times)
+    }
+
+    /// The outputs of one clip, in host order.
+    fn clip(&self, inputs: &[HostTensor], clip: usize, parallel: bool) -> Vec<Vec<f32>> {
+        self.slots.lend(
+            || self.new_slots(),
+            |slots| {
+                self.upload(inputs, clip, slots);
+                for index in 0..self.layers.len() {
+                    self.step(index, slots, parallel);
+                }
+                let outputs = self.clip_plan.outputs().iter().map(|(_, id)| {
+                    let shape = self.clip_plan.tensors()[*id].shape;
+                    self.arena.slot(*id).map_or_else(Vec::new, |slot| from_stored(shape, &slots[slot]))
+                });
+                outputs.collect()
+            },
+        )
+    }
+
+    fn new_slots(&self) -> Vec<Buffer> {
+        self.arena.slot_bytes().iter().map(|&bytes| Buffer::zeros(bytes.div_ceil(4) as usize)).collect()
+    }
+
+    fn upload(&self, inputs: &[HostTensor], clip: usize, slots: &mut [Buffer]) {
+        for (input, &id) in inputs.iter().zip(self.clip_plan.inputs()) {
+            if let Some(slot) = self.arena.slot(id) {
+                to_stored(self.clip_plan.tensors()[id].shape, input.row(clip), &mut slots[slot]);
+            }
+        }
+    }
+
+    fn step(&self, index: usize, slots: &mut [Buffer], parallel: bool) {
+        let step = &self.clip_plan.steps()[index];
+        let len = |id: TensorId| self.clip_plan.tensors()[id].shape.len();
+        let Some(output) = self.arena.slot(step.output) else { return };
+        // The arena never gives a step's output the slot of one of its inputs.
+        let mut y = std::mem::take(&mut slots[output]);
+        let mut x: [&[f32]; 2] = [&[]; 2];
+        for (x, &id) in x.iter_mut().zip(&step.inputs) {
+            *x = self.arena.slot(id).map_or(&[], |slot| &slots[slot][..len(id)]);
+        }
+        let context = Context { arch: self.arch, scratch: &self.scratch, parallel };
+        self.layers[index].run(&context, &x[..step.inputs.len()], &mut y[..len(step.output)]);
+        slots[output] = y;
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn pool(threads: usize) -> Result<Option<ThreadPool>, CpuError> {
+    if threads == 1 {
+        return Ok(None);
+    }
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map(Some).map_err(|error| CpuError::Threads { threads, reason: error.to_string() })
+}
+
+/// Channels and places of one clip of `shape`: places are outermost where a clip is stored.
+fn planes(shape: Shape) -> [usize; 2] {
+    match shape.rank() {
+        4 => [shape.extent(1), shape.extent(2) * shape.extent(3)],
+        _ => [1, shape.len()],
+    }
+}
+
+/// A clip in the order of its shape to channels last.
+fn to_stored(shape: Shape, data: &[f32], stored: &mut [f32]) {
+    let [channels, places] = planes(shape);
+    if channels == 1 {
+        return stored[..data.len()].copy_from_slice(data);
+    }
+    for (place, stored) in stored.chunks_exact_mut(channels).enumerate().take(places) {
+        for (channel, v) in stored.iter_mut().enumerate() {
+            *v = data[channel * places + place];
+        }
+    }
+}
+
+/// A clip stored channels last in the order of its shape.
+fn from_stored(shape: Shape, stored: &[f32]) -> Vec<f32> {
+    let [channels, places] = planes(shape);
+    (0..channels * places).map(|index| stored[index % places * channels + index / places]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_last_and_back() {
+        let shape = Shape::from([1, 3, 2, 5]);
+        let data: Vec<f32> = (0..30).map(|v| v as f32).collect();
+        let mut stored = vec![0.0; 30];
+        to_stored(shape, &data, &mut stored);
+        assert_eq!(stored[..4], [0.0, 10.0, 20.0, 1.0]);
+        assert_eq!(from_stored(shape, &stored), data);
+    }
+}

@@ -1,0 +1,77 @@
+//! The recurrence of a gated recurrent unit, the state in the first-level cache.
+
+use super::layer::{Context, Layer};
+use super::scratch::Scratch;
+use crate::tensor::HostTensor;
+
+/// A recurrence made ready.
+#[derive(Debug)]
+pub(super) struct Recurrence {
+    units: usize,
+    /// `[U, 2 U]`: gates z and r.
+    gates: Vec<f32>,
+    /// `[U, U]`: candidate h.
+    candidate: Vec<f32>,
+}
+
+impl Recurrence {
+    /// Takes recurrent weights `[U, 3 U]` apart.
+    pub(super) fn new(u: &HostTensor) -> Recurrence {
+        let units = u.shape().extent(0);
+        let rows = || u.data().chunks_exact(3 * units);
+        Recurrence {
+            units,
+            gates: rows().flat_map(|row| &row[..2 * units]).copied().collect(),
+            candidate: rows().flat_map(|row| &row[2 * units..]).copied().collect(),
+        }
+    }
+
+    #[inline(always)]
+    fn states(&self, x: &[f32], y: &mut [f32], scratch: &mut [f32]) {
+        let units = self.units;
+        let (h, scratch) = scratch.split_at_mut(units);
+        let (gates, scratch) = scratch.split_at_mut(2 * units);
+        let (reset, candidate) = scratch.split_at_mut(units);
+        h.fill(0.0);
+        for (x, y) in x.chunks_exact(3 * units).zip(y.chunks_exact_mut(units)) {
+            gates.copy_from_slice(&x[..2 * units]);
+            add_product(gates, h, &self.gates);
+            for gate in gates.iter_mut() {
+                *gate = (0.2 * *gate + 0.5).clamp(0.0, 1.0);
+            }
+            let (z, r) = gates.split_at(units);
+            for ((reset, h), r) in reset.iter_mut().zip(&*h).zip(r) {
+                *reset = r * h;
+            }
+            candidate.copy_from_slice(&x[2 * units..]);
+            add_product(candidate, reset, &self.candidate);
+            for ((h, z), c) in h.iter_mut().zip(z).zip(&*candidate) {
+                *h = z * *h + (1.0 - z) * c.tanh();
+            }
+            y.copy_from_slice(h);
+        }
+    }
+}
+
+/// `sums[j] += sum over k of h[k] * weights[k, j]`.
+#[inline(always)]
+fn add_product(sums: &mut [f32], h: &[f32], weights: &[f32]) {
+    for (&h, weights) in h.iter().zip(weights.chunks_exact(sums.len())) {
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum += h * weight;
+        }
+    }
+}
+
+impl Layer for Recurrence {
+    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+        context.scratch.lend(Scratch::default, |scratch| {
+            let scratch = scratch.products.at_least(5 * self.units);
+            context.arch.dispatch(|| self.states(x[0], y, scratch));
+        });
+    }
+
+    fn kernel(&self) -> &'static str {
+        "gru"
+    }
+}
