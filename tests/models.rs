@@ -100,7 +100,12 @@ fn golden_scores_with_f16_storage() {
     for golden in GOLDENS.iter().filter(|golden| golden.reading == Reading::Restored) {
         let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
         let plan = plan.fused().with_precision(DType::F16);
-        let executor = Executor::new(&gpu, &plan, &Options { max_batch: 5, ..Options::default() }).unwrap();
+        let executor = tagwave::gpu::Executor::new(
+            &gpu,
+            &plan,
+            &tagwave::gpu::Options { max_batch: 5, ..Default::default() },
+        )
+        .unwrap();
         let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
         let tolerance = Tolerance { absolute: 5e-3, relative: 0.0 };
         let scores = compare(&outputs[0], &npz::array(&file, "probs"), tolerance);
