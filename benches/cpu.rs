@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Instructions, Options};
-use tagwave::kernels::Axis;
-use tagwave::models::{Architecture, Reading, Starts, cnn, crnn};
-use tagwave::plan::{Activation, Builder, ConvBlock, Plan, PlanError};
-use tagwave::problems::{Tolerance, compare, paint};
+use tagwave::models::{Architecture, Reading, SCORES, Starts, cnn, compact, crnn};
+use tagwave::plan::Plan;
+use tagwave::problems::{Tolerance, compare, paint_weight};
 use tagwave::reference;
-use tagwave::tensor::{HostTensor, Shape};
+use tagwave::tensor::HostTensor;
 use tagwave::weights::Weights;
 
 type Failure = Box<dyn Error>;
@@ -71,43 +70,13 @@ fn numbers(list: &str) -> Result<Vec<usize>, Failure> {
     Ok(list.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }
 
-/// Weights of about the size that training gives, statistics positive.
+/// Painted weights.
 fn seeded(architecture: &dyn Architecture) -> Weights {
     let tensors = architecture.tensors().into_iter().enumerate().map(|(seed, spec)| {
-        let mut tensor = scaled(spec.shape, seed);
-        if let Some("deviation" | "gamma") = spec.name.rsplit('.').next() {
-            tensor.data_mut().iter_mut().for_each(|v| *v = 1.0 + 0.5 * *v);
-        }
+        let tensor = paint_weight(&spec.name, spec.shape, seed);
         (spec.name, tensor)
     });
     Weights::from_tensors(tensors)
-}
-
-/// A painted tensor whose sums over all axes but the first are of the order of one.
-fn scaled(shape: impl Into<Shape>, seed: usize) -> HostTensor {
-    let mut tensor = paint(shape, seed);
-    let fan_in = tensor.shape().extents().iter().skip(1).product::<usize>().max(1) as f32;
-    tensor.data_mut().iter_mut().for_each(|v| *v *= 1.7 / fan_in.sqrt());
-    tensor
-}
-
-/// The layers of compact_cnn: five blocks of 32 maps, the features of all of them left out.
-fn compact() -> Result<Plan, PlanError> {
-    let mut b = Builder::new();
-    let mel = b.input("mel", [1, 1, 96, 1360]);
-    let ones = |n: usize| [HostTensor::from_fn([n], |_| 0.02), HostTensor::from_fn([n], |_| 0.5)];
-    let mut x = b.batch_norm("bn0", mel, Axis::Time, ones(1360))?;
-    for (block, pool) in [[2, 4], [3, 4], [2, 5], [2, 4], [4, 4]].into_iter().enumerate() {
-        let channels = if block == 0 { 1 } else { 32 };
-        let (kernel, bias) = (scaled([32, channels, 3, 3], block), scaled([32], block));
-        let norm = [HostTensor::from_fn([32], |_| 1.1), scaled([32], 9)];
-        x = b.conv_block(block + 1, x, ConvBlock { kernel, bias, norm, pool })?;
-    }
-    let x = b.flatten("features", x)?;
-    let x = b.dense("logits", x, scaled([32, 50], 7), scaled([50], 8))?;
-    let x = b.activation("probs", x, Activation::Sigmoid)?;
-    b.output("scores", x);
-    Ok(b.finish())
 }
 
 /// The plan called `model`, fused, and a batch of inputs for it.
@@ -118,7 +87,8 @@ fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
     let plan = match model {
         "crnn" => of(&crnn::Config::default(), Starts::Mel)?,
         "cnn" => of(&cnn::Config::default(), Starts::Mel)?,
-        "compact" => compact()?,
+        // The scores alone, as the peers give them.
+        "compact" => of(&compact::Config::default(), Starts::Mel)?.only_outputs(&[SCORES]),
         "front-end" => {
             of(&cnn::Config::default(), Starts::Samples)?.tapped(&["input"])?.only_outputs(&["input"])
         }

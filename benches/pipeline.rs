@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
 use tagwave::models::{self, Reading, Starts};
-use tagwave::problems::{paint, synthetic_clip};
+use tagwave::problems::{paint_weight, synthetic_clip};
 use tagwave::tensor::HostTensor;
 use tagwave::weights::Weights;
 
@@ -23,12 +23,12 @@ fn main() {
     println!("adapter {} ({}, {}), batch {batch}", adapter.name, adapter.backend, adapter.driver);
     for model in models::all() {
         let specs = model.architecture.tensors();
-        let weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
-            let mut tensor = paint(spec.shape, seed);
-            let positive = spec.name.ends_with("deviation");
-            tensor.data_mut().iter_mut().for_each(|v| *v = if positive { 1.0 + v.abs() } else { 0.1 * *v });
-            (spec.name.clone(), tensor)
-        }));
+        let weights = Weights::from_tensors(
+            specs
+                .iter()
+                .enumerate()
+                .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed))),
+        );
         let plan = model
             .architecture
             .build(&weights, Reading::Restored, Starts::Samples)

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::npz;
 use tagwave::gpu::{Executor, Gpu, GpuError, Options};
-use tagwave::models::{self, Reading, Starts, compact};
+use tagwave::models::{self, Architecture, Reading, Starts, compact};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::tensor::HostTensor;
@@ -36,23 +36,19 @@ fn load(variant: &str) -> Option<Weights> {
 }
 
 fn build(weights: &Weights, reading: Reading) -> Plan {
-    compact::Config::default().build_plan(weights, reading)
-}
-
-trait BuildPlan {
-    fn build_plan(&self, weights: &Weights, reading: Reading) -> Plan;
-}
-
-impl BuildPlan for compact::Config {
-    fn build_plan(&self, weights: &Weights, reading: Reading) -> Plan {
-        use models::Architecture;
-        self.build(weights, reading, Starts::Samples).unwrap()
-    }
+    compact::Config::default().build(weights, reading, Starts::Samples).unwrap()
 }
 
 fn run(gpu: &Gpu, plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTensor> {
     let options = Options { max_batch: clips.len(), ..Options::default() };
     let executor = Executor::new(gpu, plan, &options).unwrap();
+    let outputs = executor.run(&[npz::stack(clips)]).unwrap();
+    plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
+}
+
+/// The same on the processor.
+fn run_on_cpu(plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTensor> {
+    let executor = tagwave::cpu::Executor::new(plan, &tagwave::cpu::Options::default()).unwrap();
     let outputs = executor.run(&[npz::stack(clips)]).unwrap();
     plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
 }
@@ -95,7 +91,7 @@ fn every_layer_of_the_originals_clip_in_both_framings() {
             .filter_map(|name| Some(name.strip_prefix("layer_")?.to_string()))
             .collect();
         let plan = build(&weights, Reading::Upstream).tapped(&layers).unwrap().fused();
-        let outputs = run(&gpu, &plan, &[clip]);
+        let outputs = run(&gpu, &plan, std::slice::from_ref(&clip));
         check(&format!("{variant} mel"), &outputs["input"], &npz::array(&file, "mel_full"), SPECTROGRAM);
         for layer in &layers {
             let golden = npz::array(&file, &format!("layer_{layer}"));
@@ -105,8 +101,17 @@ fn every_layer_of_the_originals_clip_in_both_framings() {
             let tolerance = Tolerance { absolute: 2e-5 * largest.max(1.0), relative: 1e-4 };
             check(&format!("{variant} {layer}"), &sampled, &golden, tolerance);
         }
-        check(&format!("{variant} scores"), &outputs["scores"], &npz::array(&file, "probs"), SCORES);
-        check(&format!("{variant} features"), &outputs["embedding"], &npz::array(&file, "feat160"), FEATURES);
+        let on_cpu = run_on_cpu(&build(&weights, Reading::Upstream).fused(), &[clip]);
+        for (how, outputs) in [("gpu", outputs), ("cpu", on_cpu)] {
+            check(
+                &format!("{variant} scores, {how}"),
+                &outputs["scores"],
+                &npz::array(&file, "probs"),
+                SCORES,
+            );
+            let features = npz::array(&file, "feat160");
+            check(&format!("{variant} features, {how}"), &outputs["embedding"], &features, FEATURES);
+        }
     }
 }
 
@@ -167,8 +172,11 @@ fn frozen_statistics_give_the_calibrated_tags() {
     let plan = build(&weights, Reading::Restored).fused();
     assert!(!plan.couples_clips());
     let outputs = run(&gpu, &plan, &clips[..5]);
-    check("calibrated", &outputs["scores"], &npz::array(&file, "probs"), SCORES);
-    check("calibrated, features", &outputs["embedding"], &npz::array(&file, "feat160"), FEATURES);
+    for (how, outputs) in [("gpu", outputs), ("cpu", run_on_cpu(&plan, &clips[..5]))] {
+        check(&format!("calibrated, {how}"), &outputs["scores"], &npz::array(&file, "probs"), SCORES);
+        let features = npz::array(&file, "feat160");
+        check(&format!("calibrated, features, {how}"), &outputs["embedding"], &features, FEATURES);
+    }
 }
 
 #[test]

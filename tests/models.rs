@@ -183,29 +183,18 @@ fn tiny() -> Vec<(&'static str, Box<dyn models::Architecture>)> {
     ]
 }
 
-/// Weights of about the size that training gives, statistics positive.
+/// Painted weights, as tests/golden/models/make.py paints them.
 fn seeded(architecture: &dyn models::Architecture) -> Weights {
     let specs = architecture.tensors();
-    let mut weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
-        let mut tensor = tagwave::problems::paint(spec.shape, seed);
-        let fan_in = spec.shape.extents().iter().skip(1).product::<usize>().max(1) as f32;
-        for value in tensor.data_mut() {
-            *value = match spec.name.rsplit('.').next() {
-                Some("deviation" | "gamma") => 1.0 + 0.5 * *value,
-                _ => *value / fan_in.sqrt(),
-            };
-        }
-        (spec.name.clone(), tensor)
-    }));
+    let mut weights = common::seeded::weights_of(architecture);
     // Only compact_cnn looks for these: its table has no statistics, they are frozen apart.
-    for number in 1..=5usize {
-        let paint = |seed: usize| tagwave::problems::paint([5], seed + number);
-        weights.insert(
-            format!("bn{number}.variance"),
-            HostTensor::from_fn([5], |i| 1.0 + 0.5 * paint(200).data()[i]),
-        );
-        if specs.iter().all(|spec| spec.name != format!("bn{number}.mean")) {
-            weights.insert(format!("bn{number}.mean"), paint(100));
+    for number in 1..=5 {
+        for (part, seed) in [("mean", 100), ("variance", 200)] {
+            let name = format!("bn{number}.{part}");
+            if specs.iter().all(|spec| spec.name != name) {
+                // A mean is painted as it is: its fan-in is one.
+                weights.insert(name.clone(), tagwave::problems::paint_weight(&name, [5], seed + number));
+            }
         }
     }
     weights

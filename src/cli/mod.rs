@@ -15,6 +15,7 @@ use crate::tagger::{CancelToken, Device};
 use crate::tensor::DType;
 use crate::weights::Locator;
 
+mod bench;
 mod calibrate;
 mod clips;
 mod devices;
@@ -24,6 +25,7 @@ mod pca;
 mod recognise;
 mod selftest;
 mod tag;
+mod target;
 mod weights;
 
 /// Some files failed.
@@ -63,6 +65,8 @@ enum Command {
     Weights(weights::WeightsCommandArgs),
     /// Measure the frozen statistics of compact_cnn over a folder of music
     Calibrate(calibrate::CalibrateArgs),
+    /// Measure the speed of the models on a device
+    Bench(bench::BenchArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
 }
@@ -200,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Models(args) => models::models(&args),
         Command::Weights(args) => weights::weights(&args),
         Command::Calibrate(args) => calibrate::calibrate(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Selftest(args) => selftest::selftest(&args),
     };
     match result {

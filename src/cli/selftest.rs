@@ -2,14 +2,14 @@
 
 use clap::Args;
 
+use super::target::Target;
 use super::{DeviceArgs, Failed, SOME_FAILED, WeightsArgs, write_failed};
 use crate::error::Error;
-use crate::gpu::{self, Gpu, GpuError, Selection};
+use crate::gpu;
 use crate::kernels::{Operation, Strategy};
 use crate::models::{self, Model, Reading, Starts};
 use crate::plan::Plan;
 use crate::problems::{self, Problem, Tolerance};
-use crate::tagger::Device;
 use crate::tensor::HostTensor;
 use crate::{cpu, reference, weights};
 
@@ -23,57 +23,6 @@ pub(super) struct SelftestArgs {
     device: DeviceArgs,
 }
 
-/// Where the checks run.
-enum Target {
-    Gpu(Gpu),
-    Cpu,
-}
-
-impl Target {
-    /// The device asked for; `auto` is the best adapter, a software driver too, else the CPU.
-    fn new(device: &Device) -> Result<Target, Failed> {
-        let selection = match device {
-            Device::Cpu | Device::Reference => return Ok(Target::Cpu),
-            Device::Adapter(selection) => selection.clone(),
-            Device::Auto | Device::Gpu => Selection::Best,
-        };
-        match Gpu::request(&selection) {
-            Ok(gpu) => Ok(Target::Gpu(gpu)),
-            Err(GpuError::NoAdapter) if *device == Device::Auto => Ok(Target::Cpu),
-            Err(error) => Err(Error::from(error).into()),
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Target::Gpu(gpu) => {
-                let adapter = gpu.summary();
-                format!("{} ({}, {})", adapter.name, adapter.backend, adapter.driver)
-            }
-            Target::Cpu => "cpu".into(),
-        }
-    }
-
-    /// The strategies to try on a problem's one step.
-    fn strategies(&self, problem: &Problem) -> Vec<Strategy> {
-        let Target::Gpu(gpu) = self else { return vec![Strategy::Only] };
-        let step = &problem.plan.steps()[0];
-        let shapes = problem.plan.shapes(step);
-        step.op.strategies(&problem.plan.call(step, &shapes), &gpu.summary().limits)
-    }
-
-    fn run(&self, plan: &Plan, strategy: Strategy, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Error> {
-        match self {
-            Target::Gpu(gpu) => {
-                let options =
-                    gpu::Options { max_batch: plan.batch(), strategy: Some(strategy), ..Default::default() };
-                Ok(gpu::Executor::new(gpu, plan, &options)?.run(inputs)?)
-            }
-            Target::Cpu => Ok(cpu::Executor::new(plan, &cpu::Options::default())?.run(inputs)?),
-        }
-    }
-}
-
 /// Holds every kernel against its twin on the chosen device, then whole models where weights are found.
 pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, Failed> {
     let target = Target::new(&args.device.device)?;
@@ -85,12 +34,12 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, Failed> {
             continue;
         }
         let expected = reference::run(&problem.plan, &problem.inputs).map_err(Error::from)?;
-        for strategy in target.strategies(&problem) {
+        for strategy in strategies(&target, &problem) {
             let kernel = match strategy {
                 Strategy::Only => problem.name.clone(),
                 strategy => format!("{} [{strategy:?}]", problem.name),
             };
-            let found = target.run(&problem.plan, strategy, &problem.inputs);
+            let found = run(&target, &problem.plan, strategy, &problem.inputs);
             report.compare(&kernel, found, &expected[0], problem.tolerance)?;
         }
     }
@@ -119,11 +68,35 @@ fn check_model(
     for reading in [Reading::Restored, Reading::Upstream] {
         let plan = model.architecture.build(&weights, reading, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
-        let found = target.run(&plan.fused(), Strategy::Only, std::slice::from_ref(&input));
+        let found = run(target, &plan.fused(), Strategy::Only, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
         report.compare(&format!("{} {}", model.name, reading.as_str()), found, &expected[0], tolerance)?;
     }
     Ok(())
+}
+
+/// The strategies to try on a problem's one step.
+fn strategies(target: &Target, problem: &Problem) -> Vec<Strategy> {
+    let Target::Gpu(gpu) = target else { return vec![Strategy::Only] };
+    let step = &problem.plan.steps()[0];
+    let shapes = problem.plan.shapes(step);
+    step.op.strategies(&problem.plan.call(step, &shapes), &gpu.summary().limits)
+}
+
+fn run(
+    target: &Target,
+    plan: &Plan,
+    strategy: Strategy,
+    inputs: &[HostTensor],
+) -> Result<Vec<HostTensor>, Error> {
+    match target {
+        Target::Gpu(gpu) => {
+            let options =
+                gpu::Options { max_batch: plan.batch(), strategy: Some(strategy), ..Default::default() };
+            Ok(gpu::Executor::new(gpu, plan, &options)?.run(inputs)?)
+        }
+        Target::Cpu => Ok(cpu::Executor::new(plan, &cpu::Options::default())?.run(inputs)?),
+    }
 }
 
 #[derive(Default)]

@@ -147,6 +147,18 @@ fn paint_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor 
     tensor
 }
 
+/// A painted array for a model: of the size that training gives, scales and deviations positive. `name` is the
+/// array's name in the model's table, `seed` its place there.
+pub fn paint_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
+    let mut tensor = paint(shape, seed);
+    let fan_in = tensor.shape().extents().iter().skip(1).product::<usize>().max(1) as f32;
+    let positive = matches!(name.rsplit('.').next(), Some("deviation" | "gamma" | "variance"));
+    for value in tensor.data_mut() {
+        *value = if positive { 1.0 + 0.5 * *value } else { *value / fan_in.sqrt() };
+    }
+    tensor
+}
+
 /// A deterministic test signal at 12 kHz: a chirp, a gated tone and decaying bursts of noise.
 pub fn synthetic_clip(samples: usize) -> Vec<f32> {
     use std::f64::consts::TAU;

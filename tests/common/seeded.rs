@@ -6,20 +6,13 @@ use tagwave::models::{self, Architecture};
 use tagwave::tensor::DType;
 use tagwave::weights::{self, Weights};
 
-/// Weights of about the size that training gives, statistics positive.
+/// Painted weights.
 pub fn weights_of(architecture: &dyn Architecture) -> Weights {
     let specs = architecture.tensors();
-    Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
-        let mut tensor = tagwave::problems::paint(spec.shape, seed);
-        let fan_in = spec.shape.extents().iter().skip(1).product::<usize>().max(1) as f32;
-        for value in tensor.data_mut() {
-            *value = match spec.name.rsplit('.').next() {
-                Some("deviation" | "gamma") => 1.0 + 0.5 * *value,
-                _ => *value / fan_in.sqrt(),
-            };
-        }
-        (spec.name.clone(), tensor)
-    }))
+    let paint = |(seed, spec): (usize, &weights::TensorSpec)| {
+        (spec.name.clone(), tagwave::problems::paint_weight(&spec.name, spec.shape, seed))
+    };
+    Weights::from_tensors(specs.iter().enumerate().map(paint))
 }
 
 /// Writes the weights of the full-size model called `name` into `folder`, where the command finds them.

@@ -1,0 +1,38 @@
+//! The device a check or a bench runs on.
+
+use super::Failed;
+use crate::error::Error;
+use crate::gpu::{Gpu, GpuError, Selection};
+use crate::tagger::Device;
+
+/// An adapter or the CPU.
+pub(super) enum Target {
+    Gpu(Gpu),
+    Cpu,
+}
+
+impl Target {
+    /// The device asked for; `auto` is the best adapter, a software driver too, else the CPU.
+    pub(super) fn new(device: &Device) -> Result<Target, Failed> {
+        let selection = match device {
+            Device::Cpu | Device::Reference => return Ok(Target::Cpu),
+            Device::Adapter(selection) => selection.clone(),
+            Device::Auto | Device::Gpu => Selection::Best,
+        };
+        match Gpu::request(&selection) {
+            Ok(gpu) => Ok(Target::Gpu(gpu)),
+            Err(GpuError::NoAdapter) if *device == Device::Auto => Ok(Target::Cpu),
+            Err(error) => Err(Error::from(error).into()),
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Target::Gpu(gpu) => {
+                let adapter = gpu.summary();
+                format!("{} ({}, {})", adapter.name, adapter.backend, adapter.driver)
+            }
+            Target::Cpu => "cpu".into(),
+        }
+    }
+}
