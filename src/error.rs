@@ -71,6 +71,15 @@ pub enum Error {
     /// The batch that a clip was part of failed; the same error for each of its files.
     #[error("{0}")]
     Batch(Arc<Error>),
+    /// Samples so large that the power of the spectrogram overflows.
+    #[error("the samples are so large that their spectrogram overflows: expected -1 to 1")]
+    TooLoud,
+    /// Reading a source panicked: a defect of tagwave or of a decoder; other sources are not touched.
+    #[error("reading it crashed: a defect, please report the file")]
+    Panicked,
+    /// There is no clip to measure.
+    #[error("no clip could be heard")]
+    NoClips,
     /// The model gave something that is not a number.
     #[error("output {index} is not a number: the device or its driver is broken, try another one")]
     NotFinite {
@@ -105,7 +114,8 @@ impl Error {
             Error::Cpu(error) => error.kind(),
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
-            Error::Length(_) | Error::NotFinite { .. } => ErrorKind::Internal,
+            Error::TooLoud | Error::NoClips => ErrorKind::Input,
+            Error::Length(_) | Error::NotFinite { .. } | Error::Panicked => ErrorKind::Internal,
             Error::NoScores { .. } | Error::Precision => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }

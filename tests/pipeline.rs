@@ -150,7 +150,7 @@ fn tone(rate: u32, seconds: f32, hz: f32) -> Vec<f32> {
     (0..count).map(|n| 0.4 * (std::f32::consts::TAU * hz * n as f32 / rate as f32).sin()).collect()
 }
 
-/// The files of the issue: each gets a clear error or a sensible result, and the good ones are tagged.
+/// Damaged and odd files: each gets a clear error or a sensible result, and the good ones are tagged.
 #[test]
 fn one_batch_of_good_and_bad_files() {
     let Some(gpu) = common::gpu() else { return };
@@ -166,7 +166,11 @@ fn one_batch_of_good_and_bad_files() {
     wav(&at("nan.wav"), 12_000, &broken);
     std::fs::create_dir(at("folder.mp3")).unwrap();
     wav(&at("good_too.wav"), 48_000, &tone(48_000, 30.0, 880.0));
+    // Integers that call themselves floats: their spectrogram overflows.
+    let loud: Vec<f32> = tone(12_000, 31.0, 300.0).iter().map(|v| v * 1e13).collect();
+    wav(&at("loud.wav"), 12_000, &loud);
     let mut names = vec![
+        "loud.wav",
         "good.wav",
         "empty.mp3",
         "text.mp3",
@@ -197,7 +201,7 @@ fn one_batch_of_good_and_bad_files() {
         );
         let kind = result.as_ref().err().map(Error::kind);
         let expected = match *name {
-            "empty.mp3" | "nan.wav" | "folder.mp3" | "missing.mp3" => Some(ErrorKind::Input),
+            "empty.mp3" | "loud.wav" | "nan.wav" | "folder.mp3" | "missing.mp3" => Some(ErrorKind::Input),
             "text.mp3" => Some(ErrorKind::Unsupported),
             _ => None,
         };
@@ -337,4 +341,37 @@ fn f16_is_refused_where_it_overflows_and_close_elsewhere() {
     let difference = compare(&found, &expected, Tolerance { absolute: 5e-3, relative: 0.0 });
     println!("f16: {difference}");
     assert!(difference.within && difference.largest > 0.0, "{difference}");
+}
+
+/// Whatever a caller does in its callback, the threads that decode come to an end.
+#[test]
+fn a_panicking_callback_does_not_hang() {
+    let tagger = painted_with(Tagger::builder().device(Device::Cpu).max_batch(2));
+    let sources: Vec<_> = (0..200).map(|_| Source::path("no such file")).collect();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        tagger.tag_each(sources, |index, _| assert!(index < 3, "enough"));
+    }));
+    assert!(outcome.is_err());
+    // The tagger is none the worse.
+    assert!(tagger.tag_samples(&tone(12_000, 2.0, 440.0), 12_000).is_ok());
+}
+
+/// One slow source and more quick ones than may wait for it: a cancellation still ends.
+#[test]
+fn a_cancellation_behind_a_slow_source_does_not_hang() {
+    let token = CancelToken::new();
+    let builder = Tagger::builder().device(Device::Cpu).max_batch(1).cancel_token(token.clone());
+    let builder = builder.placement(tagwave::audio::Placement::All { stride_samples: 1200 });
+    let tagger = painted_with(builder);
+    let slow = Source::samples(vec![0.1; 12_000 * 600], 12_000);
+    let quick = (0..300).map(|_| Source::path("no such file"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(400));
+            token.cancel();
+        });
+        let results = tagger.tag_batch(std::iter::once(slow).chain(quick));
+        assert_eq!(results.len(), 301);
+        assert!(matches!(results[0], Err(Error::Cancelled)), "{:?}", results[0]);
+    });
 }

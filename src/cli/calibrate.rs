@@ -76,10 +76,8 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, Failed> {
         clips
     });
     let statistics = measure_statistics(&weights, clips, &gpu, |pass, done| say(pass, done))?;
-    if heard == 0 {
-        return Err(Failed { message: "no file could be heard".into(), code: SOME_FAILED });
-    }
-    eprintln!("{heard} clips of {:.2} s, {failed} files left out", clip.samples as f64 / 12_000.0);
+    let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
+    eprintln!("\r{heard} clips of {seconds:.2} s, {failed} files left out");
     write(args, &statistics, heard)?;
     Ok(if failed == 0 { 0 } else { SOME_FAILED })
 }
@@ -94,9 +92,6 @@ fn clips_of(file: &Path, request: &ClipRequest, resamplers: &Resamplers) -> Resu
 fn say(pass: usize, done: usize) {
     if io::stderr().is_terminal() {
         eprint!("\rpass {pass} of 5: {done} clips ");
-        if pass == 5 {
-            eprintln!();
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The device a check or a bench runs on.
 
-use super::Failed;
+use super::{Failed, USAGE};
 use crate::error::Error;
 use crate::gpu::{Gpu, GpuError, Selection};
 use crate::tagger::Device;
@@ -15,13 +15,17 @@ impl Target {
     /// The device asked for; `auto` is the best adapter, a software driver too, else the CPU.
     pub(super) fn new(device: &Device) -> Result<Target, Failed> {
         let selection = match device {
-            Device::Cpu | Device::Reference => return Ok(Target::Cpu),
+            Device::Cpu => return Ok(Target::Cpu),
+            Device::Reference => {
+                let message = "the reference is what everything is held against: name another device".into();
+                return Err(Failed { message, code: USAGE });
+            }
             Device::Adapter(selection) => selection.clone(),
             Device::Auto | Device::Gpu => Selection::Best,
         };
         match Gpu::request(&selection) {
             Ok(gpu) => Ok(Target::Gpu(gpu)),
-            Err(GpuError::NoAdapter) if *device == Device::Auto => Ok(Target::Cpu),
+            Err(GpuError::NoAdapter | GpuError::Device { .. }) if *device == Device::Auto => Ok(Target::Cpu),
             Err(error) => Err(Error::from(error).into()),
         }
     }

@@ -144,13 +144,17 @@ impl Executor {
         tensors.collect::<Result<_, _>>().map_err(|error| GpuError::Failed { reason: error.to_string() })
     }
 
-    /// Runs one batch and says how long each step took.
+    /// Runs one batch, at most [`Executor::max_batch`] of the inputs, and says how long each step took.
     ///
     /// # Errors
     /// As [`Executor::run`], and [`GpuError::MissingFeature`] where the device has no timestamps.
     pub fn profile(&self, inputs: &[HostTensor]) -> Result<Vec<StepTime>, GpuError> {
-        let batch = inputs.first().map_or(0, |input| input.shape().extent(0)).min(self.max_batch);
-        self.plan.with_batch(batch).check_inputs(inputs)?;
+        let given = inputs.first().map_or(0, |input| input.shape().extent(0));
+        self.plan.with_batch(given).check_inputs(inputs)?;
+        let batch = given.min(self.max_batch);
+        if batch == 0 {
+            return Ok(Vec::new());
+        }
         let timestamps = Timestamps::new(&self.gpu, self.plan.steps().len())?;
         let (_, times) = self.run_part(inputs, 0, batch, Some(&timestamps))?;
         let plan = self.plan.with_batch(batch);
@@ -316,7 +320,8 @@ impl Executor {
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = self.gpu.buffer("params", bytes.len() as u64, usage)?;
-        self.gpu.queue.write_buffer(&buffer, 0, &bytes);
+        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
+        self.gpu.scoped(|| self.gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
         Ok((buffer, places))
     }
 
@@ -392,7 +397,8 @@ fn upload_weights(
         let bytes = weight_bytes(array, dispatch.element);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("weights", bytes.len() as u64, usage)?;
-        gpu.queue.write_buffer(&buffer, 0, &bytes);
+        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
+        gpu.scoped(|| gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
         Ok(buffer)
     });
     buffers.collect()

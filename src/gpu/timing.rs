@@ -41,11 +41,11 @@ impl Timestamps {
         let resolved = gpu.buffer("timestamps", bytes, usage)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let readback = gpu.buffer("timestamps", bytes, usage)?;
-        let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("timestamps"),
-            ty: wgpu::QueryType::Timestamp,
-            count,
-        });
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: Some("timestamps"), ty: wgpu::QueryType::Timestamp, count };
+        let queries = gpu
+            .scoped(|| gpu.device.create_query_set(&descriptor))
+            .map_err(|error| GpuError::Failed { reason: error.to_string() })?;
         Ok(Timestamps { queries, resolved, readback, count })
     }
 

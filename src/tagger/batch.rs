@@ -1,14 +1,14 @@
 //! Many sources at once: decoded on several threads, run in batches of clips, given back in order.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::{ClipResult, Grouping, Tagger, Track, check_scores};
+use super::{ClipResult, Grouping, Tagger, Track, check};
 use crate::audio::{Clip, ClipReader, Source};
 use crate::error::Error;
-use crate::gpu::GpuError;
 use crate::models::{EMBEDDING, SCORES, STATS};
 use crate::tensor::HostTensor;
 
@@ -32,36 +32,61 @@ struct Ending {
 
 /// The sources that are left, and how far the results have come.
 struct Queue<I> {
-    state: Mutex<QueueState<I>>,
+    /// Apart from the state: a caller's iterator may take its time.
+    sources: Mutex<I>,
+    state: Mutex<QueueState>,
     moved: Condvar,
     window: usize,
 }
 
-struct QueueState<I> {
-    sources: I,
+struct QueueState {
     taken: usize,
     finished: usize,
+    closed: bool,
 }
 
-impl<I: Iterator<Item = Source>> Queue<I> {
-    fn state(&self) -> MutexGuard<'_, QueueState<I>> {
+impl<I> Queue<I> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next source, once it is not too far ahead.
-    fn take(&self) -> Option<(usize, Source)> {
-        let mut state = self.state();
-        while state.taken >= state.finished + self.window {
-            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let source = state.sources.next()?;
-        state.taken += 1;
-        Some((state.taken - 1, source))
     }
 
     fn finish(&self, count: usize) {
         self.state().finished = count;
         self.moved.notify_all();
+    }
+
+    /// Nothing more is taken, and nobody waits any longer.
+    fn close(&self) {
+        self.state().closed = true;
+        self.moved.notify_all();
+    }
+}
+
+impl<I: Iterator<Item = Source>> Queue<I> {
+    /// The next source, once it is not too far ahead.
+    fn take(&self) -> Option<(usize, Source)> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        while !state.closed && state.taken >= state.finished + self.window {
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return None;
+        }
+        drop(state);
+        let source = sources.next()?;
+        let mut state = self.state();
+        state.taken += 1;
+        Some((state.taken - 1, source))
+    }
+}
+
+/// Closes the queue however the collector ends, a panic of the caller's among the ways.
+struct CloseOnDrop<'a, I>(&'a Queue<I>);
+
+impl<I> Drop for CloseOnDrop<'_, I> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -71,8 +96,10 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
     sources: I,
     each: impl FnMut(usize, Result<Track, Error>),
 ) {
+    let (_, most) = sources.size_hint();
     let queue = Queue {
-        state: Mutex::new(QueueState { sources, taken: 0, finished: 0 }),
+        sources: Mutex::new(sources),
+        state: Mutex::new(QueueState { taken: 0, finished: 0, closed: false }),
         moved: Condvar::new(),
         window: match tagger.grouping {
             // The batch ends with the call; what does not fit the device is refused as it comes.
@@ -82,7 +109,9 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
     };
     // Clips that depend on each other are batched in the order of their sources: one thread keeps it.
     let threads = match tagger.grouping {
-        Grouping::Free => thread::available_parallelism().map_or(1, usize::from),
+        Grouping::Free => {
+            thread::available_parallelism().map_or(1, usize::from).min(most.unwrap_or(usize::MAX)).max(1)
+        }
         Grouping::Clips(_) | Grouping::Call => 1,
     };
     thread::scope(|scope| {
@@ -93,19 +122,26 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
             scope.spawn(move || decode(tagger, queue, &sender));
         }
         drop(sender);
+        // Dropped before the receiver: threads that wait for room must see that nobody listens any more.
+        let receiver = receiver;
+        let _closing = CloseOnDrop(&queue);
         Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), refused: 0, next: 0, each }
             .collect(&receiver, &queue);
-        // Threads that wait for room must see that nobody listens any more.
-        drop(receiver);
-        queue.finish(usize::MAX - queue.window);
     });
 }
 
 /// A decoding thread: source after source, clip after clip.
 fn decode<I: Iterator<Item = Source>>(tagger: &Tagger, queue: &Queue<I>, sender: &SyncSender<Message>) {
     while let Some((index, source)) = queue.take() {
-        let result = read(tagger, index, source, sender);
-        if tagger.cancel.is_cancelled() || sender.send(Message::Done(index, result)).is_err() {
+        // A decoder that panics costs its own source only.
+        let result = catch_unwind(AssertUnwindSafe(|| read(tagger, index, source, sender)))
+            .unwrap_or(Err(Error::Panicked));
+        if tagger.cancel.is_cancelled() {
+            // The others may be waiting for room that nobody will make.
+            queue.close();
+            return;
+        }
+        if sender.send(Message::Done(index, result)).is_err() {
             return;
         }
     }
@@ -173,7 +209,10 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
             }
             self.give(queue);
         }
-        self.run_pending();
+        // After a cancellation nothing new is begun: part of a batch might even get other tags than the whole.
+        if !self.tagger.cancel.is_cancelled() {
+            self.run_pending();
+        }
         self.give(queue);
     }
 
@@ -204,11 +243,11 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
         let batch = std::mem::take(&mut self.pending);
         match self.outputs(&batch) {
             Ok(results) => {
-                for ((index, _), (result, silent)) in batch.into_iter().zip(results) {
+                for ((index, _), (result, stats)) in batch.into_iter().zip(results) {
                     let Some(file) = self.files.get_mut(&index) else { continue };
                     file.waiting -= 1;
-                    file.silent += usize::from(silent);
-                    match check_scores(&result) {
+                    file.silent += usize::from(stats.get(2).is_some_and(|&deviation| deviation < SILENCE_DB));
+                    match check(&result, &stats) {
                         Ok(()) => file.clips.push(result),
                         Err(error) => file.failure = Some(error),
                     }
@@ -225,10 +264,10 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
         }
     }
 
-    fn outputs(&self, batch: &[(usize, Clip)]) -> Result<Vec<(ClipResult, bool)>, Error> {
+    fn outputs(&self, batch: &[(usize, Clip)]) -> Result<Vec<(ClipResult, Vec<f32>)>, Error> {
         let most = self.tagger.max_batch();
         if self.refused > 0 {
-            return Err(GpuError::CoupledBatch { batch: self.refused.max(most + 1), most }.into());
+            return Err(self.tagger.engine.too_many(self.refused.max(most + 1)));
         }
         let length = self.tagger.request.length_samples;
         let samples = batch.iter().flat_map(|(_, clip)| clip.samples.iter().copied()).collect();
@@ -237,14 +276,13 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
         let row = |name: &str, clip: usize| find(name).map_or(Vec::new(), |tensor| tensor.row(clip).to_vec());
         let rate = f64::from(self.tagger.request.rate_hz);
         let results = batch.iter().enumerate().map(|(place, (_, clip))| {
-            let silent = row(STATS, place).get(2).is_some_and(|&deviation| deviation < SILENCE_DB);
             let result = ClipResult {
                 start_s: clip.start_samples as f64 / rate,
                 scores: row(SCORES, place),
                 embedding: row(EMBEDDING, place),
                 tap: self.tagger.tap.as_deref().map_or(Vec::new(), |name| row(name, place)),
             };
-            (result, silent)
+            (result, row(STATS, place))
         });
         Ok(results.collect())
     }

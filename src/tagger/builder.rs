@@ -6,7 +6,7 @@ use super::device::Engine;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
 use crate::audio::{ClipRequest, DecoderMode, Padding, Placement, Resamplers};
 use crate::error::Error;
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::Gpu;
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::Aggregation;
@@ -197,7 +197,7 @@ impl TaggerBuilder {
         let plan = plan.fused().with_precision(self.precision);
         let (engine, fallback) = Engine::new(&self.device, self.gpu.as_ref(), plan, max_batch)?;
         if coupled && self.coupled_batch.is_some_and(|batch| batch > engine.max_batch()) {
-            return Err(GpuError::CoupledBatch { batch: max_batch, most: engine.max_batch() }.into());
+            return Err(engine.too_many(max_batch));
         }
         notes.extend(fallback);
         let clip = model.architecture.clip();

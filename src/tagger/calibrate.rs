@@ -14,7 +14,7 @@ use crate::weights::Weights;
 /// the spectrograms are kept, half a megabyte a clip. `progress` is told the pass, from 0, and the clips done.
 ///
 /// # Errors
-/// [`Error::Model`] for weights that lack an array, [`Error::Gpu`] from the device.
+/// [`Error::NoClips`], [`Error::Model`] for weights that lack an array, [`Error::Gpu`] from the device.
 pub fn measure_statistics(
     weights: &Weights,
     clips: impl IntoIterator<Item = Vec<f32>>,
@@ -31,6 +31,9 @@ pub fn measure_statistics(
         let mut outputs = executor.run(&[HostTensor::new([1, length], clip)?])?;
         mels.extend(outputs.pop());
         progress(0, mels.len());
+    }
+    if mels.is_empty() {
+        return Err(Error::NoClips);
     }
     let mut known = Statistics::default();
     for pass in 1..=config.pools.len() {

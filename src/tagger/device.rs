@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::cpu;
+use crate::cpu::{self, CpuError};
 use crate::error::Error;
 use crate::gpu::{self, Gpu, GpuError, Options};
 use crate::plan::Plan;
@@ -137,6 +137,14 @@ impl Engine {
             Engine::Gpu { executor, .. } => executor.max_batch(),
             Engine::Cpu(executor) => executor.max_batch(),
             Engine::Reference { max_batch, .. } => *max_batch,
+        }
+    }
+
+    /// The error for clips that depend on each other and are too many for one batch.
+    pub(super) fn too_many(&self, batch: usize) -> Error {
+        match self {
+            Engine::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
+            _ => GpuError::CoupledBatch { batch, most: self.max_batch() }.into(),
         }
     }
 

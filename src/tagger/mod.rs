@@ -158,13 +158,14 @@ impl Tagger {
         self.tag_batch([source]).pop().unwrap_or(Err(Error::Cancelled))
     }
 
-    /// The tags of many sources, in their order; one that fails leaves the others alone.
-    pub fn tag_batch(
-        &self,
-        sources: impl IntoIterator<Item = Source, IntoIter: Send>,
-    ) -> Vec<Result<Track, Error>> {
-        let mut results = Vec::new();
+    /// The tags of many sources, in their order; one that fails leaves the others alone. After a cancellation
+    /// what was not finished is [`Error::Cancelled`].
+    pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Track, Error>> {
+        let sources: Vec<Source> = sources.into_iter().collect();
+        let count = sources.len();
+        let mut results = Vec::with_capacity(count);
         self.tag_each(sources, |_, result| results.push(result));
+        results.resize_with(count, || Err(Error::Cancelled));
         results
     }
 
@@ -195,10 +196,7 @@ impl Tagger {
     }
 
     /// The embeddings of many sources, in their order.
-    pub fn embed_batch(
-        &self,
-        sources: impl IntoIterator<Item = Source, IntoIter: Send>,
-    ) -> Vec<Result<Vec<f32>, Error>> {
+    pub fn embed_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Vec<f32>, Error>> {
         self.tag_batch(sources).into_iter().map(|result| result.map(|track| track.embedding)).collect()
     }
 
@@ -243,10 +241,13 @@ impl Tagger {
     }
 }
 
-/// Fails when the scores are not numbers: nothing plausible may hide a broken device.
-fn check_scores(result: &ClipResult) -> Result<(), Error> {
-    let numbers = result.scores.iter().chain(&result.embedding).chain(&result.tap);
-    match numbers.into_iter().position(|v| !v.is_finite()) {
+/// Fails when something is not a number: nothing plausible may hide an overflow or a broken device. A maximum
+/// may swallow what is not a number, so the clip's statistics are looked at first.
+fn check(result: &ClipResult, stats: &[f32]) -> Result<(), Error> {
+    if stats.iter().any(|v| !v.is_finite()) {
+        return Err(Error::TooLoud);
+    }
+    match result.scores.iter().chain(&result.embedding).position(|v| !v.is_finite()) {
         None => Ok(()),
         Some(index) => Err(Error::NotFinite { index }),
     }
