@@ -1,5 +1,5 @@
 //! tagwave: music auto-tagging on any GPU. The whole signal path after decoding (spectrogram, convolutions,
-//! recurrence, dense layers) is hand-written WGSL, driven through wgpu; every kernel has a CPU twin.
+//! recurrence, dense layers) is hand-written WGSL, driven through wgpu; every kernel has a CPU twin, and the same plans run fast on a CPU.
 //!
 //! ```no_run
 //! use tagwave::tagger::Tagger;
@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | [`audio`] | path, reader or samples | mono clips at the model's rate, each with its start |
 //! | [`tagger`] | clips of many files | one batch `[N, S]` |
-//! | [`gpu`] or [`reference`](mod@reference) | batch | one upload, every step of a [`plan`], one readback |
+//! | [`gpu`], [`cpu`] or [`reference`](mod@reference) | batch | one upload, every step of a [`plan`], one readback |
 //! | [`frontend`] steps | `[N, S]` | `[N, 1, F, T]` log-mel in dB, standardised |
 //! | [`models`] steps | `[N, 1, F, T]` | `[N, K]` scores and `[N, D]` embeddings |
 //! | [`tags`] | scores per clip | scores per track, labels |

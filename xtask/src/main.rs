@@ -12,7 +12,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   test      every test, on the best adapter there is (a software Vulkan driver counts)
   test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
   bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
-  golden    makes the golden files again; needs Python 3 with NumPy";
+  golden    makes the golden files again that need nothing but Python 3 with NumPy";
 
 type Outcome = Result<(), String>;
 
@@ -87,7 +87,7 @@ fn test(filter: &[String]) -> Outcome {
 }
 
 fn golden() -> Outcome {
-    for script in ["frontend/make.py", "models/make.py"] {
+    for script in ["frontend/make.py", "models/make.py", "pca/make.py"] {
         run(Command::new("python3").arg(root().join("tests/golden").join(script)))?;
     }
     Ok(())
