@@ -75,7 +75,7 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, Failed> {
         heard += clips.len();
         clips
     });
-    let statistics = measure_statistics(&weights, clips, &gpu, |pass, done| say(pass, done))?;
+    let statistics = measure_statistics(&weights, clips, &gpu, say)?;
     let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
     eprintln!("\r{heard} clips of {seconds:.2} s, {failed} files left out");
     write(args, &statistics, heard)?;

@@ -25,7 +25,7 @@ pub(super) struct WeightsCommandArgs {
 enum WeightsCommand {
     /// Download the published weights of a model, checked against their digest
     Fetch(FetchArgs),
-    /// Read a published or own weight file and keep it as <MODEL>.safetensors in the store
+    /// Read a published or own weight file and keep it as MODEL.safetensors in the store
     Import(ImportArgs),
     /// List the weight files in the store
     List(StoreArgs),

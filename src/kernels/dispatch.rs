@@ -106,7 +106,7 @@ impl Default for Limits {
 pub enum Role {
     /// Input tensor `i` of the step.
     Input(usize),
-    /// Array `i` of [`Operation::pack`].
+    /// Array `i` of [`super::Operation::pack`].
     Weight(usize),
     /// The step's output tensor.
     Output,
@@ -176,7 +176,7 @@ impl Params {
         Params::default()
     }
 
-    /// Appends a `u32` field. Values past `u32` saturate: [`Dispatch::check`] refuses such tensors before.
+    /// Appends a `u32` field. Values past `u32` saturate; such tensors are refused when the dispatch is planned.
     pub fn u32(mut self, name: &'static str, value: usize) -> Params {
         self.0.push((name, Value::U32(u32::try_from(value).unwrap_or(u32::MAX))));
         self

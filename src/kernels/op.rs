@@ -82,7 +82,7 @@ pub trait Operation {
     /// [`DispatchError`] when the device or the strategy cannot.
     fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError>;
 
-    /// The weights as the strategy's kernel wants them, in the order of its [`Role::Weight`]s.
+    /// The weights as the strategy's kernel wants them, in the order of its [`super::Role::Weight`]s.
     fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed>;
 
     /// This op with the op after it taken into it, or `None` when one kernel cannot do both.

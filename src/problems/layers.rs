@@ -75,7 +75,7 @@ pub(super) fn problems() -> Vec<Problem> {
         problems.push(Problem::new(&case, Op::BatchStats(BatchStats), x(), vec![], tolerance));
         let mut stats = paint([shape[0], 2 * shape[1]], 13);
         for row in stats.data_mut().chunks_exact_mut(2 * shape[1]) {
-            row[shape[1]..].iter_mut().for_each(|variance| *variance = 1.5 + *variance);
+            row[shape[1]..].iter_mut().for_each(|variance| *variance += 1.5);
         }
         let op = Op::NormalizeChannels(NormalizeChannels { epsilon: 1e-3 });
         let weights = vec![paint([shape[1]], 14), paint([shape[1]], 15)];

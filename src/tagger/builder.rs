@@ -129,7 +129,7 @@ impl TaggerBuilder {
         self
     }
 
-    /// Hands out what the step called `name` of the model's plan makes, as [`ClipResult::tap`]: the features
+    /// Hands out what the step called `name` of the model's plan makes, as [`super::ClipResult::tap`]: the features
     /// of any layer, up to the spectrogram itself.
     pub fn tap(mut self, name: impl Into<String>) -> Self {
         self.tap = Some(name.into());
