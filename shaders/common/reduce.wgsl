@@ -16,6 +16,16 @@ fn reduce_sum(value: f32, thread: u32) -> f32 {
     return reduce_scratch[0];
 }
 
+// Four sums at once, one after the other.
+fn reduce_sum4(value: vec4<f32>, thread: u32) -> vec4<f32> {
+    return vec4<f32>(
+        reduce_sum(value.x, thread),
+        reduce_sum(value.y, thread),
+        reduce_sum(value.z, thread),
+        reduce_sum(value.w, thread),
+    );
+}
+
 // Largest `value` over all threads. Every thread must call it.
 fn reduce_max(value: f32, thread: u32) -> f32 {
     workgroupBarrier();

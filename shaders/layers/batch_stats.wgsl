@@ -34,15 +34,6 @@ override WG: u32 = 256u;
 
 const RUN = 32u;
 
-fn reduce_sum4(value: vec4<f32>, thread: u32) -> vec4<f32> {
-    return vec4<f32>(
-        reduce_sum(value.x, thread),
-        reduce_sum(value.y, thread),
-        reduce_sum(value.z, thread),
-        reduce_sum(value.w, thread),
-    );
-}
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,

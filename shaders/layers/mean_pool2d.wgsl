@@ -38,12 +38,7 @@ fn main(
     for (var place = thread; place < params.L; place += WG) {
         sum += vec4<f32>(x[(n * params.L + place) * params.C4 + c]);
     }
-    let total = vec4<f32>(
-        reduce_sum(sum.x, thread),
-        reduce_sum(sum.y, thread),
-        reduce_sum(sum.z, thread),
-        reduce_sum(sum.w, thread),
-    );
+    let total = reduce_sum4(sum, thread);
     if thread == 0u {
         y[index] = total / f32(params.L);
     }

@@ -1,8 +1,9 @@
 //! What the published models share: their spectrogram, their convolution blocks, and batch normalisation as the
 //! checkpoints hold it, folded into a scale and a shift.
 
+use super::{EMBEDDING, SCORES, STATS};
 use crate::frontend::{Framing, MelConfig};
-use crate::plan::ConvBlock;
+use crate::plan::{Activation, Builder, ConvBlock, PlanError, TensorId};
 use crate::tensor::HostTensor;
 use crate::weights::{TensorSpec, Weights, WeightsError};
 
@@ -109,6 +110,26 @@ pub(super) fn conv_block(
         norm: rule.fold(weights, &format!("bn{number}"))?,
         pool,
     })
+}
+
+/// The last dense layer (`logits`, then `probs`), and the outputs of a model: scores, `embedding`, `stats`. Weights
+/// without a dense layer give no scores.
+pub(super) fn head(
+    b: &mut Builder,
+    weights: &Weights,
+    features: TensorId,
+    embedding: TensorId,
+    stats: TensorId,
+) -> Result<(), PlanError> {
+    let dense = ["output.weight", "output.bias"].map(|name| weights.get_optional(name).cloned());
+    if let [Some(weight), Some(bias)] = dense {
+        let logits = b.dense("logits", features, weight, bias)?; // [N, K]
+        let scores = b.activation("probs", logits, Activation::Sigmoid)?;
+        b.output(SCORES, scores);
+    }
+    b.output(EMBEDDING, embedding);
+    b.output(STATS, stats);
+    Ok(())
 }
 
 /// Samples of the clips of CNN and CRNN: 29.12 s at 12 kHz.

@@ -2,11 +2,9 @@
 //! networks", ISMIR 2016, arXiv:1606.00298. Reference implementation:
 //! github.com/keunwoochoi/music-auto_tagging-keras, `music_tagger_cnn.py`.
 
-use super::{
-    Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
-};
+use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
 use crate::frontend::{self, MelConfig};
-use crate::plan::{Activation, Axis, Builder, Plan, Scope};
+use crate::plan::{Axis, Builder, Plan, Scope};
 use crate::weights::{TensorSpec, Weights};
 
 /// Sizes of the network; the default is the published one.
@@ -88,16 +86,7 @@ impl Architecture for Config {
             x = b.conv_block(block + 1, x, blocks::conv_block(weights, RULE, block + 1, pool)?)?;
         }
         let features = b.flatten("features", x)?; // [N, 256]
-        let x = b.dense(
-            "logits",
-            features,
-            weights.get("output.weight")?.clone(),
-            weights.get("output.bias")?.clone(),
-        )?;
-        let scores = b.activation("probs", x, Activation::Sigmoid)?; // [N, 50]
-        b.output(SCORES, scores);
-        b.output(EMBEDDING, features);
-        b.output(STATS, stats);
+        blocks::head(&mut b, weights, features, features, stats)?; // [N, 50]
         Ok(b.finish())
     }
 }

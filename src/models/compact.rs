@@ -6,9 +6,7 @@
 //! batch's maximum (`upstream`): a clip's tags depend on its companions. `restored` freezes both: decibels below
 //! the clip's own maximum, and [`Statistics`] measured once over varied music.
 
-use super::{
-    Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
-};
+use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
 use crate::frontend::{self, Framing, MelConfig};
 use crate::plan::{Activation, Axis, Builder, Level, Plan, PlanError, Scope, TensorId};
 use crate::tensor::HostTensor;
@@ -148,15 +146,7 @@ impl Architecture for Config {
             let name = if level == 0 { "feat160".to_string() } else { format!("feat_from{level}") };
             embedding = b.concat(&name, embedding, feature)?; // [N, 160] in the end
         }
-        if let (Some(weight), Some(bias)) =
-            (weights.get_optional("output.weight"), weights.get_optional("output.bias"))
-        {
-            let x = b.dense("logits", features, weight.clone(), bias.clone())?;
-            let scores = b.activation("probs", x, Activation::Sigmoid)?; // [N, 50]
-            b.output(SCORES, scores);
-        }
-        b.output(EMBEDDING, embedding);
-        b.output(STATS, stats);
+        blocks::head(&mut b, weights, features, embedding, stats)?; // [N, 50]
         Ok(b.finish())
     }
 }

@@ -4,11 +4,9 @@
 //!
 //! The layer sizes are those of its weight files; the newest source there has others and cannot load them.
 
-use super::{
-    Architecture, ClipSpec, EMBEDDING, ModelError, NormRule, Reading, SCORES, STATS, Starts, blocks,
-};
+use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
 use crate::frontend::{self, MelConfig};
-use crate::plan::{Activation, Axis, Builder, GruWeights, Plan, Scope};
+use crate::plan::{Axis, Builder, GruWeights, Plan, Scope};
 use crate::tensor::{HostTensor, Shape};
 use crate::weights::{TensorSpec, Weights, WeightsError};
 
@@ -125,16 +123,7 @@ impl Architecture for Config {
         let x = b.gru("gru1", x, gru(weights, "gru1")?)?; // [N, 15, 32]
         let x = b.gru("gru2_states", x, gru(weights, "gru2")?)?; // [N, 15, 32]
         let features = b.last_state("features", x)?; // [N, 32]
-        let x = b.dense(
-            "logits",
-            features,
-            weights.get("output.weight")?.clone(),
-            weights.get("output.bias")?.clone(),
-        )?;
-        let scores = b.activation("probs", x, Activation::Sigmoid)?; // [N, 50]
-        b.output(SCORES, scores);
-        b.output(EMBEDDING, features);
-        b.output(STATS, stats);
+        blocks::head(&mut b, weights, features, features, stats)?; // [N, 50]
         Ok(b.finish())
     }
 }
