@@ -1,12 +1,11 @@
 //! `tagwave bench model`.
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
 use super::target::Target;
-use super::{DeviceArgs, Failed, PrecisionArg, write_failed};
+use super::{DeviceArgs, Failed, PrecisionArg, say};
 use crate::error::Error;
 use crate::models::{self, Model, Reading, Starts};
 use crate::plan::Plan;
@@ -129,8 +128,4 @@ fn executor(args: &ModelBench, target: &Target, plan: &Plan, batch: usize) -> Re
             Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?))
         }
     })
-}
-
-fn say(line: &str) -> Result<(), Failed> {
-    writeln!(io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
 }

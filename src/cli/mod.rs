@@ -236,3 +236,9 @@ fn write_failed(error: &std::io::Error) -> Failed {
         _ => Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED },
     }
 }
+
+/// One line on standard output.
+fn say(line: &str) -> Result<(), Failed> {
+    use std::io::Write;
+    writeln!(std::io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
+}

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::target::Target;
-use super::{DeviceArgs, Failed, SOME_FAILED, WeightsArgs, write_failed};
+use super::{DeviceArgs, Failed, SOME_FAILED, WeightsArgs, say};
 use crate::error::Error;
 use crate::gpu;
 use crate::kernels::{Operation, Strategy};
@@ -130,9 +130,4 @@ impl Report {
         self.failed += usize::from(line.starts_with("FAILED"));
         say(&line)
     }
-}
-
-fn say(line: &str) -> Result<(), Failed> {
-    use std::io::Write;
-    writeln!(std::io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
 }

@@ -1,13 +1,13 @@
 //! `tagwave weights`: getting, keeping and checking weight files.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::recognise::{origin, recognise, verdict};
-use super::{Failed, INTERRUPTED, SOME_FAILED, USAGE, data_dir, stop_on_interrupt, write_failed};
+use super::{Failed, INTERRUPTED, SOME_FAILED, USAGE, data_dir, say, stop_on_interrupt};
 use crate::error::Error;
 use crate::models::{self, Model};
 use crate::tagger::CancelToken;
@@ -142,10 +142,6 @@ pub(super) fn weights(args: &WeightsCommandArgs) -> Result<u8, Failed> {
             Ok(0)
         }
     }
-}
-
-fn say(line: &str) -> Result<(), Failed> {
-    writeln!(io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
 }
 
 /// What is missing is a matter of usage; a file or a download that fails is one that failed.

@@ -1,7 +1,7 @@
 //! Problems: small plans of one op with painted inputs, on which every kernel is held against its twin.
 //!
-//! One file per op. Tests, `tagwave selftest` and benches loop over [`all`]; whoever adds an op adds its file
-//! here. Extents are unequal primes, so that a swapped axis shows, then the edges of a workgroup.
+//! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]; whoever adds an op adds its cases
+//! to its group. Extents are unequal primes, so that a swapped axis shows, then the edges of a workgroup.
 
 use crate::kernels::Op;
 use crate::plan::{Builder, Plan};
