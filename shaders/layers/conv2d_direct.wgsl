@@ -14,8 +14,8 @@
 //   3  b       storage, read         vec4<f32>[O/4]  (padded likewise)
 //   4  y       storage, read_write (only written)  Element4[N, FO, TO, O/4]
 //
-// constants  WG threads per workgroup; ACT index into common/activation.wgsl
-// header     PF, PT pool window; QT windows per thread; OV vec4s of channels per thread
+// constants  ACT index into common/activation.wgsl
+// header     PF, PT pool window; WG threads per workgroup; QT windows per thread; OV vec4s of channels per thread
 // dispatch   ceil(N*FO*ceil(TO/QT) / WG) x ceil(O/4/OV) workgroups, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, c, j; taps outside x count as zero
 // appends    element_*, activation
@@ -37,8 +37,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<Element4>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<Element4>;
-
-override WG: u32 = 64u;
 
 const W = PT * QT;  // conv outputs of a thread along time
 const NONE = vec4<f32>(-3.0e38);
@@ -62,38 +60,39 @@ fn main(
     let t0 = to * PT;
 
     var sum: array<vec4<f32>, PF * W * OV>;
-    for (var p = 0u; p < PF * W; p++) {
-        for (var q = 0u; q < OV; q++) {
+    for (var p = 0u; p < PF * W; p++) { // unrolled
+        for (var q = 0u; q < OV; q++) { // unrolled
             sum[p * OV + q] = b[o + q];
         }
     }
 
+    // Marked loops are written out by the host, so that the arrays become registers; the file means the same.
     for (var i = 0u; i < 3u; i++) {
         for (var c = 0u; c < params.C4; c++) {
             // The input rows of this kernel row: PF rows of W + 2 frames.
             var values: array<vec4<f32>, PF * (W + 2u)>;
-            for (var r = 0u; r < PF; r++) {
+            for (var r = 0u; r < PF; r++) { // unrolled
                 let f = f0 + r + i;  // one too high: row f - 1 of x
-                let row = ((n * params.F + f - 1u) * params.T) * params.C4 + c;
-                for (var s = 0u; s < W + 2u; s++) {
+                let row = ((n * params.F + f - 1u) * params.T + t0 - 1u) * params.C4 + c;
+                let row_inside = f >= 1u && f <= params.F;
+                for (var s = 0u; s < W + 2u; s++) { // unrolled
                     let t = t0 + s;  // one too high as well
-                    let inside = f >= 1u && f <= params.F && t >= 1u && t <= params.T;
                     var v = vec4<f32>(0.0);
-                    if inside {
-                        v = vec4<f32>(x[row + (t - 1u) * params.C4]);
+                    if row_inside && t >= 1u && t <= params.T {
+                        v = vec4<f32>(x[row + s * params.C4]);
                     }
                     values[r * (W + 2u) + s] = v;
                 }
             }
-            for (var j = 0u; j < 3u; j++) {
-                for (var q = 0u; q < OV; q++) {
+            for (var j = 0u; j < 3u; j++) { // unrolled
+                for (var q = 0u; q < OV; q++) { // unrolled
                     let tap = ((i * 3u + j) * params.C4 + c) * 4u * params.OP4 + o + q;
                     let w0 = vec4<f32>(w[tap]);
                     let w1 = vec4<f32>(w[tap + params.OP4]);
                     let w2 = vec4<f32>(w[tap + 2u * params.OP4]);
                     let w3 = vec4<f32>(w[tap + 3u * params.OP4]);
-                    for (var r = 0u; r < PF; r++) {
-                        for (var s = 0u; s < W; s++) {
+                    for (var r = 0u; r < PF; r++) { // unrolled
+                        for (var s = 0u; s < W; s++) { // unrolled
                             let v = values[r * (W + 2u) + s + j];
                             sum[(r * W + s) * OV + q] += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3;
                         }
@@ -103,12 +102,12 @@ fn main(
         }
     }
 
-    for (var p = 0u; p < QT; p++) {
-        for (var q = 0u; q < OV; q++) {
+    for (var p = 0u; p < QT; p++) { // unrolled
+        for (var q = 0u; q < OV; q++) { // unrolled
             if to + p < params.TO && o + q < params.O4 {
                 var largest = NONE;
-                for (var r = 0u; r < PF; r++) {
-                    for (var s = 0u; s < PT; s++) {
+                for (var r = 0u; r < PF; r++) { // unrolled
+                    for (var s = 0u; s < PT; s++) { // unrolled
                         largest = max(largest, sum[(r * W + p * PT + s) * OV + q]);
                     }
                 }

@@ -12,8 +12,8 @@
 //   3  b       storage, read         vec4<f32>[O/4]  (padded likewise)
 //   4  y       storage, read_write (only written)  Element4[N, FO, TO, O/4]
 //
-// constants  WG threads per workgroup; ACT index into common/activation.wgsl
-// header     PF, PT pool window; OV vec4s of channels per thread; QT is 1
+// constants  ACT index into common/activation.wgsl
+// header     PF, PT pool window; WG threads per workgroup; OV vec4s of channels per thread; QT is 1
 // dispatch   ceil(N*FO*TO / WG) x ceil(O/4/OV) workgroups, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, j; taps outside x count as zero
 // appends    element_*, activation
@@ -35,8 +35,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<Element4>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<Element4>;
-
-override WG: u32 = 64u;
 
 const NONE = vec4<f32>(-3.0e38);
 

@@ -1,7 +1,9 @@
 //! Adapters and devices: what there is, which one to take, what it can do.
 
+use std::sync::Arc;
+
 use super::GpuError;
-use crate::kernels::Limits;
+use crate::kernels::{Kernels, Limits};
 
 /// What kind of machine an adapter is, the one to prefer first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +131,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     summary: AdapterSummary,
+    kernels: Arc<Kernels>,
 }
 
 impl Gpu {
@@ -182,12 +185,28 @@ impl Gpu {
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
-        Gpu { device, queue, summary }
+        Gpu { device, queue, summary, kernels: Arc::default() }
+    }
+
+    /// The same device with other kernels: what was measured on it, or kernels from outside.
+    #[must_use]
+    pub fn with_kernels(self, kernels: Kernels) -> Gpu {
+        Gpu { kernels: Arc::new(kernels), ..self }
+    }
+
+    /// The kernels that run on it.
+    pub fn kernels(&self) -> &Arc<Kernels> {
+        &self.kernels
     }
 
     /// What the device is and can do, as far as it was enabled.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
+    }
+
+    /// Gives the device up, whoever else has it: what runs on it fails from now on.
+    pub fn destroy(&self) {
+        self.device.destroy();
     }
 
     /// Runs `work` and returns what went wrong on the device meanwhile, without touching the error handlers

@@ -2,15 +2,21 @@
 //!
 //! Weights and pipelines are made once per executor; parameters and bind groups once per batch size; then a
 //! batch creates no GPU object. A batch that is too large for the device's bindings runs in parts.
+//!
+//! [`Executor::submit`] hands a batch over without waiting and [`Executor::collect`] waits for one, so that the
+//! next batch is uploaded and queued while this one computes. Each batch on its way has a readback buffer of its
+//! own out of a ring; activations are shared, since the device takes batches in the order of their submission.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
+use super::choose::{Chosen, choose};
 use super::layout::{from_stored, to_stored, weight_bytes};
 use super::shader::{Pipeline, Pipelines};
 use super::timing::{StepTime, Timestamps};
 use super::{Gpu, GpuError};
-use crate::kernels::{Dispatch, Limits, Operation, Role, Strategy};
+use crate::kernels::{Dispatch, Kernels, Limits, Operation, Packed, Role, Strategy};
 use crate::plan::{Arena, Plan, Step};
 use crate::tensor::HostTensor;
 
@@ -23,13 +29,28 @@ pub struct Options {
     pub strategy: Option<Strategy>,
     /// Tighter limits to plan with than the device's own: tests fold dispatches and change tiles with them.
     pub limits: Option<Limits>,
+    /// Which kernels run; `None` for the device's own ([`Gpu::with_kernels`]).
+    pub kernels: Option<Arc<Kernels>>,
+    /// Whether kernels run with their indices checked on the device even where the plan has proved them.
+    pub checked: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { max_batch: 8, strategy: None, limits: None }
+        Options {
+            max_batch: 8,
+            strategy: None,
+            limits: None,
+            kernels: None,
+            // Tests are built with debug assertions.
+            // No gain on the software driver (docs/performance.md), and no GPU has been measured.
+            checked: true,
+        }
     }
 }
+
+/// How long the word that a buffer is readable may take once the device is done.
+const MAPPING: Duration = Duration::from_secs(10);
 
 /// A plan made ready on a device.
 #[derive(Debug)]
@@ -42,19 +63,34 @@ pub struct Executor {
     pipelines: Vec<Pipeline>,
     weights: Vec<Vec<wgpu::Buffer>>,
     slots: Vec<wgpu::Buffer>,
-    /// One batch at a time: the slots are shared by all batch sizes.
+    /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
 }
 
 /// What one batch size needs.
 #[derive(Debug)]
 struct Program {
+    batch: usize,
     plan: Plan,
     runs: Vec<Run>,
-    readback: wgpu::Buffer,
-    /// Slot, bytes and place in `readback` of each output.
+    /// Readback buffers that no batch uses at the moment, and how large they are.
+    readbacks: Mutex<Vec<wgpu::Buffer>>,
+    readback_bytes: u64,
+    /// Slot, bytes and place in the readback of each output.
     outputs: Vec<(usize, u64, u64)>,
 }
+
+/// A batch on its way.
+#[derive(Debug)]
+pub struct Ticket {
+    program: Arc<Program>,
+    readback: wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
+    mapped: Mapped,
+}
+
+/// Says when a buffer can be read.
+type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 #[derive(Debug)]
 struct Run {
@@ -84,9 +120,10 @@ impl Executor {
         let mut cache = Pipelines::default();
         let (mut pipelines, mut weights) = (Vec::new(), Vec::new());
         for step in plan.steps() {
-            let (strategy, dispatch) = dispatch(gpu, &plan, step, options)?;
-            pipelines.push(cache.get(gpu, &dispatch)?);
-            weights.push(upload_weights(gpu, &plan, step, strategy, &dispatch)?);
+            let chosen = choose(gpu, &plan, step, options)?;
+            let (packed, trusted) = chosen.packed(&plan, step, options);
+            pipelines.push(cache.get(gpu, &chosen, trusted)?);
+            weights.push(upload_weights(gpu, &packed, &chosen)?);
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
@@ -107,6 +144,11 @@ impl Executor {
     /// Most clips that run as one batch; more run in parts.
     pub fn max_batch(&self) -> usize {
         self.max_batch
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     /// The plan, for batches of [`Executor::max_batch`].
@@ -132,12 +174,46 @@ impl Executor {
             return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
         }
         let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); self.plan.outputs().len()];
+        let mut keep =
+            |part: Vec<Vec<f32>>| outputs.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
+        let mut ahead = None;
         for first in (0..batch).step_by(self.max_batch) {
             let clips = self.max_batch.min(batch - first);
-            for (output, part) in outputs.iter_mut().zip(self.run_part(inputs, first, clips, None)?.0) {
-                output.extend(part);
+            let next = self.begin(inputs, first, clips, None)?;
+            if let Some(ticket) = ahead.replace(next) {
+                keep(self.end(ticket)?);
             }
         }
+        if let Some(ticket) = ahead {
+            keep(self.end(ticket)?);
+        }
+        self.tensors(batch, outputs)
+    }
+
+    /// Uploads `inputs`, at most [`Executor::max_batch`] clips, and queues them without waiting.
+    ///
+    /// # Errors
+    /// As [`Executor::run`]; [`GpuError::CoupledBatch`] for any batch that is too large.
+    pub fn submit(&self, inputs: &[HostTensor]) -> Result<Ticket, GpuError> {
+        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
+        self.plan.with_batch(batch).check_inputs(inputs)?;
+        if batch > self.max_batch {
+            return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
+        }
+        self.begin(inputs, 0, batch, None)
+    }
+
+    /// Waits for a batch and returns the plan's outputs in its order.
+    ///
+    /// # Errors
+    /// [`GpuError::Failed`] from the device.
+    pub fn collect(&self, ticket: Ticket) -> Result<Vec<HostTensor>, GpuError> {
+        let batch = ticket.program.batch;
+        let outputs = self.end(ticket)?;
+        self.tensors(batch, outputs)
+    }
+
+    fn tensors(&self, batch: usize, outputs: Vec<Vec<f32>>) -> Result<Vec<HostTensor>, GpuError> {
         let shapes =
             self.plan.outputs().iter().map(|(_, id)| self.plan.tensors()[*id].shape.with_batch(batch));
         let tensors = shapes.zip(outputs).map(|(shape, data)| HostTensor::new(shape, data));
@@ -156,26 +232,30 @@ impl Executor {
             return Ok(Vec::new());
         }
         let timestamps = Timestamps::new(&self.gpu, self.plan.steps().len())?;
-        let (_, times) = self.run_part(inputs, 0, batch, Some(&timestamps))?;
+        let ticket = self.begin(inputs, 0, batch, Some(&timestamps))?;
+        let mapped = map(&timestamps.readback);
+        let submission = ticket.submission.clone();
+        self.end(ticket)?;
+        let times =
+            self.read(&timestamps.readback, submission, &mapped, |bytes| timestamps.times(&self.gpu, bytes))?;
         let plan = self.plan.with_batch(batch);
         let steps = plan.steps().iter().zip(times).map(|(step, time)| {
             let shapes = plan.shapes(step);
             let call = plan.call(step, &shapes);
-            let kernel = dispatch(&self.gpu, &plan, step, &self.options)?.1.kernel.name;
+            let kernel = choose(&self.gpu, &plan, step, &self.options)?.dispatch.kernel.name;
             Ok(StepTime { step: step.name.clone(), kernel, time, flops: step.op.flops(&call) })
         });
         steps.collect()
     }
 
-    /// Clips `first..first + clips` of the inputs; outputs in host order, times when asked for.
-    #[allow(clippy::type_complexity, reason = "the two lists are taken apart at once by both callers")]
-    fn run_part(
+    /// Queues clips `first..first + clips` of the inputs.
+    fn begin(
         &self,
         inputs: &[HostTensor],
         first: usize,
         clips: usize,
         timestamps: Option<&Timestamps>,
-    ) -> Result<(Vec<Vec<f32>>, Vec<std::time::Duration>), GpuError> {
+    ) -> Result<Ticket, GpuError> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let program = match programs.get(&clips) {
             Some(program) => program.clone(),
@@ -185,9 +265,32 @@ impl Executor {
                 program
             }
         };
-        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
-        self.gpu.scoped(|| self.submit(&program, inputs, first, timestamps)).map_err(failed)?;
-        let outputs = self.read(&program.readback, |bytes| {
+        let free = program.readbacks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let readback = match free {
+            Some(readback) => readback,
+            None => self.gpu.buffer("readback", program.readback_bytes, usage)?,
+        };
+        let failed = |error: wgpu::Error| match error {
+            wgpu::Error::OutOfMemory { .. } => {
+                GpuError::OutOfMemory { what: "a batch", bytes: program.readback_bytes }
+            }
+            error => GpuError::Failed { reason: error.to_string() },
+        };
+        let (submission, mapped) = self
+            .gpu
+            .scoped(|| {
+                let submission = self.record(&program, &readback, inputs, first, timestamps);
+                (submission, map(&readback))
+            })
+            .map_err(failed)?;
+        Ok(Ticket { program, readback, submission, mapped })
+    }
+
+    /// Waits for a batch; outputs in host order.
+    fn end(&self, ticket: Ticket) -> Result<Vec<Vec<f32>>, GpuError> {
+        let Ticket { program, readback, submission, mapped } = ticket;
+        let outputs = self.read(&readback, submission, &mapped, |bytes| {
             let outputs = program.outputs.iter().zip(program.plan.outputs());
             outputs
                 .map(|(&(_, size, place), (_, id))| {
@@ -196,23 +299,19 @@ impl Executor {
                 })
                 .collect()
         })?;
-        let times = match timestamps {
-            Some(timestamps) => {
-                self.read(&timestamps.readback, |bytes| timestamps.times(&self.gpu, bytes))?
-            }
-            None => Vec::new(),
-        };
-        Ok((outputs, times))
+        program.readbacks.lock().unwrap_or_else(PoisonError::into_inner).push(readback);
+        Ok(outputs)
     }
 
     /// Uploads the inputs and submits one command buffer with one compute pass.
-    fn submit(
+    fn record(
         &self,
         program: &Program,
+        readback: &wgpu::Buffer,
         inputs: &[HostTensor],
         first: usize,
         timestamps: Option<&Timestamps>,
-    ) {
+    ) -> wgpu::SubmissionIndex {
         for (input, &id) in inputs.iter().zip(program.plan.inputs()) {
             let tensor = &program.plan.tensors()[id];
             let shape = tensor.shape;
@@ -238,28 +337,28 @@ impl Executor {
             }
         }
         for &(slot, size, place) in &program.outputs {
-            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &program.readback, place, size);
+            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, readback, place, size);
         }
         if let Some(timestamps) = timestamps {
             timestamps.resolve(&mut encoder);
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.queue.submit([encoder.finish()])
     }
 
-    /// Waits for the device and reads a buffer.
-    fn read<T>(&self, buffer: &wgpu::Buffer, read: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
+    /// Waits for a submission and reads a buffer that is being mapped.
+    fn read<T>(
+        &self,
+        buffer: &wgpu::Buffer,
+        submission: wgpu::SubmissionIndex,
+        mapped: &Mapped,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, GpuError> {
         let failed = |reason: String| GpuError::Failed { reason };
-        let (sender, receiver) = mpsc::channel();
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver waits below; if it has given up there is nobody to tell.
-            let _ = sender.send(result);
-        });
-        self.gpu
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| failed(error.to_string()))?;
-        receiver
-            .recv()
+        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        self.gpu.device.poll(wait).map_err(|error| failed(error.to_string()))?;
+        // Another thread may have polled and be about to say so.
+        mapped
+            .recv_timeout(MAPPING)
             .map_err(|_| failed("the device was lost".into()))?
             .map_err(|error| failed(error.to_string()))?;
         let value = {
@@ -276,7 +375,7 @@ impl Executor {
         let dispatches = plan
             .steps()
             .iter()
-            .map(|step| dispatch(&self.gpu, &plan, step, &self.options).map(|(_, dispatch)| dispatch))
+            .map(|step| choose(&self.gpu, &plan, step, &self.options).map(|chosen| chosen.dispatch))
             .collect::<Result<Vec<_>, _>>()?;
         let params = self.upload_params(&dispatches)?;
         let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
@@ -303,9 +402,7 @@ impl Executor {
                 place += bytes;
             }
         }
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readback = self.gpu.buffer("readback", place, usage)?;
-        Ok(Program { plan, runs, readback, outputs })
+        Ok(Program { batch: clips, plan, runs, readbacks: Mutex::default(), readback_bytes: place, outputs })
     }
 
     /// All parameter blocks in one buffer, at the device's alignment.
@@ -359,42 +456,17 @@ impl Executor {
     }
 }
 
-fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
+pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
     wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(bytes) })
 }
 
-/// The strategy and the dispatch of a step.
-fn dispatch(
+pub(super) fn upload_weights(
     gpu: &Gpu,
-    plan: &Plan,
-    step: &Step,
-    options: &Options,
-) -> Result<(Strategy, Dispatch), GpuError> {
-    let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
-    let shapes = plan.shapes(step);
-    let call = plan.call(step, &shapes);
-    let strategies = step.op.strategies(&call, limits);
-    let forced = options.strategy.filter(|strategy| strategies.contains(strategy));
-    let strategy = forced.or(strategies.first().copied()).unwrap_or(Strategy::Only);
-    let dispatch = step.op.dispatch(&call, strategy, limits);
-    let dispatch = dispatch.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
-    Ok((strategy, dispatch))
-}
-
-fn upload_weights(
-    gpu: &Gpu,
-    plan: &Plan,
-    step: &Step,
-    strategy: Strategy,
-    dispatch: &Dispatch,
+    packed: &[Packed],
+    chosen: &Chosen,
 ) -> Result<Vec<wgpu::Buffer>, GpuError> {
-    let shapes = plan.shapes(step);
-    let call = plan.call(step, &shapes);
-    let weights: Vec<&HostTensor> =
-        step.weights.iter().filter_map(|&id| plan.weight(id).map(|weight| &**weight)).collect();
-    let packed = step.op.pack(&call, strategy, &weights);
     let buffers = packed.iter().map(|array| {
-        let bytes = weight_bytes(array, dispatch.element);
+        let bytes = weight_bytes(array, chosen.dispatch.element);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("weights", bytes.len() as u64, usage)?;
         let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
@@ -404,11 +476,21 @@ fn upload_weights(
     buffers.collect()
 }
 
+/// Asks for a buffer to become readable.
+fn map(buffer: &wgpu::Buffer) -> Mapped {
+    let (sender, receiver) = mpsc::channel();
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        // A receiver that has given up need not be told.
+        let _ = sender.send(result);
+    });
+    receiver
+}
+
 /// The largest batch up to `options.max_batch` whose tensors the device can bind.
 fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
     let fits = |batch: usize| {
         let plan = plan.with_batch(batch);
-        plan.steps().iter().try_for_each(|step| dispatch(gpu, &plan, step, options).map(|_| ()))
+        plan.steps().iter().try_for_each(|step| choose(gpu, &plan, step, options).map(drop))
     };
     fits(1)?;
     let (mut good, mut bad) = (1, options.max_batch.max(1) + 1);

@@ -7,15 +7,20 @@ use crate::error::ErrorKind;
 use crate::kernels::DispatchError;
 use crate::plan::InputError;
 
+mod choose;
 mod device;
 mod executor;
 mod layout;
+mod probe;
 mod shader;
 mod timing;
+mod trial;
 
 pub use device::{AdapterSummary, AdapterType, Gpu, Selection, adapters};
-pub use executor::{Executor, Options};
+pub use executor::{Executor, Options, Ticket};
+pub use probe::Probe;
 pub use timing::StepTime;
+pub use trial::{Prepared, Trial};
 
 /// Why a device cannot be had or cannot run a plan.
 #[derive(Debug, thiserror::Error)]

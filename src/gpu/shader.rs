@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::choose::Chosen;
 use super::{Gpu, GpuError};
 use crate::kernels::{Dispatch, Role};
 
@@ -16,24 +17,29 @@ pub(super) struct Pipeline {
 #[derive(Debug, Default)]
 pub(super) struct Pipelines(HashMap<Key, Pipeline>);
 
-/// Shader text, and the constants by their bits.
-type Key = (String, Vec<(&'static str, u64)>);
+/// Shader text, the constants by their bits, and whether it runs without checks.
+type Key = (String, Vec<(&'static str, u64)>, bool);
 
 impl Pipelines {
-    /// The pipeline for a dispatch, compiled at its first use.
-    pub(super) fn get(&mut self, gpu: &Gpu, dispatch: &Dispatch) -> Result<Pipeline, GpuError> {
+    /// The pipeline for a step's dispatch, compiled at its first use.
+    pub(super) fn get(&mut self, gpu: &Gpu, chosen: &Chosen, trusted: bool) -> Result<Pipeline, GpuError> {
+        let dispatch = &chosen.dispatch;
         let constants = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let key = (dispatch.source(), constants);
+        let source = match &chosen.custom {
+            Some(custom) => dispatch.source_of(&custom.source),
+            None => dispatch.source(),
+        };
+        let key = (source, constants, trusted);
         if let Some(pipeline) = self.0.get(&key) {
             return Ok(pipeline.clone());
         }
-        let pipeline = compile(gpu, dispatch, &key.0)?;
+        let pipeline = compile(gpu, dispatch, &key.0, trusted)?;
         self.0.insert(key, pipeline.clone());
         Ok(pipeline)
     }
 }
 
-fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str) -> Result<Pipeline, GpuError> {
+fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Result<Pipeline, GpuError> {
     let name = dispatch.kernel.name;
     gpu.scoped(|| {
         let layout = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -45,10 +51,14 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str) -> Result<Pipeline, Gpu
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let module = wgpu::ShaderModuleDescriptor {
             label: Some(name),
             source: wgpu::ShaderSource::Wgsl(source.into()),
-        });
+        };
+        let module = match trusted {
+            true => without_checks(gpu, module),
+            false => gpu.device.create_shader_module(module),
+        };
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(name),
             layout: Some(&pipeline_layout),
@@ -64,6 +74,14 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str) -> Result<Pipeline, Gpu
         Pipeline { pipeline, layout }
     })
     .map_err(|error| GpuError::Shader { kernel: name.to_string(), reason: error.to_string() })
+}
+
+/// A module whose indices are not clamped and whose loops are not counted.
+fn without_checks(gpu: &Gpu, module: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+    // SAFETY: only for kernels of this crate whose largest index into every binding the host half states and
+    // `kernels::proved` has held against what is bound (`Chosen::packed`); their loops count up to sizes.
+    // Off by default: docs/performance.md has what it gained where it was measured.
+    unsafe { gpu.device.create_shader_module_trusted(module, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 
 /// The uniform at slot 0, then the kernel's buffers.

@@ -1,6 +1,7 @@
 //! What one run of a kernel needs, and whether a device can do it: plain data.
 
-use super::Call;
+use super::unroll::unroll;
+use super::{Call, Packed};
 use crate::error::ErrorKind;
 use crate::tensor::DType;
 
@@ -226,13 +227,19 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// The shader text: `enable`, header, kernel, appended pieces. The kernel keeps its own line numbers.
+    /// The shader text: `enable`, header, kernel, appended pieces. A kernel without unrolled loops
+    /// keeps its own line numbers.
     pub fn source(&self) -> String {
+        self.source_of(self.kernel.source)
+    }
+
+    /// The same around another kernel that keeps this one's contract.
+    pub fn source_of(&self, kernel: &str) -> String {
         let (enable, element) = match self.element {
             DType::F32 => ("", &ELEMENT_F32),
             DType::F16 => ("enable f16; ", &ELEMENT_F16),
         };
-        let mut text = format!("{enable}{}{}", self.header, self.kernel.source);
+        let mut text = format!("{enable}{}{}", self.header, unroll(&self.header, kernel));
         for piece in self.kernel.appends.iter().copied().chain([element]) {
             text.push('\n');
             text.push_str(piece.source);
@@ -263,6 +270,19 @@ pub(super) fn check(dispatch: &Dispatch, call: &Call, limits: &Limits) -> Result
         return Err(DispatchError::Unsupported { kernel, what: "storage buffers", needs: buffers, has });
     }
     Ok(())
+}
+
+/// Whether every value that the kernel may touch, as its op states, lies inside what is bound: tensors as they
+/// are stored, weights as they are packed. Only such kernels run without checks on the device.
+pub fn proved(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed]) -> bool {
+    let held = |role: Role| match role {
+        Role::Input(index) => call.inputs.get(index).map(|shape| shape.stored_len()),
+        Role::Output => Some(call.output.stored_len()),
+        Role::Weight(index) => packed.get(index).map(Packed::len),
+    };
+    let mut pairs = kernel.bindings.iter().zip(bounds);
+    bounds.len() == kernel.bindings.len()
+        && pairs.all(|(binding, &bound)| held(binding.role).is_some_and(|held| bound <= held))
 }
 
 /// `count` workgroups of a kernel whose index is linear, folded over x and y where one axis cannot hold them.

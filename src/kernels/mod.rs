@@ -10,9 +10,11 @@ use crate::tensor::Shape;
 mod activation;
 mod batch_norm;
 mod batch_stats;
+mod choice;
 mod clip_stats;
 mod concat;
 mod conv2d;
+mod custom;
 mod dense;
 mod dispatch;
 mod gru;
@@ -24,16 +26,21 @@ mod normalize;
 mod normalize_channels;
 mod op;
 mod pad_time;
+mod strategy;
+mod unroll;
 
 pub use activation::Activation;
 pub use batch_norm::{Axis, BatchNorm};
 pub use batch_stats::BatchStats;
+pub use choice::{Choice, Kernels, layer};
 pub use clip_stats::{ClipStats, Scope};
 pub use concat::Concat;
-pub use conv2d::{Conv2d, Conv2dStrategy};
+pub use conv2d::Conv2d;
+pub use custom::{Custom, CustomError, parse_constant};
 pub use dense::Dense;
 pub use dispatch::{
     ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Piece, REDUCE, Role, Value,
+    proved,
 };
 pub use gru::Gru;
 pub use last_state::LastState;
@@ -42,8 +49,9 @@ pub use max_pool2d::MaxPool2d;
 pub use mean_pool2d::MeanPool2d;
 pub use normalize::{Level, Normalize};
 pub use normalize_channels::NormalizeChannels;
-pub use op::{Absorbed, Call, Op, Operation, Packed, Strategy};
+pub use op::{Absorbed, Call, Op, Operation, Packed};
 pub use pad_time::PadTime;
+pub use strategy::Strategy;
 
 use dispatch::{elementwise, fold};
 

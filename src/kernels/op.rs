@@ -2,9 +2,9 @@
 
 use super::dispatch::check;
 use super::{
-    Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Conv2dStrategy, Dense, Dispatch,
-    DispatchError, Gru, LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels,
-    PadTime, ShapeError,
+    Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Dense, Dispatch, DispatchError, Gru,
+    LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime, ShapeError,
+    Strategy,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -21,16 +21,6 @@ pub struct Call<'a> {
     pub element: DType,
 }
 
-/// Which of several kernels runs an op.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// The op has one kernel.
-    Only,
-    /// A convolution's.
-    Conv2d(Conv2dStrategy),
-}
-
 /// A weight array as a kernel wants it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Packed {
@@ -40,6 +30,21 @@ pub enum Packed {
     F32(Vec<f32>),
     /// Always u32.
     U32(Vec<u32>),
+}
+
+impl Packed {
+    /// Values in the array.
+    pub fn len(&self) -> usize {
+        match self {
+            Packed::Element(values) | Packed::F32(values) => values.len(),
+            Packed::U32(values) => values.len(),
+        }
+    }
+
+    /// Whether the array has no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What a fused op became: the op and its weights.
@@ -73,7 +78,7 @@ pub trait Operation {
 
     /// The strategies that can run `call`, the one to take by default first.
     fn strategies(&self, _call: &Call, _limits: &Limits) -> Vec<Strategy> {
-        vec![Strategy::Only]
+        vec![Strategy::DEFAULT]
     }
 
     /// Everything needed to run this on a device with these limits.
@@ -81,6 +86,12 @@ pub trait Operation {
     /// # Errors
     /// [`DispatchError`] when the device or the strategy cannot.
     fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError>;
+
+    /// How many values of each binding the kernel may touch, worked out from what it is given (`Params`, tiles), or
+    /// `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
+    fn bounds(&self, _call: &Call, _strategy: Strategy) -> Option<Vec<usize>> {
+        None
+    }
 
     /// The weights as the strategy's kernel wants them, in the order of its [`super::Role::Weight`]s.
     fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed>;
@@ -183,6 +194,10 @@ impl Operation for Op {
         let dispatch = self.operation().dispatch(call, strategy, limits)?;
         check(&dispatch, call, limits)?;
         Ok(dispatch)
+    }
+
+    fn bounds(&self, call: &Call, strategy: Strategy) -> Option<Vec<usize>> {
+        self.operation().bounds(call, strategy)
     }
 
     fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -310,6 +310,23 @@ impl Plan {
         }
     }
 
+    /// A plan of one step, its inputs given from outside.
+    pub fn alone(&self, step: &Step) -> Plan {
+        let mut plan = Plan { precision: self.precision, ..Plan::default() };
+        let mut add = |id: TensorId, origin: Origin| {
+            plan.tensors.push(Tensor { origin, ..self.tensors[id].clone() });
+            plan.tensors.len() - 1
+        };
+        let inputs: Vec<_> =
+            step.inputs.iter().enumerate().map(|(place, &id)| add(id, Origin::Input(place))).collect();
+        let weights = step.weights.iter().map(|&id| add(id, self.tensors[id].origin.clone())).collect();
+        let output = add(step.output, Origin::Step);
+        plan.inputs = inputs.clone();
+        plan.outputs = vec![(step.name.clone(), output)];
+        plan.steps = vec![Step { inputs, weights, output, ..step.clone() }];
+        plan
+    }
+
     /// The values of a weight tensor.
     pub fn weight(&self, id: TensorId) -> Option<&Arc<HostTensor>> {
         match &self.tensors[id].origin {

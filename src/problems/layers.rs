@@ -7,7 +7,7 @@ use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPoo
 pub(super) fn problems() -> Vec<Problem> {
     let mut problems = Vec::new();
     // Channels in and out, frequency, time, pool window. The windows are those of the published models.
-    for (c, o, f, t, pool) in [
+    let cases = [
         (3, 5, 7, 11, [1, 1]),
         (1, 5, 7, 11, [1, 1]),
         (1, 13, 7, 11, [2, 2]),
@@ -23,15 +23,17 @@ pub(super) fn problems() -> Vec<Problem> {
         (2, 3, 1, 5, [1, 1]),
         (2, 3, 5, 1, [1, 1]),
         (9, 33, 4, 4, [4, 4]),
-    ] {
-        for activation in [Activation::Identity, Activation::Elu] {
-            let op = Op::Conv2d(Conv2d { pool, activation });
-            let weights = vec![paint_scaled([o, c, 3, 3], 1, 0.3), paint([o], 2)];
-            let case = format!("{c}->{o} at {f}x{t}, pool {pool:?}, {activation:?}");
-            problems.push(Problem::new(&case, op, vec![paint([2, c, f, t], 3)], weights, SUMS));
-        }
+    ];
+    // Each case has many strategies: the activations take turns.
+    for ((c, o, f, t, pool), activation) in
+        cases.into_iter().zip([Activation::Elu, Activation::Identity].into_iter().cycle())
+    {
+        let op = Op::Conv2d(Conv2d { pool, activation });
+        let weights = vec![paint_scaled([o, c, 3, 3], 1, 0.3), paint([o], 2)];
+        let case = format!("{c}->{o} at {f}x{t}, pool {pool:?}, {activation:?}");
+        problems.push(Problem::new(&case, op, vec![paint([2, c, f, t], 3)], weights, SUMS));
     }
-    // Eight threads a workgroup, eight windows a thread: one past 65,535 workgroups on a software driver.
+    // One past 65,535 workgroups of eight threads with the smaller of a software driver's tiles.
     let wide = paint([1, 2, 1, 65_536 * 64 + 1], 4);
     let weights = vec![paint([2, 2, 3, 3], 5), paint([2], 6)];
     problems.push(Problem::new(

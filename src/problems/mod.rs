@@ -3,7 +3,7 @@
 //! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]; whoever adds an op adds its cases
 //! to its group. Extents are unequal primes, so that a swapped axis shows, then the edges of a workgroup.
 
-use crate::kernels::Op;
+use crate::kernels::{Limits, Op, Operation, Strategy};
 use crate::plan::{Builder, Plan};
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -33,7 +33,6 @@ impl Problem {
         weights: Vec<HostTensor>,
         tolerance: Tolerance,
     ) -> Problem {
-        use crate::kernels::Operation;
         let name = format!("{} {case}", op.name());
         let mut builder = Builder::new();
         let ids: Vec<_> = inputs.iter().map(|input| builder.input("x", input.shape())).collect();
@@ -52,6 +51,19 @@ impl Problem {
             DType::F16 => format!("{}, f16", self.name),
         };
         Problem { name, plan: self.plan.with_precision(precision), ..self.clone() }
+    }
+
+    /// The strategies to hold against the twin on a device with these limits. A problem of more than a million
+    /// inputs is there for the folding of large dispatches, and runs on the default kernel's tiles alone.
+    pub fn strategies(&self, limits: &Limits) -> Vec<Strategy> {
+        let step = &self.plan.steps()[0];
+        let shapes = self.plan.shapes(step);
+        let mut strategies = step.op.strategies(&self.plan.call(step, &shapes), limits);
+        if self.inputs[0].data().len() >= 1 << 20 {
+            let first = strategies.first().map(Strategy::kernel);
+            strategies.retain(|strategy| Some(strategy.kernel()) == first);
+        }
+        strategies
     }
 
     /// Compares a kernel's output with the twin's, within what the problem and the storage type allow.
@@ -87,6 +99,20 @@ pub const SUMS: Tolerance = Tolerance { absolute: 2e-5, relative: 2e-5 };
 pub const ROUNDING: Tolerance = Tolerance { absolute: 1e-6, relative: 1e-6 };
 /// Decibels: a relative error of the mel power of about 1e-5, and what a frame leaks into its partner.
 pub const DECIBELS: Tolerance = Tolerance { absolute: 2e-3, relative: 0.0 };
+
+/// What a kernel of `op` may be off at a model's shapes and inputs in -1..1; problems with inputs of another size
+/// state their own.
+pub fn tolerance(op: &Op) -> Tolerance {
+    match op {
+        Op::Conv2d(_) | Op::Dense(_) | Op::Gru(_) | Op::NormalizeChannels(_) => SUMS,
+        Op::LogMel(_) => DECIBELS,
+        Op::ClipStats(_) => Tolerance { absolute: 1e-4, relative: 3e-6 },
+        Op::MeanPool2d(_) | Op::BatchStats(_) => Tolerance { absolute: 2e-4, relative: 2e-5 },
+        Op::Normalize(_) => Tolerance { absolute: 3e-5, relative: 1e-6 },
+        Op::Activation(_) => Tolerance { absolute: 4e-6, relative: 4e-6 },
+        Op::BatchNorm(_) | Op::MaxPool2d(_) | Op::PadTime(_) | Op::LastState(_) | Op::Concat(_) => ROUNDING,
+    }
+}
 
 /// Where two tensors differ most, in units of what is allowed.
 #[derive(Clone, Debug, PartialEq)]

@@ -34,6 +34,38 @@ pub(super) fn conv2d(op: &Conv2d, x: &HostTensor, w: &HostTensor, b: &HostTensor
     y
 }
 
+/// One output of [`conv2d`]: the one at row-major `place` of `y`.
+pub(super) fn conv2d_at(
+    op: &Conv2d,
+    x: &HostTensor,
+    w: &HostTensor,
+    b: &HostTensor,
+    y: &[usize],
+    place: usize,
+) -> f32 {
+    let [channels, f, t] = [1, 2, 3].map(|axis| x.shape().extent(axis));
+    let (to, fo) = (place % y[3], place / y[3] % y[2]);
+    let (o, n) = (place / y[3] / y[2] % y[1], place / y[3] / y[2] / y[1]);
+    let [pf, pt] = op.pool;
+    let window = (0..pf * pt).map(|k| {
+        let (row, column) = (fo * pf + k / pt, to * pt + k % pt);
+        let mut sum = f64::from(b.data()[o]);
+        for c in 0..channels {
+            for i in 0..3 {
+                for j in 0..3 {
+                    let inside = (1..=f).contains(&(row + i)) && (1..=t).contains(&(column + j));
+                    if inside {
+                        let value = x.data()[((n * channels + c) * f + row + i - 1) * t + column + j - 1];
+                        sum += f64::from(value) * f64::from(w.data()[((o * channels + c) * 3 + i) * 3 + j]);
+                    }
+                }
+            }
+        }
+        sum
+    });
+    activate(op.activation, window.fold(f64::NEG_INFINITY, f64::max)) as f32
+}
+
 /// `plane[f, t] += weight * input[f + i - 1, t + j - 1]`, where that lies inside.
 fn correlate(plane: &mut [f64], input: &[f32], [f, t]: [usize; 2], [i, j]: [usize; 2], weight: f64) {
     for row in 0..f {
@@ -56,6 +88,10 @@ mod tests {
     use super::*;
     use crate::kernels::Activation;
 
+    fn paint(shape: impl Into<crate::tensor::Shape>, seed: usize) -> HostTensor {
+        HostTensor::from_fn(shape, |i| ((i * 97 + seed * 31) % 251) as f32 / 125.5 - 1.0)
+    }
+
     #[test]
     fn an_impulse_shows_the_kernel_rotated() {
         let mut x = HostTensor::zeros([1, 1, 3, 3]);
@@ -63,6 +99,18 @@ mod tests {
         let w = HostTensor::from_fn([1, 1, 3, 3], |i| i as f32);
         let y = conv2d(&Conv2d::default(), &x, &w, &HostTensor::zeros([1]));
         assert_eq!(y, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn one_output_is_that_of_all() {
+        let x = paint([2, 3, 7, 11], 1);
+        let (w, b) = (paint([5, 3, 3, 3], 2), paint([5], 3));
+        let op = Conv2d { pool: [2, 3], activation: Activation::Elu };
+        let y = conv2d(&op, &x, &w, &b);
+        let found: Vec<_> =
+            (0..y.len()).map(|place| conv2d_at(&op, &x, &w, &b, &[2, 5, 3, 3], place)).collect();
+        let pairs = found.iter().zip(&y);
+        assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max) < 1e-6);
     }
 
     #[test]

@@ -1,32 +1,21 @@
 //! 3x3 convolution with bias, max-pool and activation in its epilogue.
 
 use super::{
-    ACTIVATIONS, Absorbed, Activation, Axis, Binding, Call, Dispatch, DispatchError, Kernel, Limits,
-    MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, Strategy, expect_count, expect_rank,
-    expect_shape,
+    Absorbed, Activation, Axis, Binding, Call, Dispatch, DispatchError, Kernel, Limits, MaxPool2d, Op,
+    Operation, Packed, Params, Role, ShapeError, Strategy, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
+mod direct;
+mod tiled;
+
+/// What every strategy binds.
 const BINDINGS: &[Binding] = &[
     Binding { name: "x", role: Role::Input(0) },
     Binding { name: "w", role: Role::Weight(0) },
     Binding { name: "b", role: Role::Weight(1) },
     Binding { name: "y", role: Role::Output },
 ];
-
-static DIRECT: Kernel = Kernel {
-    name: "conv2d_direct",
-    source: include_str!("../../shaders/layers/conv2d_direct.wgsl"),
-    appends: &[&ACTIVATIONS],
-    bindings: BINDINGS,
-};
-
-static PLANE: Kernel = Kernel {
-    name: "conv2d_plane",
-    source: include_str!("../../shaders/layers/conv2d_plane.wgsl"),
-    appends: &[&ACTIVATIONS],
-    bindings: BINDINGS,
-};
 
 /// Extent of the convolution kernel along frequency and along time.
 const KERNEL: usize = 3;
@@ -48,37 +37,48 @@ impl Default for Conv2d {
     }
 }
 
-/// Which kernel runs a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Conv2dStrategy {
-    /// One input channel: pixels are scalars.
-    Plane,
-    /// Any number of channels, `vec4`s straight from memory.
-    Direct,
+/// Workgroups along x, y and z of a kernel for one call.
+type Workgroups = fn(&Conv2d, &Call, Strategy, &Limits) -> Result<[u32; 3], DispatchError>;
+
+/// One way to run convolutions: a file of this folder.
+struct Way {
+    kernel: &'static Kernel,
+    /// The tiles to try on a call, the best guess first; none where the kernel cannot run it.
+    strategies: fn(&Conv2d, &Call, &Limits) -> Vec<Strategy>,
+    /// `vec4`s of output channels of which the kernel always makes a whole number.
+    channels4: fn(Strategy) -> usize,
+    /// Weights of a pair of channels.
+    taps: usize,
+    workgroups: Workgroups,
+    /// The kernel `[O, C, 3, 3]` for so many padded output channels.
+    pack: fn(&Conv2d, Strategy, &HostTensor, usize) -> Vec<f32>,
 }
 
-/// What a thread of a kernel makes.
-struct Tile {
-    /// Threads of a workgroup.
-    threads: usize,
-    /// Pool windows along time.
-    windows: usize,
-    /// `vec4`s of output channels.
-    channels4: usize,
+/// All ways, the portable default of its kind first.
+const WAYS: &[Way] = &[direct::PLANE, direct::DIRECT, tiled::TILED];
+
+/// The way of a strategy; the direct one for a strategy of another op.
+fn way_or_direct(strategy: Strategy) -> &'static Way {
+    way(strategy).unwrap_or(&direct::DIRECT)
+}
+
+fn way(strategy: Strategy) -> Option<&'static Way> {
+    WAYS.iter().find(|way| way.kernel.name == strategy.kernel())
 }
 
 impl Conv2d {
-    fn tile(&self, strategy: Conv2dStrategy, limits: &Limits) -> Tile {
-        let threads = if limits.software { 8 } else { 64 };
+    /// The strategy asked for, or the first one for these shapes.
+    fn chosen(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Strategy {
         match strategy {
-            Conv2dStrategy::Plane => Tile { threads, windows: 1, channels4: 4 },
-            // About eight convolution outputs a thread, whatever the window.
-            Conv2dStrategy::Direct => {
-                let windows = (8 / (self.pool[0] * self.pool[1])).max(1);
-                Tile { threads, windows, channels4: 2 }
-            }
+            Strategy::DEFAULT => self.strategies(call, limits).first().copied().unwrap_or(strategy),
+            strategy => strategy,
         }
+    }
+
+    /// `vec4`s of output channels, padded to a whole number of a thread's or a tile's.
+    fn padded_channels4(way: &Way, call: &Call, strategy: Strategy) -> usize {
+        let channels4 = stored_channels(call.output.extent(1)) / 4;
+        channels4.next_multiple_of((way.channels4)(strategy).max(1))
     }
 }
 
@@ -97,37 +97,29 @@ impl Operation for Conv2d {
         Ok([x.extent(0), w.extent(0), f, t].into())
     }
 
-    fn strategies(&self, call: &Call, _limits: &Limits) -> Vec<Strategy> {
-        let strategy =
-            if call.inputs[0].extent(1) == 1 { Conv2dStrategy::Plane } else { Conv2dStrategy::Direct };
-        vec![Strategy::Conv2d(strategy)]
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        // One output channel is stored as a plain scalar, which no kernel writes.
+        match call.output.extent(1) {
+            0 | 1 => Vec::new(),
+            _ => WAYS.iter().flat_map(|way| (way.strategies)(self, call, limits)).collect(),
+        }
     }
 
     fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let strategy = chosen(strategy, call);
-        let (kernel, fits) = match strategy {
-            Conv2dStrategy::Plane => (&PLANE, x.extent(1) == 1),
-            Conv2dStrategy::Direct => (&DIRECT, x.extent(1) > 1),
+        let strategy = self.chosen(call, strategy, limits);
+        let known = self.strategies(call, limits);
+        let way = way(strategy).filter(|_| known.iter().any(|known| known.kernel() == strategy.kernel()));
+        let Some(way) = way else {
+            let kernel = way_or_direct(strategy).kernel.name;
+            return Err(DispatchError::NotApplicable { kernel, call: format!("{x} to {y}") });
         };
-        // One output channel is stored as a plain scalar, which neither kernel writes.
-        if !fits || y.extent(1) < 2 {
-            return Err(DispatchError::NotApplicable { kernel: kernel.name, call: format!("{x} to {y}") });
-        }
-        let tile = self.tile(strategy, limits);
         let [pf, pt] = self.pool;
-        let channels4 = stored_channels(y.extent(1)) / 4;
-        let blocks = channels4.div_ceil(tile.channels4);
-        let threads = y.extent(0) * y.extent(2) * y.extent(3).div_ceil(tile.windows);
-        let [wx, wz, _] = super::fold(kernel, threads.div_ceil(tile.threads), limits)?;
         Ok(Dispatch {
-            kernel,
-            header: format!(
-                "const PF = {pf}u; const PT = {pt}u; const QT = {}u; const OV = {}u; ",
-                tile.windows, tile.channels4
-            ),
+            kernel: way.kernel,
+            header: format!("{}const PF = {pf}u; const PT = {pt}u; ", strategy.header()),
             element: call.element,
-            constants: vec![("WG", tile.threads as f64), self.activation.constant()],
+            constants: vec![self.activation.constant()],
             params: Params::new()
                 .u32("N", x.extent(0))
                 .u32("F", x.extent(2))
@@ -135,27 +127,34 @@ impl Operation for Conv2d {
                 .u32("C4", stored_channels(x.extent(1)).div_ceil(4))
                 .u32("FO", y.extent(2))
                 .u32("TO", y.extent(3))
-                .u32("O4", channels4)
-                .u32("OP4", blocks * tile.channels4),
-            workgroups: [wx, blocks as u32, wz],
+                .u32("O4", stored_channels(y.extent(1)) / 4)
+                .u32("OP4", Conv2d::padded_channels4(way, call, strategy)),
+            workgroups: (way.workgroups)(self, call, strategy, limits)?,
         })
     }
 
-    /// Kernel `[3 * 3, C, O]`, C and O padded with zeros.
+    /// Every index of every way is one of these products' terms, each below its factor: rows, frames and channels
+    /// of x are guarded, those of w and b go up to the padded channels, those of y are guarded again.
+    fn bounds(&self, call: &Call, strategy: Strategy) -> Option<Vec<usize>> {
+        let (x, y) = (call.inputs[0], call.output);
+        let way = way(strategy)?;
+        let padded = 4 * Conv2d::padded_channels4(way, call, strategy);
+        let [channels, outputs] = [x, y].map(|shape| stored_channels(shape.extent(1)));
+        Some(vec![
+            x.extent(0) * x.extent(2) * x.extent(3) * channels,
+            way.taps * channels * padded,
+            padded,
+            y.extent(0) * y.extent(2) * y.extent(3) * outputs,
+        ])
+    }
+
     fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
-        let strategy = chosen(strategy, call);
-        let channels4 = self.tile(strategy, &Limits::default()).channels4;
-        let (o, c) = (weights[0].shape().extent(0), weights[0].shape().extent(1));
-        let (padded_c, padded_o) = (stored_channels(c), o.next_multiple_of(4 * channels4));
-        let mut w = vec![0.0; KERNEL * KERNEL * padded_c * padded_o];
-        for (index, &value) in weights[0].data().iter().enumerate() {
-            let (tap, channel, output) =
-                (index % (KERNEL * KERNEL), index / (KERNEL * KERNEL) % c, index / (KERNEL * KERNEL) / c);
-            w[(tap * padded_c + channel) * padded_o + output] = value;
-        }
+        let strategy = self.chosen(call, strategy, &Limits::default());
+        let way = way_or_direct(strategy);
+        let padded = 4 * Conv2d::padded_channels4(way, call, strategy);
         let mut b = weights[1].data().to_vec();
-        b.resize(padded_o, 0.0);
-        vec![Packed::Element(w), Packed::F32(b)]
+        b.resize(padded, 0.0);
+        vec![Packed::Element((way.pack)(self, strategy, weights[0], padded)), Packed::F32(b)]
     }
 
     /// Takes in, in this order: a batch normalisation of the channels (folded into kernel and bias, in f64),
@@ -179,15 +178,6 @@ impl Operation for Conv2d {
     fn flops(&self, call: &Call) -> u64 {
         let x = call.inputs[0];
         2 * (x.len() * KERNEL * KERNEL * call.output.extent(1)) as u64
-    }
-}
-
-/// The strategy asked for, or the one for these shapes.
-fn chosen(strategy: Strategy, call: &Call) -> Conv2dStrategy {
-    match strategy {
-        Strategy::Conv2d(strategy) => strategy,
-        Strategy::Only if call.inputs[0].extent(1) == 1 => Conv2dStrategy::Plane,
-        Strategy::Only => Conv2dStrategy::Direct,
     }
 }
 

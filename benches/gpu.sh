@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Everything to measure on a GPU machine, in under nine minutes: correctness first, then times, then PyTorch beside.
+#
+#   benches/gpu.sh [--device NAME] [--small] [--peers PEERS_GPU.py --weights DIR]
+#
+# Writes benches/records/<date>-<adapter>-kernels.jsonl, -models.txt, -roofline.svg and, with --peers, -peers.jsonl.
+# --small: little enough for a software driver, to see that it works. PEERS_GPU.py takes --weights, --models,
+# --batches and --budget and prints JSON lines; it needs PyTorch with CUDA.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+device=gpu small="" peers="" weights="" seconds=30
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --device) device="$2"; shift 2 ;;
+        --small) small=1 seconds=5; shift ;;
+        --peers) peers="$2"; shift 2 ;;
+        --weights) weights="$2"; shift 2 ;;
+        *) sed -n '2,9p' "$0"; exit 2 ;;
+    esac
+done
+start=$SECONDS
+# Seconds that are left of nine minutes, and at least one.
+left() { local rest=$((530 - SECONDS + start)); echo $((rest > 1 ? rest : 1)); }
+
+[ -x target/release/tagwave ] || cargo build --release
+tagwave=target/release/tagwave
+name=$("$tagwave" tune --device "$device" --seconds 1 --model compact --batch 1 2>/dev/null | sed -n 's/^device //p' | head -1)
+record="benches/records/$(date +%F)-$(printf %s "$name" | tr -cs 'A-Za-z0-9.' - | sed 's/-*$//')"
+mkdir -p benches/records
+echo "device $name, records $record-*"
+
+echo "== correctness"
+if [ -n "$small" ]; then
+    timeout "$(left)" "$tagwave" bench kernels --device "$device" --layer head --batch 2 --milliseconds 20
+else
+    timeout 150 "$tagwave" selftest --device "$device" ${weights:+--weights "$weights"} | tail -1
+fi
+
+echo "== kernels"
+if [ -n "$small" ]; then
+    options=(--layer crnn.conv4,crnn.dense --batch 1 --milliseconds 20 --skip-problems)
+else
+    options=(--batch 1,8,64,256 --milliseconds 30 --skip-problems --precision f32,f16)
+fi
+timeout "$(($(left) < 150 ? $(left) : 150))" "$tagwave" bench kernels --device "$device" "${options[@]}" --format jsonl \
+    --plot "$record-roofline.svg" >"$record-kernels.jsonl" || echo "kernels: stopped early or some failed"
+wc -l "$record-kernels.jsonl"
+
+echo "== tune"
+timeout "$(left)" "$tagwave" tune --device "$device" --seconds "$seconds" || true
+
+echo "== models"
+if [ -n "$small" ]; then
+    options=(--model compact --batch 1 --seconds 1)
+else
+    options=(--batch 1,8,64,256,1024 --seconds 1 --precision f32,f16)
+fi
+timeout "$(left)" "$tagwave" bench model --device "$device" "${options[@]}" | tee "$record-models.txt" || true
+
+if [ -n "$peers" ]; then
+    echo "== PyTorch"
+    timeout "$(left)" python3 "$peers" --weights "$weights" --models cnn,crnn,compact,mel --batches 1,8,64,256,1024 \
+        --budget "$(left)" >"$record-peers.jsonl" || echo "peers: stopped early"
+fi
+echo "done in $((SECONDS - start)) s"

@@ -1,0 +1,304 @@
+//! `tagwave lab`: a kernel from outside, checked and timed beside the built-in ones.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use super::target::Target;
+use super::{DeviceArgs, Failed, PrecisionArg, SOME_FAILED, USAGE, say};
+use crate::error::Error;
+use crate::gpu::{Gpu, Options};
+use crate::kernels::{Custom, Kernel, Kernels, Operation, Strategy, parse_constant};
+use crate::lab::{Bench, Layer, Measurement, check_problems, layers, probe_layer};
+use crate::models;
+use crate::problems;
+
+/// Arguments of `tagwave lab`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file's header names the built-in kernel whose contract it keeps, and its tiles:\n\
+    // contract  conv2d_direct WG=8 QT=2 OV=4\n\
+It is compiled with index checks on (but --trust), held against the CPU twin on every problem of the op, then timed on the \
+models' layers beside the built-in strategies.")]
+pub(super) struct LabArgs {
+    /// The kernel
+    #[arg(value_name = "FILE.wgsl", required_unless_present = "new")]
+    file: Option<PathBuf>,
+
+    /// Write a commented starting point for a kernel of this op (or of this built-in kernel) to standard output
+    #[arg(long, value_name = "OP", conflicts_with = "file")]
+    new: Option<String>,
+
+    /// Run again whenever the file is saved, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+
+    /// A tile constant of the file
+    #[arg(long, value_name = "NAME=V", value_parser = constant)]
+    constant: Vec<(String, u32)>,
+
+    /// Values of a constant to try; several such options try every combination
+    #[arg(long, value_name = "NAME=A,B,C", value_parser = sweep)]
+    sweep: Vec<(String, Vec<u32>)>,
+
+    /// Layers to time on, by a part of their names such as crnn.conv2 [default: all the kernel can run]
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    layer: Vec<String>,
+
+    /// Clips of a batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: u16,
+
+    /// How the device stores activations and weights
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionArg,
+
+    /// Time without the op's problems: the sampled outputs of each layer are checked still
+    #[arg(long)]
+    skip_problems: bool,
+
+    /// Compile the file without checks of indices and loops: it can then read and write
+    /// anything the driver lets it
+    #[arg(long)]
+    trust: bool,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+fn constant(word: &str) -> Result<(String, u32), String> {
+    parse_constant(word).ok_or_else(|| "expected NAME=NUMBER, at least 1".into())
+}
+
+fn sweep(word: &str) -> Result<(String, Vec<u32>), String> {
+    let wrong = || "expected NAME=A,B,C, each at least 1".to_string();
+    let (name, values) = word.split_once('=').ok_or_else(wrong)?;
+    let values = values.split(',').map(|value| parse_constant(&format!("{name}={value}")).map(|(_, v)| v));
+    Ok((name.to_string(), values.collect::<Option<_>>().ok_or_else(wrong)?))
+}
+
+/// Most combinations of a sweep.
+const COMBINATIONS: usize = 256;
+
+/// Checks and times a kernel, or writes a new one.
+pub(super) fn lab(args: &LabArgs) -> Result<u8, Failed> {
+    if let Some(op) = &args.new {
+        return new(op);
+    }
+    let Some(file) = &args.file else { return Ok(USAGE) };
+    let Target::Gpu(gpu) = Target::new(&args.device.device)? else {
+        return Err(Failed {
+            message: "kernels need an adapter: name one with --device".into(),
+            code: USAGE,
+        });
+    };
+    say(&format!("device {}", gpu.summary().name))?;
+    if !args.watch {
+        return attempt(args, file, &gpu).map(|()| 0);
+    }
+    let mut seen: Option<SystemTime> = None;
+    loop {
+        let saved = std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
+        if saved.is_some() && saved != seen {
+            seen = saved;
+            match attempt(args, file, &gpu) {
+                Ok(()) => say("waiting for the file to be saved")?,
+                Err(failed) => eprintln!("tagwave: {}", failed.message),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// One round over the file as it is now.
+fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
+    let mut custom = load(file)?;
+    let (op, kernel) = contract(&custom.contract)
+        .ok_or_else(|| Failed { message: unknown(&custom.contract), code: USAGE })?;
+    custom
+        .check_bindings(kernel.source)
+        .map_err(|error| Failed { message: error.to_string(), code: USAGE })?;
+    if args.trust {
+        // SAFETY: whoever runs this has said so, about a file of theirs, on their machine. Without it a file could not
+        // be compared with built-in kernels, which run without checks.
+        custom = unsafe { custom.trusted() };
+    }
+    for (name, value) in &args.constant {
+        custom = custom.with(name, *value);
+    }
+    let combinations = combinations(&custom, &args.sweep)?;
+    let layers = chosen_layers(args, gpu, &op, &custom)?;
+    let mut best: Option<(f64, String)> = None;
+    for custom in combinations {
+        let constants: Vec<_> =
+            custom.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let title = format!("{} {}", custom.name, constants.join(" "));
+        let own = Kernels { custom: vec![Arc::new(custom.clone())], ..Kernels::default() };
+        let options =
+            Options { kernels: Some(Arc::new(own)), max_batch: args.batch.into(), ..Options::default() };
+        if !args.skip_problems {
+            match check_problems(gpu, &op, Some(&custom.contract), args.precision.into(), &options) {
+                Ok(count) => say(&format!("{title}: agrees with the twin on {count} problems"))?,
+                Err(error) if !args.sweep.is_empty() => {
+                    say(&format!("{title}: {error}"))?;
+                    continue;
+                }
+                Err(error) => return Err(Failed { message: error.to_string(), code: SOME_FAILED }),
+            }
+        }
+        let mut total = 0.0;
+        for layer in &layers {
+            let bench = Bench::new(gpu, layer, args.batch.into())?;
+            let own = measure(&bench, &options)?;
+            say(&line(&layer.name, &title, &own))?;
+            total += own.median.as_secs_f64();
+            if args.sweep.is_empty() {
+                for strategy in bench.strategies() {
+                    let options = Options {
+                        strategy: Some(strategy),
+                        max_batch: args.batch.into(),
+                        ..Options::default()
+                    };
+                    match measure(&bench, &options) {
+                        Ok(found) => say(&line(&layer.name, &strategy.to_string(), &found))?,
+                        Err(error) => say(&format!("{:16} {strategy}: {}", layer.name, error))?,
+                    }
+                }
+            }
+        }
+        if best.as_ref().is_none_or(|(least, _)| total < *least) {
+            best = Some((total, title));
+        }
+    }
+    match best {
+        Some((total, title)) if !args.sweep.is_empty() => {
+            say(&format!("best: {title}, {:.3} ms over {} layers", 1e3 * total, layers.len()))
+        }
+        Some(_) => Ok(()),
+        None => Err(Failed { message: "no combination agrees with the twin".into(), code: SOME_FAILED }),
+    }
+}
+
+/// Reads a kernel of an own making.
+pub(super) fn load(file: &Path) -> Result<Custom, Failed> {
+    let usage = |message: String| Failed { message, code: USAGE };
+    let text =
+        std::fs::read_to_string(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
+    let name = file.file_stem().map_or_else(|| "kernel".into(), |name| name.to_string_lossy().into_owned());
+    Custom::parse(&name, &text).map_err(|error| usage(error.to_string()))
+}
+
+fn measure(bench: &Bench, options: &Options) -> Result<Measurement, Error> {
+    bench.time(&bench.check(options)?, Duration::from_millis(400), 200)
+}
+
+fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
+    format!(
+        "{layer:16} {kernel:44} {:10.3} ms ({:.3} to {:.3})  {:9.2} GFLOP/s  error {:.1e}",
+        1e3 * found.median.as_secs_f64(),
+        1e3 * found.range[0].as_secs_f64(),
+        1e3 * found.range[1].as_secs_f64(),
+        found.gflops(),
+        found.error,
+    )
+}
+
+/// The models' layers that the contract's kernel can run and that were asked for.
+fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result<Vec<Layer>, Failed> {
+    let mut all = layers(&models::all(), args.precision.into())?;
+    all.push(probe_layer(args.precision.into()));
+    let fits = |layer: &Layer| {
+        let step = &layer.plan.steps()[0];
+        let shapes = layer.plan.shapes(step);
+        let call = layer.plan.call(step, &shapes);
+        step.op.name() == op && custom.dispatch(&step.op, &call, &gpu.summary().limits).is_some()
+    };
+    let wanted = |layer: &Layer| {
+        args.layer.is_empty() || args.layer.iter().any(|part| layer.name.contains(part.as_str()))
+    };
+    let found: Vec<_> = all.into_iter().filter(|layer| fits(layer) && wanted(layer)).collect();
+    match found.is_empty() && !args.layer.is_empty() {
+        true => {
+            Err(Failed { message: format!("{} runs no layer of that name", custom.contract), code: USAGE })
+        }
+        false => Ok(found),
+    }
+}
+
+/// The file with every combination of the swept constants.
+fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Custom>, Failed> {
+    let count = sweep.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
+    if count.is_none_or(|count| count > COMBINATIONS) {
+        let message = format!("more than {COMBINATIONS} combinations: sweep fewer values");
+        return Err(Failed { message, code: USAGE });
+    }
+    let mut all = vec![custom.clone()];
+    for (name, values) in sweep {
+        all = all
+            .iter()
+            .flat_map(|custom| values.iter().map(|&value| custom.clone().with(name, value)))
+            .collect();
+    }
+    Ok(all)
+}
+
+/// Every built-in kernel by name, with its op and a strategy that shows its tiles.
+fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
+    let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
+    let limits = crate::kernels::Limits { software: true, f16: true, ..Default::default() };
+    for problem in problems::all() {
+        let step = &problem.plan.steps()[0];
+        let shapes = problem.plan.shapes(step);
+        let call = problem.plan.call(step, &shapes);
+        for strategy in step.op.strategies(&call, &limits) {
+            let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) else { continue };
+            if found.iter().all(|(_, kernel, _)| kernel.name != dispatch.kernel.name) {
+                found.push((step.op.name().into(), dispatch.kernel, strategy));
+            }
+        }
+    }
+    found
+}
+
+/// Op and kernel of a contract.
+pub(super) fn contract(name: &str) -> Option<(String, &'static Kernel)> {
+    kernels().into_iter().find(|(_, kernel, _)| kernel.name == name).map(|(op, kernel, _)| (op, kernel))
+}
+
+pub(super) fn unknown(name: &str) -> String {
+    let names: Vec<_> = kernels().iter().map(|(_, kernel, _)| kernel.name).collect();
+    format!("no kernel or op is called {name:?}: expected one of {}", names.join(", "))
+}
+
+/// Writes a starting point: the portable built-in kernel of an op under its contract.
+fn new(name: &str) -> Result<u8, Failed> {
+    let known = kernels();
+    // The portable default comes last among those without a tile of shared memory: the direct one for conv2d.
+    let portable =
+        known.iter().find(|(_, kernel, _)| kernel.name == name || kernel.name == format!("{name}_direct"));
+    let of_op = || known.iter().find(|(op, _, _)| op == name);
+    let Some((op, kernel, strategy)) = portable.or_else(of_op) else {
+        return Err(Failed { message: unknown(name), code: USAGE });
+    };
+    let tiles: Vec<_> = strategy.constants().map(|(name, value)| format!(" {name}={value}")).collect();
+    say(&format!(
+        "// my_{op}: a kernel of your own for {op}. Change what you like below `main`.\n\
+         //\n\
+         // What must stay: the bindings under group(0), the fields of Params, the entry point `main`, and the\n\
+         // line `contract`: it names the built-in kernel whose bindings, weight packing and number of workgroups\n\
+         // this one shares, and the tile constants it is compiled with (`const` lines in front of this file).\n\
+         // Check and time it: tagwave lab my_{op}.wgsl --sweep NAME=1,2,4    Run a model: tagwave tag --kernel\n\
+         // {op}=my_{op}.wgsl    The tutorial: docs/kernels.md\n\
+         //\n\
+         // contract  {}{}\n\
+         //\n\
+         // The built-in kernel, to start from:\n\
+         //\n{}",
+        kernel.name,
+        tiles.concat(),
+        kernel.source.trim_end(),
+    ))?;
+    Ok(0)
+}

@@ -1,0 +1,238 @@
+//! `tagwave tune`, and what other commands take from it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::target::Target;
+use super::{DeviceArgs, Failed, ModelArgs, PrecisionArg, SOME_FAILED, USAGE, lab, say};
+use crate::error::Error;
+use crate::gpu::{Gpu, Selection};
+use crate::kernels::{Choice, Custom, Kernels};
+use crate::lab::{Effort, layers, tune as tune_layers};
+use crate::models::{self, Model};
+use crate::tagger::Device;
+use crate::tensor::DType;
+
+/// Arguments of `tagwave tune`.
+#[derive(Debug, Args)]
+pub(super) struct TuneArgs {
+    /// Models, all by default
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    model: Vec<String>,
+
+    /// Clips of a batch to tune for
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: u16,
+
+    /// How the device stores activations and weights
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionArg,
+
+    /// Seconds to look for; what was found until then is kept
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    seconds: u16,
+
+    /// Forget what was found for this device
+    #[arg(long)]
+    forget: bool,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// How kernels are chosen.
+#[derive(Debug, Args)]
+pub(super) struct KernelArgs {
+    /// Try the kernels of each layer before the first file; `off` takes what `tagwave tune` has remembered for the
+    /// device, else each op's default. Another kernel may change the last bits of a score
+    #[arg(long, value_enum, default_value_t)]
+    tune: TuneArg,
+
+    /// A kernel of your own for an op, as `tagwave lab` checks it
+    #[arg(long, value_name = "OP=FILE.wgsl")]
+    kernel: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum TuneArg {
+    /// Nothing is tried
+    #[default]
+    Off,
+    /// The first tile of each kernel, up to five seconds
+    Quick,
+    /// Every tile of each kernel, up to a minute
+    Full,
+}
+
+/// Tunes and remembers.
+pub(super) fn tune(args: &TuneArgs) -> Result<u8, Failed> {
+    let Target::Gpu(gpu) = Target::new(&args.device.device)? else {
+        let message = "the CPU has one kernel for each layer: name an adapter with --device".into();
+        return Err(Failed { message, code: USAGE });
+    };
+    if args.forget {
+        if let Some(file) = file(&gpu).filter(|file| file.exists()) {
+            std::fs::remove_file(&file).map_err(|error| unwritten(&file, &error))?;
+        }
+        return Ok(0);
+    }
+    let models = match args.model.is_empty() {
+        true => models::all(),
+        false => {
+            args.model.iter().map(|name| models::find(name)).collect::<Result<_, _>>().map_err(Error::from)?
+        }
+    };
+    say(&format!("device {}", gpu.summary().name))?;
+    let seconds = Duration::from_secs(args.seconds.into());
+    let found = search(&gpu, &models, args.precision.into(), args.batch.into(), Effort::Full, seconds, true)?;
+    let count = found.len();
+    let all = found.or(remembered(&gpu));
+    let Some(file) = file(&gpu) else {
+        return Err(Failed { message: "no per-user folder to remember this in".into(), code: SOME_FAILED });
+    };
+    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    folder.and_then(|()| write(&file, &all.to_string())).map_err(|error| unwritten(&file, &error))?;
+    say(&format!("remembered {count} layers in {}", file.display()))?;
+    Ok(0)
+}
+
+/// Written beside and moved, so that another process never reads half of it.
+fn write(file: &std::path::Path, text: &str) -> std::io::Result<()> {
+    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, file)
+}
+
+fn unwritten(file: &std::path::Path, error: &std::io::Error) -> Failed {
+    Failed { message: format!("{}: {error}", file.display()), code: SOME_FAILED }
+}
+
+fn search(
+    gpu: &Gpu,
+    models: &[Model],
+    precision: DType,
+    batch: usize,
+    effort: Effort,
+    budget: Duration,
+    loud: bool,
+) -> Result<Choice, Failed> {
+    let layers = layers(models, precision)?;
+    let choice = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned| {
+        let gain = tuned.default.median.as_secs_f64() / tuned.best.median.as_secs_f64();
+        let line = format!(
+            "{:16} {} ({:.3} ms, {gain:.2} times the default, {} tried)",
+            layer.name,
+            tuned.best.strategy,
+            1e3 * tuned.best.median.as_secs_f64(),
+            tuned.tried
+        );
+        if loud {
+            eprintln!("tagwave: {line}");
+        }
+    })?;
+    Ok(choice)
+}
+
+/// Where the winners of a device are remembered: its name, driver and this version are the file's name.
+fn file(gpu: &Gpu) -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let adapter = gpu.summary();
+    let name = format!("{} {} {}", adapter.name, adapter.driver, env!("CARGO_PKG_VERSION"));
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let name: String = name.chars().map(plain).collect();
+    let folder = etcetera::choose_base_strategy().ok()?.cache_dir();
+    Some(folder.join("tagwave").join("tune").join(format!("{name}.txt")))
+}
+
+/// What `tagwave tune` has found for a device; nothing when it has not run or the file is damaged.
+pub(super) fn remembered(gpu: &Gpu) -> Choice {
+    let text = file(gpu).and_then(|file| std::fs::read_to_string(file).ok());
+    text.map_or_else(Choice::none, |text| Choice::parse(&text))
+}
+
+impl KernelArgs {
+    /// The adapter that `devices` stand for, with its kernels chosen; `None` where there is nothing to choose: the
+    /// tagger then opens its devices itself, and can open them again.
+    pub(super) fn gpu(
+        &self,
+        devices: &[Device],
+        model: &ModelArgs,
+        batch: usize,
+        quiet: bool,
+    ) -> Result<Option<Gpu>, Failed> {
+        let custom = self.kernel.iter().map(|word| own(word).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let asked = !custom.is_empty() || self.tune != TuneArg::Off;
+        let auto_precision = matches!(model.precision, PrecisionArg::Auto);
+        let device = match devices {
+            [device] => device,
+            _ if asked => {
+                let message = "--kernel and --tune take one adapter: name one with --device".into();
+                return Err(Failed { message, code: USAGE });
+            }
+            _ => return Ok(None),
+        };
+        let (selection, auto) = match device {
+            Device::Cpu | Device::Reference | Device::None if asked => {
+                let message = "--kernel and --tune need an adapter: name one with --device".into();
+                return Err(Failed { message, code: USAGE });
+            }
+            Device::Cpu | Device::Reference | Device::None => return Ok(None),
+            Device::Auto => (Selection::Best, true),
+            Device::Gpu => (Selection::Best, false),
+            Device::Adapter(selection) => (selection.clone(), false),
+        };
+        let gpu = match Gpu::request(&selection) {
+            Ok(gpu) => gpu,
+            // The tagger says why, or takes the CPU.
+            Err(_) if !asked => return Ok(None),
+            Err(error) => return Err(Error::from(error).into()),
+        };
+        // `auto` prefers the CPU to a software driver, unless kernels are asked for.
+        if auto && gpu.summary().limits.software && !asked {
+            return Ok(None);
+        }
+        let tuned = match self.tune {
+            TuneArg::Off => remembered(&gpu),
+            effort => {
+                let (effort, seconds) = match effort {
+                    TuneArg::Full => (Effort::Full, 60),
+                    _ => (Effort::Quick, 5),
+                };
+                let precision = model.precision.resolve(Some(&gpu), model.reading);
+                let model = models::find(&model.model).map_err(Error::from)?;
+                search(&gpu, &[model], precision, batch, effort, Duration::from_secs(seconds), !quiet)?
+            }
+        };
+        if !asked && !auto_precision && tuned == Choice::none() {
+            return Ok(None);
+        }
+        Ok(Some(gpu.with_kernels(Kernels { choice: tuned, custom })))
+    }
+
+    /// What of this a row depends on.
+    pub(super) fn settings(&self) -> String {
+        match self.kernel.is_empty() {
+            true => String::new(),
+            false => format!(" kernels={}", self.kernel.join(",")),
+        }
+    }
+}
+
+/// The kernel of `OP=FILE`.
+fn own(word: &str) -> Result<Custom, Failed> {
+    let usage = |message: String| Failed { message, code: USAGE };
+    let (op, file) = word
+        .split_once('=')
+        .ok_or_else(|| usage(format!("--kernel {word}: expected OP=FILE.wgsl, such as conv2d=my.wgsl")))?;
+    let custom = lab::load(file.as_ref())?;
+    let (found, kernel) =
+        lab::contract(&custom.contract).ok_or_else(|| usage(lab::unknown(&custom.contract)))?;
+    if found != op {
+        return Err(usage(format!("{file}: a kernel of {found} ({}), not of {op}", custom.contract)));
+    }
+    custom.check_bindings(kernel.source).map_err(|error| usage(error.to_string()))?;
+    Ok(custom)
+}

@@ -1,0 +1,66 @@
+//! Convolution as a matrix product through shared memory: `conv2d_tiled`.
+
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
+use super::{BINDINGS, Conv2d, KERNEL, Way, direct};
+use crate::tensor::{DType, stored_channels};
+
+pub(super) const TILED: Way = Way {
+    kernel: &TILED_KERNEL,
+    strategies,
+    channels4: |strategy| strategy.get("TX") * strategy.get("OV"),
+    taps: KERNEL * KERNEL,
+    workgroups,
+    pack: |_, _, w, padded| direct::pack(w, padded),
+};
+
+static TILED_KERNEL: Kernel = Kernel {
+    name: "conv2d_tiled",
+    source: include_str!("../../../shaders/layers/conv2d_tiled.wgsl"),
+    appends: &[&ACTIVATIONS],
+    bindings: BINDINGS,
+};
+
+/// Threads along channels and rows, and slices: tiles of about 128x128, 64x128 and 64x64 for large layers, then
+/// a small one whose four slices share the taps and input channels out.
+const TILES: [[u32; 3]; 4] = [[16, 16, 1], [8, 16, 1], [8, 8, 1], [4, 4, 4]];
+
+fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
+    if call.inputs[0].extent(1) == 1 {
+        return Vec::new();
+    }
+    // About eight rows of eight channels a thread, whatever the window.
+    let windows = (8 / (op.pool[0] * op.pool[1]) as u32).max(1);
+    let tiles = TILES.iter().map(|&[tx, ty, slices]| {
+        let constants = [("TX", tx), ("TY", ty), ("QT", windows), ("OV", 2), ("BK", 2), ("KS", slices)];
+        Strategy::new(TILED_KERNEL.name, &constants)
+    });
+    tiles.filter(|tile| fits(op, call, *tile, limits)).collect()
+}
+
+/// Whether a workgroup's threads and tiles fit the device.
+fn fits(op: &Conv2d, call: &Call, strategy: Strategy, limits: &Limits) -> bool {
+    let [tx, ty, windows, channels4, bk, slices] =
+        ["TX", "TY", "QT", "OV", "BK", "KS"].map(|name| strategy.get(name));
+    let rows = windows * op.pool[0] * op.pool[1];
+    let staged = slices * bk * (ty * rows + 4 * tx * channels4) * 4 * call.element.size();
+    let partial = ((slices - 1).min(1) * tx * ty * rows * channels4 + 1) * 4 * DType::F32.size();
+    tx * ty * slices <= limits.max_workgroup_threads as usize
+        && staged + partial <= limits.max_shared_bytes as usize
+}
+
+fn workgroups(
+    op: &Conv2d,
+    call: &Call,
+    strategy: Strategy,
+    limits: &Limits,
+) -> Result<[u32; 3], DispatchError> {
+    if !fits(op, call, strategy, limits) {
+        let call = format!("{} with {strategy}", call.inputs[0]);
+        return Err(DispatchError::NotApplicable { kernel: TILED_KERNEL.name, call });
+    }
+    let y = call.output;
+    let windows = y.extent(0) * y.extent(2) * y.extent(3);
+    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(strategy.get("TX") * strategy.get("OV"));
+    let [x, z, _] = fold(&TILED_KERNEL, windows.div_ceil(strategy.get("TY") * strategy.get("QT")), limits)?;
+    Ok([x, blocks as u32, z])
+}

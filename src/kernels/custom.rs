@@ -1,0 +1,163 @@
+//! Kernels from outside that keep a built-in kernel's contract.
+
+use std::sync::Arc;
+
+use super::{Call, Dispatch, Limits, Op, Operation, Strategy};
+
+/// A kernel from outside: WGSL that keeps the bindings, `Params` and weight packing of a built-in kernel, which a
+/// line `// contract  conv2d_direct QT=2` of its header names, with tile constants of its own choice.
+#[derive(Clone, Debug)]
+pub struct Custom {
+    /// What to call it: its file's name.
+    pub name: String,
+    /// Name of the built-in kernel.
+    pub contract: String,
+    /// Tile constants of its own choice.
+    pub constants: Vec<(String, u32)>,
+    /// Text of the file.
+    pub source: Arc<str>,
+    trusted: bool,
+}
+
+/// Why a file is no kernel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CustomError {
+    /// No contract is named.
+    #[error(
+        "{name}: no line `// contract  KERNEL` in the comment at its beginning (`tagwave lab --new OP` has one)"
+    )]
+    NoContract {
+        /// Of the file.
+        name: String,
+    },
+    /// A constant that is no number.
+    #[error("{name}: {word:?}: expected NAME=NUMBER, at least 1")]
+    Constant {
+        /// Of the file.
+        name: String,
+        /// The word.
+        word: String,
+    },
+    /// Bindings that differ from the contract's.
+    #[error("{name}: its bindings are not those of {contract}: expected {expected:?}, found {found:?}")]
+    Bindings {
+        /// Of the file.
+        name: String,
+        /// The built-in kernel.
+        contract: String,
+        /// Slots, names and access of the built-in kernel.
+        expected: Vec<String>,
+        /// Those of the file.
+        found: Vec<String>,
+    },
+}
+
+impl Custom {
+    /// Reads the header of a kernel.
+    ///
+    /// # Errors
+    /// [`CustomError`] for a header that names no contract, or constants that are no numbers.
+    pub fn parse(name: &str, source: &str) -> Result<Custom, CustomError> {
+        let name = name.to_string();
+        let header = source.lines().take_while(|line| line.starts_with("//"));
+        let mut words = header
+            .filter_map(|line| line.trim_start_matches('/').trim().strip_prefix("contract "))
+            .flat_map(str::split_whitespace);
+        let contract =
+            words.next().ok_or_else(|| CustomError::NoContract { name: name.clone() })?.to_string();
+        let constant = |word: &str| {
+            parse_constant(word)
+                .ok_or_else(|| CustomError::Constant { name: name.clone(), word: word.into() })
+        };
+        let constants = words.map(constant).collect::<Result<_, _>>()?;
+        Ok(Custom { contract, constants, source: source.into(), name, trusted: false })
+    }
+
+    /// The same kernel with another value of a tile constant.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u32) -> Custom {
+        self.constants.retain(|(constant, _)| constant != name);
+        self.constants.push((name.to_string(), value));
+        self
+    }
+
+    /// The same kernel, compiled without checks of its indices and loops, as built-in kernels are in release builds.
+    ///
+    /// # Safety
+    /// No index may leave what is bound and every loop must end, for all shapes it is run on.
+    #[must_use]
+    pub unsafe fn trusted(self) -> Custom {
+        Custom { trusted: true, ..self }
+    }
+
+    /// Whether it is compiled without checks.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Strategy and dispatch of a call, or `None` when the contract's kernel does not run it.
+    pub fn dispatch(&self, op: &Op, call: &Call, limits: &Limits) -> Option<(Strategy, Dispatch)> {
+        let strategies = op.strategies(call, limits);
+        let named = |strategy: &&Strategy| {
+            let dispatch = op.dispatch(call, **strategy, limits);
+            dispatch.is_ok_and(|dispatch| dispatch.kernel.name == self.contract)
+        };
+        let strategy = *strategies.iter().find(named)?;
+        let constants = self.constants.iter();
+        let strategy = constants
+            .fold(strategy, |strategy, (name, value)| strategy.with(name, *value).unwrap_or(strategy));
+        let mut dispatch = op.dispatch(call, strategy, limits).ok()?;
+        // Constants that only this kernel has.
+        for (name, value) in self.constants.iter().filter(|(name, _)| strategy.get(name) == 0) {
+            dispatch.header.push_str(&format!("const {name} = {value}u; "));
+        }
+        Some((strategy, dispatch))
+    }
+
+    /// Fails unless the bindings listed in the file are those of the contract.
+    ///
+    /// # Errors
+    /// [`CustomError::Bindings`] with both lists.
+    pub fn check_bindings(&self, contract: &str) -> Result<(), CustomError> {
+        let (expected, found) = (bindings(contract), bindings(&self.source));
+        if expected == found {
+            return Ok(());
+        }
+        let (name, contract) = (self.name.clone(), self.contract.clone());
+        Err(CustomError::Bindings { name, contract, expected, found })
+    }
+}
+
+/// `NAME=NUMBER`.
+pub fn parse_constant(word: &str) -> Option<(String, u32)> {
+    let (name, value) = word.split_once('=')?;
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    Some((name.to_string(), value.parse().ok().filter(|&value| value > 0)?)).filter(|_| plain)
+}
+
+/// The lines under `group(0)` of a kernel's header, up to the access of each binding.
+fn bindings(source: &str) -> Vec<String> {
+    let lines = source.lines().skip_while(|line| line.trim() != "// group(0)").skip(1);
+    let lines = lines.map(|line| line.trim_start_matches('/').split_whitespace().collect::<Vec<_>>());
+    let bindings = lines.take_while(|words| words.first().is_some_and(|word| word.parse::<u32>().is_ok()));
+    bindings.map(|words| words[..words.len().min(4)].join(" ").replace(" Params", "")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read() {
+        let text = "// my: x\n// contract  dense WG=8\nstruct P {}";
+        let custom = Custom::parse("my", text).unwrap();
+        assert_eq!(
+            (custom.contract.as_str(), custom.constants.as_slice()),
+            ("dense", &[("WG".into(), 8)][..])
+        );
+        assert!(matches!(Custom::parse("my", "// my: x\n"), Err(CustomError::NoContract { .. })));
+        let error = Custom::parse("my", "// contract dense WG=many").unwrap_err();
+        assert!(matches!(error, CustomError::Constant { .. }), "{error}");
+    }
+}

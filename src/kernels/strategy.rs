@@ -1,0 +1,101 @@
+//! Which of several kernels runs an op, and the sizes of its tiles.
+
+use std::fmt;
+
+/// Most tile constants of a kernel.
+const MOST: usize = 6;
+
+/// A kernel and its tile constants: everything about how an op is run that does not change what is computed.
+///
+/// Written as `conv2d_direct WG=8 QT=2 OV=4`. The constants stand in front of the kernel's text as `const` lines,
+/// so that they can size local arrays.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Strategy {
+    kernel: &'static str,
+    constants: [(&'static str, u32); MOST],
+}
+
+impl Strategy {
+    /// The op's default for the shapes at hand.
+    pub const DEFAULT: Strategy = Strategy::new("", &[]);
+
+    /// A kernel with its tile constants, at most six.
+    pub const fn new(kernel: &'static str, constants: &[(&'static str, u32)]) -> Strategy {
+        let mut all = [("", 0); MOST];
+        let mut index = 0;
+        while index < constants.len() {
+            all[index] = constants[index];
+            index += 1;
+        }
+        Strategy { kernel, constants: all }
+    }
+
+    /// Name of the kernel; empty for [`Strategy::DEFAULT`].
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    /// The tile constants, in the kernel's order.
+    pub fn constants(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.constants.into_iter().filter(|(name, _)| !name.is_empty())
+    }
+
+    /// A tile constant; 0 for one that the kernel does not have.
+    pub fn get(&self, name: &str) -> usize {
+        self.constants().find(|(constant, _)| *constant == name).map_or(0, |(_, value)| value as usize)
+    }
+
+    /// The same kernel with another value of a tile constant, or `None` when it has no such constant.
+    pub fn with(mut self, name: &str, value: u32) -> Option<Strategy> {
+        let place = self.constants.iter().position(|(constant, _)| !name.is_empty() && *constant == name)?;
+        self.constants[place].1 = value;
+        Some(self)
+    }
+
+    /// The strategy that [`Strategy`]'s display form names: one of `known` with the constants it states.
+    pub fn parse(text: &str, known: &[Strategy]) -> Option<Strategy> {
+        let mut words = text.split_whitespace();
+        let kernel = words.next()?;
+        let strategy = *known.iter().find(|strategy| strategy.kernel == kernel)?;
+        words.try_fold(strategy, |strategy, word| {
+            let (name, value) = word.split_once('=')?;
+            strategy.with(name, value.parse().ok().filter(|&value| value > 0)?)
+        })
+    }
+
+    /// The constants as the line in front of the kernel.
+    pub(super) fn header(&self) -> String {
+        self.constants().map(|(name, value)| format!("const {name} = {value}u; ")).collect()
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.kernel.is_empty() { "default" } else { self.kernel })?;
+        self.constants().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+    }
+}
+
+impl fmt::Debug for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [Strategy; 2] = [Strategy::new("a", &[("WG", 8), ("QT", 2)]), Strategy::new("b", &[])];
+
+    #[test]
+    fn words_there_and_back() {
+        let strategy = KNOWN[0].with("QT", 5).unwrap();
+        assert_eq!(strategy.to_string(), "a WG=8 QT=5");
+        assert_eq!(Strategy::parse(&strategy.to_string(), &KNOWN), Some(strategy));
+        assert_eq!(Strategy::parse("b", &KNOWN), Some(KNOWN[1]));
+        assert_eq!(Strategy::parse("a QT=0", &KNOWN), None);
+        assert_eq!(Strategy::parse("a OV=2", &KNOWN), None);
+        assert_eq!(Strategy::parse("c", &KNOWN), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! The layers that the models are made of.
+
+use crate::error::Error;
+use crate::kernels::{Conv2d, Op, layer};
+use crate::models::{Model, Reading, Starts};
+use crate::plan::{Builder, Plan};
+use crate::problems::paint_weight;
+use crate::tensor::DType;
+use crate::weights::{TensorSpec, Weights};
+
+/// A layer of a model, alone.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Model and step, `crnn.conv2`.
+    pub name: String,
+    /// A plan of one step, for batches of one.
+    pub plan: Plan,
+}
+
+impl Layer {
+    /// What is computed.
+    pub fn op(&self) -> &Op {
+        &self.plan.steps()[0].op
+    }
+}
+
+/// A model's plan, fused, from samples to scores, with painted weights: speed does not depend on them.
+///
+/// # Errors
+/// [`Error::Model`] and [`Error::Plan`] when the model does not build, which its own tests exclude.
+pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
+    let specs = model.architecture.tensors();
+    let painted =
+        |(seed, spec): (usize, &TensorSpec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed));
+    let weights = Weights::from_tensors(specs.iter().enumerate().map(painted));
+    let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples)?;
+    Ok(plan.fused().with_precision(precision))
+}
+
+/// Every different layer of `models`.
+///
+/// # Errors
+/// As [`painted_plan`].
+pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
+    let (mut layers, mut seen) = (Vec::new(), Vec::new());
+    for model in models {
+        let plan = painted_plan(model, precision)?.with_batch(1);
+        for step in plan.steps() {
+            let shapes = plan.shapes(step);
+            let key = layer(&step.op, &plan.call(step, &shapes));
+            if !seen.contains(&key) {
+                seen.push(key);
+                layers.push(Layer { name: format!("{}.{}", model.name, step.name), plan: plan.alone(step) });
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// The convolution by which drivers are compared: 64 to 128 channels at 48x720, nothing fused.
+pub fn probe_layer(precision: DType) -> Layer {
+    let mut builder = Builder::new();
+    let x = builder.input("x", [1, 64, 48, 720]);
+    let weights = vec![paint_weight("w", [128, 64, 3, 3], 1), paint_weight("b", [128], 2)];
+    let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights);
+    let y = y.unwrap_or_else(|error| unreachable!("the shapes above fit: {error}"));
+    builder.output("y", y);
+    Layer { name: "probe.conv".into(), plan: builder.finish().with_precision(precision) }
+}

@@ -1,0 +1,243 @@
+//! A layer at one batch size: check, then time.
+
+use std::time::Duration;
+
+use super::Layer;
+use crate::error::Error;
+use crate::gpu::{Executor, Gpu, Options, Prepared, Trial};
+use crate::kernels::{Op, Operation, Strategy};
+use crate::plan::Plan;
+use crate::problems::{self, Difference, Problem, Tolerance};
+use crate::reference;
+use crate::tensor::{DType, HostTensor};
+
+/// Different clips in a batch; they are repeated.
+const CLIPS: usize = 2;
+/// Outputs held against the twin at the batch that is timed.
+const SAMPLES: usize = 4096;
+
+/// A layer with its tensors on a device.
+#[derive(Debug)]
+pub struct Bench {
+    gpu: Gpu,
+    op: Op,
+    trial: Trial,
+    batch: usize,
+    clips: Plan,
+    tolerance: Tolerance,
+    /// Row-major places in the output of [`CLIPS`] clips.
+    samples: Vec<usize>,
+    expected: Vec<f32>,
+    flops: u64,
+    activation_bytes: u64,
+    key: String,
+}
+
+/// How fast a kernel is.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// The kernel's name and tiles.
+    pub strategy: Strategy,
+    /// Name of the built-in kernel.
+    pub kernel: &'static str,
+    /// Median time of a run.
+    pub median: Duration,
+    /// Shortest and longest run.
+    pub range: [Duration; 2],
+    /// Runs that were timed.
+    pub runs: usize,
+    /// Floating-point operations of a run (of the direct algorithm).
+    pub flops: u64,
+    /// Bytes that a run must read and write at least: inputs, weights, output.
+    pub bytes: u64,
+    /// Largest difference from the twin over the sampled outputs.
+    pub error: f32,
+    /// The layer's name in a [`crate::kernels::Choice`].
+    pub layer: String,
+    /// Whether this is the strategy taken where nothing was measured.
+    pub default: bool,
+}
+
+impl Measurement {
+    /// Floating-point operations a second, in units of 10^9.
+    pub fn gflops(&self) -> f64 {
+        self.flops as f64 / self.median.as_secs_f64() / 1e9
+    }
+
+    /// Bytes a second, in units of 10^9.
+    pub fn gbytes(&self) -> f64 {
+        self.bytes as f64 / self.median.as_secs_f64() / 1e9
+    }
+}
+
+impl Bench {
+    /// Paints and uploads a layer's inputs for batches of `batch`, and runs its twin on a sample of the outputs.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the batch does not fit the device.
+    pub fn new(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<Bench, Error> {
+        let plan = layer.plan.with_batch(batch);
+        let clips = layer.plan.with_batch(CLIPS.min(batch));
+        let inputs: Vec<HostTensor> = clips
+            .inputs()
+            .iter()
+            .enumerate()
+            .map(|(place, &id)| paint_input(clips.tensors()[id].shape, place))
+            .collect();
+        let trial = Trial::new(gpu, &plan, &inputs)?;
+        let len = clips.tensors()[clips.steps()[0].output].shape.len();
+        // A stride without a common factor with any extent visits all parts of the output.
+        let samples: Vec<usize> =
+            (0..SAMPLES.min(len)).map(|sample| (sample * 1_000_003 + 17) % len).collect();
+        let expected = reference::sampled(&clips, &inputs, &samples)?;
+        let step = &plan.steps()[0];
+        let shapes = plan.shapes(step);
+        let activations = step.inputs.iter().chain([&step.output]).map(|&id| {
+            let tensor = &plan.tensors()[id];
+            (tensor.shape.stored_len() * tensor.dtype.size()) as u64
+        });
+        Ok(Bench {
+            gpu: gpu.clone(),
+            op: step.op.clone(),
+            trial,
+            batch,
+            tolerance: problems::tolerance(&step.op),
+            samples,
+            expected,
+            flops: step.op.flops(&plan.call(step, &shapes)),
+            key: crate::kernels::layer(&step.op, &plan.call(step, &shapes)),
+            activation_bytes: activations.sum(),
+            clips,
+        })
+    }
+
+    /// The built-in strategies for this layer, the default first.
+    pub fn strategies(&self) -> Vec<Strategy> {
+        let plan = self.clips.with_batch(self.batch);
+        let step = &plan.steps()[0];
+        let shapes = plan.shapes(step);
+        self.op.strategies(&plan.call(step, &shapes), &self.gpu.summary().limits)
+    }
+
+    /// Compiles a kernel, runs it once and holds what it made against the twin.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when it does not run, [`Error::Kernel`] when it disagrees.
+    pub fn check(&self, options: &Options) -> Result<(Prepared, f32), Error> {
+        let prepared = self.trial.prepare(options)?;
+        self.trial.time(&prepared, 1)?;
+        // The last repetition of each clip: an index that wraps at a large batch shows there.
+        let period = self.clips.batch();
+        let last = (0..period).map(|clip| self.trial.output(clip + (self.batch - period) / period * period));
+        let outputs = last.collect::<Result<Vec<_>, _>>()?;
+        let len = outputs[0].data().len();
+        let found = self.samples.iter().map(|&place| outputs[place / len].data()[place % len]).collect();
+        let tensor = |data| HostTensor::new([self.samples.len()], data).map_err(Error::from);
+        let problem = Problem {
+            name: self.op.name().into(),
+            plan: self.clips.clone(),
+            inputs: Vec::new(),
+            tolerance: self.tolerance,
+        };
+        let mut difference = problem.compare(&tensor(found)?, &tensor(self.expected.clone())?);
+        difference.index = self.samples[difference.index];
+        difference.shape = self.clips.tensors()[self.clips.steps()[0].output].shape;
+        match difference.within {
+            true => Ok((prepared, difference.largest)),
+            false => Err(disagrees(&prepared.strategy, self.op.name(), difference)),
+        }
+    }
+
+    /// Times a kernel that was checked, for about `budget`, at least three and at most `most` runs.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] from the device.
+    pub fn time(
+        &self,
+        (prepared, error): &(Prepared, f32),
+        budget: Duration,
+        most: usize,
+    ) -> Result<Measurement, Error> {
+        let first = self.trial.time(prepared, 1)?[0];
+        let runs = (budget.as_secs_f64() / first.as_secs_f64().max(1e-6)) as usize;
+        let runs = runs.clamp(3, most.max(3));
+        // Short kernels go together in one submission, long ones one by one.
+        let together = (0.05 / first.as_secs_f64().max(1e-6)).clamp(1.0, 256.0) as usize;
+        let mut times = Vec::new();
+        while times.len() < runs {
+            times.extend(self.trial.time(prepared, together.min(runs - times.len()))?);
+        }
+        times.sort();
+        Ok(Measurement {
+            strategy: prepared.strategy,
+            kernel: prepared.kernel,
+            median: times[times.len() / 2],
+            range: [times[0], times[times.len() - 1]],
+            runs: times.len(),
+            flops: self.flops,
+            bytes: self.activation_bytes + prepared.weight_bytes,
+            error: *error,
+            default: self.strategies().first() == Some(&prepared.strategy)
+                || prepared.strategy == Strategy::DEFAULT,
+            layer: self.key.clone(),
+        })
+    }
+}
+
+/// Inputs of the size that layers see; deviations and variances, which come second, are positive.
+fn paint_input(shape: crate::tensor::Shape, place: usize) -> HostTensor {
+    let mut input = problems::paint(shape, 3 + place);
+    if place > 0 {
+        input.data_mut().iter_mut().for_each(|v| *v = v.abs() + 0.5);
+    }
+    input
+}
+
+fn disagrees(strategy: &Strategy, op: &'static str, difference: Difference) -> Error {
+    Error::Kernel { kernel: format!("{op} [{strategy}]"), difference: difference.to_string() }
+}
+
+/// Holds what `options` choose against the twin on every problem of the op called `op`; returns how many problems
+/// the kernel called `kernel`, or any, could run.
+///
+/// # Errors
+/// [`Error::Kernel`] for the first problem on which it disagrees, [`Error::Gpu`] when it does not run.
+pub fn check_problems(
+    gpu: &Gpu,
+    op: &str,
+    kernel: Option<&str>,
+    precision: DType,
+    options: &Options,
+) -> Result<usize, Error> {
+    let mut checked = 0;
+    for problem in problems::all().iter().filter(|problem| problem.plan.steps()[0].op.name() == op) {
+        let problem = problem.stored_as(precision);
+        let step = &problem.plan.steps()[0];
+        let shapes = problem.plan.shapes(step);
+        let call = problem.plan.call(step, &shapes);
+        let limits = &gpu.summary().limits;
+        let strategies = step.op.strategies(&call, limits);
+        let of_kernel = strategies.into_iter().find(|&strategy| {
+            step.op
+                .dispatch(&call, strategy, limits)
+                .is_ok_and(|dispatch| kernel.is_none_or(|kernel| dispatch.kernel.name == kernel))
+        });
+        // The largest problems are for the tests: their twins take seconds.
+        let Some(strategy) = of_kernel.filter(|_| problem.inputs[0].data().len() < 1 << 20) else { continue };
+        let options =
+            Options { max_batch: problem.plan.batch(), strategy: Some(strategy), ..options.clone() };
+        let expected = reference::run(&problem.plan, &problem.inputs)?;
+        let found = Executor::new(gpu, &problem.plan, &options)?.run(&problem.inputs)?;
+        let difference = problem.compare(&found[0], &expected[0]);
+        if !difference.within {
+            return Err(Error::Kernel { kernel: problem.name.clone(), difference: difference.to_string() });
+        }
+        checked += 1;
+    }
+    Ok(checked)
+}
+
+/// Options that force one built-in strategy.
+pub fn forced(strategy: Strategy, batch: usize) -> Options {
+    Options { strategy: Some(strategy), max_batch: batch, ..Options::default() }
+}

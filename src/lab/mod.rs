@@ -1,0 +1,14 @@
+//! The laboratory: layers of the models one at a time, their kernels checked against the twins and then timed.
+//!
+//! What `tagwave bench kernels`, `tagwave lab` and `tagwave tune` share. Nothing is timed before it agrees with
+//! its twin. Not here: how results are shown.
+
+mod layer;
+mod measure;
+mod peaks;
+mod tune;
+
+pub use layer::{Layer, layers, painted_plan, probe_layer};
+pub use measure::{Bench, Measurement, check_problems, forced};
+pub use peaks::{Peaks, peaks};
+pub use tune::{Effort, Tuned, tune};
