@@ -44,6 +44,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The network of `small`: fewer maps, most of its parameters where the spectrogram is small. Distilled from
+    /// the two published networks; training/ has the whole recipe.
+    pub fn small() -> Config {
+        Config { maps: vec![16, 40, 112, 144], units: 48, ..Config::default() }
+    }
+
     /// A network of the same layers that runs in milliseconds, for tests.
     pub fn tiny() -> Config {
         Config {

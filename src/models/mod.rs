@@ -6,7 +6,7 @@
 use crate::error::ErrorKind;
 use crate::plan::{Level, Plan, PlanError};
 use crate::tags::{Vocabulary, VocabularyError};
-use crate::weights::{Manifest, TensorSpec, Weights, WeightsError};
+use crate::weights::{self, Locator, Manifest, TensorSpec, Weights, WeightsError};
 
 mod blocks;
 pub mod cnn;
@@ -27,6 +27,15 @@ pub enum ModelError {
         name: String,
         /// Names there are.
         known: Vec<&'static str>,
+    },
+    /// Its weights can be understood in one way only.
+    #[error("{model} has no reading {:?}: it was trained by this project, and has {} only",
+        reading.as_str(), Reading::Restored.as_str())]
+    Reading {
+        /// The model.
+        model: &'static str,
+        /// What was asked for.
+        reading: Reading,
     },
     /// Its weights lack an array, or hold a wrong one.
     #[error(transparent)]
@@ -49,7 +58,7 @@ impl ModelError {
     /// What a batch should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ModelError::Unknown { .. } => ErrorKind::Input,
+            ModelError::Unknown { .. } | ModelError::Reading { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),
             ModelError::Vocabulary(_) | ModelError::Statistics { .. } => ErrorKind::Internal,
@@ -122,8 +131,18 @@ pub struct Model {
     pub architecture: Box<dyn Architecture>,
     /// Area under the ROC curve that the original states on its test set, with where it says so.
     pub stated_auc: Option<(f32, &'static str)>,
+    /// How its weights can be understood.
+    pub readings: &'static [Reading],
     manifest: &'static str,
+    /// Its weight file, where it is part of the program.
+    embedded: Option<&'static [u8]>,
 }
+
+/// The model that runs when none is named: its weights are part of the program (feature `small`).
+pub const DEFAULT: &str = "small";
+
+/// Both ways to understand the weights of the original.
+const BOTH: &[Reading] = &[Reading::Restored, Reading::Upstream];
 
 impl Model {
     /// Where its weights come from.
@@ -132,6 +151,38 @@ impl Model {
     /// [`ModelError::Weights`] when the built-in manifest is damaged.
     pub fn manifest(&self) -> Result<Manifest, ModelError> {
         Ok(Manifest::parse(self.manifest)?)
+    }
+
+    /// Whether its weights are part of the program.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Its weights: those of the program for a model that has them there, unless a path is given explicitly; else
+    /// those that `locator` finds.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] when there are none, or they are wrong.
+    pub fn weights(&self, locator: &Locator) -> Result<Weights, ModelError> {
+        let (manifest, specs) = (self.manifest()?, self.architecture.tensors());
+        match self.embedded {
+            // What a command does must not depend on what happens to lie in a folder.
+            Some(bytes) if locator.explicit.is_none() => {
+                Ok(weights::load_embedded(bytes, &specs, &manifest)?)
+            }
+            _ => Ok(weights::load(&locator.locate(&manifest)?, &specs, &manifest)?),
+        }
+    }
+
+    /// Whether its weights can be understood so.
+    ///
+    /// # Errors
+    /// [`ModelError::Reading`].
+    pub fn check_reading(&self, reading: Reading) -> Result<(), ModelError> {
+        match self.readings.contains(&reading) {
+            true => Ok(()),
+            false => Err(ModelError::Reading { model: self.name, reading }),
+        }
     }
 
     /// Its labels, in the order of the scores.
@@ -148,29 +199,49 @@ const ORIGINAL_README: &str = "README of keunwoochoi/music-auto_tagging-keras, o
 
 const COMPACT_README: &str = "about, README of compact_cnn in the same repository";
 
-/// Every model there is.
+#[cfg(feature = "small")]
+const SMALL: Option<&[u8]> = Some(include_bytes!("../../weights/small/tagwave-small.safetensors"));
+#[cfg(not(feature = "small"))]
+const SMALL: Option<&[u8]> = None;
+
+/// Every model there is, the default first.
 pub fn all() -> Vec<Model> {
     vec![
+        Model {
+            name: DEFAULT,
+            title: "tagwave-small: MusicTaggerCRNN's layout with fewer maps, distilled from crnn and cnn, 48 features",
+            architecture: Box::new(crnn::Config::small()),
+            stated_auc: None,
+            readings: &[Reading::Restored],
+            manifest: include_str!("../../weights/small/manifest.toml"),
+            embedded: SMALL,
+        },
         Model {
             name: "cnn",
             title: "MusicTaggerCNN: five convolution blocks, 256 features",
             architecture: Box::new(cnn::Config::default()),
             stated_auc: Some((0.8654, ORIGINAL_README)),
+            readings: BOTH,
             manifest: include_str!("../../weights/cnn/manifest.toml"),
+            embedded: None,
         },
         Model {
             name: "compact",
             title: "compact_cnn: five convolution blocks of 32 maps, 5 x 32 features",
             architecture: Box::new(compact::Config::default()),
             stated_auc: Some((0.849, COMPACT_README)),
+            readings: BOTH,
             manifest: include_str!("../../weights/compact/manifest.toml"),
+            embedded: None,
         },
         Model {
             name: "crnn",
             title: "MusicTaggerCRNN: four convolution blocks and two GRU layers, 32 features",
             architecture: Box::new(crnn::Config::default()),
             stated_auc: Some((0.8662, ORIGINAL_README)),
+            readings: BOTH,
             manifest: include_str!("../../weights/crnn/manifest.toml"),
+            embedded: None,
         },
     ]
 }

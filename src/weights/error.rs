@@ -179,8 +179,7 @@ pub enum WeightsError {
     },
     /// No weight file where one was looked for.
     #[error(
-        "no weights for {model}: looked for {} in {}; get them with `tagwave weights fetch {model}`, \
-         or from {repository} and pass `--weights DIR`",
+        "no weights for {model}: looked for {} in {}; {advice}",
         wanted.join(", "), paths(searched)
     )]
     NotFound {
@@ -190,8 +189,8 @@ pub enum WeightsError {
         wanted: Vec<String>,
         /// Directories that were searched, in order.
         searched: Vec<PathBuf>,
-        /// Where the files are published.
-        repository: String,
+        /// How to get them.
+        advice: String,
     },
     /// A file is needed from the network, which the caller forbade.
     #[error(

@@ -8,8 +8,8 @@ use super::MAX_FILE_BYTES;
 use super::error::WeightsError;
 use super::keras::Variant;
 
-/// Where the weights of one model are published.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Where the weights of one model are from: published by the original, or part of this program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The model's name, as a user types it.
@@ -18,8 +18,8 @@ pub struct Manifest {
     pub title: String,
     /// Address of the repository that publishes the weights.
     pub repository: String,
-    /// The commit that the files are taken from, 40 hexadecimal digits.
-    pub commit: String,
+    /// The commit that the published files are taken from, 40 hexadecimal digits.
+    pub commit: Option<String>,
     /// Licence of the weights, as an SPDX identifier.
     pub licence: String,
     /// The copyright line that the licence asks to be kept.
@@ -27,7 +27,22 @@ pub struct Manifest {
     /// What to cite.
     pub citation: String,
     /// The published files, best first.
+    #[serde(default)]
     pub files: Vec<ManifestFile>,
+    /// The file that is part of the program, for a model that this project trained.
+    pub embedded: Option<EmbeddedFile>,
+}
+
+/// A weight file that is compiled into the program.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddedFile {
+    /// File name, without any directory.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
 }
 
 /// One published weight file.
@@ -89,11 +104,15 @@ impl Manifest {
         if !is_name(&self.model) {
             return Some(format!("model: expected letters, digits, '-' and '_', found \"{}\"", self.model));
         }
-        if !is_hex(&self.commit, 40) {
-            return Some(format!("commit: expected 40 hexadecimal digits, found \"{}\"", self.commit));
+        match &self.commit {
+            Some(commit) if !is_hex(commit, 40) => {
+                return Some(format!("commit: expected 40 hexadecimal digits, found \"{commit}\""));
+            }
+            None if !self.files.is_empty() => return Some("commit: expected that of the files".to_string()),
+            _ => {}
         }
-        if self.files.is_empty() {
-            return Some("files: expected at least one".to_string());
+        if self.files.is_empty() && self.embedded.is_none() {
+            return Some("files: expected at least one, or an embedded one".to_string());
         }
         self.files
             .iter()
@@ -102,7 +121,10 @@ impl Manifest {
 
     /// Repository and commit in one line.
     pub fn origin(&self) -> String {
-        format!("{} at {}", self.repository, self.commit)
+        match &self.commit {
+            Some(commit) => format!("{} at {commit}", self.repository),
+            None => self.repository.clone(),
+        }
     }
 
     /// The published file of `variant`, or the first one.
@@ -114,6 +136,9 @@ impl Manifest {
     /// Compares the digest of the file at `path`, 64 lower-case hexadecimal digits, with the published ones.
     pub fn check(&self, path: &Path, sha256: &str) -> DigestCheck {
         if let Some(file) = self.files.iter().find(|file| file.sha256 == sha256) {
+            return DigestCheck::Known { file: file.name.clone() };
+        }
+        if let Some(file) = self.embedded.as_ref().filter(|file| file.sha256 == sha256) {
             return DigestCheck::Known { file: file.name.clone() };
         }
         match self.files.iter().find(|file| path.file_name().is_some_and(|name| name == file.name.as_str())) {

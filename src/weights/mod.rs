@@ -38,7 +38,7 @@ pub use error::{FetchError, WeightsError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchOptions, Fetched, Progress, ProxyPolicy, fetch};
 pub use keras::{Checkpoint, Variant};
-pub use manifest::{DigestCheck, Manifest, ManifestFile};
+pub use manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile};
 pub use safetensors::{FORMAT_VERSION, LAYOUT};
 pub use store::{
     Contents, ImportReport, Locator, StoreEntry, VerifyReport, export, import, list, own_file_name, verify,
@@ -212,6 +212,26 @@ pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<We
     info.model.get_or_insert_with(|| manifest.model.clone());
     info.sha256 = Some(sha256);
     info.digest = digest;
+    Ok(weights)
+}
+
+/// Loads the weights of one model from bytes that are part of the program.
+///
+/// # Errors
+/// As [`load`]; the digest must be that of the manifest.
+pub fn load_embedded(
+    bytes: &[u8],
+    specs: &[TensorSpec],
+    manifest: &Manifest,
+) -> Result<Weights, WeightsError> {
+    let sha256 = sha256_hex(bytes);
+    let Some(file) = manifest.embedded.as_ref().filter(|file| file.sha256 == sha256) else {
+        let reason = format!("no embedded file has the SHA-256 {sha256}");
+        return Err(WeightsError::Manifest { reason });
+    };
+    let mut weights = parse(bytes.to_vec(), specs, manifest)?;
+    weights.info.digest = DigestCheck::Known { file: file.name.clone() };
+    weights.info.sha256 = Some(sha256);
     Ok(weights)
 }
 

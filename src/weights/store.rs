@@ -54,8 +54,9 @@ impl Locator {
             .iter()
             .filter(|file| self.variant.is_none_or(|variant| file.variant == variant))
             .collect();
+        let embedded = manifest.embedded.as_ref().filter(|_| own.is_some()).map(|file| file.name.as_str());
         for directory in &searched {
-            let names = own.iter().map(String::as_str);
+            let names = own.iter().map(String::as_str).chain(embedded);
             let names = names.chain(files.iter().flat_map(|file| [file.name.as_str(), file.path.as_str()]));
             if let Some(path) = names.map(|name| directory.join(name)).find(|path| path.is_file()) {
                 return Ok(path);
@@ -63,9 +64,21 @@ impl Locator {
         }
         Err(WeightsError::NotFound {
             model: manifest.model.clone(),
-            wanted: own.into_iter().chain(files.iter().map(|file| file.name.clone())).collect(),
+            wanted: own
+                .into_iter()
+                .chain(embedded.map(str::to_string))
+                .chain(files.iter().map(|file| file.name.clone()))
+                .collect(),
             searched,
-            repository: manifest.repository.clone(),
+            advice: match embedded {
+                Some(_) => {
+                    "leave --weights out for those of the program, or name another model with --model".into()
+                }
+                None => format!(
+                    "get them with `tagwave weights fetch {}`, or from {} and pass `--weights DIR`",
+                    manifest.model, manifest.repository
+                ),
+            },
         })
     }
 }

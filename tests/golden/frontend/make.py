@@ -38,14 +38,19 @@ def filters():
     return np.maximum(0, np.minimum(rise, fall)) * (2 / (edges[2:] - edges[:-2]))[:, None]
 
 
-def main():
-    clip = synthetic_clip()
+def spectrogram(clip):
+    """[96, 1366] dB, floored 80 dB below the maximum."""
     padded = np.pad(clip, N_FFT // 2, mode="reflect")
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
     frames = np.stack([padded[start:start + N_FFT] for start in range(0, SAMPLES + 1, HOP)])
     power = np.abs(np.fft.rfft(frames * window)) ** 2
     db = 10 * np.log10(np.maximum(1e-10, (filters() @ power.T) ** 2))
-    db = np.maximum(db, db.max() - 80).ravel()
+    return np.maximum(db, db.max() - 80)
+
+
+def main():
+    clip = synthetic_clip()
+    db = spectrogram(clip).ravel()
     picked = np.arange(16_384) * db.size // 16_384
     np.savez_compressed(
         Path(__file__).parent / "synthetic.npz",

@@ -1,0 +1,120 @@
+//! The default model: its weights are in the repository, so everything here runs without fixtures.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::command::{Home, word};
+use common::executors::makers;
+use common::npz;
+use tagwave::models::{self, ModelError, Reading, Starts};
+use tagwave::problems::{Tolerance, compare, synthetic_clip};
+use tagwave::tagger::{Device, Tagger};
+use tagwave::tags::Selection;
+use tagwave::tensor::HostTensor;
+use tagwave::weights::{self, Locator, Role, Weights};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn embedded() -> (models::Model, Weights) {
+    let model = models::find(models::DEFAULT).unwrap();
+    let weights = model.weights(&Locator::default()).unwrap();
+    (model, weights)
+}
+
+/// From samples to every stored layer, on every executor, against tests/golden/small/make.py.
+#[test]
+fn golden_layers_features_and_scores() {
+    let golden = file("tests/golden/small/synthetic.npz");
+    let layers: BTreeMap<String, HostTensor> =
+        npz::names(&golden).into_iter().map(|name| (name.clone(), npz::array(&golden, &name))).collect();
+    assert_eq!(layers["probs"].data().len(), 50);
+    let (model, weights) = embedded();
+    let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap();
+    let tapped = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
+    let samples = model.architecture.clip().samples;
+    let input = [HostTensor::new([1, samples], synthetic_clip(samples)).unwrap()];
+    for maker in makers(common::gpu()) {
+        let outputs = maker.make(&tapped.fused(), 1).run(&input);
+        for ((name, _), output) in tapped.outputs().iter().zip(&outputs) {
+            let Some(expected) = layers.get(name) else { continue };
+            let (count, size) = (expected.data().len(), output.data().len());
+            let sampled: Vec<f32> = (0..count).map(|k| output.data()[k * size / count]).collect();
+            let sampled = HostTensor::new([count], sampled).unwrap();
+            let largest = expected.data().iter().fold(0f32, |most, value| most.max(value.abs()));
+            // From samples on: the front end's own tolerance, 0.01 dB of 80, is in it.
+            let tolerance = Tolerance { absolute: 2e-4 * largest.max(1.0), relative: 1e-4 };
+            let difference = compare(&sampled, expected, tolerance);
+            println!("{} {name}: {difference}", maker.name);
+            assert!(difference.within, "{} {name}: {difference}", maker.name);
+        }
+        // What a user gets: all layers fused, no taps.
+        let scores = &maker.make(&plan.fused(), 1).run(&input)[plan.output_index(models::SCORES).unwrap()];
+        let scores = HostTensor::new([50], scores.data().to_vec()).unwrap();
+        let difference = compare(&scores, &layers["probs"], Tolerance { absolute: 1e-4, relative: 0.0 });
+        assert!(difference.within, "{}: {difference}", maker.name);
+    }
+}
+
+#[test]
+fn the_manifest_is_that_of_the_file() {
+    let bytes = std::fs::read(file("weights/small/tagwave-small.safetensors")).unwrap();
+    assert!(bytes.len() < 500_000);
+    let (model, weights) = embedded();
+    let manifest = model.manifest().unwrap();
+    let stated = manifest.embedded.unwrap();
+    assert_eq!((stated.size, stated.sha256), (bytes.len() as u64, weights::sha256_hex(&bytes)));
+    let specs = model.architecture.tensors();
+    assert_eq!(weights::parameter_count(&specs, Role::Trainable), 239_402);
+    assert!(weights.info().ignored.is_empty());
+}
+
+#[test]
+fn it_has_one_reading() {
+    let error = Tagger::builder().device(Device::Cpu).reading(Reading::Upstream).build().unwrap_err();
+    assert!(error.to_string().contains("upstream"), "{error}");
+    let (model, _) = embedded();
+    assert!(matches!(model.check_reading(Reading::Upstream), Err(ModelError::Reading { .. })));
+}
+
+/// A folder that is not named explicitly decides nothing: not which model, not which weights.
+#[test]
+fn what_lies_in_the_store_changes_nothing() {
+    let home = Home::new();
+    let demo = file("assets/demo.ogg");
+    let run = |more: &[&str]| {
+        let arguments = [&["tag", "--device", "cpu", "--format", "csv", word(&demo)][..], more].concat();
+        let output = home.command(&arguments).env_remove("TAGWAVE_MODEL").output().unwrap();
+        let [out, said] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), out, said)
+    };
+    let (code, before, said) = run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(before.contains(",small,restored,"), "{before}");
+    for name in ["crnn", "small"] {
+        common::seeded::export(name, &home.store());
+    }
+    assert_eq!(run(&[]).1, before);
+    assert_eq!(run(&["--reading", "restored"]).1, before);
+    let (code, _, said) = run(&["--reading", "upstream"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("restored only"), "{said}");
+    // An explicit folder is searched, and says what it lacks.
+    let empty = tempfile::tempdir().unwrap();
+    let (code, _, said) = run(&["--weights", word(empty.path())]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("tagwave-small.safetensors"), "{said}");
+}
+
+/// The README's first command: electronic music, by anyone's ears.
+#[test]
+fn the_demo_is_tagged() {
+    let tagger = Tagger::builder().device(Device::Cpu).build().unwrap();
+    let track = tagger.tag_file(file("assets/demo.ogg")).unwrap();
+    let tags = tagger.tags(&track, Selection::Top(3));
+    println!("{tags:?}");
+    assert_eq!(tags[0].label, "electronic");
+}
