@@ -77,6 +77,12 @@ pub enum Error {
     /// Reading a source panicked: a defect of tagwave or of a decoder; other sources are not touched.
     #[error("reading it crashed: a defect, please report the file")]
     Panicked,
+    /// A decoder showed no sign of life; other sources are not touched.
+    #[error("its decoder did nothing for {patience_s} s and was given up")]
+    Hung {
+        /// How long it was waited for, in seconds.
+        patience_s: u64,
+    },
     /// There is no clip to measure.
     #[error("no clip could be heard")]
     NoClips,
@@ -91,6 +97,14 @@ pub enum Error {
     NoScores {
         /// Name of the model.
         model: &'static str,
+    },
+    /// A kernel does not do what its twin does.
+    #[error("{kernel} disagrees with its twin: {difference}")]
+    Kernel {
+        /// Problem or layer, and the kernel.
+        kernel: String,
+        /// Where and how far.
+        difference: String,
     },
     /// f16 was asked for where it cannot hold the numbers.
     #[error(
@@ -114,8 +128,10 @@ impl Error {
             Error::Cpu(error) => error.kind(),
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
-            Error::TooLoud | Error::NoClips => ErrorKind::Input,
-            Error::Length(_) | Error::NotFinite { .. } | Error::Panicked => ErrorKind::Internal,
+            Error::TooLoud | Error::NoClips | Error::Hung { .. } => ErrorKind::Input,
+            Error::Length(_) | Error::NotFinite { .. } | Error::Panicked | Error::Kernel { .. } => {
+                ErrorKind::Internal
+            }
             Error::NoScores { .. } | Error::Precision => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }

@@ -49,6 +49,7 @@ pub mod error;
 pub mod frontend;
 pub mod gpu;
 pub mod kernels;
+pub mod lab;
 pub mod models;
 #[cfg(feature = "cli")]
 pub mod pca;

@@ -8,8 +8,8 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use tagwave::audio::{
-    AudioError, Bank, Clip, ClipReader, ClipRequest, DecoderMode, Padding, Placement, Resamplers, Source,
-    Warning,
+    AudioError, Bank, Clip, ClipReader, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers,
+    Source, Warning,
 };
 use tagwave::error::ErrorKind;
 
@@ -56,7 +56,8 @@ fn tone(n: usize, rate_hz: u32, hz: f64) -> Vec<f32> {
 }
 
 fn request(length_samples: usize, placement: Placement) -> ClipRequest {
-    ClipRequest { placement, ..ClipRequest::new(RATE_HZ, length_samples) }
+    // Nothing here is for another program to read.
+    ClipRequest { placement, foreign: Foreign::Refuse, ..ClipRequest::new(RATE_HZ, length_samples) }
 }
 
 /// All clips, and the warnings after the last one.

@@ -5,12 +5,13 @@ mod common;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// The command with nothing of the caller's settings.
+/// The command with nothing of the caller's settings; where no model is named it is `crnn`.
 fn tagwave(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagwave"));
-    for variable in ["TAGWAVE_MODEL", "TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
+    for variable in ["TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
         command.env_remove(variable);
     }
+    command.env("TAGWAVE_MODEL", "crnn");
     command.args(arguments);
     command
 }

@@ -14,25 +14,20 @@ use tagwave::problems::{self, Problem};
 use tagwave::reference;
 use tagwave::tensor::DType;
 
-/// Strategies that can run a problem's one step.
-fn strategies(problem: &Problem, limits: &Limits) -> Vec<Strategy> {
-    let step = &problem.plan.steps()[0];
-    let shapes = problem.plan.shapes(step);
-    step.op.strategies(&problem.plan.call(step, &shapes), limits)
-}
-
 /// Limits so tight that every dispatch is folded, and that give a software driver the tiles of hardware (or the
 /// other way round).
 fn tight(problem: &Problem, native: &Limits) -> Limits {
     let step = &problem.plan.steps()[0];
     let shapes = problem.plan.shapes(step);
-    let dispatch = step.op.dispatch(&problem.plan.call(step, &shapes), Strategy::Only, native).unwrap();
-    let workgroups = dispatch.workgroups.iter().map(|&count| u64::from(count)).product::<u64>();
-    Limits {
-        max_workgroups_per_axis: (workgroups.isqrt() as u32 + 1).min(native.max_workgroups_per_axis),
-        software: !native.software,
-        ..native.clone()
-    }
+    let call = problem.plan.call(step, &shapes);
+    let other = Limits { software: !native.software, ..native.clone() };
+    let workgroups = |strategy: &Strategy| -> u64 {
+        let dispatch = step.op.dispatch(&call, *strategy, &other).unwrap();
+        dispatch.workgroups.iter().map(|&count| u64::from(count)).product()
+    };
+    // Just enough for the strategy that needs the most.
+    let most = problem.strategies(&other).iter().map(workgroups).max().unwrap_or(1);
+    Limits { max_workgroups_per_axis: (most.isqrt() as u32 + 1).min(native.max_workgroups_per_axis), ..other }
 }
 
 /// What a problem is run as: storage type and limits. The few that are too large for a laptop's patience run
@@ -53,11 +48,12 @@ fn check(gpu: &Gpu, problem: &Problem) -> (usize, Vec<String>) {
     let (mut runs, mut failures) = (0, Vec::new());
     for (problem, limits) in variants(problem, &gpu.summary().limits) {
         let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
-        for strategy in strategies(&problem, &limits) {
+        for strategy in problem.strategies(&limits) {
             let options = Options {
                 max_batch: problem.plan.batch(),
                 strategy: Some(strategy),
                 limits: Some(limits.clone()),
+                ..Options::default()
             };
             let executor = Executor::new(gpu, &problem.plan, &options);
             runs += 1;

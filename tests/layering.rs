@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reference", &["plan", "kernels", "weights", "tensor"]),
     ("cpu", &["plan", "kernels", "weights", "tensor"]),
     ("gpu", &["plan", "kernels", "weights", "tensor"]),
+    ("lab", &["gpu", "models", "problems", "reference", "plan", "kernels", "weights", "tensor"]),
     ("sinks", &["tags"]),
     ("pca", &[]),
 ];
@@ -108,13 +109,16 @@ fn only_the_command_line_prints_or_reads_the_environment() {
     }
 }
 
+/// Files with unsafe code, each for a reason that was measured.
+const UNSAFE: &[&str] = &["src/gpu/shader.rs", "src/kernels/custom.rs", "src/cli/lab.rs"];
+
 #[test]
-fn there_is_no_unsafe_code() {
+fn unsafe_code_is_listed_and_gives_its_reason() {
     for (_, path, code) in sources() {
-        assert!(
-            !code.contains("unsafe "),
-            "{}: unsafe needs a SAFETY line and a measured reason",
-            path.display()
-        );
+        let listed = UNSAFE.iter().any(|file| path.ends_with(file));
+        assert!(listed || !code.contains("unsafe "), "{}: unsafe needs a measured reason", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        let safety = text.matches("// SAFETY:").count();
+        assert_eq!(code.matches("unsafe {").count(), safety, "{}: SAFETY lines", path.display());
     }
 }

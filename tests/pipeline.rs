@@ -21,7 +21,7 @@ const CLIPS: [&str; 4] = ["cute", "actionable", "dubstep", "thejazzpiano"];
 fn original(gpu: &Gpu) -> Option<(Vec<PathBuf>, TaggerBuilder)> {
     let weights = common::fixture("weights/music_tagger_crnn_weights_theano.h5")?;
     let files = CLIPS.map(|clip| common::fixture(&format!("audio/bensound-{clip}.mp3")));
-    let builder = Tagger::builder().gpu(gpu.clone()).weights(weights);
+    let builder = Tagger::builder().model("crnn").gpu(gpu.clone()).weights(weights);
     Some((files.into_iter().collect::<Option<_>>()?, builder))
 }
 
@@ -374,4 +374,68 @@ fn a_cancellation_behind_a_slow_source_does_not_hang() {
         assert_eq!(results.len(), 301);
         assert!(matches!(results[0], Err(Error::Cancelled)), "{:?}", results[0]);
     });
+}
+
+/// Readers that never come back, or go down.
+struct Hangs;
+struct Panics;
+
+impl std::io::Read for Hangs {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(std::time::Duration::from_secs(3600));
+        Ok(0)
+    }
+}
+
+impl std::io::Read for Panics {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        panic!("a decoder's panic, meant to be");
+    }
+}
+
+#[test]
+fn what_hangs_or_panics_costs_its_own_file() {
+    // No model: this is about decoding.
+    let builder = Tagger::builder().device(Device::None).decode_threads(2);
+    let tagger = painted_with(builder.patience(std::time::Duration::from_millis(300)));
+    let start = std::time::Instant::now();
+    // More that hang than there are threads.
+    let sources = (0..12).map(|index| match index % 4 {
+        1 => Source::reader(Hangs),
+        2 => Source::reader(Panics),
+        _ => Source::samples(tone(12_000, 1.0, 440.0), 12_000),
+    });
+    let results = tagger.tag_batch(sources.collect::<Vec<_>>());
+    for (index, result) in results.iter().enumerate() {
+        match index % 4 {
+            1 => assert!(matches!(result, Err(Error::Hung { .. })), "{index}: {result:?}"),
+            2 => assert!(matches!(result, Err(Error::Panicked)), "{index}: {result:?}"),
+            _ => assert!(result.is_ok(), "{index}: {result:?}"),
+        }
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(30));
+    // Who waits for a caller that takes his time does not hang.
+    let slow = || std::thread::sleep(std::time::Duration::from_millis(40));
+    let sources = (0..100).map(|_| Source::samples(vec![0.1; 12_000], 12_000));
+    tagger.tag_each(sources, |_, result| {
+        slow();
+        assert!(result.is_ok(), "{result:?}");
+    });
+}
+
+#[test]
+fn a_device_that_is_lost_on_the_way_is_made_up_for() {
+    let Some(gpu) = common::gpu() else { return };
+    let tagger = painted(&gpu);
+    let mut devices = Vec::new();
+    let sources = (0..12).map(|_| Source::samples(tone(12_000, 1.0, 440.0), 12_000));
+    tagger.tag_each(sources, |index, result| {
+        if index == 2 {
+            gpu.destroy();
+        }
+        devices.push(result.unwrap().clips[0].device.to_string());
+    });
+    assert_eq!(devices.len(), 12);
+    assert!(devices[0] != "cpu" && devices[11] == "cpu", "{devices:?}");
+    assert!(tagger.take_notes().join("\n").contains("the CPU takes over"));
 }

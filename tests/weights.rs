@@ -141,7 +141,7 @@ fn manifests_name_files_that_are_what_they_say() {
         let variants: Vec<Variant> = manifest.files.iter().map(|file| file.variant).collect();
         assert_eq!(variants, [Variant::Theano, Variant::TensorFlow], "theano is preferred");
         for file in &manifest.files {
-            let path = format!("{}/{}", manifest.commit, file.path);
+            let path = format!("{}/{}", manifest.commit.as_deref().unwrap(), file.path);
             assert!(file.url.starts_with("https://raw.githubusercontent.com/") && file.url.ends_with(&path));
             let Some(directory) = fixtures() else { continue };
             let bytes = fs::read(directory.join(&file.name)).unwrap();

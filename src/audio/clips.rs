@@ -1,13 +1,17 @@
 //! Which clips are wanted, and a reader that yields them one by one.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::decode::{Decoder, DecoderMode, count_frames};
 use super::error::AudioError;
+use super::foreign::{self, Foreign};
 use super::packets::End;
+use super::pulse::Pulse;
 use super::resample::Resamplers;
-use super::source::Source;
+use super::source::{Kind, Source};
 use super::track::Track;
+use crate::error::ErrorKind;
 
 /// Difference between a stated and a found length that is no news: containers count whole packets.
 const TOLERATED_FRAMES: u64 = 4096;
@@ -42,6 +46,16 @@ pub enum Padding {
     Repeat,
 }
 
+/// What becomes of what lies before a clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// It is passed over where the format allows that to the sample.
+    #[default]
+    Seek,
+    /// It is decoded and dropped.
+    Through,
+}
+
 /// The clips that a model wants of a track.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipRequest {
@@ -55,6 +69,10 @@ pub struct ClipRequest {
     pub padding: Padding,
     /// How to decode; without effect on samples from memory.
     pub decoder: DecoderMode,
+    /// What becomes of what lies before a clip.
+    pub access: Access,
+    /// What becomes of formats that are not read here.
+    pub foreign: Foreign,
 }
 
 impl ClipRequest {
@@ -66,6 +84,8 @@ impl ClipRequest {
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
+            access: Access::default(),
+            foreign: Foreign::default(),
         }
     }
 
@@ -218,13 +238,33 @@ impl ClipReader {
         request: &ClipRequest,
         resamplers: &Resamplers,
     ) -> Result<ClipReader, AudioError> {
+        ClipReader::open_watched(source, request, resamplers, &Pulse::default())
+    }
+
+    /// As [`ClipReader::open`], with a sign of life at each packet.
+    ///
+    /// # Errors
+    /// As [`ClipReader::open`]; [`AudioError::Stopped`] once the pulse is.
+    pub fn open_watched(
+        source: Source,
+        request: &ClipRequest,
+        resamplers: &Resamplers,
+        pulse: &Pulse,
+    ) -> Result<ClipReader, AudioError> {
         request.check()?;
-        let source = Source(source.0.rereadable()?);
-        let mut track = Track::open(&source.0, request, resamplers)?;
+        pulse.go_on()?;
+        let mut source = Source(source.0.rereadable()?);
+        let mut track = match Track::open(&source.0, request, resamplers, pulse) {
+            Err(error) if error.kind() == ErrorKind::Unsupported && request.foreign == Foreign::Ffmpeg => {
+                source = Source(decoded_by_ffmpeg(&source.0, error, pulse)?);
+                Track::open(&source.0, request, resamplers, pulse)?
+            }
+            track => track?,
+        };
         let centre = request.placement == Placement::Centre;
         let mut frames = track.stated_frames();
         if let (None, true, Some(decoder)) = (frames, centre, track.decoder()) {
-            frames = Some(count_frames(source.0.open()?, decoder)?);
+            frames = Some(count_frames(source.0.open()?, decoder, pulse)?);
             // Handles of a spooled input share one position: after the count the track starts anew.
             track.restart(&source.0, request)?;
         }
@@ -237,6 +277,16 @@ impl ClipReader {
             _ => Progress::One,
         };
         Ok(ClipReader { source, request: *request, track, frames, padded: None, length_wrong, progress })
+    }
+
+    /// What decodes the track: `symphonia`, `ffmpeg`, or `none` for samples from memory.
+    pub fn decoder_name(&self) -> &'static str {
+        self.track.decoder_name()
+    }
+
+    /// Time that resampling took so far.
+    pub fn resample_time(&self) -> Duration {
+        self.track.resample_time()
     }
 
     /// The track's sample rate in Hz, before resampling.
@@ -279,7 +329,7 @@ impl ClipReader {
         let length = self.request.length_samples;
         let mut frames = self.frames.unwrap_or(0);
         let mut start = self.centre_start(frames);
-        let mut samples = self.track.read_from(start, length)?;
+        let mut samples = self.read_from(start, length)?;
         let total = self.track.outputs(frames);
         if samples.len() < length || total < length as u64 {
             frames = self.track.read_to_end()?;
@@ -289,10 +339,18 @@ impl ClipReader {
                 start = true_start;
                 // The second pass only repeats what the first one warned of.
                 self.track.restart(&self.source.0, &self.request)?;
-                samples = self.track.read_from(start, length)?;
+                samples = self.read_from(start, length)?;
             }
         }
         Ok(self.padded_clip(samples, start))
+    }
+
+    /// Outputs from output `start` on, the track being at its own start.
+    fn read_from(&mut self, start: u64, length: usize) -> Result<Vec<f32>, AudioError> {
+        if self.request.access == Access::Seek && self.track.pass_over(start).is_err() {
+            self.track.restart(&self.source.0, &self.request)?;
+        }
+        self.track.read_from(start, length)
     }
 
     fn centre_start(&self, frames: u64) -> u64 {
@@ -301,7 +359,7 @@ impl ClipReader {
 
     fn at(&mut self, seconds: f64) -> Result<Clip, AudioError> {
         let start = (seconds * f64::from(self.request.rate_hz)).round() as u64;
-        let samples = self.track.read_from(start, self.request.length_samples)?;
+        let samples = self.read_from(start, self.request.length_samples)?;
         if samples.len() < self.request.length_samples {
             let frames = self.track.read_to_end()?;
             self.set_true_length(frames)?;
@@ -404,6 +462,26 @@ impl Iterator for ClipReader {
             _ => Ok(None),
         };
         clip.transpose()
+    }
+}
+
+/// A track that another program reads, or why it is not read at all.
+fn decoded_by_ffmpeg(source: &Kind, refused: AudioError, pulse: &Pulse) -> Result<Kind, AudioError> {
+    let Some(encoded) = source.encoded() else { return Err(refused) };
+    match foreign::decode(encoded, pulse) {
+        Ok(decoded) => Ok(Kind::Decoded(decoded)),
+        Err(AudioError::NoFfmpeg) => Err(AudioError::NeedsFfmpeg { reason: refused.to_string() }),
+        // What it is not is known better than what ffmpeg took it for.
+        Err(AudioError::Ffmpeg { reason }) => Err(match refused {
+            AudioError::UnknownFormat { reason: own } => {
+                AudioError::UnknownFormat { reason: format!("{own}; ffmpeg: {reason}") }
+            }
+            AudioError::UnknownCodec { codec } => {
+                AudioError::UnknownCodec { codec: format!("{codec}; ffmpeg: {reason}") }
+            }
+            _ => AudioError::Ffmpeg { reason },
+        }),
+        Err(error) => Err(error),
     }
 }
 

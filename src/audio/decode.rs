@@ -7,13 +7,20 @@ use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
 
 use super::error::AudioError;
-use super::packets::{End, Next, Packets, TrackFacts, guarded};
+use super::packets::{End, Next, Packets, Passing, TrackFacts, guarded};
+use super::pulse::Pulse;
 use super::{MAX_CHANNELS, RATES_HZ};
 
 /// Samples that the original's MP3 decoder dropped at the start and made up with zeros at the end.
 const ORIGINAL_DELAY: usize = 529;
 /// Packets in a row that decode to nothing before a file is given up.
 const MAX_FRUITLESS: u64 = 1_000_000;
+
+/// Samples that passing over must save.
+const LEAST_GAIN: u64 = 1 << 16;
+
+/// The place in a track is not known any more.
+pub(super) struct Lost;
 
 /// How encoded audio becomes samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,6 +54,13 @@ pub(super) struct Decoder {
     damaged: u64,
     failure: Option<Error>,
     end: Option<End>,
+    /// Time of the first sample that the packets give, in samples: where positions count from.
+    origin: i64,
+    /// Time of the latest packet's first sample.
+    time: i64,
+    /// Samples that the packets before the latest one give, and those up to its end.
+    place: u64,
+    next_place: u64,
 }
 
 impl Decoder {
@@ -72,6 +86,10 @@ impl Decoder {
             damaged: 0,
             failure: None,
             end: None,
+            origin: 0,
+            time: 0,
+            place: 0,
+            next_place: 0,
         };
         let mut first = Vec::new();
         if !opened.decode_block(&mut first)? {
@@ -83,7 +101,66 @@ impl Decoder {
             return Err(AudioError::NothingDecoded { damaged: opened.damaged, reason });
         }
         opened.first = first;
+        opened.origin = opened.time;
         Ok(opened)
+    }
+
+    /// Passes over what lies before sample `wanted` of the track, counted as [`Decoder::next_block`] gives
+    /// them, and returns the place of the sample that comes next: at most `wanted`. `None` where nothing was
+    /// done because little or nothing could be gained.
+    ///
+    /// # Errors
+    /// [`Lost`] when the place is not known any more and the track must be begun anew.
+    pub(super) fn pass_over(&mut self, wanted: u64) -> Result<Option<u64>, Lost> {
+        let (Some((passing, warm_up)), Some(time_hz)) = (self.facts.passing, self.facts.time_hz) else {
+            return Ok(None);
+        };
+        // What is dropped at the start of bare MPEG audio, before anything is counted.
+        let dropped = self.skip as u64;
+        let raw = wanted + dropped;
+        // The first block tells whether packets give what is expected of them.
+        let regular = self.place + self.first.len() as u64 == self.next_place;
+        if time_hz != self.rate_hz || wanted < warm_up + LEAST_GAIN || self.first.is_empty() || !regular {
+            return Ok(None);
+        }
+        match passing {
+            Passing::Seek => {
+                let time = self.origin.saturating_add((raw - warm_up) as i64);
+                if !self.packets.seek(time).unwrap_or(false) {
+                    return Err(Lost);
+                }
+            }
+            Passing::Count { .. } => {
+                while self.next_place < raw - warm_up {
+                    let Ok(Next::Packet(packet)) = self.packets.next() else { return Err(Lost) };
+                    self.next_place += self.facts.frames_of(&packet);
+                }
+            }
+        }
+        self.decoder.reset();
+        self.first.clear();
+        let (damaged, mut block) = (self.damaged, Vec::new());
+        loop {
+            if !self.decode_block(&mut block).unwrap_or(false) {
+                return Err(Lost);
+            }
+            let place = match passing {
+                Passing::Seek => u64::try_from(self.time - self.origin).map_err(|_| Lost)?,
+                Passing::Count { .. } => self.place,
+            };
+            if place > raw {
+                return Err(Lost);
+            }
+            if place + block.len() as u64 > raw {
+                // What was damaged while the codec settled is no damage of the track.
+                self.damaged = damaged;
+                let surplus = dropped.saturating_sub(place);
+                block.drain(..surplus as usize);
+                self.skip = 0;
+                self.first = block;
+                return Ok(Some(place + surplus - dropped));
+            }
+        }
     }
 
     /// Rate of the samples in Hz.
@@ -153,6 +230,9 @@ impl Decoder {
                     }
                 },
                 Next::Packet(packet) => {
+                    self.time = self.facts.time_of(&packet);
+                    self.place = self.next_place;
+                    self.next_place += self.facts.frames_of(&packet);
                     let (decoder, interleaved) = (&mut self.decoder, &mut self.interleaved);
                     let decoded = guarded("decoding a packet", || {
                         decoder.decode(&packet).map(|buffer| {
@@ -208,12 +288,13 @@ fn edges(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
 
 /// The exact number of samples that a track decodes to, from its packets where their durations are exact,
 /// else by decoding it.
-pub(super) fn count_frames(file: File, decoder: &Decoder) -> Result<u64, AudioError> {
+pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Result<u64, AudioError> {
     let mode = decoder.mode;
     if !decoder.facts.counts_exactly {
         let mut decoder = Decoder::open(file, mode)?;
         let (mut frames, mut block) = (0, Vec::new());
         while decoder.next_block(&mut block)? {
+            pulse.go_on()?;
             frames += block.len() as u64;
         }
         return Ok(frames);
@@ -221,6 +302,7 @@ pub(super) fn count_frames(file: File, decoder: &Decoder) -> Result<u64, AudioEr
     let (mut packets, _, facts) = Packets::open(file, mode)?;
     let mut frames = 0u64;
     while let Next::Packet(packet) = packets.next()? {
+        pulse.go_on()?;
         frames = frames.saturating_add(packet.dur.get());
     }
     let (skip, hold, tail) = edges(&facts, mode);
@@ -233,7 +315,7 @@ fn quantised(x: f32) -> f32 {
 }
 
 /// Mean of the channels.
-fn mix(interleaved: &[f32], channels: usize, out: &mut Vec<f32>) {
+pub(super) fn mix(interleaved: &[f32], channels: usize, out: &mut Vec<f32>) {
     out.clear();
     match channels {
         1 => out.extend_from_slice(interleaved),

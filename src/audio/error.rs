@@ -108,6 +108,24 @@ pub enum AudioError {
         /// The panic's message.
         message: String,
     },
+    /// The format is not read here, and no `ffmpeg` is there to read it.
+    #[error("{reason}, and there is no ffmpeg on PATH to read it")]
+    NeedsFfmpeg {
+        /// What is not read here.
+        reason: String,
+    },
+    /// There is no `ffmpeg` on the path.
+    #[error("no ffmpeg on PATH")]
+    NoFfmpeg,
+    /// `ffmpeg` could not read it either.
+    #[error("ffmpeg: {reason}")]
+    Ffmpeg {
+        /// What it said.
+        reason: String,
+    },
+    /// Who watches asked for an end.
+    #[error("stopped")]
+    Stopped,
     /// The resampler for uncommon rates refused its settings or its input.
     #[error("resampler from {from_hz} to {to_hz} Hz: {reason}")]
     Resampler {
@@ -124,7 +142,12 @@ impl AudioError {
     /// What a batch should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            AudioError::UnknownFormat { .. } | AudioError::UnknownCodec { .. } => ErrorKind::Unsupported,
+            AudioError::UnknownFormat { .. }
+            | AudioError::UnknownCodec { .. }
+            | AudioError::NeedsFfmpeg { .. }
+            | AudioError::NoFfmpeg
+            | AudioError::Ffmpeg { .. } => ErrorKind::Unsupported,
+            AudioError::Stopped => ErrorKind::Cancelled,
             AudioError::Io(_) | AudioError::Spool(_) | AudioError::SpoolLimit { .. } => ErrorKind::Resource,
             AudioError::Resampler { .. } => ErrorKind::Internal,
             _ => ErrorKind::Input,

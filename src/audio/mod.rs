@@ -7,25 +7,35 @@
 //! [`Resamplers`] holds the filter tables, one [`Bank`] per pair of rates; whoever tags many files owns one
 //! and passes it on.
 //!
-//! What is not here: spectrograms and everything after them, models (a request states rate and length),
-//! seeking (decoding through is fast enough so far; [`ClipReader`] has the one place where a seek would go),
-//! and any reading of tags or pictures.
+//! What comes before a wanted clip is passed over where the format allows it to the sample: the reader seeks to
+//! a little before, and what the codec needs to settle is decoded and dropped. Elsewhere, and where a seek fails,
+//! everything before is decoded, with the same samples ([`Access`]).
+//!
+//! What is not here: spectrograms and everything after them, models (a request states rate and length), and any
+//! reading of tags or pictures.
 
 mod clips;
 mod decode;
+mod dot;
 mod error;
 mod fallback;
+mod foreign;
 mod packets;
+mod pulse;
 mod resample;
 mod source;
 mod stream;
 mod track;
 
-pub use clips::{Clip, ClipReader, ClipRequest, Padding, Placement, Warning};
+pub use clips::{Access, Clip, ClipReader, ClipRequest, Padding, Placement, Warning};
 pub use decode::DecoderMode;
 pub use error::AudioError;
+pub use foreign::Foreign;
+pub use pulse::Pulse;
 pub use resample::{Bank, Resamplers};
 pub use source::Source;
+
+use source::SPOOL_LIMIT_BYTES;
 
 /// Lowest and highest sample rate in Hz that is read or made. Below, nothing musical is left and the
 /// resampling ratio explodes; above, no recorder exists.

@@ -23,6 +23,10 @@ use std::collections::HashMap;
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pulp::Arch;
+
+use super::dot::{LANES, Products};
+
 const ZERO_CROSSINGS: usize = 64;
 const TABLE_STEPS: usize = 512;
 const ROLLOFF: f64 = 0.947_593_716_739_959_6;
@@ -32,8 +36,6 @@ const KAISER_BETA: f64 = 14.769_656_459_379_492;
 const MAX_PHASES: u64 = 1024;
 /// Largest table, in taps: 32 MB.
 const MAX_TAPS: u64 = 4 << 20;
-/// Sums run side by side, so that the compiler can use vector registers. Fixed: it decides the rounding.
-const LANES: usize = 8;
 
 /// The filter table of one pair of rates.
 #[derive(Debug)]
@@ -100,12 +102,39 @@ impl Bank {
         (n as i64 - self.left as i64, self.width + 1)
     }
 
-    /// Output at `time`, from the input samples of its [`Bank::input_range`].
-    pub(super) fn output(&self, time: &TimeRegister, x: &[f64]) -> f32 {
+    /// The next outputs from `time` on, as many as `y` has room for, from the input samples of their
+    /// [`Bank::input_range`]s: `x` begins with that of the first one.
+    pub(super) fn outputs(&self, arch: Arch, time: &mut TimeRegister, x: &[f64], y: &mut [f32]) {
+        let (l, m) = (self.l as usize, self.m as usize);
         let phase = (time.k as u128 * u128::from(self.m) % u128::from(self.l)) as usize;
-        let exact = (time.k as u128 * u128::from(self.m) / u128::from(self.l)) as f64;
-        let (row, x) = if phase == 0 && time.t < exact { (self.l as usize, x) } else { (phase, &x[1..]) };
-        dot(&self.rows[row * self.width..(row + 1) * self.width], &x[..self.width]) as f32
+        let first = (time.k as u128 * u128::from(self.m) / u128::from(self.l)) as f64;
+        // An integer position that is seen from just below, by its place among the outputs.
+        let below: Vec<usize> = (0..y.len())
+            .filter(|i| {
+                let position = phase + i * m;
+                let is_below = position.is_multiple_of(l) && time.t < first + (position / l) as f64;
+                time.step();
+                is_below
+            })
+            .collect();
+        let row = |index: usize| &self.rows[index * self.width..(index + 1) * self.width];
+        let mut sums = vec![0.0; y.len().div_ceil(l)];
+        // Outputs that lie `l` apart have the same row of taps.
+        for start in 0..l.min(y.len()) {
+            let position = phase + start * m;
+            let sums = &mut sums[..(y.len() - start).div_ceil(l)];
+            let (taps, first) = (row(position % l), position / l + 1);
+            Products { taps, x, first, stride: m, y: sums }.compute(arch);
+            for (y, sum) in y[start..].iter_mut().step_by(l).zip(sums) {
+                *y = *sum as f32;
+            }
+        }
+        for i in below {
+            let mut sum = [0.0];
+            let first = (phase + i * m) / l;
+            Products { taps: row(l), x, first, stride: m, y: &mut sum }.compute(arch);
+            y[i] = sum[0] as f32;
+        }
     }
 }
 
@@ -222,17 +251,6 @@ fn bessel_i0(x: f64) -> f64 {
         k += 1.0;
     }
     sum
-}
-
-/// Sum of products in [`LANES`] partial sums, whatever the chunking of the caller.
-fn dot(w: &[f64], x: &[f64]) -> f64 {
-    let mut sums = [0.0f64; LANES];
-    for (w, x) in w.chunks_exact(LANES).zip(x.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            sums[lane] += w[lane] * x[lane];
-        }
-    }
-    sums.iter().sum()
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::AudioError;
+use super::foreign::{Decoded, Encoded};
 
 /// Largest input without a name that is kept on disk: beyond ten hours of 24-bit stereo at 96 kHz, short of
 /// filling a disk with an endless pipe.
-const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
+pub(super) const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
 /// Bytes copied at a time from a pipe to its temporary file.
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
 
@@ -21,7 +22,14 @@ pub(super) enum Kind {
     Path(PathBuf),
     Reader(Box<dyn Read + Send>),
     Spooled(File),
-    Samples { samples: Arc<[f32]>, rate_hz: u32 },
+    Samples {
+        samples: Arc<[f32]>,
+        rate_hz: u32,
+    },
+    /// What another program decoded.
+    Decoded(Decoded),
+    /// Nothing: it could not even be found.
+    Missing(io::Error),
 }
 
 impl Source {
@@ -35,6 +43,11 @@ impl Source {
     /// the end.
     pub fn reader(reader: impl Read + Send + 'static) -> Source {
         Source(Kind::Reader(Box::new(reader)))
+    }
+
+    /// A file that could not be found for this reason: reading it fails with [`AudioError::Open`].
+    pub fn missing(reason: io::Error) -> Source {
+        Source(Kind::Missing(reason))
     }
 
     /// Mono samples in memory, in -1..1, at `rate_hz`.
@@ -52,6 +65,8 @@ impl fmt::Debug for Source {
             Kind::Samples { samples, rate_hz } => {
                 write!(f, "Source::samples({} at {rate_hz} Hz)", samples.len())
             }
+            Kind::Decoded(decoded) => write!(f, "Source::decoded({decoded:?})"),
+            Kind::Missing(reason) => write!(f, "Source::missing({reason:?})"),
         }
     }
 }
@@ -65,7 +80,17 @@ impl Kind {
     pub(super) fn rereadable(self) -> Result<Kind, AudioError> {
         match self {
             Kind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(Kind::Spooled),
+            Kind::Missing(reason) => Err(AudioError::Open(reason)),
             kind => Ok(kind),
+        }
+    }
+
+    /// The encoded bytes as another program takes them; none of samples.
+    pub(super) fn encoded(&self) -> Option<Encoded<'_>> {
+        match self {
+            Kind::Path(path) => Some(Encoded::Path(path)),
+            Kind::Spooled(_) => self.open().ok().map(Encoded::File),
+            _ => None,
         }
     }
 
@@ -87,13 +112,13 @@ impl Kind {
                 }
                 File::open(path).map_err(AudioError::Open)
             }
-            Kind::Spooled(file) => {
+            Kind::Spooled(file) | Kind::Decoded(Decoded { file, .. }) => {
                 // The clone shares its position with the original and with earlier clones.
                 let mut file = file.try_clone().map_err(AudioError::Spool)?;
                 file.rewind().map_err(AudioError::Spool)?;
                 Ok(file)
             }
-            Kind::Reader(_) | Kind::Samples { .. } => Err(AudioError::Empty),
+            Kind::Reader(_) | Kind::Samples { .. } | Kind::Missing(_) => Err(AudioError::Empty),
         }
     }
 }

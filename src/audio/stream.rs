@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use pulp::Arch;
+
 use super::error::AudioError;
 use super::fallback::Fallback;
 use super::resample::{Bank, Resamplers, TimeRegister, output_lens};
@@ -25,6 +27,7 @@ pub(super) struct Resampling {
     /// Outputs computed and in all, once the input has ended.
     lens: Option<(u64, u64)>,
     non_finite: VecDeque<(u64, f32)>,
+    arch: Arch,
 }
 
 enum Engine {
@@ -48,7 +51,8 @@ impl Resampling {
 
     fn at_start(from_hz: u32, to_hz: u32, engine: Engine) -> Resampling {
         let time = TimeRegister::new(from_hz, to_hz);
-        Resampling { from_hz, to_hz, engine, time, received: 0, lens: None, non_finite: VecDeque::new() }
+        let (lens, non_finite) = (None, VecDeque::new());
+        Resampling { from_hz, to_hz, engine, time, received: 0, lens, non_finite, arch: Arch::new() }
     }
 
     /// The same resampler at a track's start.
@@ -109,36 +113,83 @@ impl Resampling {
         Ok(())
     }
 
+    /// Goes on at input `at` as if all before had been pushed: only before anything was, and only where each
+    /// output depends on its own inputs alone. `false` where that is not so.
+    pub(super) fn jump_to(&mut self, at: u64) -> bool {
+        match &mut self.engine {
+            Engine::Copy(window) => *window = Window { start: at as i64, samples: Vec::new() },
+            Engine::Bank(_, window) => *window = Window { start: at as i64, samples: Vec::new() },
+            Engine::Fallback(_) => return false,
+        }
+        self.received = at;
+        true
+    }
+
+    /// The first input that output `k` is made of, where [`Resampling::jump_to`] can reach it.
+    pub(super) fn first_input(&self, k: u64) -> Option<u64> {
+        (!self.is_fallback()).then(|| self.input_range(k).0.max(0) as u64)
+    }
+
+    /// How many outputs can be computed from what was pushed.
+    pub(super) fn computable(&self) -> u64 {
+        let end = match (&self.engine, self.lens) {
+            (_, Some((_, total))) => total,
+            (Engine::Fallback(_), None) => u64::MAX,
+            // An output reaches `after` inputs past its position.
+            _ => {
+                let (first, count) = self.input_range(0);
+                let after = (first + count as i64).max(0) as u64;
+                let positions = self.received.saturating_sub(after) as u128 + 1;
+                let whole = self.received >= after;
+                let outputs = positions * u128::from(self.to_hz);
+                if whole { outputs.div_ceil(u128::from(self.from_hz)) as u64 } else { 0 }
+            }
+        };
+        end.saturating_sub(self.time.k)
+    }
+
     /// Appends the outputs that can be computed by now, until `y` holds `wanted` samples.
     ///
     /// # Errors
     /// [`AudioError::NonFinite`] when one of them is made of a NaN or an infinity.
     pub(super) fn pull(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
-        while y.len() < wanted {
-            let (first, count) = self.input_range(self.time.k);
-            let end = first + count as i64;
-            match self.lens {
-                None if end > self.received as i64 => break,
-                Some((_, total)) if self.time.k >= total => break,
-                _ => {}
-            }
-            self.check(first, end)?;
-            let sample = match (&mut self.engine, self.lens) {
-                (_, Some((computed, _))) if self.time.k >= computed => 0.0,
-                (Engine::Copy(window), _) => window.get(first, count)[0],
-                (Engine::Bank(bank, window), _) => bank.output(&self.time, window.get(first, count)),
-                (Engine::Fallback(fallback), _) => match fallback.pull(self.time.k) {
-                    Some(sample) => sample,
-                    None => break,
-                },
-            };
-            if !sample.is_finite() {
-                // Finite inputs near the largest f32 can still overflow.
-                return Err(AudioError::NonFinite { index: (end - 1).max(0) as u64, value: sample });
-            }
-            y.push(sample);
-            self.time.step();
+        let most = wanted.saturating_sub(y.len()) as u64;
+        let count = self.computable().min(most) as usize;
+        let computed = self.lens.map_or(u64::MAX, |(computed, _)| computed);
+        // Outputs that the original makes up with zeros.
+        let zeros = (self.time.k + count as u64).saturating_sub(computed).min(count as u64) as usize;
+        let (first, _) = self.input_range(self.time.k);
+        if count > zeros {
+            let (start, length) = self.input_range(self.time.k + (count - zeros) as u64 - 1);
+            self.check(first, start + length as i64)?;
         }
+        let from = y.len();
+        match &mut self.engine {
+            Engine::Copy(window) => {
+                y.extend_from_slice(window.from(first, count - zeros));
+                self.time.advance_to(self.time.k + (count - zeros) as u64);
+            }
+            Engine::Bank(bank, window) => {
+                y.resize(from + count - zeros, 0.0);
+                bank.outputs(self.arch, &mut self.time, window.all(first), &mut y[from..]);
+            }
+            Engine::Fallback(fallback) => {
+                while y.len() < wanted && self.time.k < computed {
+                    let Some(sample) = fallback.pull(self.time.k) else { return Ok(()) };
+                    y.push(sample);
+                    self.time.step();
+                }
+            }
+        }
+        // Finite inputs near the largest f32 can still overflow.
+        if let Some(place) = y[from..].iter().position(|sample| !sample.is_finite()) {
+            let (start, length) = self.input_range(self.time.k - (y.len() - from - place) as u64);
+            let index = (start + length as i64 - 1).max(0) as u64;
+            return Err(AudioError::NonFinite { index, value: y[from + place] });
+        }
+        let zeros = zeros.min(wanted.saturating_sub(y.len()));
+        y.resize(y.len() + zeros, 0.0);
+        (0..zeros).for_each(|_| self.time.step());
         Ok(())
     }
 
@@ -190,8 +241,13 @@ impl<T: Copy + Default> Window<T> {
         }
     }
 
-    fn get(&self, first: i64, count: usize) -> &[T] {
-        let at = (first - self.start) as usize;
-        &self.samples[at..at + count]
+    /// `count` inputs from `first` on.
+    fn from(&self, first: i64, count: usize) -> &[T] {
+        &self.all(first)[..count]
+    }
+
+    /// All inputs from `first` on; none where they are still to come.
+    fn all(&self, first: i64) -> &[T] {
+        self.samples.get((first - self.start).max(0) as usize..).unwrap_or_default()
     }
 }

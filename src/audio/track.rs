@@ -1,16 +1,25 @@
 //! One pass over a track: what is decoded goes through the resampler.
 
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::clips::ClipRequest;
-use super::decode::{Decoder, check_rate};
+use super::decode::{Decoder, Lost, check_rate};
 use super::error::AudioError;
+use super::foreign::Decoded;
+use super::pulse::Pulse;
 use super::resample::{Resamplers, output_lens};
 use super::source::Kind;
 use super::stream::Resampling;
 
 /// Samples in memory that are handed on at a time.
 const BLOCK: usize = 8192;
+/// Outputs that are computed at a time.
+const STRIP: u64 = 4096;
+/// Outputs that room is made for before any is there.
+const MOST_RESERVED: usize = 1 << 20;
 
 pub(super) struct Track {
     input: Input,
@@ -19,11 +28,22 @@ pub(super) struct Track {
     resampling: Resampling,
     block: Vec<f32>,
     ended: bool,
+    pulse: Pulse,
+    /// Time that resampling took.
+    resample_time: Duration,
 }
 
 enum Input {
     Decoder(Box<Decoder>),
-    Samples { samples: Arc<[f32]>, at: usize },
+    Samples {
+        samples: Arc<[f32]>,
+        at: usize,
+    },
+    /// Little-endian f32 in a file, so many of them.
+    Decoded {
+        file: BufReader<File>,
+        frames: u64,
+    },
 }
 
 impl Input {
@@ -35,7 +55,11 @@ impl Input {
                 check_rate(*rate_hz)?;
                 Ok((Input::Samples { samples: samples.clone(), at: 0 }, *rate_hz))
             }
-            Kind::Path(_) | Kind::Reader(_) | Kind::Spooled(_) => {
+            Kind::Decoded(Decoded { frames, rate_hz, .. }) => {
+                let file = BufReader::with_capacity(BLOCK * size_of::<f32>(), source.open()?);
+                Ok((Input::Decoded { file, frames: *frames }, *rate_hz))
+            }
+            Kind::Path(_) | Kind::Reader(_) | Kind::Spooled(_) | Kind::Missing(_) => {
                 let decoder = Decoder::open(source.open()?, request.decoder)?;
                 let rate_hz = decoder.rate_hz();
                 Ok((Input::Decoder(Box::new(decoder)), rate_hz))
@@ -53,6 +77,30 @@ impl Input {
                 *at += out.len();
                 Ok(!out.is_empty())
             }
+            Input::Decoded { file, .. } => {
+                let mut bytes = Vec::new();
+                let block = (BLOCK * size_of::<f32>()) as u64;
+                file.by_ref().take(block).read_to_end(&mut bytes).map_err(AudioError::Spool)?;
+                out.clear();
+                out.extend(bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)));
+                Ok(!out.is_empty())
+            }
+        }
+    }
+
+    /// Passes over what lies before input `wanted`; as [`Decoder::pass_over`].
+    fn pass_over(&mut self, wanted: u64) -> Result<Option<u64>, Lost> {
+        match self {
+            Input::Decoder(decoder) => decoder.pass_over(wanted),
+            Input::Samples { samples, at } => {
+                *at = wanted.min(samples.len() as u64) as usize;
+                Ok(Some(*at as u64))
+            }
+            Input::Decoded { file, frames } => {
+                let place = wanted.min(*frames);
+                file.seek(SeekFrom::Start(place * size_of::<f32>() as u64)).map_err(|_| Lost)?;
+                Ok(Some(place))
+            }
         }
     }
 }
@@ -62,11 +110,13 @@ impl Track {
         source: &Kind,
         request: &ClipRequest,
         resamplers: &Resamplers,
+        pulse: &Pulse,
     ) -> Result<Track, AudioError> {
         let (input, rate_hz) = Input::open(source, request)?;
         let to_hz = request.rate_hz;
         let resampling = Resampling::new(rate_hz, to_hz, resamplers)?;
-        Ok(Track { input, rate_hz, to_hz, resampling, block: Vec::new(), ended: false })
+        let (block, pulse, resample_time) = (Vec::new(), pulse.clone(), Duration::ZERO);
+        Ok(Track { input, rate_hz, to_hz, resampling, block, ended: false, pulse, resample_time })
     }
 
     /// Goes back to the track's start.
@@ -75,13 +125,9 @@ impl Track {
         if rate_hz != self.rate_hz {
             return Err(AudioError::Damaged { reason: "it changed while it was read".into() });
         }
-        *self = Track {
-            input,
-            resampling: self.resampling.restarted()?,
-            ended: false,
-            block: Vec::new(),
-            ..*self
-        };
+        self.input = input;
+        self.resampling = self.resampling.restarted()?;
+        self.ended = false;
         Ok(())
     }
 
@@ -89,7 +135,7 @@ impl Track {
     pub(super) fn decoder(&self) -> Option<&Decoder> {
         match &self.input {
             Input::Decoder(decoder) => Some(decoder),
-            Input::Samples { .. } => None,
+            Input::Samples { .. } | Input::Decoded { .. } => None,
         }
     }
 
@@ -98,7 +144,22 @@ impl Track {
         match &self.input {
             Input::Decoder(decoder) => decoder.stated_frames(),
             Input::Samples { samples, .. } => Some(samples.len() as u64),
+            Input::Decoded { frames, .. } => Some(*frames),
         }
+    }
+
+    /// What decodes.
+    pub(super) fn decoder_name(&self) -> &'static str {
+        match &self.input {
+            Input::Decoder(_) => "symphonia",
+            Input::Samples { .. } => "none",
+            Input::Decoded { .. } => "ffmpeg",
+        }
+    }
+
+    /// Time that resampling took so far.
+    pub(super) fn resample_time(&self) -> Duration {
+        self.resample_time
     }
 
     /// Sample rate before resampling, in Hz.
@@ -125,12 +186,25 @@ impl Track {
         output_lens(frames, self.rate_hz, self.to_hz).1
     }
 
+    /// Passes over what output `start` does not need, where that is possible; nothing may have been read yet.
+    ///
+    /// # Errors
+    /// [`Lost`] when the track must be begun anew, and decoded through.
+    pub(super) fn pass_over(&mut self, start: u64) -> Result<(), Lost> {
+        let Some(wanted) = self.resampling.first_input(start).filter(|&wanted| wanted > 0) else {
+            return Ok(());
+        };
+        match self.input.pass_over(wanted)? {
+            Some(at) if self.resampling.jump_to(at) => Ok(()),
+            Some(_) => Err(Lost),
+            None => Ok(()),
+        }
+    }
+
     /// At most `length` outputs from output `start` on; fewer at the track's end.
     pub(super) fn read_from(&mut self, start: u64, length: usize) -> Result<Vec<f32>, AudioError> {
-        // The place for a seek: to the packet that holds the first input of output `start`, less what the
-        // codec needs to settle. Until then everything before is decoded and dropped.
         self.resampling.skip_to(start);
-        let mut samples = Vec::new();
+        let mut samples = Vec::with_capacity(length.min(MOST_RESERVED));
         self.read(&mut samples, length)?;
         Ok(samples)
     }
@@ -138,7 +212,13 @@ impl Track {
     /// Appends the next outputs until `y` holds `wanted` samples or the track ends.
     pub(super) fn read(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
         loop {
-            self.resampling.pull(y, wanted)?;
+            // Many outputs at a time, because then many share each row of the filter.
+            let missing = wanted.saturating_sub(y.len()) as u64;
+            if self.ended || self.resampling.computable() >= missing.min(STRIP) {
+                let start = Instant::now();
+                self.resampling.pull(y, wanted)?;
+                self.resample_time += start.elapsed();
+            }
             if y.len() >= wanted || self.ended {
                 return Ok(());
             }
@@ -158,6 +238,7 @@ impl Track {
     }
 
     fn feed(&mut self) -> Result<(), AudioError> {
+        self.pulse.go_on()?;
         if self.input.next_block(&mut self.block)? {
             self.resampling.push(&self.block)
         } else {

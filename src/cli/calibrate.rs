@@ -47,7 +47,7 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, Failed> {
     let selection = match &args.device.device {
         Device::Adapter(selection) => selection.clone(),
         Device::Auto | Device::Gpu => Selection::Best,
-        Device::Cpu | Device::Reference => {
+        Device::Cpu | Device::Reference | Device::None => {
             return Err(Failed { message: "calibrate runs on a GPU device only".into(), code: USAGE });
         }
     };

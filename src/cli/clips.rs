@@ -92,6 +92,14 @@ impl ClipArgs {
         self.clips == Clips::All
     }
 
+    /// What of these settings a row depends on.
+    pub(super) fn settings(&self) -> String {
+        format!(
+            "clips={:?} stride={:?} aggregate={:?} pad={:?}",
+            self.clips, self.stride, self.aggregate, self.pad
+        )
+    }
+
     /// These settings for a model that hears clips of this kind.
     pub(super) fn apply(&self, builder: TaggerBuilder, clip: ClipSpec) -> Result<TaggerBuilder, Failed> {
         if self.stride.is_some() && !self.are_many() {

@@ -1,15 +1,17 @@
 //! `tagwave embed`.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::clips::ClipArgs;
+use super::inputs::FileArgs;
+use super::job::{Job, Wanted};
+use super::output::{Kind, Output, OutputArgs};
 use super::pca::WithPca;
-use super::tag::{FileArgs, Job, Wanted};
+use super::progress::ProgressArgs;
 use super::{Failed, ModelArgs, SOME_FAILED, USAGE, write_failed};
-use crate::sinks::{Format, Npy, Sink};
+use crate::sinks::{Format, PartKind};
 use crate::tagger::Outputs;
 
 /// Arguments of `tagwave embed`.
@@ -17,8 +19,9 @@ use crate::tagger::Outputs;
 #[command(
     after_help = "With npy, row i of the float32 array [files, D] is of the file on line i of FILE.paths.txt \
                   (FILE without .npy): a plain path, or a JSON string where it holds control characters. Files \
-                  that failed have no row; they are named on standard error. A file given with -o appears when \
-                  the run has ended; an interrupted run leaves none."
+                  that failed have no row; they are named on standard error. FILE.npy appears when the run has \
+                  ended; with --format npy and a folder, arrays of up to a minute each come as finished \
+                  parts, which `tagwave merge` joins."
 )]
 pub(super) struct EmbedArgs {
     #[command(flatten)]
@@ -39,18 +42,20 @@ pub(super) struct EmbedArgs {
     #[arg(long, value_name = "LEVEL", conflicts_with = "tap", value_parser = clap::value_parser!(u8).range(0..=4))]
     level: Option<u8>,
 
-    /// Output format; npy needs -o [default: as -o ends, else jsonl]
+    /// Output format; npy needs -o: FILE.npy, or a folder for parts [default: as -o ends, else jsonl]
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
 
-    /// File to write instead of standard output; replaces an older one
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
 
     /// Fit this many principal components to the features of the run, at most 256 features a row; needs -o.
     /// Beside FILE.npy: the rows in their coordinates (FILE.pca.npy), components, mean and variance
     /// (FILE.pca.components.npy, ...); the reconstruction error is printed
-    #[arg(long, value_name = "K", requires = "output", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "K", requires = "output", conflicts_with = "resume", value_parser = clap::value_parser!(u16).range(1..=256))]
     pca: Option<u16>,
 }
 
@@ -65,59 +70,46 @@ enum FormatArg {
 }
 
 impl EmbedArgs {
-    fn format(&self) -> FormatArg {
-        let ending = self.output.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
-        self.format.unwrap_or(match ending {
+    fn kind(&self) -> Kind {
+        let ending = self.output.ending();
+        let format = self.format.unwrap_or(match ending.as_deref() {
             Some("npy") => FormatArg::Npy,
             Some("csv") => FormatArg::Csv,
             _ => FormatArg::Jsonl,
-        })
-    }
-
-    fn check(&self) -> Result<(), Failed> {
-        match (self.format(), &self.output) {
-            (FormatArg::Npy, None) => {
-                Err(Failed { message: "an npy array needs a file: give one with -o".into(), code: USAGE })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn sink(&self) -> io::Result<Box<dyn Sink>> {
-        let lines = |format: Format| match &self.output {
-            Some(path) => format.create(path),
-            None => Ok(format.sink(io::stdout().lock())),
-        };
-        match (self.format(), &self.output) {
-            (FormatArg::Csv, _) => lines(Format::Csv),
-            (FormatArg::Npy, Some(path)) => Ok(Box::new(Npy::create(path)?)),
-            // Npy without a file was refused before.
-            (FormatArg::Jsonl | FormatArg::Npy, _) => lines(Format::Jsonl),
+        });
+        match format {
+            FormatArg::Jsonl => Kind::Lines(Format::Jsonl),
+            FormatArg::Csv => Kind::Lines(Format::Csv),
+            FormatArg::Npy if ending.as_deref() == Some("npy") || self.output.output.is_none() => Kind::Array,
+            FormatArg::Npy => Kind::Parts(PartKind::Npy),
         }
     }
 }
 
 /// Extracts features and writes a row for each file.
 pub(super) fn embed(args: &EmbedArgs) -> Result<u8, Failed> {
-    let unwritable =
-        |error| Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
-    args.check()?;
-    let mut sink = args.sink().map_err(unwritable)?;
     let tap = args.tap.clone().or(args.level.map(|level| format!("feat{level}")));
     let wanted = tap.clone().map_or(Wanted::Embedding, Wanted::Tap);
-    let job = Job::new(&args.files, &args.model, &args.clips, |builder| match &tap {
+    let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| match &tap {
         Some(tap) => builder.outputs(Outputs::Tap).tap(tap),
         None => builder.outputs(Outputs::Embedding),
     })?;
-    let (Some(count), Some(path)) = (args.pca, &args.output) else { return job.run(&mut *sink, &wanted) };
+    let open = || args.output.open(args.kind());
+    let (Some(count), Some(path)) = (args.pca, &args.output.output) else {
+        let Output { mut sink, done } = open()?;
+        return job.run(&mut *sink, done, &wanted);
+    };
     let count = usize::from(count);
     let most = job.tagger().model().architecture.embedding_len();
     if tap.is_none() && count > most {
         let message = format!("--pca {count}: {} has {most} features", job.tagger().model().name);
         return Err(Failed { message, code: USAGE });
     }
+    let Output { sink, done } = open()?;
+    let unwritable =
+        |error| Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
     let mut sink = WithPca::new(sink, path, count).map_err(unwritable)?;
-    let code = job.run(&mut sink, &wanted)?;
+    let code = job.run(&mut sink, done, &wanted)?;
     if let Some(report) = sink.report() {
         writeln!(io::stdout().lock(), "{report}").map_err(|error| write_failed(&error))?;
     }

@@ -9,9 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cpu::CpuError;
 use crate::error::Error;
-use crate::gpu::GpuError;
-use crate::models::Reading;
-use crate::tagger::{CancelToken, Device};
+use crate::gpu::{Gpu, GpuError};
+use crate::models::{self as zoo, Reading};
+use crate::tagger::{CancelToken, DECODER_THREAD, Device};
 use crate::tensor::DType;
 use crate::weights::Locator;
 
@@ -20,12 +20,20 @@ mod calibrate;
 mod clips;
 mod devices;
 mod embed;
+mod inputs;
+mod job;
+mod lab;
+mod merge;
 mod models;
+mod output;
 mod pca;
+mod progress;
 mod recognise;
 mod selftest;
 mod tag;
 mod target;
+mod tune;
+mod walk;
 mod weights;
 
 /// Some files failed.
@@ -57,6 +65,8 @@ enum Command {
     Tag(tag::TagArgs),
     /// Extract the features behind the tags
     Embed(embed::EmbedArgs),
+    /// Join the results of several runs, shards or parts
+    Merge(merge::MergeArgs),
     /// List the devices tagwave can run on
     Devices,
     /// List the models, and which weights are present
@@ -67,6 +77,10 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Measure the speed of the models on a device
     Bench(bench::BenchArgs),
+    /// Check and time a kernel of your own
+    Lab(lab::LabArgs),
+    /// Find the fastest kernels for a device and remember them
+    Tune(tune::TuneArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
 }
@@ -75,7 +89,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ModelArgs {
     /// Model to run
-    #[arg(long, value_name = "NAME", default_value = "crnn", env = "TAGWAVE_MODEL")]
+    #[arg(long, value_name = "NAME", default_value = zoo::DEFAULT, env = "TAGWAVE_MODEL")]
     model: String,
 
     /// How the weights are understood: as they were trained, or as the original's scripts ran them
@@ -94,7 +108,10 @@ struct ModelArgs {
     weights: WeightsArgs,
 
     #[command(flatten)]
-    device: DeviceArgs,
+    device: DevicesArgs,
+
+    #[command(flatten)]
+    kernels: tune::KernelArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -104,12 +121,35 @@ enum PrecisionArg {
     F32,
     /// 16-bit floats, where the device has them; refused with --reading upstream, which overflows them
     F16,
+    /// f16 where the device has it and every score stays within 0.005 of the exact one, else f32
+    Auto,
+}
+
+impl PrecisionArg {
+    fn as_str(self) -> &'static str {
+        match self {
+            PrecisionArg::F32 => "f32",
+            PrecisionArg::F16 => "f16",
+            PrecisionArg::Auto => "auto",
+        }
+    }
+
+    /// The storage type of a model on a device (`None`: the CPU, which computes in f32). The scores of all models
+    /// stay within the tolerance in the restored reading (docs/numerics.md); `upstream` overflows f16.
+    fn resolve(self, gpu: Option<&Gpu>, reading: ReadingArg) -> DType {
+        let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
+        match (self, reading) {
+            (PrecisionArg::F16, _) => DType::F16,
+            (PrecisionArg::Auto, ReadingArg::Restored) if f16 => DType::F16,
+            _ => DType::F32,
+        }
+    }
 }
 
 impl From<PrecisionArg> for DType {
     fn from(precision: PrecisionArg) -> DType {
         match precision {
-            PrecisionArg::F32 => DType::F32,
+            PrecisionArg::F32 | PrecisionArg::Auto => DType::F32,
             PrecisionArg::F16 => DType::F16,
         }
     }
@@ -117,7 +157,8 @@ impl From<PrecisionArg> for DType {
 
 #[derive(Debug, Args)]
 struct WeightsArgs {
-    /// Weight file, or the folder that has it [default: $TAGWAVE_WEIGHTS, then the per-user data folder]
+    /// Weight file, or the folder that has it [default: $TAGWAVE_WEIGHTS, then the per-user data folder; the
+    /// default model has its own]
     #[arg(long, value_name = "PATH")]
     weights: Option<PathBuf>,
 }
@@ -151,6 +192,20 @@ struct DeviceArgs {
     /// Where to run: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto", env = "TAGWAVE_DEVICE")]
     device: Device,
+}
+
+#[derive(Debug, Args)]
+struct DevicesArgs {
+    /// Where to run: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`; several
+    /// share the work: 0,1
+    #[arg(
+        long = "device",
+        value_name = "DEVICE",
+        default_value = "auto",
+        env = "TAGWAVE_DEVICE",
+        value_delimiter = ','
+    )]
+    devices: Vec<Device>,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -197,14 +252,18 @@ impl From<Error> for Failed {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    keep_quiet_about_decoders();
     let result = match Cli::parse().command {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
+        Command::Merge(args) => merge::merge(&args),
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
         Command::Weights(args) => weights::weights(&args),
         Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Lab(args) => lab::lab(&args),
+        Command::Tune(args) => tune::tune(&args),
         Command::Selftest(args) => selftest::selftest(&args),
     };
     match result {
@@ -214,6 +273,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(failed.code)
         }
     }
+}
+
+/// A decoder that panics is an error in its file's row, not a message.
+fn keep_quiet_about_decoders() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(DECODER_THREAD) {
+            usual(panic);
+        }
+    }));
 }
 
 /// Ctrl-C once finishes what is under way and stops; twice ends at once.

@@ -24,7 +24,9 @@ pub(super) fn models(args: &ModelsArgs) -> Result<u8, Failed> {
         let clip = model.architecture.clip();
         let parameters = parameter_count(&model.architecture.tensors(), Role::Trainable);
         let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
-        let weights = match args.weights.locator().locate(&manifest) {
+        let locator = args.weights.locator();
+        let weights = match locator.locate(&manifest) {
+            _ if model.is_embedded() && locator.explicit.is_none() => "part of the program".into(),
             Ok(path) => path.display().to_string(),
             Err(_) => format!("not found: get them with `tagwave weights fetch {}`", model.name),
         };

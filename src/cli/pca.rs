@@ -102,6 +102,10 @@ impl Sink for WithPca {
         Ok(())
     }
 
+    fn interrupt(&mut self) -> io::Result<()> {
+        self.inner.interrupt()
+    }
+
     fn has_messages(&self) -> bool {
         self.inner.has_messages()
     }

@@ -6,13 +6,13 @@ use super::target::Target;
 use super::{DeviceArgs, Failed, SOME_FAILED, WeightsArgs, say};
 use crate::error::Error;
 use crate::gpu;
-use crate::kernels::{Operation, Strategy};
-use crate::models::{self, Model, Reading, Starts};
+use crate::kernels::Strategy;
+use crate::models::{self, Model, ModelError, Starts};
 use crate::plan::Plan;
 use crate::problems::{self, Problem, Tolerance};
 use crate::tensor::HostTensor;
 use crate::weights::WeightsError;
-use crate::{cpu, reference, weights};
+use crate::{cpu, reference};
 
 /// Arguments of `tagwave selftest`.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, Failed> {
         let expected = reference::run(&problem.plan, &problem.inputs).map_err(Error::from)?;
         for strategy in strategies(&target, &problem) {
             let kernel = match strategy {
-                Strategy::Only => problem.name.clone(),
+                Strategy::DEFAULT => problem.name.clone(),
                 strategy => format!("{} [{strategy:?}]", problem.name),
             };
             let found = run(&target, &problem.plan, strategy, &problem.inputs);
@@ -58,24 +58,21 @@ fn check_model(
     args: &SelftestArgs,
     report: &mut Report,
 ) -> Result<(), Failed> {
-    let manifest = model.manifest().map_err(Error::from)?;
-    let locator = args.weights.locator();
-    let path = match locator.locate(&manifest) {
-        Ok(path) => path,
+    let weights = match model.weights(&args.weights.locator()) {
+        Ok(weights) => weights,
         // A folder need not have the weights of every model; a path that is not there is a mistake.
-        Err(WeightsError::NotFound { .. }) => {
+        Err(ModelError::Weights(WeightsError::NotFound { .. })) => {
             return say(&format!("not run  {}: no weights found", model.name));
         }
         Err(error) => return Err(Error::from(error).into()),
     };
-    let weights = weights::load(&path, &model.architecture.tensors(), &manifest).map_err(Error::from)?;
     let clip = model.architecture.clip();
     let samples = problems::synthetic_clip(clip.samples);
     let input = HostTensor::new([1, clip.samples], samples).map_err(Error::from)?;
-    for reading in [Reading::Restored, Reading::Upstream] {
+    for &reading in model.readings {
         let plan = model.architecture.build(&weights, reading, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
-        let found = run(target, &plan.fused(), Strategy::Only, std::slice::from_ref(&input));
+        let found = run(target, &plan.fused(), Strategy::DEFAULT, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
         report.compare(&format!("{} {}", model.name, reading.as_str()), found, &expected[0], tolerance)?;
     }
@@ -84,10 +81,10 @@ fn check_model(
 
 /// The strategies to try on a problem's one step.
 fn strategies(target: &Target, problem: &Problem) -> Vec<Strategy> {
-    let Target::Gpu(gpu) = target else { return vec![Strategy::Only] };
-    let step = &problem.plan.steps()[0];
-    let shapes = problem.plan.shapes(step);
-    step.op.strategies(&problem.plan.call(step, &shapes), &gpu.summary().limits)
+    match target {
+        Target::Gpu(gpu) => problem.strategies(&gpu.summary().limits),
+        Target::Cpu => vec![Strategy::DEFAULT],
+    }
 }
 
 fn run(

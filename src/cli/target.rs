@@ -20,6 +20,12 @@ impl Target {
                 let message = "the reference is what everything is held against: name another device".into();
                 return Err(Failed { message, code: USAGE });
             }
+            Device::None => {
+                return Err(Failed {
+                    message: "`none` runs no model: name another device".into(),
+                    code: USAGE,
+                });
+            }
             Device::Adapter(selection) => selection.clone(),
             Device::Auto | Device::Gpu => Selection::Best,
         };

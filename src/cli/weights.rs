@@ -188,6 +188,10 @@ fn fetch(args: &FetchArgs) -> Result<u8, Failed> {
     let cancel = CancelToken::new();
     stop_on_interrupt(cancel.clone());
     for (model, manifest) in models {
+        if model.is_embedded() {
+            say(&format!("{}  part of the program: nothing to fetch", model.name))?;
+            continue;
+        }
         let Some(entry) = manifest.file(variant) else {
             let message = format!("{}: no such variant is published", model.name);
             return Err(Failed { message, code: USAGE });

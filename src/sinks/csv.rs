@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use base64::Engine;
 
-use super::{Row, Sink, Values, path_bytes, six_decimals};
+use super::{Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 14] = [
     "path",
     "path_bytes",
     "model",
@@ -19,6 +19,8 @@ const HEADER: [&str; 12] = [
     "warnings",
     "error_kind",
     "error_message",
+    "decoder",
+    "schema",
 ];
 
 /// One line per file and tag (or feature), after a header; a file that failed has one line with its error.
@@ -31,6 +33,11 @@ pub(super) struct Csv<W: Write> {
 impl<W: Write> Csv<W> {
     pub(super) fn new(writer: W) -> Csv<W> {
         Csv { writer: csv::Writer::from_writer(writer), begun: false }
+    }
+
+    /// Without the header: rows that follow others.
+    pub(super) fn continued(writer: W) -> Csv<W> {
+        Csv { begun: true, ..Csv::new(writer) }
     }
 }
 
@@ -47,6 +54,7 @@ impl<W: Write> Sink for Csv<W> {
                 (String::new(), encoded)
             }
         };
+        let schema = SCHEMA.to_string();
         match &row.outcome {
             Ok(found) => {
                 let length = found.track_s.map(|s| six_decimals(s).to_string()).unwrap_or_default();
@@ -70,6 +78,8 @@ impl<W: Write> Sink for Csv<W> {
                         &warnings,
                         "",
                         "",
+                        &found.decoder,
+                        &schema,
                     ])?;
                 }
             }
@@ -86,6 +96,8 @@ impl<W: Write> Sink for Csv<W> {
                 "",
                 failure.kind.as_str(),
                 &failure.message,
+                "",
+                &schema,
             ])?,
         }
         self.writer.flush()
@@ -119,14 +131,14 @@ mod tests {
             let mut sink = Csv::new(&mut bytes);
             for path in ["a,b.mp3", "c.mp3"] {
                 let failure = Failure { kind: ErrorKind::Input, message: "empty".into() };
-                sink.row(&Row { path: path.into(), outcome: Err(failure) }).unwrap();
+                sink.row(&Row { path: path.into(), key: None, outcome: Err(failure) }).unwrap();
             }
             sink.finish().unwrap();
         }
         let text = String::from_utf8(bytes).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], HEADER.join(","));
-        assert_eq!(lines[1], "\"a,b.mp3\",,,,,,,,,,input,empty");
+        assert_eq!(lines[1], "\"a,b.mp3\",,,,,,,,,,input,empty,,1");
         assert_eq!(lines.len(), 3);
     }
 }

@@ -1,12 +1,10 @@
 //! Files that appear whole or not at all.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-
-use super::{Format, Row, Sink};
 
 /// A file under way. It has a name of its own beside the final one until [`NewFile::finish`]; dropped before,
 /// it leaves nothing.
@@ -57,37 +55,7 @@ impl NewFile {
     }
 }
 
-fn about(path: &Path, error: &io::Error) -> io::Error {
+/// The error with the path it is about.
+pub(super) fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// A format of lines into a new file.
-pub(super) struct ToFile {
-    /// Both are taken when the file is finished.
-    parts: Option<(Box<dyn Sink>, NewFile)>,
-}
-
-impl ToFile {
-    pub(super) fn create(format: Format, path: &Path) -> io::Result<ToFile> {
-        let file = NewFile::create(path)?;
-        let sink = format.sink(BufWriter::new(file.writer()?));
-        Ok(ToFile { parts: Some((sink, file)) })
-    }
-}
-
-impl Sink for ToFile {
-    fn row(&mut self, row: &Row) -> io::Result<()> {
-        match &mut self.parts {
-            Some((sink, _)) => sink.row(row),
-            None => Err(io::Error::other("the file is finished")),
-        }
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        let Some((mut sink, file)) = self.parts.take() else { return Ok(()) };
-        sink.finish()?;
-        // Some systems rename no file that is open for writing.
-        drop(sink);
-        file.finish()
-    }
 }

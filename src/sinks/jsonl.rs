@@ -46,6 +46,7 @@ fn object(row: &Row) -> Map<String, Value> {
             put("model", found.model.as_str().into());
             put("reading", found.reading.into());
             put("device", found.device.as_str().into());
+            put("decoder", found.decoder.as_str().into());
             put("clip_start_s", six_decimals(found.clip_start_s).into());
             if let Some(track_s) = found.track_s {
                 put("track_s", six_decimals(track_s).into());
@@ -109,6 +110,7 @@ mod tests {
             model: "crnn".into(),
             reading: "restored",
             device: "llvmpipe".into(),
+            decoder: "symphonia".into(),
             clip_start_s: 95.2,
             track_s: None,
             clip_count: 1,
@@ -116,14 +118,14 @@ mod tests {
             clips: vec![],
             warnings: vec![],
         };
-        let row = Row { path: "a.mp3".into(), outcome: Ok(found) };
+        let row = Row { path: "a.mp3".into(), key: None, outcome: Ok(found) };
         assert_eq!(
             line(&row),
-            "{\"schema\":1,\"path\":\"a.mp3\",\"model\":\"crnn\",\"reading\":\"restored\",\"device\":\"llvmpipe\",\
+            "{\"schema\":1,\"path\":\"a.mp3\",\"model\":\"crnn\",\"reading\":\"restored\",\"device\":\"llvmpipe\",\"decoder\":\"symphonia\",\
              \"clip_start_s\":95.2,\"tags\":[{\"tag\":\"jazz\",\"score\":0.8921}],\"warnings\":[]}\n"
         );
         let failure = Failure { kind: ErrorKind::Input, message: "empty".into() };
-        let row = Row { path: "b\"\n.mp3".into(), outcome: Err(failure) };
+        let row = Row { path: "b\"\n.mp3".into(), key: None, outcome: Err(failure) };
         assert_eq!(
             line(&row),
             "{\"schema\":1,\"path\":\"b\\\"\\n.mp3\",\"error\":{\"kind\":\"input\",\"message\":\"empty\"}}\n"
@@ -136,6 +138,6 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let path = std::ffi::OsString::from_vec(vec![b'a', 0xff]).into();
         let failure = Failure { kind: ErrorKind::Input, message: String::new() };
-        assert!(line(&Row { path, outcome: Err(failure) }).contains("\"path_bytes\":\"Yf8=\""));
+        assert!(line(&Row { path, key: None, outcome: Err(failure) }).contains("\"path_bytes\":\"Yf8=\""));
     }
 }

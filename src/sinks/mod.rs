@@ -10,12 +10,16 @@ use crate::tags::Tag;
 
 mod csv;
 mod file;
+mod journal;
 mod jsonl;
 mod npy;
+mod parts;
 mod table;
 
 pub use file::NewFile;
-pub use npy::{ArrayFile, Npy, paths_file, write_array};
+pub use journal::{Appended, Done, Key, journal_file};
+pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
+pub use parts::{PartKind, Parts, parts_of};
 
 /// Version of the row schema; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -25,8 +29,20 @@ pub const SCHEMA: u32 = 1;
 pub struct Row {
     /// The file, as it was named.
     pub path: PathBuf,
+    /// What a journal knows the file by; none where it cannot be read twice.
+    pub key: Option<Key>,
     /// What was found, or why nothing was.
     pub outcome: Result<Found, Failure>,
+}
+
+impl Row {
+    /// Whether trying again would end the same way: failures of the machine may pass.
+    pub fn is_final(&self) -> bool {
+        match &self.outcome {
+            Ok(_) => true,
+            Err(failure) => matches!(failure.kind, ErrorKind::Input | ErrorKind::Unsupported),
+        }
+    }
 }
 
 /// What a model found in a file.
@@ -38,6 +54,8 @@ pub struct Found {
     pub reading: &'static str,
     /// Name of the device it ran on.
     pub device: String,
+    /// What decoded the file.
+    pub decoder: String,
     /// Where the (first) clip begins, in seconds.
     pub clip_start_s: f64,
     /// Length of the track in seconds, where known.
@@ -118,12 +136,20 @@ pub trait Sink {
     /// What the writer says.
     fn row(&mut self, row: &Row) -> io::Result<()>;
 
-    /// Writes what is left and flushes. A file that a sink writes appears only now: without this call it is
-    /// as if nothing had been written.
+    /// Writes what is left and flushes. An array file appears only now: without this call it is as if nothing
+    /// had been written.
     ///
     /// # Errors
     /// What the writer says.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// Ends before all rows were written: keeps what is finished, and leaves an older array in its place.
+    ///
+    /// # Errors
+    /// What the writer says.
+    fn interrupt(&mut self) -> io::Result<()> {
+        self.finish()
+    }
 
     /// Whether failures and warnings have a place in what it writes; otherwise they are for the caller to say.
     fn has_messages(&self) -> bool {
@@ -152,12 +178,12 @@ impl Format {
         }
     }
 
-    /// A sink of this format into a new file, which appears when it is finished and replaces an older one.
-    ///
-    /// # Errors
-    /// When no file can be created there.
-    pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
-        file::ToFile::create(self, path).map(|sink| Box::new(sink) as Box<dyn Sink>)
+    /// A sink of this format whose first row follows others: without what stands at the head of a file.
+    pub fn continued<'a>(self, writer: impl Write + 'a) -> Box<dyn Sink + 'a> {
+        match self {
+            Format::Csv => Box::new(csv::Csv::continued(writer)),
+            format => format.sink(writer),
+        }
     }
 }
 

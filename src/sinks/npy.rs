@@ -4,11 +4,12 @@
 //! rows, so that rows are written as they come and only the count is put in at the end.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 
+use super::file::about;
 use super::{NewFile, Row, Sink, path_bytes, six_decimals};
 
 /// Bytes before the data: a multiple of 64, as NumPy aligns it, with room for any two extents.
@@ -74,6 +75,58 @@ impl ArrayFile {
         file.write_all(&header(&[self.rows, self.columns.unwrap_or(0) as u64]))?;
         drop(file);
         self.file.finish()
+    }
+}
+
+/// Rows of an array that [`ArrayFile`] wrote.
+#[derive(Debug)]
+pub struct ArrayReader {
+    reader: BufReader<File>,
+    rows: u64,
+    columns: usize,
+}
+
+impl ArrayReader {
+    /// Opens `[rows, D]` float32 in C order.
+    ///
+    /// # Errors
+    /// What the system says, or that it is another array; the message names the path.
+    pub fn open(path: &Path) -> io::Result<ArrayReader> {
+        let file = File::open(path).map_err(|error| about(path, &error))?;
+        let mut reader = BufReader::new(file);
+        let mut found = [0; HEADER_BYTES];
+        reader.read_exact(&mut found).map_err(|error| about(path, &error))?;
+        let text = String::from_utf8_lossy(&found[10..]);
+        let shape = text.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or("");
+        let extents: Vec<u64> = shape.split(',').filter_map(|word| word.trim().parse().ok()).collect();
+        match extents[..] {
+            [rows, columns] if found[..] == header(&extents) => {
+                Ok(ArrayReader { reader, rows, columns: columns as usize })
+            }
+            _ => {
+                let expected = "expected an array [rows, D] that tagwave wrote";
+                Err(io::Error::other(format!("{}: {expected}", path.display())))
+            }
+        }
+    }
+
+    /// Number of rows that are left.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The next row; `None` after the last one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn next_row(&mut self) -> io::Result<Option<Vec<f32>>> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        self.rows -= 1;
+        let mut bytes = vec![0; self.columns * size_of::<f32>()];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(Some(bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()))
     }
 }
 
@@ -149,6 +202,10 @@ impl Sink for Npy {
         // The list first: who sees the array finds its list.
         list.finish()?;
         array.finish()
+    }
+
+    fn interrupt(&mut self) -> io::Result<()> {
+        Ok(())
     }
 
     fn has_messages(&self) -> bool {

@@ -1,92 +1,82 @@
 //! Many sources at once: decoded on several threads, run in batches of clips, given back in order.
+//!
+//! ```text
+//! sources -> feeder -> decoding threads -> collector -> one thread per device -> collector -> the caller
+//! ```
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use super::decode::{Decoded, Decoders, Ending, Room};
+use super::runner::{self, Batch, Feed, IN_FLIGHT, Ran};
 use super::{ClipResult, Grouping, Tagger, Track, check};
-use crate::audio::{Clip, ClipReader, Source};
+use crate::audio::Source;
 use crate::error::Error;
-use crate::models::{EMBEDDING, SCORES, STATS};
-use crate::tensor::HostTensor;
 
 /// Sources that may be ahead of the oldest unfinished one, or more where a batch is large: bounds what waits
 /// for its turn.
 const LEAST_WINDOW: usize = 64;
 /// A spectrogram whose values deviate less than this, in dB, is silence.
 const SILENCE_DB: f32 = 1e-5;
+/// How often the collector looks around when nothing happens.
+const TICK: Duration = Duration::from_millis(250);
 
-/// What a decoding thread has to say of source `index`.
-enum Message {
-    Clip(usize, Clip),
-    Done(usize, Result<Ending, Error>),
+/// What the collector hears.
+pub(super) enum Message {
+    /// From decoding thread `.0`.
+    Decoded(usize, Decoded),
+    /// There are so many sources.
+    Fed(usize),
+    Ran(Vec<Ran>),
+    /// A batch with clips of these sources failed as a whole.
+    Failed(Vec<usize>, Arc<Error>),
 }
 
-/// What is known of a track once its clips are read.
-struct Ending {
-    track_s: Option<f64>,
-    warnings: Vec<String>,
-}
-
-/// The sources that are left, and how far the results have come.
-struct Queue<I> {
-    /// Apart from the state: a caller's iterator may take its time.
-    sources: Mutex<I>,
-    state: Mutex<QueueState>,
+/// How far sources were taken and given back.
+struct Progress {
+    state: Mutex<(usize, bool)>,
     moved: Condvar,
     window: usize,
 }
 
-struct QueueState {
-    taken: usize,
-    finished: usize,
-    closed: bool,
-}
-
-impl<I> Queue<I> {
-    fn state(&self) -> MutexGuard<'_, QueueState> {
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, (usize, bool)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn finish(&self, count: usize) {
-        self.state().finished = count;
+        self.lock().0 = count;
         self.moved.notify_all();
     }
 
-    /// Nothing more is taken, and nobody waits any longer.
     fn close(&self) {
-        self.state().closed = true;
+        self.lock().1 = true;
         self.moved.notify_all();
     }
-}
 
-impl<I: Iterator<Item = Source>> Queue<I> {
-    /// The next source, once it is not too far ahead.
-    fn take(&self) -> Option<(usize, Source)> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
-        while !state.closed && state.taken >= state.finished + self.window {
+    /// Waits until source `index` is not too far ahead; `false` once nothing more is wanted.
+    fn wait_for(&self, index: usize) -> bool {
+        let mut state = self.lock();
+        while !state.1 && index >= state.0.saturating_add(self.window) {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.closed {
-            return None;
-        }
-        drop(state);
-        let source = sources.next()?;
-        let mut state = self.state();
-        state.taken += 1;
-        Some((state.taken - 1, source))
+        !state.1
     }
 }
 
-/// Closes the queue however the collector ends, a panic of the caller's among the ways.
-struct CloseOnDrop<'a, I>(&'a Queue<I>);
+/// Ends everything however the collector ends, a panic of the caller's among the ways.
+struct Closing<'a> {
+    progress: &'a Progress,
+    feed: &'a Feed,
+}
 
-impl<I> Drop for CloseOnDrop<'_, I> {
+impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.close();
+        self.progress.close();
+        self.feed.clear();
     }
 }
 
@@ -97,71 +87,78 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
     each: impl FnMut(usize, Result<Track, Error>),
 ) {
     let (_, most) = sources.size_hint();
-    let queue = Queue {
-        sources: Mutex::new(sources),
-        state: Mutex::new(QueueState { taken: 0, finished: 0, closed: false }),
-        moved: Condvar::new(),
-        window: match tagger.grouping {
-            // The batch ends with the call; what does not fit the device is refused as it comes.
-            Grouping::Call => usize::MAX / 2,
-            _ => LEAST_WINDOW.max(4 * tagger.max_batch()),
-        },
+    let batch = tagger.max_batch();
+    let window = match tagger.grouping {
+        // The batch ends with the call; what does not fit the device is refused as it comes.
+        Grouping::Call => usize::MAX,
+        _ => LEAST_WINDOW.max(4 * batch),
     };
+    let progress = Progress { state: Mutex::new((0, false)), moved: Condvar::new(), window };
     // Clips that depend on each other are batched in the order of their sources: one thread keeps it.
     let threads = match tagger.grouping {
-        Grouping::Free => {
-            thread::available_parallelism().map_or(1, usize::from).min(most.unwrap_or(usize::MAX)).max(1)
-        }
+        Grouping::Free => tagger.decode_threads.min(most.unwrap_or(usize::MAX)).max(1),
         Grouping::Clips(_) | Grouping::Call => 1,
     };
+    let feed = Feed::default();
     thread::scope(|scope| {
-        // At most a batch of clips waits while another one runs.
-        let (sender, receiver) = sync_channel(tagger.max_batch());
-        for _ in 0..threads {
-            let (sender, queue) = (sender.clone(), &queue);
-            scope.spawn(move || decode(tagger, queue, &sender));
+        let (sender, receiver) = channel();
+        let (jobs, waiting) = channel();
+        let room = Room::new(batch * (IN_FLIGHT * tagger.engines.len() + 2));
+        // Dropped first, whatever happens: all other threads end by it.
+        let decoders = Decoders::start(
+            tagger.decoding.clone(),
+            Arc::new(Mutex::new(waiting)),
+            room.clone(),
+            sender.clone(),
+            Message::Decoded,
+            threads,
+        );
+        let _closing = Closing { progress: &progress, feed: &feed };
+        for engine in &tagger.engines {
+            let (sender, feed) = (sender.clone(), &feed);
+            scope.spawn(move || runner::run(tagger, engine, feed, &sender));
         }
-        drop(sender);
-        // Dropped before the receiver: threads that wait for room must see that nobody listens any more.
-        let receiver = receiver;
-        let _closing = CloseOnDrop(&queue);
-        Collector { tagger, files: BTreeMap::new(), pending: Vec::new(), refused: 0, next: 0, each }
-            .collect(&receiver, &queue);
+        let fed = sender.clone();
+        let progress = &progress;
+        scope.spawn(move || {
+            let count = feed_sources(sources, progress, &jobs);
+            // Nobody listens when the collector is gone.
+            let _ = fed.send(Message::Fed(count));
+        });
+        let collector = Collector {
+            tagger,
+            decoders,
+            room: &room,
+            feed: &feed,
+            files: BTreeMap::new(),
+            pending: Vec::new(),
+            refused: 0,
+            flying: 0,
+            decoded: 0,
+            total: None,
+            next: 0,
+            each,
+        };
+        collector.collect(&receiver, progress);
     });
 }
 
-/// A decoding thread: source after source, clip after clip.
-fn decode<I: Iterator<Item = Source>>(tagger: &Tagger, queue: &Queue<I>, sender: &SyncSender<Message>) {
-    while let Some((index, source)) = queue.take() {
-        // A decoder that panics costs its own source only.
-        let result = catch_unwind(AssertUnwindSafe(|| read(tagger, index, source, sender)))
-            .unwrap_or(Err(Error::Panicked));
-        if tagger.cancel.is_cancelled() {
-            // The others may be waiting for room that nobody will make.
-            queue.close();
-            return;
+/// Hands sources to the decoding threads, none too far ahead, and returns how many there were.
+fn feed_sources(
+    sources: impl Iterator<Item = Source>,
+    progress: &Progress,
+    jobs: &Sender<(usize, Source)>,
+) -> usize {
+    let mut sources = sources;
+    let mut count = 0;
+    while progress.wait_for(count) {
+        let Some(source) = sources.next() else { break };
+        if jobs.send((count, source)).is_err() {
+            break;
         }
-        if sender.send(Message::Done(index, result)).is_err() {
-            return;
-        }
+        count += 1;
     }
-}
-
-fn read(
-    tagger: &Tagger,
-    index: usize,
-    source: Source,
-    sender: &SyncSender<Message>,
-) -> Result<Ending, Error> {
-    let mut reader = ClipReader::open(source, &tagger.request, &tagger.resamplers)?;
-    for clip in &mut reader {
-        let clip = clip?;
-        if tagger.cancel.is_cancelled() || sender.send(Message::Clip(index, clip)).is_err() {
-            return Err(Error::Cancelled);
-        }
-    }
-    let warnings = reader.warnings().iter().map(ToString::to_string).collect();
-    Ok(Ending { track_s: reader.track_seconds(), warnings })
+    count
 }
 
 /// A source on its way.
@@ -178,42 +175,111 @@ struct File {
 /// Gathers clips into batches and results into tracks.
 struct Collector<'a, F> {
     tagger: &'a Tagger,
+    decoders: Decoders<Message>,
+    room: &'a Room,
+    feed: &'a Feed,
     files: BTreeMap<usize, File>,
-    pending: Vec<(usize, Clip)>,
+    pending: Batch,
     /// Clips of one call's batch that the device cannot take with the others.
     refused: usize,
+    /// Batches that were handed on and have not come back.
+    flying: usize,
+    /// Sources that were read to their end.
+    decoded: usize,
+    /// Number of sources, once known.
+    total: Option<usize>,
     next: usize,
     each: F,
 }
 
 impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
-    fn collect<I: Iterator<Item = Source>>(mut self, receiver: &Receiver<Message>, queue: &Queue<I>) {
-        for message in receiver {
-            if self.tagger.cancel.is_cancelled() {
-                break;
+    fn collect(mut self, receiver: &Receiver<Message>, progress: &Progress) {
+        let mut looked = Instant::now();
+        while self.total.is_none_or(|total| self.next < total) {
+            let message = receiver.recv_timeout(TICK);
+            if self.tagger.decoding.cancel.is_cancelled() {
+                return self.stop(message.ok(), receiver, progress);
             }
-            match message {
-                Message::Clip(index, clip) => {
+            let idle = match message {
+                Ok(message) => {
+                    self.take(message);
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => true,
+                // Cannot be: the decoders hold a sender.
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if idle || looked.elapsed() > TICK {
+                looked = Instant::now();
+                self.give_up_hung();
+            }
+            // A source may wait for the rest of its batch only as long as others are still read.
+            let free = self.tagger.grouping == Grouping::Free;
+            if self.total == Some(self.decoded) || free && (self.stuck(progress) || idle && self.flying == 0)
+            {
+                self.run_pending();
+            }
+            self.give(progress);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Decoded(thread, decoded) => match decoded {
+                Decoded::Clip(..) if !self.decoders.employs(thread) => self.room.give_back(1),
+                Decoded::Done(..) if !self.decoders.employs(thread) => {}
+                Decoded::Clip(index, clip) => {
                     self.files.entry(index).or_default().waiting += 1;
                     self.pending.push((index, clip));
                     self.run_full();
                 }
-                Message::Done(index, ending) => self.files.entry(index).or_default().ending = Some(ending),
+                Decoded::Done(index, ending) => {
+                    self.decoded += 1;
+                    self.files.entry(index).or_default().ending = Some(ending);
+                }
+            },
+            Message::Fed(total) => self.total = Some(total),
+            Message::Ran(clips) => {
+                self.landed(clips.len());
+                clips.into_iter().for_each(|clip| self.keep(clip));
             }
-            // A source may wait for the rest of its batch only as long as others may still be read.
-            if self.tagger.grouping == Grouping::Free
-                && self.next + queue.window <= queue.state().taken
-                && self.stuck()
-            {
-                self.run_pending();
+            Message::Failed(indices, error) => {
+                self.landed(indices.len());
+                self.fail(indices, &error);
             }
-            self.give(queue);
         }
-        // After a cancellation nothing new is begun: part of a batch might even get other tags than the whole.
-        if !self.tagger.cancel.is_cancelled() {
-            self.run_pending();
+    }
+
+    fn landed(&mut self, clips: usize) {
+        self.flying -= 1;
+        self.room.give_back(clips);
+    }
+
+    fn keep(&mut self, clip: Ran) {
+        let Some(file) = self.files.get_mut(&clip.index) else { return };
+        file.waiting -= 1;
+        file.silent += usize::from(clip.stats.get(2).is_some_and(|&deviation| deviation < SILENCE_DB));
+        match check(&clip.result, &clip.stats) {
+            Ok(()) => file.clips.push(clip.result),
+            Err(error) => file.failure = Some(error),
         }
-        self.give(queue);
+    }
+
+    fn fail(&mut self, indices: Vec<usize>, error: &Arc<Error>) {
+        for index in indices {
+            let Some(file) = self.files.get_mut(&index) else { continue };
+            file.waiting -= 1;
+            file.failure = Some(Error::Batch(error.clone()));
+        }
+    }
+
+    /// Sources whose decoder hangs have failed; what was read of them does not count.
+    fn give_up_hung(&mut self) {
+        let patience_s = self.tagger.decoding.patience.as_secs();
+        for index in self.decoders.abandon_hung() {
+            self.decoded += 1;
+            self.files.entry(index).or_default().ending = Some(Err(Error::Hung { patience_s }));
+        }
     }
 
     /// Runs the batch if it is complete.
@@ -230,71 +296,71 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
         }
     }
 
-    /// Whether the oldest source waits for clips of this batch alone.
-    fn stuck(&self) -> bool {
-        self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting > 0)
+    /// Whether the oldest source waits for clips of this batch alone, and no other may be read before it is done.
+    fn stuck(&self, progress: &Progress) -> bool {
+        let waits = self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting > 0);
+        waits && self.flying == 0 && self.decoded >= self.next.saturating_add(progress.window)
     }
 
-    /// Runs the clips that are waiting, and sorts the results to their files.
+    /// Hands the clips that are waiting to a device.
     fn run_pending(&mut self) {
         if self.pending.is_empty() {
             return;
         }
         let batch = std::mem::take(&mut self.pending);
-        match self.outputs(&batch) {
-            Ok(results) => {
-                for ((index, _), (result, stats)) in batch.into_iter().zip(results) {
-                    let Some(file) = self.files.get_mut(&index) else { continue };
-                    file.waiting -= 1;
-                    file.silent += usize::from(stats.get(2).is_some_and(|&deviation| deviation < SILENCE_DB));
-                    match check(&result, &stats) {
-                        Ok(()) => file.clips.push(result),
-                        Err(error) => file.failure = Some(error),
-                    }
-                }
-            }
-            Err(error) => {
-                let error = std::sync::Arc::new(error);
-                for (index, _) in batch {
-                    let Some(file) = self.files.get_mut(&index) else { continue };
-                    file.waiting -= 1;
-                    file.failure = Some(Error::Batch(error.clone()));
-                }
-            }
-        }
-    }
-
-    fn outputs(&self, batch: &[(usize, Clip)]) -> Result<Vec<(ClipResult, Vec<f32>)>, Error> {
-        let most = self.tagger.max_batch();
         if self.refused > 0 {
-            return Err(self.tagger.engine.too_many(self.refused.max(most + 1)));
+            let most = self.tagger.max_batch();
+            let error = Arc::new(self.tagger.engines[0].too_many(self.refused.max(most + 1)));
+            self.room.give_back(batch.len());
+            return self.fail(batch.into_iter().map(|(index, _)| index).collect(), &error);
         }
-        let length = self.tagger.request.length_samples;
-        let samples = batch.iter().flat_map(|(_, clip)| clip.samples.iter().copied()).collect();
-        let outputs = self.tagger.engine.run(HostTensor::new([batch.len(), length], samples)?)?;
-        let find = |name: &str| outputs.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor);
-        let row = |name: &str, clip: usize| find(name).map_or(Vec::new(), |tensor| tensor.row(clip).to_vec());
-        let rate = f64::from(self.tagger.request.rate_hz);
-        let results = batch.iter().enumerate().map(|(place, (_, clip))| {
-            let result = ClipResult {
-                start_s: clip.start_samples as f64 / rate,
-                scores: row(SCORES, place),
-                embedding: row(EMBEDDING, place),
-                tap: self.tagger.tap.as_deref().map_or(Vec::new(), |name| row(name, place)),
-            };
-            (result, row(STATS, place))
-        });
-        Ok(results.collect())
+        self.flying += 1;
+        self.feed.put(batch);
     }
 
     /// Gives away every finished source whose turn it is.
-    fn give<I: Iterator<Item = Source>>(&mut self, queue: &Queue<I>) {
-        while self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting == 0) {
+    fn give(&mut self, progress: &Progress) {
+        while self.files.get(&self.next).is_some_and(File::is_done) {
             let Some(file) = self.files.remove(&self.next) else { return };
             (self.each)(self.next, track(self.tagger, file));
             self.next += 1;
-            queue.finish(self.next);
+            progress.finish(self.next);
         }
+    }
+
+    /// After a cancellation nothing new is begun: what is on a device is waited for and given away, also where
+    /// an older source is not done.
+    fn stop(mut self, message: Option<Message>, receiver: &Receiver<Message>, progress: &Progress) {
+        progress.close();
+        self.room.close();
+        self.flying -= self.feed.clear().len();
+        message.into_iter().for_each(|message| self.take_last(message));
+        while self.flying > 0 {
+            let Ok(message) = receiver.recv() else { break };
+            self.take_last(message);
+        }
+        for (index, file) in std::mem::take(&mut self.files) {
+            if file.is_done() && !matches!(file.ending, Some(Err(Error::Cancelled))) {
+                (self.each)(index, track(self.tagger, file));
+            }
+        }
+    }
+
+    fn take_last(&mut self, message: Message) {
+        match message {
+            Message::Decoded(thread, Decoded::Clip(index, _)) => {
+                if self.decoders.employs(thread) {
+                    self.files.entry(index).or_default().waiting += 1;
+                }
+            }
+            message => self.take(message),
+        }
+    }
+}
+
+impl File {
+    fn is_done(&self) -> bool {
+        self.ending.is_some() && self.waiting == 0
     }
 }
 
@@ -311,15 +377,18 @@ fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
             clips => format!("silent in {} of {clips} clips", file.silent),
         });
     }
-    let rows = |row: fn(&ClipResult) -> &Vec<f32>| {
-        file.clips.iter().map(|clip| row(clip).clone()).collect::<Vec<_>>()
-    };
+    // Batches may come back in another order than they went.
+    let mut clips = file.clips;
+    clips.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
+    let rows =
+        |row: fn(&ClipResult) -> &Vec<f32>| clips.iter().map(|clip| row(clip).clone()).collect::<Vec<_>>();
     Ok(Track {
         scores: tagger.aggregation.apply(&rows(|clip| &clip.scores)),
         embedding: tagger.aggregation.apply(&rows(|clip| &clip.embedding)),
         tap: tagger.aggregation.apply(&rows(|clip| &clip.tap)),
-        clips: file.clips,
         track_s: ending.track_s,
+        decoder: ending.decoder,
         warnings,
+        clips,
     })
 }

@@ -1,17 +1,24 @@
 //! Settings of a tagger, and making it from them.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::device::Engine;
+use super::decode::Decoding;
+use super::device::{Engine, Notes};
+use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
-use crate::audio::{ClipRequest, DecoderMode, Padding, Placement, Resamplers};
+use crate::audio::{Access, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::Aggregation;
 use crate::tensor::DType;
-use crate::weights::{self, DigestCheck, Locator, Weights};
+use crate::weights::{DigestCheck, Locator, Weights};
+
+/// How long a decoder may be silent by default: longer than a disk takes to spin up, or a server to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Settings of a [`Tagger`].
 #[derive(Clone, Debug)]
@@ -19,12 +26,16 @@ pub struct TaggerBuilder {
     model: String,
     reading: Reading,
     weights: Locator,
-    device: Device,
+    devices: Vec<Device>,
     gpu: Option<Gpu>,
     max_batch: usize,
     placement: Placement,
     padding: Padding,
     decoder: DecoderMode,
+    access: Access,
+    foreign: Foreign,
+    decode_threads: Option<usize>,
+    patience: Duration,
     aggregation: Aggregation,
     outputs: Outputs,
     tap: Option<String>,
@@ -34,18 +45,22 @@ pub struct TaggerBuilder {
 }
 
 impl Default for TaggerBuilder {
-    /// `crnn`, restored, the clip in the middle of a track, the best device.
+    /// [`models::DEFAULT`], restored, the clip in the middle of a track, the best device.
     fn default() -> TaggerBuilder {
         TaggerBuilder {
-            model: "crnn".into(),
+            model: models::DEFAULT.into(),
             reading: Reading::default(),
             weights: Locator::default(),
-            device: Device::Auto,
+            devices: vec![Device::Auto],
             gpu: None,
             max_batch: 8,
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
+            access: Access::default(),
+            foreign: Foreign::default(),
+            decode_threads: None,
+            patience: PATIENCE,
             aggregation: Aggregation::default(),
             outputs: Outputs::default(),
             tap: None,
@@ -57,7 +72,7 @@ impl Default for TaggerBuilder {
 }
 
 impl TaggerBuilder {
-    /// Name of the model; `crnn` by default.
+    /// Name of the model; [`models::DEFAULT`] by default.
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = name.into();
         self
@@ -82,8 +97,13 @@ impl TaggerBuilder {
     }
 
     /// Where the model runs; [`Device::Auto`] by default.
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
+    pub fn device(self, device: Device) -> Self {
+        self.devices([device])
+    }
+
+    /// Devices that share the work; [`Device::Auto`] if there is none among them.
+    pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
+        self.devices = devices.into_iter().collect();
         self
     }
 
@@ -114,6 +134,30 @@ impl TaggerBuilder {
     /// How files are decoded.
     pub fn decoder(mut self, decoder: DecoderMode) -> Self {
         self.decoder = decoder;
+        self
+    }
+
+    /// Whether what comes before a clip is passed over or decoded; passed over by default.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// What becomes of formats that are not read here; given to `ffmpeg` where there is one by default.
+    pub fn foreign(mut self, foreign: Foreign) -> Self {
+        self.foreign = foreign;
+        self
+    }
+
+    /// Threads that decode; one per core by default.
+    pub fn decode_threads(mut self, threads: usize) -> Self {
+        self.decode_threads = Some(threads.max(1));
+        self
+    }
+
+    /// How long a decoder may work without a sign of life before its file is given up; a minute by default.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -164,9 +208,7 @@ impl TaggerBuilder {
     /// [`Error::Gpu`] when the device asked for cannot be had.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
-        let manifest = model.manifest()?;
-        let path = self.weights.locate(&manifest)?;
-        let weights = weights::load(&path, &model.architecture.tensors(), &manifest)?;
+        let weights = model.weights(&self.weights)?;
         self.build_from(model, &weights)
     }
 
@@ -178,16 +220,16 @@ impl TaggerBuilder {
         if self.precision == DType::F16 && self.reading == Reading::Upstream {
             return Err(Error::Precision);
         }
+        model.check_reading(self.reading)?;
         let plan = model.architecture.build(weights, self.reading, Starts::Samples)?;
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
             return Err(Error::NoScores { model: model.name });
         }
         let plan = self.cut(&plan)?;
-        let mut notes = Vec::new();
+        let notes = Arc::new(Notes::default());
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
-            notes.push(format!(
-                "{file} is not the published file: expected SHA-256 {expected}, found {found}"
-            ));
+            notes
+                .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
         }
         let coupled = plan.couples_clips();
         let max_batch = match self.coupled_batch {
@@ -195,23 +237,40 @@ impl TaggerBuilder {
             _ => self.max_batch,
         };
         let plan = plan.fused().with_precision(self.precision);
-        let (engine, fallback) = Engine::new(&self.device, self.gpu.as_ref(), plan, max_batch)?;
-        if coupled && self.coupled_batch.is_some_and(|batch| batch > engine.max_batch()) {
+        // A device of the caller's stands for all others.
+        let devices =
+            if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
+        let engine = |device| Engine::new(device, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone());
+        let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
+        if let Some(engine) =
+            engines.iter().find(|engine| coupled && self.coupled_batch > Some(engine.max_batch()))
+        {
             return Err(engine.too_many(max_batch));
         }
-        notes.extend(fallback);
         let clip = model.architecture.clip();
+        let request = ClipRequest {
+            placement: self.placement,
+            padding: self.padding,
+            decoder: self.decoder,
+            access: self.access,
+            foreign: self.foreign,
+            ..ClipRequest::new(clip.sample_rate, clip.samples)
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Tagger {
             vocabulary: model.vocabulary()?,
-            request: ClipRequest {
-                placement: self.placement,
-                padding: self.padding,
-                decoder: self.decoder,
-                ..ClipRequest::new(clip.sample_rate, clip.samples)
-            },
             model,
             reading: self.reading,
-            engine,
+            engines,
+            weights_digest: weights.info().sha256.clone().or(weights.info().source_sha256.clone()),
+            decoding: Arc::new(Decoding {
+                request,
+                resamplers: Resamplers::new(),
+                cancel: self.cancel,
+                stats: Stats::default(),
+                patience: self.patience,
+            }),
+            decode_threads: self.decode_threads.unwrap_or_else(cores),
             aggregation: self.aggregation,
             tap: self.tap,
             grouping: match self.coupled_batch {
@@ -219,8 +278,6 @@ impl TaggerBuilder {
                 Some(clips) => Grouping::Clips(clips),
                 None => Grouping::Call,
             },
-            resamplers: Resamplers::new(),
-            cancel: self.cancel,
             notes,
         })
     }

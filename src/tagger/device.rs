@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cpu::{self, CpuError};
 use crate::error::Error;
@@ -22,8 +23,20 @@ pub enum Device {
     Cpu,
     /// The CPU twins: slow, the definition of everything else.
     Reference,
+    /// Nowhere: files are decoded and no model runs. The limit of what a device can be fed with.
+    None,
     /// A certain adapter.
     Adapter(gpu::Selection),
+}
+
+impl Device {
+    /// The adapter that it is, if it is one.
+    fn selection(&self) -> gpu::Selection {
+        match self {
+            Device::Adapter(selection) => selection.clone(),
+            _ => gpu::Selection::Best,
+        }
+    }
 }
 
 /// Why a word does not name a device.
@@ -41,6 +54,7 @@ impl FromStr for Device {
             "gpu" => Device::Gpu,
             "cpu" => Device::Cpu,
             "reference" => Device::Reference,
+            "none" => Device::None,
             word => Device::Adapter(match word.parse() {
                 Ok(index) => gpu::Selection::Index(index),
                 Err(_) => gpu::Selection::Name(word.to_string()),
@@ -56,6 +70,7 @@ impl fmt::Display for Device {
             Device::Gpu => f.write_str("gpu"),
             Device::Cpu => f.write_str("cpu"),
             Device::Reference => f.write_str("reference"),
+            Device::None => f.write_str("none"),
             Device::Adapter(gpu::Selection::Best) => f.write_str("gpu"),
             Device::Adapter(gpu::Selection::Index(index)) => write!(f, "{index}"),
             Device::Adapter(gpu::Selection::Name(name)) => f.write_str(name),
@@ -65,113 +80,374 @@ impl fmt::Display for Device {
 
 /// A plan made ready somewhere.
 #[derive(Debug)]
-pub(super) enum Engine {
-    Gpu { executor: Box<gpu::Executor>, name: String },
+pub(super) enum Running {
+    Gpu { executor: Box<gpu::Executor>, name: Arc<str> },
     Cpu(Box<cpu::Executor>),
     Reference { plan: Plan, max_batch: usize },
+    None { max_batch: usize },
+}
+
+/// A batch that was begun.
+pub(super) struct Ticket {
+    running: Arc<Running>,
+    pending: Pending,
+}
+
+enum Pending {
+    OnDevice(gpu::Ticket),
+    Done(Vec<(String, HostTensor)>),
+}
+
+/// What a batch gave, each output with the name it has in the plan.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    pub(super) tensors: Vec<(String, HostTensor)>,
+    pub(super) device: Arc<str>,
+}
+
+/// Where a plan runs, and where it goes on when that fails.
+#[derive(Debug)]
+pub(super) struct Engine {
+    device: Device,
+    /// A device of the caller's cannot be opened again.
+    is_shared: bool,
+    plan: Plan,
+    name: Arc<str>,
+    max_batch: usize,
+    running: Mutex<Arc<Running>>,
+    notes: Arc<Notes>,
+}
+
+/// What the caller should be told.
+#[derive(Debug, Default)]
+pub(super) struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    pub(super) fn add(&self, note: impl Into<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(note.into());
+    }
+
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Engine {
-    /// An engine for `plan`, and a note when it is not where the caller might expect it.
+    /// An engine for `plan`; what the caller might not expect goes to the notes.
     pub(super) fn new(
         device: &Device,
         shared: Option<&Gpu>,
         plan: Plan,
         max_batch: usize,
-    ) -> Result<(Engine, Option<String>), Error> {
-        let quietly = |engine: Result<Engine, Error>| engine.map(|engine| (engine, None));
-        if let Some(gpu) = shared {
-            return quietly(Engine::on_gpu(gpu, &plan, max_batch));
-        }
-        match device {
-            Device::Auto => Engine::auto(&plan, max_batch),
-            Device::Gpu => quietly(Engine::on_gpu(&Gpu::request(&gpu::Selection::Best)?, &plan, max_batch)),
-            Device::Adapter(selection) => {
-                quietly(Engine::on_gpu(&Gpu::request(selection)?, &plan, max_batch))
-            }
-            Device::Cpu => quietly(Engine::on_cpu(&plan, max_batch)),
-            Device::Reference => Ok((Engine::Reference { plan, max_batch }, None)),
-        }
-    }
-
-    fn auto(plan: &Plan, max_batch: usize) -> Result<(Engine, Option<String>), Error> {
-        let note = match Gpu::request(&gpu::Selection::Best) {
-            Ok(gpu) => {
-                // What the CPU executor cannot do is left to a software driver.
-                let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
-                let together = plan.couples_clips() && max_batch > 1;
-                if !gpu.summary().limits.software || half || together {
-                    return Ok((Engine::on_gpu(&gpu, plan, max_batch)?, None));
-                }
-                format!("no GPU but the software driver {}, which is slower than the CPU", gpu.summary().name)
-            }
-            Err(error @ (GpuError::NoAdapter | GpuError::Device { .. })) => error.to_string(),
-            Err(error) => return Err(error.into()),
+        notes: Arc<Notes>,
+    ) -> Result<Engine, Error> {
+        let running = match (shared, device) {
+            (Some(gpu), _) => on_gpu(gpu, &plan, max_batch, &notes)?,
+            (None, Device::Auto) => auto(&plan, max_batch, &notes)?,
+            (None, Device::Cpu) => on_cpu(&plan, max_batch)?,
+            (None, Device::Reference) => Running::Reference { plan: plan.clone(), max_batch },
+            (None, Device::None) => Running::None { max_batch },
+            (None, device) => on_gpu(&Gpu::request(&device.selection())?, &plan, max_batch, &notes)?,
         };
-        Ok((Engine::on_cpu(plan, max_batch)?, Some(format!("{note}; running on the CPU"))))
+        Ok(Engine {
+            device: device.clone(),
+            is_shared: shared.is_some(),
+            plan,
+            name: running.name(),
+            max_batch: running.max_batch(),
+            running: Mutex::new(Arc::new(running)),
+            notes,
+        })
     }
 
-    fn on_gpu(gpu: &Gpu, plan: &Plan, max_batch: usize) -> Result<Engine, Error> {
-        let options = Options { max_batch, ..Options::default() };
-        let executor = Box::new(gpu::Executor::new(gpu, plan, &options)?);
-        Ok(Engine::Gpu { executor, name: gpu.summary().name.clone() })
-    }
-
-    fn on_cpu(plan: &Plan, max_batch: usize) -> Result<Engine, Error> {
-        // Clips that depend on each other go one at a time.
-        let max_batch = if plan.couples_clips() { 1 } else { max_batch };
-        let options = cpu::Options { max_batch, ..cpu::Options::default() };
-        Ok(Engine::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
-    }
-
+    /// Where it was meant to run.
     pub(super) fn name(&self) -> &str {
-        match self {
-            Engine::Gpu { name, .. } => name,
-            Engine::Cpu(_) => "cpu",
-            Engine::Reference { .. } => "reference",
-        }
+        &self.name
     }
 
     pub(super) fn max_batch(&self) -> usize {
-        match self {
-            Engine::Gpu { executor, .. } => executor.max_batch(),
-            Engine::Cpu(executor) => executor.max_batch(),
-            Engine::Reference { max_batch, .. } => *max_batch,
-        }
+        self.max_batch
+    }
+
+    /// Whether beginning a batch returns before it is computed.
+    pub(super) fn overlaps(&self) -> bool {
+        matches!(*self.now(), Running::Gpu { .. })
     }
 
     /// The error for clips that depend on each other and are too many for one batch.
     pub(super) fn too_many(&self, batch: usize) -> Error {
-        match self {
-            Engine::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
-            _ => GpuError::CoupledBatch { batch, most: self.max_batch() }.into(),
+        match *self.now() {
+            Running::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
+            _ => GpuError::CoupledBatch { batch, most: self.max_batch }.into(),
         }
     }
 
-    /// The plan's outputs for one batch, each with the name it has in the plan.
-    pub(super) fn run(&self, input: HostTensor) -> Result<Vec<(String, HostTensor)>, Error> {
-        let (plan, outputs) = match self {
-            Engine::Gpu { executor, .. } => (executor.plan(), executor.run(&[input])?),
-            Engine::Cpu(executor) => (executor.plan(), executor.run(&[input])?),
-            Engine::Reference { plan, .. } => {
-                let batch = input.shape().extent(0);
-                (plan, reference::run(&plan.with_batch(batch), &[input])?)
-            }
-        };
-        Ok(plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect())
+    /// Where batches go at the moment.
+    pub(super) fn now(&self) -> Arc<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Hands a batch over; computes it at once where nothing can overlap.
+    pub(super) fn begin(&self, input: &HostTensor) -> Result<Ticket, Error> {
+        let running = self.now();
+        let pending = match &*running {
+            Running::Gpu { executor, .. } if input.shape().extent(0) <= executor.max_batch() => {
+                Pending::OnDevice(executor.submit(std::slice::from_ref(input))?)
+            }
+            running => Pending::Done(running.run(input)?),
+        };
+        Ok(Ticket { running, pending })
+    }
+
+    /// Waits for a batch.
+    pub(super) fn finish(&self, ticket: Ticket) -> Result<Outputs, Error> {
+        let Ticket { running, pending } = ticket;
+        let tensors = match (pending, &*running) {
+            (Pending::Done(outputs), _) => outputs,
+            (Pending::OnDevice(ticket), Running::Gpu { executor, .. }) => {
+                named(executor.plan(), executor.collect(ticket)?)
+            }
+            (Pending::OnDevice(_), _) => return Err(GpuError::Failed { reason: "no device".into() }.into()),
+        };
+        Ok(Outputs { tensors, device: running.name() })
+    }
+
+    /// Runs a batch that failed with `error` on `failed` once more: with less memory, on the device opened again,
+    /// or at last on the CPU. The batches after it go the same way.
+    pub(super) fn again(
+        &self,
+        input: &HostTensor,
+        failed: Arc<Running>,
+        error: Error,
+    ) -> Result<Outputs, Error> {
+        let (mut failed, mut error) = (failed, error);
+        let mut opened = false;
+        loop {
+            // Another batch that was on the same device may have mended it meanwhile.
+            if Arc::ptr_eq(&self.now(), &failed) {
+                let next = Arc::new(self.instead(&failed, error, &mut opened)?);
+                let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                if Arc::ptr_eq(&running, &failed) {
+                    *running = next;
+                }
+            }
+            let running = self.now();
+            match running.run(input) {
+                Ok(tensors) => return Ok(Outputs { tensors, device: running.name() }),
+                Err(again) => (failed, error) = (running, again),
+            }
+        }
+    }
+
+    /// What to go on with after `error`, or the error itself where nothing would help.
+    fn instead(&self, failed: &Running, error: Error, opened: &mut bool) -> Result<Running, Error> {
+        let (Running::Gpu { executor, name }, Error::Gpu(gpu_error)) = (failed, &error) else {
+            return Err(error);
+        };
+        let batch = executor.max_batch();
+        match gpu_error {
+            // Half of what depends on each other would be something else.
+            _ if self.plan.couples_clips() => Err(error),
+            GpuError::OutOfMemory { .. } if batch > 1 => {
+                self.notes.add(format!("{name}: {error}: going on with batches of {}", batch / 2));
+                on_gpu(executor.gpu(), &self.plan, batch / 2, &self.notes)
+                    .or_else(|_| self.on_cpu_instead(name))
+            }
+            GpuError::OutOfMemory { .. } | GpuError::Failed { .. } => {
+                if !self.is_shared && !*opened && matches!(gpu_error, GpuError::Failed { .. }) {
+                    *opened = true;
+                    let reopened = Gpu::request(&self.device.selection()).map_err(Error::from);
+                    if let Ok(running) = reopened.and_then(|gpu| on_gpu(&gpu, &self.plan, batch, &self.notes))
+                    {
+                        self.notes.add(format!("{name}: {error}: opened it again"));
+                        return Ok(running);
+                    }
+                }
+                self.notes.add(format!("{name}: {error}"));
+                self.on_cpu_instead(name)
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn on_cpu_instead(&self, name: &str) -> Result<Running, Error> {
+        self.notes.add(format!("warning: the CPU takes over from {name}"));
+        on_cpu(&self.plan.with_precision(DType::F32), self.max_batch)
+    }
+}
+
+impl Running {
+    fn name(&self) -> Arc<str> {
+        match self {
+            Running::Gpu { name, .. } => name.clone(),
+            Running::Cpu(_) => "cpu".into(),
+            Running::Reference { .. } => "reference".into(),
+            Running::None { .. } => "none".into(),
+        }
+    }
+
+    fn max_batch(&self) -> usize {
+        match self {
+            Running::Gpu { executor, .. } => executor.max_batch(),
+            Running::Cpu(executor) => executor.max_batch(),
+            Running::Reference { max_batch, .. } | Running::None { max_batch } => *max_batch,
+        }
+    }
+
+    /// A whole batch, in parts where the device takes no more.
+    fn run(&self, input: &HostTensor) -> Result<Vec<(String, HostTensor)>, Error> {
+        let inputs = std::slice::from_ref(input);
+        Ok(match self {
+            Running::Gpu { executor, .. } => named(executor.plan(), executor.run(inputs)?),
+            Running::Cpu(executor) => named(executor.plan(), executor.run(inputs)?),
+            Running::Reference { plan, .. } => {
+                let plan = plan.with_batch(input.shape().extent(0));
+                let outputs = reference::run(&plan, inputs)?;
+                named(&plan, outputs)
+            }
+            Running::None { .. } => Vec::new(),
+        })
+    }
+}
+
+fn named(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
+    plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
+}
+
+fn auto(plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+    let note = match Gpu::request(&gpu::Selection::Best) {
+        Ok(gpu) => {
+            // What the CPU executor cannot do is left to a software driver.
+            let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+            let together = plan.couples_clips() && max_batch > 1;
+            if !gpu.summary().limits.software || half || together {
+                return on_gpu(&gpu, plan, max_batch, notes);
+            }
+            format!("no GPU but the software driver {}, which is slower than the CPU", gpu.summary().name)
+        }
+        Err(error @ (GpuError::NoAdapter | GpuError::Device { .. })) => error.to_string(),
+        Err(error) => return Err(error.into()),
+    };
+    notes.add(format!("{note}; running on the CPU"));
+    on_cpu(plan, max_batch)
+}
+
+/// An executor for as many clips as the device has memory for.
+fn on_gpu(gpu: &Gpu, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+    let name: Arc<str> = gpu.summary().name.as_str().into();
+    let mut max_batch = max_batch;
+    loop {
+        let options = Options { max_batch, ..Options::default() };
+        match gpu::Executor::new(gpu, plan, &options) {
+            Ok(executor) => return Ok(Running::Gpu { executor: Box::new(executor), name }),
+            Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
+                max_batch /= 2;
+                notes.add(format!("{name}: {error}: going on with batches of {max_batch}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn on_cpu(plan: &Plan, max_batch: usize) -> Result<Running, Error> {
+    // Clips that depend on each other go one at a time.
+    let max_batch = if plan.couples_clips() { 1 } else { max_batch };
+    let options = cpu::Options { max_batch, ..cpu::Options::default() };
+    Ok(Running::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::{self, Reading, STATS, Starts};
+    use crate::problems::{paint_weight, synthetic_clip};
+    use crate::weights::Weights;
 
     #[test]
     fn words_name_devices() {
         assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("reference".parse(), Ok(Device::Reference));
+        assert_eq!("none".parse(), Ok(Device::None));
         assert_eq!("1".parse(), Ok(Device::Adapter(gpu::Selection::Index(1))));
         assert_eq!("llvm pipe".parse(), Ok(Device::Adapter(gpu::Selection::Name("llvm pipe".into()))));
         assert_eq!(" ".parse::<Device>(), Err(ParseDeviceError));
+    }
+
+    /// The spectrogram's statistics: a plan that is quickly run. `None` without an adapter.
+    fn engine(shared: Option<&Gpu>) -> Option<(Engine, HostTensor)> {
+        Gpu::request(&gpu::Selection::Best).ok()?;
+        let model = models::find("compact").unwrap();
+        let specs = model.architecture.tensors();
+        let painted = specs
+            .iter()
+            .enumerate()
+            .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
+        let weights = Weights::from_tensors(painted);
+        let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap();
+        let plan = plan.only_outputs(&[STATS]).fused();
+        let samples = model.architecture.clip().samples;
+        let clip = synthetic_clip(samples);
+        let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
+        Some((Engine::new(&Device::Gpu, shared, plan, 4, Arc::default()).unwrap(), input))
+    }
+
+    fn stats(outputs: &Outputs) -> Vec<f32> {
+        outputs.tensors[0].1.data().to_vec()
+    }
+
+    fn close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 + 1e-4 * b.abs()), "{a:?} for {b:?}");
+    }
+
+    #[test]
+    fn batches_overlap_and_come_back_in_any_order() {
+        let Some((engine, input)) = engine(None) else { return };
+        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
+        let tickets: Vec<Ticket> = (0..3).map(|_| engine.begin(&input).unwrap()).collect();
+        for ticket in tickets.into_iter().rev() {
+            assert_eq!(stats(&engine.finish(ticket).unwrap()), stats(&expected));
+        }
+    }
+
+    #[test]
+    fn less_memory_halves_the_batch() {
+        let Some((engine, input)) = engine(None) else { return };
+        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
+        let error = || GpuError::OutOfMemory { what: "a test", bytes: 1 }.into();
+        for most in [2, 1] {
+            assert_eq!(stats(&engine.again(&input, engine.now(), error()).unwrap()), stats(&expected));
+            assert_eq!(engine.now().max_batch(), most);
+        }
+        let outputs = engine.again(&input, engine.now(), error()).unwrap();
+        assert_eq!(&*outputs.device, "cpu");
+        close(&stats(&outputs), &stats(&expected));
+        let notes = engine.notes.take().join("\n");
+        assert!(notes.contains("batches of 2") && notes.contains("the CPU takes over"), "{notes}");
+    }
+
+    #[test]
+    fn a_lost_device_is_opened_again() {
+        let Some((engine, input)) = engine(None) else { return };
+        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
+        let Running::Gpu { executor, .. } = &*engine.now() else { panic!("not on a GPU") };
+        executor.gpu().destroy();
+        let error = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap_err();
+        let outputs = engine.again(&input, engine.now(), error).unwrap();
+        assert_eq!(stats(&outputs), stats(&expected));
+        let notes = engine.notes.take().join("\n");
+        assert!(notes.contains("opened it again"), "{notes}");
+    }
+
+    #[test]
+    fn the_cpu_takes_over_from_a_lost_device_of_the_callers() {
+        let Ok(gpu) = Gpu::request(&gpu::Selection::Best) else { return };
+        let Some((engine, input)) = engine(Some(&gpu)) else { return };
+        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
+        gpu.destroy();
+        let error = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap_err();
+        let outputs = engine.again(&input, engine.now(), error).unwrap();
+        assert_eq!(&*outputs.device, "cpu");
+        close(&stats(&outputs), &stats(&expected));
     }
 }

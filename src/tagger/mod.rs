@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::audio::{ClipRequest, Resamplers, Source};
+use crate::audio::Source;
 use crate::error::Error;
 use crate::models::{Model, Reading};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
@@ -15,13 +15,21 @@ use crate::tags::{self, Aggregation, Tag, Vocabulary};
 mod batch;
 mod builder;
 mod calibrate;
+mod decode;
 mod device;
+mod runner;
+mod stats;
 
 pub use builder::TaggerBuilder;
 pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
+pub use stats::StageTimes;
 
-use device::Engine;
+use decode::Decoding;
+use device::{Engine, Notes};
+
+/// Name of the threads that decode: a program can keep quiet about their panics, which become errors of files.
+pub const DECODER_THREAD: &str = "tagwave decoder";
 
 /// Stops whatever a [`Tagger`] is doing; clones share the state.
 #[derive(Clone, Debug, Default)]
@@ -86,15 +94,16 @@ enum Grouping {
 pub struct Tagger {
     model: Model,
     reading: Reading,
-    engine: Engine,
+    /// At least one.
+    engines: Vec<Engine>,
     vocabulary: Vocabulary,
-    request: ClipRequest,
+    weights_digest: Option<String>,
+    decoding: Arc<Decoding>,
+    decode_threads: usize,
     aggregation: Aggregation,
     tap: Option<String>,
     grouping: Grouping,
-    resamplers: Resamplers,
-    cancel: CancelToken,
-    notes: Vec<String>,
+    notes: Arc<Notes>,
 }
 
 /// What a model found in one clip.
@@ -109,6 +118,8 @@ pub struct ClipResult {
     /// The output of the step asked for with [`TaggerBuilder::tap`], `[C, F, T]` and the like flattened in C
     /// order; else empty.
     pub tap: Vec<f32>,
+    /// Name of the device that it ran on.
+    pub device: Arc<str>,
 }
 
 /// What a model found in one track.
@@ -124,6 +135,8 @@ pub struct Track {
     pub tap: Vec<f32>,
     /// Length of the track in seconds, where the container or the decoder says it.
     pub track_s: Option<f64>,
+    /// What decoded the file: `symphonia`, `ffmpeg`, or `none` for samples from memory.
+    pub decoder: &'static str,
     /// What was odd about the file, in words.
     pub warnings: Vec<String>,
 }
@@ -162,15 +175,14 @@ impl Tagger {
     /// what was not finished is [`Error::Cancelled`].
     pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Track, Error>> {
         let sources: Vec<Source> = sources.into_iter().collect();
-        let count = sources.len();
-        let mut results = Vec::with_capacity(count);
-        self.tag_each(sources, |_, result| results.push(result));
-        results.resize_with(count, || Err(Error::Cancelled));
+        let mut results: Vec<_> = sources.iter().map(|_| Err(Error::Cancelled)).collect();
+        self.tag_each(sources, |index, result| results[index] = result);
         results
     }
 
     /// As [`Tagger::tag_batch`], each result given away as soon as it is its turn. Memory does not grow with
-    /// the number of sources. After a cancellation the remaining sources are not called back.
+    /// the number of sources. After a cancellation what is finished is still given away, also behind a source that is
+    /// not; the remaining sources are not called back.
     pub fn tag_each(
         &self,
         sources: impl IntoIterator<Item = Source, IntoIter: Send>,
@@ -225,19 +237,30 @@ impl Tagger {
         self.reading
     }
 
-    /// Name of the device it runs on.
-    pub fn device_name(&self) -> &str {
-        self.engine.name()
+    /// Name of the device it runs on, or of all of them.
+    pub fn device_name(&self) -> String {
+        self.engines.iter().map(Engine::name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// SHA-256 of the weight file, where the weights come from one.
+    pub fn weights_digest(&self) -> Option<&str> {
+        self.weights_digest.as_deref()
     }
 
     /// Most clips of one batch.
     pub fn max_batch(&self) -> usize {
-        self.engine.max_batch()
+        self.engines.iter().map(Engine::max_batch).min().unwrap_or(1)
     }
 
-    /// What the caller should be told once: a fallback that was taken, weights that are not the published ones.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    /// What the caller should be told and was not yet: a fallback that was taken, weights that are not the
+    /// published ones; while it runs, a device that was lost or is short of memory.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
+    /// Where the time went since the tagger was made.
+    pub fn stage_times(&self) -> StageTimes {
+        self.decoding.stats.times()
     }
 }
 

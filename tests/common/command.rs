@@ -20,12 +20,13 @@ impl Home {
         self.path("data/tagwave/weights")
     }
 
-    /// The command, run in this folder.
+    /// The command, run in this folder; where no model is named it is `crnn`.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tagwave"));
-        for variable in ["TAGWAVE_MODEL", "TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
+        for variable in ["TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
             command.env_remove(variable);
         }
+        command.env("TAGWAVE_MODEL", "crnn");
         command.env("HOME", self.0.path()).env("XDG_DATA_HOME", self.path("data"));
         command.current_dir(self.0.path()).args(arguments);
         command

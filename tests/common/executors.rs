@@ -7,8 +7,8 @@ use tagwave::{cpu, gpu};
 
 /// A plan made ready on one of the executors.
 pub enum Executor {
-    Gpu(gpu::Executor),
-    Cpu(cpu::Executor),
+    Gpu(Box<gpu::Executor>),
+    Cpu(Box<cpu::Executor>),
 }
 
 impl Executor {
@@ -41,7 +41,7 @@ pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
         move |plan: &Plan, max_batch: usize| {
             let options =
                 cpu::Options { threads: Some(threads), max_batch, convolution, ..Default::default() };
-            Executor::Cpu(cpu::Executor::new(plan, &options).unwrap())
+            Executor::Cpu(Box::new(cpu::Executor::new(plan, &options).unwrap()))
         }
     };
     let mut makers = vec![
@@ -52,7 +52,7 @@ pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
     if let Some(gpu) = gpu {
         let make = move |plan: &Plan, max_batch: usize| {
             let options = gpu::Options { max_batch, ..Default::default() };
-            Executor::Gpu(gpu::Executor::new(&gpu, plan, &options).unwrap())
+            Executor::Gpu(Box::new(gpu::Executor::new(&gpu, plan, &options).unwrap()))
         };
         makers.push(Maker { name: "gpu", make: Box::new(make) });
     }

@@ -1,35 +1,24 @@
-//! `tagwave bench model`.
+//! `tagwave bench model`; `bench pipeline` has a file of its own.
 
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::target::Target;
-use super::{DeviceArgs, Failed, PrecisionArg, say};
+use super::super::target::Target;
+use super::super::tune::remembered;
+use super::super::{DeviceArgs, Failed, PrecisionArg, say};
 use crate::error::Error;
-use crate::models::{self, Model, Reading, Starts};
+use crate::kernels::Kernels;
+use crate::lab::painted_plan;
+use crate::models::{self, Model};
 use crate::plan::Plan;
-use crate::problems::{paint_weight, synthetic_clip};
+use crate::problems::synthetic_clip;
 use crate::tensor::HostTensor;
-use crate::weights::Weights;
 use crate::{cpu, gpu};
-
-/// Arguments of `tagwave bench`.
-#[derive(Debug, Args)]
-pub(super) struct BenchArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Clips per second of whole models, by batch: from 12 kHz samples to scores, with painted weights
-    Model(ModelBench),
-}
 
 /// Arguments of `tagwave bench model`.
 #[derive(Debug, Args)]
-struct ModelBench {
+pub(super) struct ModelBench {
     /// Models, all by default
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
@@ -43,8 +32,8 @@ struct ModelBench {
     seconds: u16,
 
     /// How the device stores activations and weights
-    #[arg(long, value_enum, default_value_t)]
-    precision: PrecisionArg,
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PrecisionArg::F32])]
+    precision: Vec<PrecisionArg>,
 
     /// Threads of the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -55,9 +44,15 @@ struct ModelBench {
 }
 
 /// Times models and prints a line for each batch size.
-pub(super) fn bench(args: &BenchArgs) -> Result<u8, Failed> {
-    let What::Model(args) = &args.what;
-    let target = Target::new(&args.device.device)?;
+pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
+    let target = match Target::new(&args.device.device)? {
+        // As `tag` runs it: with what `tagwave tune` has found.
+        Target::Gpu(gpu) => {
+            let kernels = Kernels { choice: remembered(&gpu), custom: Vec::new() };
+            Target::Gpu(gpu.with_kernels(kernels))
+        }
+        target => target,
+    };
     let chosen = match args.model.is_empty() {
         true => models::all(),
         false => {
@@ -65,15 +60,18 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Failed> {
         }
     };
     say(&format!("device {}", target.name()))?;
-    say("model    batch   clips/s  (slowest to fastest batch)   ms/batch")?;
+    say("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch")?;
     for model in &chosen {
-        for &batch in &args.batch {
-            let seconds = measure(args, &target, model, usize::from(batch))?;
+        for (&batch, &precision) in
+            args.batch.iter().flat_map(|batch| args.precision.iter().map(move |p| (batch, p)))
+        {
+            let seconds = measure(args, &target, model, (usize::from(batch), precision))?;
             let rate = |seconds: f64| f64::from(batch) / seconds;
             let (best, middle, worst) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
             say(&format!(
-                "{:8} {batch:5} {:9.2}  ({:.2} to {:.2})   {:.2}",
+                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}",
                 model.name,
+                precision.as_str(),
                 rate(middle),
                 rate(worst),
                 rate(best),
@@ -85,8 +83,13 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8, Failed> {
 }
 
 /// Seconds of each batch, the shortest first.
-fn measure(args: &ModelBench, target: &Target, model: &Model, batch: usize) -> Result<Vec<f64>, Failed> {
-    let run = executor(args, target, &plan(args, model)?, batch)?;
+fn measure(
+    args: &ModelBench,
+    target: &Target,
+    model: &Model,
+    (batch, precision): (usize, PrecisionArg),
+) -> Result<Vec<f64>, Failed> {
+    let run = executor(args, target, &painted_plan(model, precision.into())?, batch)?;
     let samples = model.architecture.clip().samples;
     let clip = synthetic_clip(samples);
     let input = [HostTensor::from_fn([batch, samples], |i| clip[i % samples])];
@@ -100,16 +103,6 @@ fn measure(args: &ModelBench, target: &Target, model: &Model, batch: usize) -> R
     }
     seconds.sort_by(f64::total_cmp);
     Ok(seconds)
-}
-
-fn plan(args: &ModelBench, model: &Model) -> Result<Plan, Error> {
-    let specs = model.architecture.tensors();
-    let painted = |(seed, spec): (usize, &crate::weights::TensorSpec)| {
-        (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed))
-    };
-    let weights = Weights::from_tensors(specs.iter().enumerate().map(painted));
-    let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples)?;
-    Ok(plan.fused().with_precision(args.precision.into()))
 }
 
 type Run = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;

@@ -1,0 +1,264 @@
+//! Formats that are not read here, decoded by the `ffmpeg` that is on the machine.
+//!
+//! The path is an argument of the process, never a shell's, and named so that it cannot be taken for an option
+//! or an address. Samples come back through a pipe, are mixed to mono and kept in a temporary file without a
+//! name: the track's length must be known before its middle is.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::decode::{check_rate, mix};
+use super::error::AudioError;
+use super::pulse::Pulse;
+use super::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
+
+/// How long it may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked after.
+const TICK: Duration = Duration::from_millis(50);
+/// Samples of all channels that are converted at a time.
+const BLOCK_SAMPLES: usize = 1 << 14;
+/// What it may say of an error.
+const MESSAGE_BYTES: u64 = 4096;
+
+/// What becomes of formats that are not read here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Foreign {
+    /// `ffmpeg` decodes them, where there is one on the path.
+    #[default]
+    Ffmpeg,
+    /// They are an error.
+    Refuse,
+}
+
+/// Mono samples as little-endian f32 in a file.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) file: File,
+    pub(super) frames: u64,
+    pub(super) rate_hz: u32,
+}
+
+/// Where the encoded bytes are.
+pub(super) enum Encoded<'a> {
+    Path(&'a Path),
+    File(File),
+}
+
+/// Decodes a whole track.
+///
+/// # Errors
+/// [`AudioError::NoFfmpeg`] where there is none, [`AudioError::Ffmpeg`] for what it says, what is wrong with
+/// the samples, or [`AudioError::Spool`].
+pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, AudioError> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe", "-i"]);
+    match encoded {
+        Encoded::Path(path) => {
+            let mut name = OsString::from("file:");
+            name.push(path);
+            command.arg(name).stdin(Stdio::null());
+        }
+        Encoded::File(file) => {
+            command.arg("pipe:0").stdin(file);
+        }
+    }
+    command.args(["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact", "-threads", "1"]);
+    command.args(["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::NotFound => AudioError::NoFfmpeg,
+                _ => AudioError::Ffmpeg { reason: error.to_string() },
+            }
+        })?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let guard = Guard::watch(child, pulse.clone());
+    // Read apart: a pipe that nobody empties would stop it.
+    let said = thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(mut stderr) = stderr {
+            let _ = (&mut stderr).take(MESSAGE_BYTES).read_to_end(&mut said);
+            let _ = io::copy(&mut stderr, &mut io::sink());
+        }
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let decoded = stdout.ok_or(AudioError::NoFfmpeg).and_then(|stdout| keep(stdout, &guard));
+    let ended = guard.end();
+    let said = said.join().unwrap_or_default();
+    let reason = message(&said);
+    match (decoded, ended) {
+        (_, Ended::Killed) if pulse.is_stopped() => Err(AudioError::Stopped),
+        (_, Ended::Killed) => {
+            Err(AudioError::Ffmpeg { reason: format!("no sample for {} s", PATIENCE.as_secs()) })
+        }
+        (Ok(decoded), _) if decoded.frames > 0 => Ok(decoded),
+        (Ok(_) | Err(AudioError::Empty), _) => Err(AudioError::Ffmpeg { reason }),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// The first thing that it said, without the address that it begins with: errors should not change from run to
+/// run.
+fn message(said: &str) -> String {
+    let line = said.lines().next().unwrap_or("it gave no samples").trim();
+    let line = match (line.starts_with('['), line.split_once("] ")) {
+        (true, Some((_, rest))) => rest,
+        _ => line,
+    };
+    line.trim_start_matches("file:").to_string()
+}
+
+/// Samples out of a WAV stream without an end, into a file.
+fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
+    let mut stream = BufReader::with_capacity(BLOCK_SAMPLES * 4, stream);
+    let (channels, rate_hz) = header(&mut stream)?;
+    check_rate(rate_hz)?;
+    if channels == 0 || channels > MAX_CHANNELS {
+        return Err(AudioError::Channels { found: channels });
+    }
+    let file = tempfile::tempfile().map_err(AudioError::Spool)?;
+    let mut writer = BufWriter::new(&file);
+    let mut bytes = vec![0; BLOCK_SAMPLES / channels * channels * 4];
+    let (mut samples, mut mono) = (Vec::new(), Vec::new());
+    let mut frames = 0u64;
+    loop {
+        let read = fill(&mut stream, &mut bytes).map_err(AudioError::Io)?;
+        guard.alive();
+        samples.clear();
+        samples.extend(bytes[..read].as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)));
+        samples.truncate(samples.len() / channels * channels);
+        mix(&samples, channels, &mut mono);
+        for sample in &mono {
+            writer.write_all(&sample.to_le_bytes()).map_err(AudioError::Spool)?;
+        }
+        frames += mono.len() as u64;
+        if frames * 4 > SPOOL_LIMIT_BYTES {
+            return Err(AudioError::SpoolLimit { limit_bytes: SPOOL_LIMIT_BYTES });
+        }
+        if read < bytes.len() {
+            break;
+        }
+    }
+    writer.flush().map_err(AudioError::Spool)?;
+    drop(writer);
+    Ok(Decoded { file, frames, rate_hz })
+}
+
+/// As many bytes as there are.
+fn fill(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match stream.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Channels and rate in Hz; the stream is then at its first sample.
+fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
+    let mut head = [0; 12];
+    let unreadable = |_| AudioError::Empty;
+    stream.read_exact(&mut head).map_err(unreadable)?;
+    let mut found = None;
+    loop {
+        let mut chunk = [0; 8];
+        stream.read_exact(&mut chunk).map_err(unreadable)?;
+        let size = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]);
+        match (&chunk[..4], found) {
+            (b"data", Some(found)) => return Ok(found),
+            (b"data", None) => return Err(AudioError::Empty),
+            _ => {}
+        }
+        let mut body = Vec::new();
+        stream.take(size.into()).read_to_end(&mut body).map_err(AudioError::Io)?;
+        if let (b"fmt ", [_, _, c0, c1, r0, r1, r2, r3, ..]) = (&chunk[..4], &body[..]) {
+            let channels = usize::from(u16::from_le_bytes([*c0, *c1]));
+            found = Some((channels, u32::from_le_bytes([*r0, *r1, *r2, *r3])));
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    ByItself,
+    Killed,
+}
+
+/// A process that does not outlive its use, nor a silence.
+struct Guard {
+    state: Arc<Mutex<Watched>>,
+    pulse: Pulse,
+}
+
+struct Watched {
+    child: Child,
+    heard: Instant,
+    ended: Option<Ended>,
+}
+
+impl Guard {
+    fn watch(child: Child, pulse: Pulse) -> Guard {
+        let state = Arc::new(Mutex::new(Watched { child, heard: Instant::now(), ended: None }));
+        let (watched, stop) = (state.clone(), pulse.clone());
+        thread::spawn(move || {
+            loop {
+                thread::sleep(TICK);
+                let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+                if watched.ended.is_some() {
+                    return;
+                }
+                if stop.is_stopped() || watched.heard.elapsed() > PATIENCE {
+                    watched.end(Ended::Killed);
+                    return;
+                }
+            }
+        });
+        Guard { state, pulse }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alive(&self) {
+        self.pulse.beat();
+        self.lock().heard = Instant::now();
+    }
+
+    /// Its output was read to the end, or nobody wants it: it goes.
+    fn end(&self) -> Ended {
+        let mut watched = self.lock();
+        match watched.ended {
+            Some(ended) => ended,
+            None => watched.end(Ended::ByItself),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Watched {
+    fn end(&mut self, how: Ended) -> Ended {
+        // It may have ended already; then there is nobody to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.ended = Some(how);
+        how
+    }
+}

@@ -1,0 +1,221 @@
+//! `tagwave bench kernels`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::super::target::Target;
+use super::super::{DeviceArgs, Failed, PrecisionArg, SOME_FAILED, USAGE, say};
+use super::roofline;
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::kernels::{Operation, Strategy};
+use crate::lab::{Bench, Layer, Measurement, Peaks, check_problems, forced, layers, peaks, probe_layer};
+use crate::models;
+
+/// Arguments of `tagwave bench kernels`.
+#[derive(Debug, Args)]
+pub(super) struct KernelBench {
+    /// Layers, by parts of their names such as conv2 or crnn.gru [default: all, and the probe]
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    layer: Vec<String>,
+
+    /// Kernels, by parts of their names [default: all]
+    #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
+    kernel: Vec<String>,
+
+    /// Clips of a batch
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 8, 64, 256], value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: Vec<u16>,
+
+    /// How the device stores activations and weights
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PrecisionArg::F32])]
+    precision: Vec<PrecisionArg>,
+
+    /// Milliseconds to run each kernel, at least three runs
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
+    milliseconds: u16,
+
+    /// Leave out the problems with unusual shapes; the outputs that are timed are checked still
+    #[arg(long)]
+    skip_problems: bool,
+
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    format: FormatArg,
+
+    /// Draw a roofline (SVG): operations a second over operations a byte
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    #[default]
+    Table,
+    Jsonl,
+}
+
+/// A kernel on a layer at a batch.
+pub(super) struct Row {
+    pub(super) layer: String,
+    pub(super) batch: usize,
+    pub(super) precision: &'static str,
+    pub(super) found: Measurement,
+}
+
+/// Checks and times kernels and prints a row for each.
+pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
+    let Target::Gpu(gpu) = Target::new(&args.device.device)? else {
+        return Err(Failed {
+            message: "kernels need an adapter: name one with --device".into(),
+            code: USAGE,
+        });
+    };
+    let peaks = peaks(&gpu)?;
+    head(args, &gpu, peaks)?;
+    let (mut rows, mut failures) = (Vec::new(), 0);
+    for &precision in &args.precision {
+        let mut all = layers(&models::all(), precision.into())?;
+        all.push(probe_layer(precision.into()));
+        let wanted = |layer: &&Layer| {
+            args.layer.is_empty() || args.layer.iter().any(|part| layer.name.contains(part.as_str()))
+        };
+        let mut checked: Vec<(String, bool)> = Vec::new();
+        for layer in all.iter().filter(wanted) {
+            for &batch in &args.batch {
+                failures += measure(args, &gpu, peaks, (layer, batch, precision), &mut checked, &mut rows)?;
+            }
+        }
+    }
+    if let Some(file) = &args.plot {
+        let svg = roofline::svg(&gpu.summary().name, peaks, &rows);
+        std::fs::write(file, svg)
+            .map_err(|error| Failed { message: format!("{}: {error}", file.display()), code: SOME_FAILED })?;
+    }
+    Ok(if failures == 0 { 0 } else { SOME_FAILED })
+}
+
+/// One layer at one batch with all its strategies; returns how many of them disagree with the twin.
+fn measure(
+    args: &KernelBench,
+    gpu: &Gpu,
+    peaks: Peaks,
+    (layer, batch, precision): (&Layer, u16, PrecisionArg),
+    checked: &mut Vec<(String, bool)>,
+    rows: &mut Vec<Row>,
+) -> Result<usize, Failed> {
+    let batch = usize::from(batch);
+    let note = |what: String| eprintln!("tagwave: {} at batch {batch}: {what}", layer.name);
+    let bench = match Bench::new(gpu, layer, batch) {
+        Ok(bench) => bench,
+        Err(error) => {
+            note(format!("not run: {error}"));
+            return Ok(0);
+        }
+    };
+    let mut failures = 0;
+    for strategy in bench.strategies() {
+        if !args.kernel.is_empty()
+            && !args.kernel.iter().any(|part| strategy.kernel().contains(part.as_str()))
+        {
+            continue;
+        }
+        if !args.skip_problems && !agrees(gpu, layer, strategy, precision, checked) {
+            failures += 1;
+            continue;
+        }
+        let options = forced(strategy, batch);
+        let budget = Duration::from_millis(args.milliseconds.into());
+        match bench.check(&options).and_then(|prepared| bench.time(&prepared, budget, 1000)) {
+            Ok(found) => {
+                let row = Row { layer: layer.name.clone(), batch, precision: precision.as_str(), found };
+                say(&line(args, &row, gpu, peaks))?;
+                rows.push(row);
+            }
+            Err(error @ Error::Kernel { .. }) => {
+                note(error.to_string());
+                failures += 1;
+            }
+            Err(error) => note(format!("{strategy}: not run: {error}")),
+        }
+    }
+    Ok(failures)
+}
+
+/// Whether a kernel agrees with its twin on the op's problems; each kernel is asked once.
+fn agrees(
+    gpu: &Gpu,
+    layer: &Layer,
+    strategy: Strategy,
+    precision: PrecisionArg,
+    checked: &mut Vec<(String, bool)>,
+) -> bool {
+    let key = format!("{} {}", layer.op().name(), strategy.kernel());
+    if let Some((_, good)) = checked.iter().find(|(known, _)| *known == key) {
+        return *good;
+    }
+    let kernel = if strategy.kernel().is_empty() { None } else { Some(strategy.kernel()) };
+    let options = crate::gpu::Options { strategy: Some(strategy), ..Default::default() };
+    let result = check_problems(gpu, layer.op().name(), kernel, precision.into(), &options);
+    if let Err(error) = &result {
+        eprintln!("tagwave: {key}: not timed: {error}");
+    }
+    checked.push((key, result.is_ok()));
+    result.is_ok()
+}
+
+fn head(args: &KernelBench, gpu: &Gpu, peaks: Peaks) -> Result<(), Failed> {
+    if args.format == FormatArg::Jsonl {
+        return Ok(());
+    }
+    let adapter = gpu.summary();
+    say(&format!("device {} ({}, {})", adapter.name, adapter.backend, adapter.driver))?;
+    say(&format!(
+        "measured peaks: {:.1} GFLOP/s in registers, {:.1} GB/s copying",
+        peaks.gflops, peaks.gbytes
+    ))?;
+    say(
+        "layer            batch kernel                                            ms  (least to most)      GFLOP/s  peak    GB/s  peak  error",
+    )
+}
+
+fn line(args: &KernelBench, row: &Row, gpu: &Gpu, peaks: Peaks) -> String {
+    let found = &row.found;
+    let ms = |time: Duration| 1e3 * time.as_secs_f64();
+    let kernel = match found.strategy.kernel() {
+        "" => found.kernel.to_string(),
+        _ => found.strategy.to_string(),
+    };
+    let (gflops, gbytes) = (found.gflops(), found.gbytes());
+    if args.format == FormatArg::Jsonl {
+        let adapter = gpu.summary();
+        return serde_json::json!({
+            "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,
+            "layer": row.layer, "key": found.layer, "batch": row.batch, "precision": row.precision,
+            "kernel": kernel, "default": found.default,
+            "median_ms": ms(found.median), "least_ms": ms(found.range[0]), "most_ms": ms(found.range[1]),
+            "runs": found.runs, "gflops": gflops, "gbytes": gbytes,
+            "peak_gflops": peaks.gflops, "peak_gbytes": peaks.gbytes, "error": found.error,
+        })
+        .to_string();
+    }
+    format!(
+        "{:16} {:5} {:44} {:9.3}  ({:.3} to {:.3}) {:9.2} {:4.0}% {:7.2} {:4.0}%  {:.0e}",
+        row.layer,
+        row.batch,
+        kernel,
+        ms(found.median),
+        ms(found.range[0]),
+        ms(found.range[1]),
+        gflops,
+        100.0 * gflops / peaks.gflops,
+        gbytes,
+        100.0 * gbytes / peaks.gbytes,
+        found.error,
+    )
+}

@@ -1,0 +1,221 @@
+//! How far a run is: a bar for people, lines of JSON for programs, a summary at the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use crate::sinks::Row;
+use crate::tagger::StageTimes;
+
+/// How often programs are told.
+const TELL: Duration = Duration::from_secs(1);
+
+/// How a run shows what it does.
+#[derive(Debug, Args)]
+pub(super) struct ProgressArgs {
+    /// How to show progress, on standard error [default: a bar on a terminal]
+    #[arg(long, value_enum)]
+    progress: Option<ProgressArg>,
+
+    /// No progress, no notes, no summary
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+
+    /// At the end, say where the time went
+    #[arg(long)]
+    stats: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum ProgressArg {
+    /// A bar, where standard error is a terminal
+    Bar,
+    /// A JSON object a second, and one at the end
+    Json,
+    /// Nothing
+    None,
+}
+
+/// A run as it goes.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    json: bool,
+    summary: bool,
+    stats: bool,
+    begun: Instant,
+    told: Instant,
+    /// Files there are, once counted.
+    total: Arc<AtomicUsize>,
+    tally: Tally,
+}
+
+/// What became of the files.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    good: usize,
+    failed: BTreeMap<&'static str, usize>,
+    audio_s: f64,
+    writing: Duration,
+}
+
+impl Tally {
+    fn failures(&self) -> usize {
+        self.failed.values().sum()
+    }
+}
+
+impl Progress {
+    /// Begins to show; `many` when there may be more than one file.
+    pub(super) fn new(args: &ProgressArgs, many: bool, total: impl FnOnce() -> Arc<AtomicUsize>) -> Progress {
+        let kind = args.progress.unwrap_or(ProgressArg::Bar);
+        let shown = !args.quiet && kind == ProgressArg::Bar && many;
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let json = kind == ProgressArg::Json;
+        let visible = shown && !target.is_hidden() || json;
+        let bar = ProgressBar::with_draw_target(None, target);
+        // No colours, so that NO_COLOR has nothing to turn off.
+        let template = "{bar:24} {pos}/{len} tracks  {msg}  {eta} left";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let now = Instant::now();
+        Progress {
+            bar: bar.with_style(style),
+            json,
+            summary: !args.quiet && many && !json,
+            stats: args.stats,
+            begun: now,
+            told: now,
+            total: if visible { total() } else { Arc::new(AtomicUsize::new(usize::MAX)) },
+            tally: Tally::default(),
+        }
+    }
+
+    /// Runs `say`, which prints, without tearing the bar.
+    pub(super) fn suspend<T>(&mut self, say: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let said = self.bar.suspend(say);
+        self.tally.writing += start.elapsed();
+        said
+    }
+
+    /// One more file is done; `skipped` were done before the run.
+    pub(super) fn add(&mut self, row: &Row, skipped: usize) {
+        match &row.outcome {
+            Ok(found) => {
+                self.tally.good += 1;
+                self.tally.audio_s += found.track_s.unwrap_or(0.0);
+            }
+            Err(failure) => *self.tally.failed.entry(failure.kind.as_str()).or_default() += 1,
+        }
+        let total = self.total.load(Ordering::Relaxed);
+        if total != usize::MAX {
+            self.bar.set_length(total.saturating_sub(skipped) as u64);
+        }
+        self.bar.inc(1);
+        let hours = self.audio_hours_per_s();
+        let failures = self.tally.failures();
+        self.bar.set_message(format!(
+            "{:.1} tracks/s  {hours:.2} audio hours/s  {failures} failed",
+            self.tracks_per_s()
+        ));
+        if self.json && self.told.elapsed() >= TELL {
+            self.told = Instant::now();
+            eprintln!("{}", self.object("progress", skipped));
+        }
+    }
+
+    fn done(&self) -> usize {
+        self.tally.good + self.tally.failures()
+    }
+
+    fn tracks_per_s(&self) -> f64 {
+        self.done() as f64 / self.begun.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    fn audio_hours_per_s(&self) -> f64 {
+        self.tally.audio_s / 3600.0 / self.begun.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    fn object(&self, event: &str, skipped: usize) -> serde_json::Value {
+        let round = |value: f64| (value * 1e3).round() / 1e3;
+        let total = self.total.load(Ordering::Relaxed);
+        let total = (total != usize::MAX).then_some(total);
+        let left = total.map(|total| total.saturating_sub(self.done() + skipped));
+        json!({
+            "event": event,
+            "done": self.done(),
+            "failed": self.tally.failures(),
+            "failed_by_kind": self.tally.failed,
+            "skipped": skipped,
+            "total": total,
+            "elapsed_s": round(self.begun.elapsed().as_secs_f64()),
+            "tracks_per_s": round(self.tracks_per_s()),
+            "audio_hours_per_s": round(self.audio_hours_per_s()),
+            "eta_s": left.map(|left| round(left as f64 / self.tracks_per_s().max(1e-9))),
+        })
+    }
+
+    /// Ends the showing and sums up.
+    pub(super) fn finish(&self, skipped: usize, times: &StageTimes) {
+        self.bar.finish_and_clear();
+        if self.json {
+            let mut object = self.object("summary", skipped);
+            if self.stats {
+                object["stages_s"] =
+                    self.stages(times).into_iter().map(|(name, s)| (name, json!(s))).collect();
+                object["bottleneck"] = bottleneck(times).into();
+            }
+            eprintln!("{object}");
+            return;
+        }
+        if self.summary && self.done() + skipped > 0 {
+            let kinds: Vec<_> =
+                self.tally.failed.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+            let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
+            eprintln!(
+                "tagwave: {} tracks in {:.1} s, {:.2} tracks/s, {:.2} audio hours/s; {} failed{kinds}{before}",
+                self.done(),
+                self.begun.elapsed().as_secs_f64(),
+                self.tracks_per_s(),
+                self.audio_hours_per_s(),
+                self.tally.failures(),
+            );
+        }
+        if self.stats {
+            let per_track = 1e3 / self.done().max(1) as f64;
+            eprintln!("tagwave: stage           seconds  ms/track   (summed over the threads of a stage)");
+            for (name, seconds) in self.stages(times) {
+                eprintln!("tagwave: {name:14} {seconds:8.2} {:9.2}", seconds * per_track);
+            }
+            eprintln!(
+                "tagwave: {} batches of {} clips; bottleneck: {}",
+                times.batches,
+                times.clips,
+                bottleneck(times)
+            );
+        }
+    }
+
+    fn stages(&self, times: &StageTimes) -> Vec<(String, f64)> {
+        let stages = [
+            ("decode", times.decode),
+            ("resample", times.resample),
+            ("decode waits", times.decode_waits),
+            ("upload", times.upload),
+            ("model", times.model),
+            ("model waits", times.model_waits),
+            ("write", self.tally.writing),
+        ];
+        stages.into_iter().map(|(name, time)| (name.to_string(), time.as_secs_f64())).collect()
+    }
+}
+
+/// The stage that the others wait for.
+fn bottleneck(times: &StageTimes) -> &'static str {
+    if times.decode_waits > times.model_waits { "model" } else { "decode" }
+}

@@ -1,0 +1,321 @@
+//! From folders and lists to single files, one by one: the list is never held in memory.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ignore::WalkBuilder;
+use sha2::{Digest, Sha256};
+
+/// Endings that a folder's audio files have, in lower case. Whatever ends otherwise is looked into.
+const AUDIO: [&str; 43] = [
+    "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts", "eac3",
+    "flac", "m4a", "m4b", "m4r", "mka", "mp1", "mp2", "mp3", "mp4", "mpa", "mpc", "mpga", "oga", "ogg",
+    "opus", "ra", "rf64", "shn", "snd", "spx", "tak", "tta", "w64", "wav", "wave", "weba", "webm", "wma",
+    "wv",
+];
+/// Bytes of a file that are looked at.
+const PROBE_BYTES: usize = 64;
+/// How much of a list is searched for a NUL, which then separates its entries.
+const LIST_BYTES: usize = 64 << 10;
+
+/// A file to tag, or what is in the way of finding one.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    /// Why nothing can be found there.
+    pub(super) error: Option<io::Error>,
+}
+
+/// What folders hold is seen through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Filter {
+    /// Hidden files and folders too.
+    pub(super) hidden: bool,
+    /// What ignore files name too.
+    pub(super) ignored: bool,
+}
+
+/// Part `index` of `count` of any list: which part a path belongs to depends on the path alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shard {
+    index: u64,
+    count: u64,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Shard, String> {
+        let parse = || {
+            let (index, count) = word.split_once('/')?;
+            let shard = Shard { index: index.parse().ok()?, count: count.parse().ok()? };
+            (shard.index < shard.count).then_some(shard)
+        };
+        parse().ok_or_else(|| "expected I/N with I from 0 to N-1, as in 0/8".into())
+    }
+}
+
+impl Shard {
+    /// Whether a path, as it was named, belongs to this part.
+    fn has(self, path: &Path) -> bool {
+        let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+        let head = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        head % self.count == self.index
+    }
+}
+
+/// Where files are named.
+#[derive(Clone, Debug)]
+pub(super) enum Root {
+    /// A file, or a folder with all that is in it.
+    Path(PathBuf),
+    /// A file with paths.
+    List(PathBuf),
+}
+
+/// Every file that `roots` name, in their order; folders by name. Files named by themselves are taken as they
+/// are, those of folders when they look like audio.
+pub(super) fn files(
+    roots: Vec<Root>,
+    filter: Filter,
+    shard: Option<Shard>,
+) -> impl Iterator<Item = Entry> + Send {
+    let entries = roots.into_iter().flat_map(move |root| -> Box<dyn Iterator<Item = Entry> + Send> {
+        match root {
+            Root::Path(path) => below(path, filter),
+            Root::List(list) => match paths_of_list(&list) {
+                Ok(paths) => Box::new(paths.flat_map(move |path| match path {
+                    Ok(path) => below(path, filter),
+                    Err(error) => one(list.clone(), Some(error)),
+                })),
+                Err(error) => one(list, Some(error)),
+            },
+        }
+    });
+    entries.filter(move |entry| shard.is_none_or(|shard| shard.has(&entry.path)))
+}
+
+fn one(path: PathBuf, error: Option<io::Error>) -> Box<dyn Iterator<Item = Entry> + Send> {
+    Box::new(std::iter::once(Entry { path, error }))
+}
+
+/// The file itself, or the audio files of a folder.
+fn below(path: PathBuf, filter: Filter) -> Box<dyn Iterator<Item = Entry> + Send> {
+    if !path.is_dir() {
+        return one(path, None);
+    }
+    let mut walk = WalkBuilder::new(&path);
+    walk.follow_links(true).sort_by_file_name(Ord::cmp).hidden(!filter.hidden);
+    if filter.ignored {
+        walk.ignore(false).git_ignore(false).git_global(false).git_exclude(false).parents(false);
+    }
+    Box::new(walk.build().filter_map(move |entry| match entry {
+        Ok(entry) => {
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+            (is_file && looks_like_audio(entry.path()))
+                .then(|| Entry { path: entry.into_path(), error: None })
+        }
+        Err(error) => unwalked(error, &path),
+    }))
+}
+
+/// What the walk stumbled over; a folder that contains itself is none of it.
+fn unwalked(error: ignore::Error, root: &Path) -> Option<Entry> {
+    fn take_apart(error: &ignore::Error, path: &mut Option<PathBuf>, is_loop: &mut bool) {
+        match error {
+            ignore::Error::WithPath { path: at, err } => {
+                *path = Some(at.clone());
+                take_apart(err, path, is_loop);
+            }
+            ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+                take_apart(err, path, is_loop);
+            }
+            ignore::Error::Loop { .. } => *is_loop = true,
+            _ => {}
+        }
+    }
+    let (mut path, mut is_loop) = (None, false);
+    take_apart(&error, &mut path, &mut is_loop);
+    if is_loop {
+        return None;
+    }
+    let path = path.unwrap_or_else(|| root.to_path_buf());
+    // A link that leads nowhere, or to itself, matters when it is called like a track.
+    let dangling = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    if dangling && !has_audio_name(&path) {
+        return None;
+    }
+    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("it cannot be searched"));
+    Some(Entry { path, error: Some(error) })
+}
+
+fn has_audio_name(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    ending.is_some_and(|ending| AUDIO.contains(&&*ending))
+}
+
+/// By its ending, else by how it begins.
+fn looks_like_audio(path: &Path) -> bool {
+    if has_audio_name(path) {
+        return true;
+    }
+    let mut start = Vec::with_capacity(PROBE_BYTES);
+    let read = File::open(path).and_then(|file| file.take(PROBE_BYTES as u64).read_to_end(&mut start));
+    read.is_ok() && begins_like_audio(&start)
+}
+
+/// Only what cannot be mistaken: containers of video are left to their endings.
+fn begins_like_audio(start: &[u8]) -> bool {
+    let at = |place: usize, magic: &[u8]| start.get(place..place + magic.len()) == Some(magic);
+    let riff = (at(0, b"RIFF") || at(0, b"RF64") || at(0, b"RIFX")) && at(8, b"WAVE");
+    let form = at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC"));
+    let mp4 = at(4, b"ftyp") && (at(8, b"M4A ") || at(8, b"M4B "));
+    // The first page of an Ogg file begins with the name of its codec.
+    let ogg = at(0, b"OggS")
+        && [&b"\x01vorbis"[..], b"OpusHead", b"\x7fFLAC", b"Speex   "].iter().any(|codec| at(28, codec));
+    let plain = [&b"ID3"[..], b"fLaC", b"caff", b"wvpk", b"MAC ", b"TTA1"].iter().any(|magic| at(0, magic));
+    riff || form || mp4 || ogg || plain
+}
+
+/// The entries of a list: a path a line, or paths that end in NUL where there is one.
+fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + Send + use<>> {
+    let mut reader: Box<dyn BufRead + Send> = match list.as_os_str() == "-" {
+        true => Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin())),
+        false => {
+            if fs::metadata(list)?.is_dir() {
+                return Err(io::Error::other("a folder, expected a list of paths"));
+            }
+            Box::new(BufReader::with_capacity(LIST_BYTES, File::open(list)?))
+        }
+    };
+    let separator = if reader.fill_buf()?.contains(&0) { 0 } else { b'\n' };
+    let entries = std::iter::from_fn(move || {
+        let mut entry = Vec::new();
+        match reader.read_until(separator, &mut entry) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(entry)),
+            Err(error) => Some(Err(error)),
+        }
+    });
+    let mut failed = false;
+    let entries = entries.take_while(move |entry| !std::mem::replace(&mut failed, entry.is_err()));
+    Ok(entries.filter_map(move |entry| match entry {
+        Ok(mut entry) => {
+            if entry.last() == Some(&separator) {
+                entry.pop();
+            }
+            if separator == b'\n' && entry.last() == Some(&b'\r') {
+                entry.pop();
+            }
+            (!entry.is_empty()).then(|| path_of(entry))
+        }
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    Ok(std::ffi::OsString::from_vec(bytes).into())
+}
+
+/// Paths of other systems are not bytes.
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
+    String::from_utf8(bytes).map(PathBuf::from).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(root: &Path, filter: Filter) -> Vec<String> {
+        files(vec![Root::Path(root.to_path_buf())], filter, None)
+            .map(|entry| entry.path.strip_prefix(root).unwrap().to_str().unwrap().to_string())
+            .collect()
+    }
+
+    #[test]
+    fn folders_give_their_audio_files_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("b/song.mp3")).unwrap();
+        for name in
+            ["b/2.FLAC", "b/10.wav", "b/song.mp3/in.ogg", "a.mp3", ".hidden.mp3", "ignored.mp3", "cover.jpg"]
+        {
+            fs::write(at(name), "x").unwrap();
+        }
+        fs::write(at("no ending"), b"fLaC and so on").unwrap();
+        fs::write(at(".ignore"), "ignored.mp3\n").unwrap();
+        let plain = ["a.mp3", "b/10.wav", "b/2.FLAC", "b/song.mp3/in.ogg", "no ending"];
+        assert_eq!(names(folder.path(), Filter::default()), plain);
+        let all = names(folder.path(), Filter { hidden: true, ignored: true });
+        assert_eq!(all.len(), 7, "{all:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn loops_of_links_end() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("a")).unwrap();
+        fs::write(at("a/leaf.mp3"), "x").unwrap();
+        symlink("..", at("a/up")).unwrap();
+        symlink("a/leaf.mp3", at("link.mp3")).unwrap();
+        symlink("gone.mp3", at("dangling.mp3")).unwrap();
+        symlink("round.txt", at("round.txt")).unwrap();
+        let found: Vec<Entry> =
+            files(vec![Root::Path(folder.path().into())], Filter::default(), None).collect();
+        let good: Vec<_> = found.iter().filter(|entry| entry.error.is_none()).collect();
+        assert_eq!(good.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.iter().any(|entry| entry.error.is_some() && entry.path.ends_with("dangling.mp3")));
+    }
+
+    #[test]
+    fn shards_share_out_every_path_once() {
+        let shards: Vec<Shard> = (0..3).map(|i| format!("{i}/3").parse().unwrap()).collect();
+        let mut sizes = [0; 3];
+        for i in 0..300 {
+            let path = PathBuf::from(format!("{i}.mp3"));
+            let owners: Vec<_> = (0..3).filter(|&place| shards[place].has(&path)).collect();
+            assert_eq!(owners.len(), 1);
+            sizes[owners[0]] += 1;
+        }
+        assert!(sizes.iter().all(|&size| size > 70), "{sizes:?}");
+        for wrong in ["3/3", "1", "0/0", "-1/2", "a/b", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn lists_end_in_newlines_or_nul() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list");
+        let read = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            fs::write(&list, bytes).unwrap();
+            let found = files(vec![Root::List(list.clone())], Filter::default(), None);
+            found.map(|entry| entry.path.as_os_str().as_bytes().to_vec()).collect()
+        };
+        assert_eq!(read(b"a.mp3\r\n\n-b \xff.mp3\nc"), [&b"a.mp3"[..], b"-b \xff.mp3", b"c"]);
+        assert_eq!(read(b"a\nb\r.mp3\r\0c\0"), [&b"a\nb\r.mp3\r"[..], b"c"]);
+        assert_eq!(read(b""), Vec::<Vec<u8>>::new());
+        let missing = files(vec![Root::List("no such list".into())], Filter::default(), None).next().unwrap();
+        assert!(missing.error.is_some());
+    }
+
+    #[test]
+    fn audio_is_known_by_its_beginning() {
+        for start in [&b"ID3\x04"[..], b"RIFF\0\0\0\0WAVEfmt ", b"FORM\0\0\0\0AIFC", b"\0\0\0\x20ftypM4A "] {
+            assert!(begins_like_audio(start), "{start:?}");
+        }
+        for start in [&b""[..], b"RIFF\0\0\0\0AVI ", b"\x89PNG", b"\0\0\0\x20ftypisom", b"OggS"] {
+            assert!(!begins_like_audio(start), "{start:?}");
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! What is done, so that an interrupted run can be gone on with.
+//!
+//! Beside `FILE` lies `FILE.journal`: a line for each row of `FILE` with the row's [`Key`], where the row ends
+//! and a digest of its bytes. On resuming the two are held against each other from the start; whatever does
+//! not agree at the end, after a power cut say, is cut off and done again. The two files may therefore reach
+//! the disk in any order.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::file::about;
+use super::{Format, Row, Sink};
+
+/// First line of a journal.
+const HEAD: &str = "tagwave journal 1";
+/// How often what was written is made to reach the disk.
+const SYNC: Duration = Duration::from_secs(1);
+/// Stands for the key of a row whose file is to be tried again.
+const NOT_DONE: &str = "-";
+
+/// One file under certain settings: path, size, time of modification, model, reading and all else that a row
+/// depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key([u8; 16]);
+
+impl Key {
+    /// The key of a file; `modified_ns` counts from 1970.
+    pub fn new(settings: &str, path: &Path, size: u64, modified_ns: i128) -> Key {
+        let mut digest = Sha256::new();
+        let path = path.as_os_str().as_encoded_bytes();
+        for part in [settings.as_bytes(), path, &size.to_le_bytes(), &modified_ns.to_le_bytes()] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        Key(first(&digest.finalize()))
+    }
+
+    /// The key that is written like this.
+    pub(super) fn parse(word: &str) -> Option<Key> {
+        (word.len() == 32)
+            .then(|| u128::from_str_radix(word, 16).ok())
+            .flatten()
+            .map(|n| Key(n.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+fn first(digest: &[u8]) -> [u8; 16] {
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+/// The files that need not be done again.
+#[derive(Clone, Debug, Default)]
+pub struct Done(HashMap<Key, u32>);
+
+impl Done {
+    pub(super) fn add(&mut self, key: Key) {
+        *self.0.entry(key).or_default() += 1;
+    }
+
+    /// Whether this file is done; a file that is named twice is asked for twice.
+    pub fn take(&mut self, key: &Key) -> bool {
+        match self.0.get_mut(key) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Number of files.
+    pub fn len(&self) -> usize {
+        self.0.values().map(|&count| count as usize).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The journal beside a file of rows.
+pub fn journal_file(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_os_string();
+    name.push(".journal");
+    name.into()
+}
+
+/// Lines that are appended to a file row by row, with a journal beside them. An interruption leaves all rows
+/// that were written; a write that fails leaves no part of a row.
+#[derive(Debug)]
+pub struct Appended {
+    format: Format,
+    path: PathBuf,
+    file: File,
+    journal: File,
+    /// Bytes of whole rows.
+    length: u64,
+    journal_length: u64,
+    synced: Instant,
+}
+
+impl Appended {
+    /// A new file in place of an older one.
+    ///
+    /// # Errors
+    /// What the system says, or that another process writes it; messages name the path.
+    pub fn create(format: Format, path: &Path) -> io::Result<Appended> {
+        let mut appended = Appended::open(format, path)?;
+        appended.journal.set_len(0)?;
+        appended.file.set_len(0)?;
+        appended.begin()?;
+        Ok(appended)
+    }
+
+    /// Goes on with a file, and says what is done; begins it where there is none.
+    ///
+    /// # Errors
+    /// What the system says; a file without its journal, or one that was changed by others.
+    pub fn resume(format: Format, path: &Path) -> io::Result<(Appended, Done)> {
+        let mut appended = Appended::open(format, path)?;
+        let refuse = |reason: &str| Err(io::Error::other(format!("{}: {reason}", path.display())));
+        if appended.journal.metadata()?.len() == 0 {
+            if appended.file.metadata()?.len() > 0 {
+                return refuse("its journal is missing, so what is done cannot be known: name another file");
+            }
+            appended.begin()?;
+            return Ok((appended, Done::default()));
+        }
+        let mut journal = BufReader::new(&appended.journal);
+        let mut rows = BufReader::new(&appended.file);
+        let mut line = String::new();
+        journal.read_line(&mut line)?;
+        if line.trim_end() != HEAD {
+            return refuse("its journal is of another version or no journal");
+        }
+        let mut journal_length = line.len() as u64;
+        let (mut length, mut done) = (0, Done::default());
+        let mut bytes = Vec::new();
+        loop {
+            line.clear();
+            // A torn line may be anything, text that is not UTF-8 among it.
+            match journal.read_line(&mut line) {
+                Ok(0) => break,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
+                read => read?,
+            };
+            let Some(entry) = Entry::parse(&line).filter(|entry| entry.end >= length) else { break };
+            bytes.clear();
+            (&mut rows).take(entry.end - length).read_to_end(&mut bytes)?;
+            let whole = bytes.len() as u64 == entry.end - length;
+            if !whole || digest(&bytes) != entry.digest {
+                // What a crash leaves is short, or has holes. Anything else is somebody's work.
+                if whole && !bytes.contains(&0) {
+                    return refuse("it was changed since its journal was written: name another file");
+                }
+                break;
+            }
+            length = entry.end;
+            journal_length += line.len() as u64;
+            if let Some(key) = entry.key {
+                done.add(key);
+            }
+        }
+        drop((journal, rows));
+        appended.file.set_len(length)?;
+        appended.journal.set_len(journal_length)?;
+        appended.file.seek(SeekFrom::End(0))?;
+        appended.journal.seek(SeekFrom::End(0))?;
+        (appended.length, appended.journal_length) = (length, journal_length);
+        Ok((appended, done))
+    }
+
+    fn open(format: Format, path: &Path) -> io::Result<Appended> {
+        let open = |path: &Path| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            options.open(path).map_err(|error| about(path, &error))
+        };
+        let file = open(path)?;
+        if file.try_lock().is_err_and(|error| matches!(error, std::fs::TryLockError::WouldBlock)) {
+            return Err(io::Error::other(format!("{}: another process is writing it", path.display())));
+        }
+        let journal = open(&journal_file(path))?;
+        let path = path.to_path_buf();
+        Ok(Appended { format, path, file, journal, length: 0, journal_length: 0, synced: Instant::now() })
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let head = format!("{HEAD}\n");
+        self.journal.write_all(head.as_bytes())?;
+        self.journal_length = head.len() as u64;
+        Ok(())
+    }
+
+    fn write(&mut self, row: &Row) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        {
+            let mut sink = match self.length {
+                0 => self.format.sink(&mut bytes),
+                _ => self.format.continued(&mut bytes),
+            };
+            sink.row(row)?;
+            sink.finish()?;
+        }
+        let end = self.length + bytes.len() as u64;
+        let key = row.key.filter(|_| row.is_final());
+        let key = key.map_or(NOT_DONE.to_string(), |key| key.to_string());
+        let line = format!("{key} {end} {:016x}\n", digest(&bytes));
+        self.file.write_all(&bytes)?;
+        self.journal.write_all(line.as_bytes())?;
+        self.length = end;
+        self.journal_length += line.len() as u64;
+        if self.synced.elapsed() >= SYNC {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.journal.sync_data()?;
+        self.synced = Instant::now();
+        Ok(())
+    }
+}
+
+impl Sink for Appended {
+    fn row(&mut self, row: &Row) -> io::Result<()> {
+        self.write(row).map_err(|error| {
+            // What was there before stays readable; if even this fails, resuming cuts it off.
+            let _ = self.file.set_len(self.length);
+            let _ = self.journal.set_len(self.journal_length);
+            about(&self.path, &error)
+        })
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.sync().map_err(|error| about(&self.path, &error))
+    }
+
+    fn has_messages(&self) -> bool {
+        true
+    }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// A line of a journal.
+struct Entry {
+    key: Option<Key>,
+    end: u64,
+    digest: u64,
+}
+
+impl Entry {
+    fn parse(line: &str) -> Option<Entry> {
+        let mut words = line.strip_suffix('\n')?.split(' ');
+        let key = match words.next()? {
+            NOT_DONE => None,
+            word => Some(Key::parse(word)?),
+        };
+        let end = words.next()?.parse().ok()?;
+        let digest = words.next().filter(|word| word.len() == 16)?;
+        let digest = u64::from_str_radix(digest, 16).ok()?;
+        words.next().is_none().then_some(Entry { key, end, digest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::sinks::Failure;
+
+    fn key(name: &str) -> Key {
+        Key::new("settings", Path::new(name), 1, 2)
+    }
+
+    fn row(name: &str, kind: ErrorKind) -> Row {
+        let failure = Failure { kind, message: "it is, \"so\"".into() };
+        Row { path: name.into(), key: Some(key(name)), outcome: Err(failure) }
+    }
+
+    fn lines(path: &Path) -> usize {
+        std::fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    #[test]
+    fn keys_tell_everything_apart() {
+        let keys = [
+            key("a"),
+            key("b"),
+            Key::new("settings", Path::new("a"), 2, 2),
+            Key::new("settings", Path::new("a"), 1, 3),
+            Key::new("settingsa", Path::new(""), 1, 2),
+        ];
+        for (i, a) in keys.iter().enumerate() {
+            assert_eq!(Key::parse(&a.to_string()), Some(*a));
+            assert!(keys[..i].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn any_cut_of_either_file_is_gone_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        for format in [Format::Jsonl, Format::Csv] {
+            let path = folder.path().join(format!("{format:?}"));
+            let names = ["a", "b", "c", "d"];
+            let mut clean = Appended::create(format, &path).unwrap();
+            names.iter().for_each(|name| clean.row(&row(name, ErrorKind::Input)).unwrap());
+            drop(clean);
+            let [rows, journal] = [&path, &journal_file(&path)].map(|path| std::fs::read(path).unwrap());
+            for cut in 0..rows.len().max(journal.len()) {
+                for (rows_end, journal_end) in [(cut, journal.len()), (rows.len(), cut), (cut, cut)] {
+                    std::fs::write(&path, &rows[..rows_end.min(rows.len())]).unwrap();
+                    let head = HEAD.len() + 1;
+                    let journal_end = journal_end.clamp(head, journal.len());
+                    std::fs::write(journal_file(&path), &journal[..journal_end]).unwrap();
+                    let (mut sink, mut done) = Appended::resume(format, &path).unwrap();
+                    for name in names {
+                        if !done.take(&key(name)) {
+                            sink.row(&row(name, ErrorKind::Input)).unwrap();
+                        }
+                    }
+                    drop(sink);
+                    assert!(std::fs::read(&path).unwrap() == rows, "{format:?} cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn holes_are_cut_off_and_changes_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let mut sink = Appended::create(Format::Jsonl, &path).unwrap();
+        ["a", "b"].iter().for_each(|name| sink.row(&row(name, ErrorKind::Input)).unwrap());
+        assert!(Appended::create(Format::Jsonl, &path).unwrap_err().to_string().contains("another process"));
+        drop(sink);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 9..].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+        let (sink, done) = Appended::resume(Format::Jsonl, &path).unwrap();
+        drop(sink);
+        assert_eq!((done.len(), lines(&path)), (1, 1));
+        let edited = std::fs::read_to_string(&path).unwrap().replace("\"a\"", "\"A\"");
+        std::fs::write(&path, edited).unwrap();
+        let error = Appended::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        assert!(error.contains("it was changed"), "{error}");
+        std::fs::remove_file(journal_file(&path)).unwrap();
+        let error = Appended::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        assert!(error.contains("its journal is missing"), "{error}");
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let mut sink = Appended::create(Format::Jsonl, &path).unwrap();
+        sink.row(&row("a", ErrorKind::Resource)).unwrap();
+        sink.row(&row("b", ErrorKind::Unsupported)).unwrap();
+        drop(sink);
+        let (_sink, mut done) = Appended::resume(Format::Jsonl, &path).unwrap();
+        assert!(!done.take(&key("a")) && done.take(&key("b")) && !done.take(&key("b")));
+        assert_eq!(lines(&path), 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the time goes, stage by stage.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// Time of each stage, summed over its threads, since the tagger was made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageTimes {
+    /// Opening, finding the clip, decoding and mixing to mono.
+    pub decode: Duration,
+    /// Resampling to the model's rate.
+    pub resample: Duration,
+    /// Decoding threads that waited for room because the model was slower.
+    pub decode_waits: Duration,
+    /// Handing batches to the device.
+    pub upload: Duration,
+    /// Waiting for the device: what is left of its work, and the readback. On the CPU: the model.
+    pub model: Duration,
+    /// Threads of the model that waited for clips because decoding was slower.
+    pub model_waits: Duration,
+    /// Batches that were run.
+    pub batches: u64,
+    /// Clips in them.
+    pub clips: u64,
+}
+
+impl StageTimes {
+    /// What came after `before`, an earlier state of the same tagger.
+    pub fn since(&self, before: &StageTimes) -> StageTimes {
+        StageTimes {
+            decode: self.decode - before.decode,
+            resample: self.resample - before.resample,
+            decode_waits: self.decode_waits - before.decode_waits,
+            upload: self.upload - before.upload,
+            model: self.model - before.model,
+            model_waits: self.model_waits - before.model_waits,
+            batches: self.batches - before.batches,
+            clips: self.clips - before.clips,
+        }
+    }
+}
+
+/// Stage times that several threads add to.
+#[derive(Debug, Default)]
+pub(super) struct Stats(Mutex<StageTimes>);
+
+impl Stats {
+    pub(super) fn add(&self, change: impl FnOnce(&mut StageTimes)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn times(&self) -> StageTimes {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

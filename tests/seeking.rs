@@ -1,0 +1,163 @@
+//! Passing over what lies before a clip gives the samples that decoding through gives.
+
+use std::f64::consts::TAU;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tagwave::audio::{Access, Clip, ClipReader, ClipRequest, DecoderMode, Placement, Resamplers, Source};
+
+const RATE_HZ: u32 = 44_100;
+const SECONDS: u32 = 24;
+
+/// Music of a kind: a chord that moves, and noise, unlike on both sides.
+fn stereo() -> Vec<i16> {
+    let mut s = 1u32;
+    let mut noise = || {
+        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(s) / 4_294_967_296.0 - 0.5
+    };
+    let sample = |i: u32, shift: f64| {
+        let t = f64::from(i) / f64::from(RATE_HZ);
+        let sweep = (t * (300.0 + 40.0 * t + shift) * TAU).sin() * (0.6 + 0.4 * (t * 5.0).sin());
+        sweep + 0.5 * (t * (1_200.0 - 11.0 * t) * TAU).sin()
+    };
+    (0..RATE_HZ * SECONDS)
+        .flat_map(|i| [sample(i, 0.0) + 0.3 * noise(), sample(i, 77.0) + 0.3 * noise()])
+        .map(|x| (x * 9_000.0) as i16)
+        .collect()
+}
+
+fn wav(path: &Path, samples: &[i16]) {
+    let bytes = samples.len() as u32 * 2;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1u16, 2].into_iter().flat_map(u16::to_le_bytes));
+    file.extend([RATE_HZ, RATE_HZ * 4].into_iter().flat_map(u32::to_le_bytes));
+    file.extend([4u16, 16].into_iter().flat_map(u16::to_le_bytes));
+    file.extend(b"data");
+    file.extend(bytes.to_le_bytes());
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    std::fs::write(path, file).unwrap();
+}
+
+/// Encodes with `ffmpeg`; `false` where there is none, or not this encoder.
+fn encode(from: &Path, arguments: &str, to: &Path) -> bool {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(from).args(arguments.split(' ')).arg(to);
+    command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn read(path: &Path, request: &ClipRequest) -> Clip {
+    let mut reader = ClipReader::open(Source::path(path), request, &Resamplers::new()).unwrap();
+    let clip = reader.next().unwrap().unwrap();
+    assert_eq!(reader.warnings(), [], "{}", path.display());
+    clip
+}
+
+/// The largest difference between the two ways, over several places, at the file's own rate and at 12 kHz.
+fn worst(path: &Path) -> f32 {
+    let mut worst = 0.0f32;
+    for decoder in [DecoderMode::Plain, DecoderMode::Original] {
+        for (rate_hz, placement) in [
+            (12_000, Placement::Centre),
+            (RATE_HZ, Placement::Centre),
+            (RATE_HZ, Placement::At(7.0)),
+            (RATE_HZ, Placement::At(f64::from(SECONDS) - 2.5)),
+        ] {
+            let request =
+                ClipRequest { placement, decoder, ..ClipRequest::new(rate_hz, 2 * rate_hz as usize) };
+            let through = read(path, &ClipRequest { access: Access::Through, ..request });
+            let sought = read(path, &request);
+            assert_eq!(sought.start_samples, through.start_samples, "{}", path.display());
+            assert_eq!(sought.audio_samples, through.audio_samples, "{}", path.display());
+            let differences = sought.samples.iter().zip(&through.samples).map(|(a, b)| (a - b).abs());
+            worst = differences.fold(worst, f32::max);
+        }
+    }
+    worst
+}
+
+/// Formats by their file's ending, and how `ffmpeg` makes them.
+const FORMATS: &[(&str, &str)] = &[
+    ("wav", "-c:a pcm_s16le"),
+    ("f32.wav", "-c:a pcm_f32le"),
+    ("alaw.wav", "-c:a pcm_alaw"),
+    ("ima.wav", "-c:a adpcm_ima_wav"),
+    ("ms.wav", "-c:a adpcm_ms"),
+    ("aiff", "-c:a pcm_s16be"),
+    ("caf", "-c:a pcm_s16be"),
+    ("flac", "-c:a flac"),
+    ("flac.ogg", "-c:a flac"),
+    ("alac.m4a", "-c:a alac"),
+    ("cbr.mp3", "-c:a libmp3lame -b:a 128k"),
+    ("low.mp3", "-c:a libmp3lame -b:a 32k"),
+    ("vbr.mp3", "-c:a libmp3lame -q:a 4"),
+    ("bare.mp3", "-c:a libmp3lame -b:a 192k -write_xing 0 -id3v2_version 0"),
+    ("22k.mp3", "-c:a libmp3lame -b:a 24k -ar 22050"),
+    ("mp2", "-c:a mp2 -b:a 192k"),
+    ("ogg", "-c:a libvorbis -q:a 5"),
+    ("m4a", "-c:a aac -b:a 128k -aac_pns 0"),
+    ("aac", "-c:a aac -b:a 128k -aac_pns 0 -f adts"),
+    ("mkv", "-c:a flac"),
+    ("webm", "-c:a libvorbis"),
+];
+
+#[test]
+fn passing_over_gives_the_samples_of_decoding_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    wav(&at("source.wav"), &stereo());
+    assert_eq!(worst(&at("source.wav")), 0.0, "wav");
+    for (ending, arguments) in FORMATS {
+        let path = at(&format!("a.{ending}"));
+        if !encode(&at("source.wav"), arguments, &path) {
+            println!("{ending}: not run: no ffmpeg that makes it");
+            continue;
+        }
+        let worst = worst(&path);
+        println!("{ending}: largest difference {worst:e}");
+        assert_eq!(worst, 0.0, "{ending}");
+    }
+}
+
+/// Where an encoder leaves noise to the decoder (AAC's noise substitution), each way draws its own: the rest of
+/// the music, and the place, are the same.
+#[test]
+fn noise_of_the_decoders_own_is_all_that_may_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, path) = (folder.path().join("source.wav"), folder.path().join("a.m4a"));
+    wav(&source, &stereo());
+    if !encode(&source, "-c:a aac -b:a 96k", &path) {
+        return println!("not run: no ffmpeg that makes AAC");
+    }
+    let request = ClipRequest::new(12_000, 24_000);
+    let (sought, through) =
+        (read(&path, &request), read(&path, &ClipRequest { access: Access::Through, ..request }));
+    let power = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>();
+    let signal = power(&mut through.samples.iter().copied());
+    let noise = power(&mut sought.samples.iter().zip(&through.samples).map(|(a, b)| a - b));
+    println!("difference {:.1} dB below the music", 10.0 * (signal / noise.max(1e-30)).log10());
+    assert!(noise < 1e-2 * signal);
+}
+
+/// A file joined from two has times with a gap and samples without one: samples are what counts.
+#[test]
+fn gaps_in_time_are_no_gaps_in_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    wav(&at("source.wav"), &stereo());
+    for ending in ["ogg", "m4a"] {
+        let path = at(&format!("gap.{ending}"));
+        let codec = if ending == "ogg" { "libvorbis" } else { "aac -aac_pns 0" };
+        let arguments = format!("-af asetpts=if(gt(T\\,3)\\,PTS+30000\\,PTS) -c:a {codec}");
+        if !encode(&at("source.wav"), &arguments, &path) {
+            println!("{ending}: not run: no ffmpeg that makes it");
+            continue;
+        }
+        let request = ClipRequest { placement: Placement::At(9.0), ..ClipRequest::new(RATE_HZ, 88_200) };
+        let through = read(&path, &ClipRequest { access: Access::Through, ..request });
+        assert!(read(&path, &request).samples == through.samples, "{ending}");
+    }
+}
