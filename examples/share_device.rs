@@ -17,7 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
 
-    let tagger = Tagger::builder().gpu(Gpu::from_device(device.clone(), queue)).weights(weights).build()?;
+    let tagger = Tagger::builder()
+        .model("crnn")
+        .gpu(Gpu::from_device(device.clone(), queue))
+        .weights(weights)
+        .build()?;
     let track = tagger.tag_file(file)?;
     for tag in tagger.tags(&track, Selection::Top(5)) {
         println!("{:.3}  {}", tag.score, tag.label);
