@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train import agreement
+from clips import agreement
 
 
 def scores(tagwave, model, weights, files):

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from student import Student
-from train import MAPS, UNITS, Clips
+from clips import Clips
+from student import Crnn
+from train import MAPS, UNITS
 
 NAME = "tagwave-small.safetensors"
 ORIGIN = "distilled by tagwave from MusicTaggerCRNN and MusicTaggerCNN (keunwoochoi/music-auto_tagging-keras)"
@@ -66,11 +67,11 @@ def main():
     parser.add_argument("--weights", required=True, type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    student = Student(MAPS, UNITS)
+    student = Crnn(MAPS, UNITS)
     student.load_state_dict(torch.load(args.student))
-    clips = Clips(args.corpus, "training", args.weights).scan("original-*")
+    clips = Clips(args.corpus, "training", args.weights)
     chosen = np.random.default_rng(2).choice(len(clips), 512)
-    arrays = student.tensors(clips.batch(part)[0] for part in np.array_split(chosen, 64))
+    arrays = student.tensors(clips.spectrograms(part) for part in np.array_split(chosen, 64))
     args.out.mkdir(parents=True, exist_ok=True)
     content = safetensors(arrays)
     (args.out / NAME).write_bytes(content)

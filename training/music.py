@@ -39,6 +39,7 @@ def unpack(corpus):
     """Downloads and unpacks every package of packages.txt that is not there yet."""
     debs, unpacked = corpus / "deb", corpus / "x"
     debs.mkdir(parents=True, exist_ok=True)
+    unpacked.mkdir(exist_ok=True)
     for line in (HERE / "packages.txt").read_text().splitlines():
         package = line.strip()
         if not package or package.startswith("#") or (unpacked / package).exists():
@@ -49,11 +50,13 @@ def unpack(corpus):
         if not found:
             print(f"{package}: not available, left out")
             continue
-        folder = unpacked / package
+        # Unpacked under another name first: an interrupted run must not leave half a package behind.
+        folder = unpacked / f".{package}"
         subprocess.run(["dpkg-deb", "-x", found[-1], folder], check=True)
         for archive in [*folder.rglob("*.pk3"), *folder.rglob("*.zip")]:
             wanted = [f"*{suffix}" for suffix in sorted(RECORDED)]
             subprocess.run(["unzip", "-qq", "-o", archive, *wanted, "-d", folder / "unpacked"], check=False)
+        folder.rename(unpacked / package)
 
 
 def key(text):

@@ -1,34 +1,26 @@
 #!/usr/bin/env bash
 # The whole recipe of weights/small: music, the teacher's targets, training, the weight file and its figures.
 #
-#     training/run.sh CORPUS WEIGHTS [KEEP_OUT]
+#     training/run.sh CORPUS WEIGHTS [KEEP_OUT [EXTRA]]
 #
 # CORPUS    folder for music and targets, 15 GB; what is there already is not made again
 # WEIGHTS   folder with the original's weight files
 # KEEP_OUT  table of tracks (package, file) that no training may hear
+# EXTRA     another folder of music
 #
 # Needs apt-get, dpkg-deb, unzip, ffmpeg, fluidsynth with General MIDI soundfonts, and Python with
 # training/requirements.txt. On two busy CPU cores the music took 10 minutes once downloaded, the targets 25, and
 # training 57: 3,600 steps of 8 clips at up to 12 clips a second on one core.
 set -euo pipefail
-corpus=$(realpath -m "$1") weights=$(realpath "$2") keep_out=${3:+$(realpath "$3")}
+corpus=$(realpath -m "$1") weights=$(realpath "$2") keep_out=${3:+$(realpath "$3")} extra=${4:+$(realpath "$4")}
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}
 cargo build --release
 tagwave=../target/release/tagwave
 
 mkdir -p "$corpus"
-"$python" music.py "$corpus" ${keep_out:+--keep-out "$keep_out"}
-"$python" - "$corpus" <<'PY'
-import csv, random, sys
-from pathlib import Path
-corpus = Path(sys.argv[1])
-with open(corpus / "tracks.tsv", newline="") as file:
-    rows = list(csv.DictReader(file, delimiter="\t"))
-random.Random(1).shuffle(rows)
-(corpus / "original.txt").write_text("".join(f"{corpus / 'wav' / row['id']}.wav\n" for row in rows))
-PY
-"$python" teacher.py "$corpus" original "$corpus/original.txt" --tagwave "$tagwave" --weights "$weights"
+"$python" music.py "$corpus" ${keep_out:+--keep-out "$keep_out"} ${extra:+--extra "$extra"}
+"$python" teacher.py "$corpus" --tagwave "$tagwave" --weights "$weights"
 
 # glibc otherwise gives the large buffers back to the system at every step: twice the time.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=500000000

@@ -1,13 +1,14 @@
-"""Asks tagwave's CRNN and CNN (reading `restored`) what they hear in every clip of a list of WAV files.
+"""Asks tagwave's CRNN and CNN (reading `restored`) what they hear in every clip of the tracks of CORPUS/tracks.tsv.
 
-    python teacher.py CORPUS NAME LIST --tagwave PATH --weights FOLDER
+    python teacher.py CORPUS --tagwave PATH --weights FOLDER
 
-Writes CORPUS/shards/NAME-<i>.npz: `mel` [frames, 96] of all its tracks one after another (dB, f16), and of
+Writes CORPUS/shards/<i>.npz: `mel` [frames, 96] of all its tracks one after another (dB, f16), and of
 each clip the frame it starts at, its track's id, and the features before the last dense layer of CRNN [32]
 and CNN [256]. Their scores are that layer and a sigmoid away (`scores`).
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import wave
@@ -51,19 +52,13 @@ def head(path):
     return kernel.astype(np.float64), bias.astype(np.float64)
 
 
-def logits(weights, crnn, cnn):
-    """Both models' logits side by side, CRNN's first: [clips, 100]."""
-    both = []
-    for model, values in (("crnn", crnn), ("cnn", cnn)):
-        kernel, bias = head(Path(weights) / f"music_tagger_{model}_weights_theano.h5")
-        both.append(values.astype(np.float64) @ kernel + bias)
-    return np.concatenate(both, axis=1)
-
-
 def scores(weights, crnn, cnn):
     """The teacher's scores: the mean of both models' probabilities, [clips, 50]."""
-    probabilities = 1 / (1 + np.exp(-logits(weights, crnn, cnn)))
-    return probabilities.reshape(-1, 2, 50).mean(1).astype(np.float32)
+    probabilities = []
+    for model, values in (("crnn", crnn), ("cnn", cnn)):
+        kernel, bias = head(Path(weights) / f"music_tagger_{model}_weights_theano.h5")
+        probabilities.append(1 / (1 + np.exp(-(values.astype(np.float64) @ kernel + bias))))
+    return np.mean(probabilities, axis=0).astype(np.float32)
 
 
 def samples(path):
@@ -75,8 +70,6 @@ def samples(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("name")
-    parser.add_argument("list", type=Path, help="one WAV file a line")
     parser.add_argument("--tagwave", default="tagwave")
     parser.add_argument("--weights", required=True, type=Path)
     # A whole number of hops, so that a clip's frames are the track's.
@@ -84,9 +77,10 @@ def main():
     args = parser.parse_args()
     shards = args.corpus / "shards"
     shards.mkdir(exist_ok=True)
-    files = [Path(line) for line in args.list.read_text().splitlines()]
+    with open(args.corpus / "tracks.tsv", newline="") as file:
+        files = [args.corpus / "wav" / f"{row['id']}.wav" for row in csv.DictReader(file, delimiter="\t")]
     for first in range(0, len(files), TRACKS_OF_A_SHARD):
-        shard = shards / f"{args.name}-{first // TRACKS_OF_A_SHARD:03}.npz"
+        shard = shards / f"{first // TRACKS_OF_A_SHARD:03}.npz"
         if shard.exists():
             continue
         chosen = files[first:first + TRACKS_OF_A_SHARD]

@@ -1,16 +1,16 @@
-"""Trains the student on the teacher's scores.
+"""Trains the student on what the teacher says of the training clips.
 
-    python train.py CORPUS OUT --weights FOLDER [--steps N]
+    python train.py CORPUS OUT --weights FOLDER
 
-Reads CORPUS/shards and CORPUS/tracks.tsv, writes OUT/student.pt and prints one JSON object every few steps.
-A run is repeatable: the seed, the shards and the number of threads decide everything. A checkpoint is written
-every few minutes, and the same command goes on from it.
+The convolutions come first, layer by layer: each is the least-squares solution for the responses of CRNN's own layer,
+at the student's inputs, so that a layer makes up for what the one before it lost. Where the student has fewer maps, it
+follows those that explain the others best. The GRUs and the dense layer then learn the teacher's scores by gradient
+from a random start, the convolutions standing still. Reads CORPUS/shards and CORPUS/tracks.tsv, writes OUT/student.pt
+and prints one JSON object a step. The seed, the clips and the number of threads decide everything.
 """
 
 import argparse
-import csv
 import json
-import math
 import time
 from pathlib import Path
 
@@ -18,97 +18,114 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-import teacher
-from spectrogram import CLIP_FRAMES, PAD_FRAMES
-from student import Student
+from clips import Clips, agreement
+from student import Crnn
 
-MAPS, UNITS = [16, 40, 112, 144], 48
-
-
-class Clips:
-    """Clips of spectrograms with the teacher's scores; shards may be added while it is in use."""
-
-    def __init__(self, corpus, split, weights):
-        with open(corpus / "tracks.tsv", newline="") as file:
-            self.splits = {row["id"]: row["split"] for row in csv.DictReader(file, delimiter="\t")}
-        self.folder, self.split, self.weights = corpus / "shards", split, weights
-        self.mels, self.rows, self.seen = [], [], set()
-
-    def scan(self, names="*"):
-        for path in sorted(self.folder.glob(f"{names}.npz")):
-            if path in self.seen:
-                continue
-            self.seen.add(path)
-            shard = np.load(path)
-            target = teacher.scores(self.weights, shard["crnn"], shard["cnn"])
-            logits = teacher.logits(self.weights, shard["crnn"], shard["cnn"])
-            # A version of a track is named <id>+<k>; a mix of two <id>+<k>&<id>.
-            wanted = [i for i, track in enumerate(shard["track"])
-                      if all(self.splits[part.split("+")[0]] == self.split for part in str(track).split("&"))]
-            if wanted:
-                self.mels.append(shard["mel"])
-                place = len(self.mels) - 1
-                self.rows += [(place, int(shard["start"][i]), target[i], logits[i], str(shard["track"][i])) for i in wanted]
-        return self
-
-    def __len__(self):
-        return len(self.rows)
-
-    def batch(self, indices):
-        """Standardised, padded spectrograms [N, 1, 96, 1440], scores [N, 50], teachers' logits [N, 100]."""
-        x = torch.stack([torch.from_numpy(self.mels[m][s:s + CLIP_FRAMES]) for m, s, *_ in (self.rows[i] for i in indices)])
-        x = x.float().transpose(1, 2)
-        x = torch.maximum(x, x.amax((1, 2), keepdim=True) - 80)
-        x = x - x.mean((1, 2), keepdim=True)
-        x = x / (x.square().mean((1, 2), keepdim=True).sqrt() + 1e-8)
-        x = F.pad(x, (PAD_FRAMES, PAD_FRAMES)).unsqueeze(1)
-        scores = torch.from_numpy(np.stack([self.rows[i][2] for i in indices]))
-        logits = torch.from_numpy(np.stack([self.rows[i][3] for i in indices])).float()
-        return x, scores, logits
+MAPS, UNITS = [24, 56, 128, 128], 64
+# Ridge of a least-squares fit, as a share of the mean square of an input.
+RIDGE = 1e-4
+BATCH, RATE, DECAY, DROPOUT = 64, 3e-3, 1e-2, 0.1
 
 
-def agreement(student_scores, teacher_scores):
-    """Mean absolute difference, share of clips with the same first tag, mean number of common tags of the top 5."""
-    top = [np.argsort(-scores, axis=1, kind="stable")[:, :5] for scores in (student_scores, teacher_scores)]
-    common = np.mean([len(set(a) & set(b)) for a, b in zip(*top)])
-    return {"mad": float(np.abs(student_scores - teacher_scores).mean()),
-            "first": float((top[0][:, 0] == top[1][:, 0]).mean()), "top5": float(common)}
+def representatives(covariance, count):
+    """Indices of the `count` maps that explain most of all maps: Cholesky's pivots."""
+    rest, chosen = covariance.clone(), []
+    for _ in range(count):
+        # The map whose removal takes most of the variance that is left.
+        gain = rest.square().sum(0) / rest.diagonal().clamp(min=1e-9)
+        gain[chosen] = -1
+        best = int(gain.argmax())
+        chosen.append(best)
+        rest = rest - torch.outer(rest[:, best], rest[best]) / rest[best, best]
+    return sorted(chosen)
 
 
-@torch.no_grad()
-def evaluate(student, clips, limit=None):
-    student.eval()
-    indices = np.linspace(0, len(clips) - 1, min(limit or len(clips), len(clips))).astype(int)
-    ours, theirs = [], []
-    for part in np.array_split(indices, max(1, len(indices) // 16)):
-        x, scores, _ = clips.batch(part)
-        ours.append(torch.sigmoid(student(x)[0]).numpy())
-        theirs.append(scores.numpy())
-    student.train()
-    return agreement(np.concatenate(ours), np.concatenate(theirs))
+def entering(network, layer, x):
+    """What enters the convolution `layer`."""
+    x = network.bn0(x)
+    for i in range(layer):
+        x = F.elu(network.block(i, x))
+    return x
 
 
-def frame_statistics(student, clips, rng):
-    """Mean and deviation per frame over 512 clips; the padding is left alone."""
-    x = torch.cat([clips.batch(rng.choice(len(clips), 32))[0] for _ in range(16)])[:, 0, :, PAD_FRAMES:-PAD_FRAMES]
-    student.frame_mean[PAD_FRAMES:-PAD_FRAMES] = x.mean((0, 1))
-    student.frame_deviation[PAD_FRAMES:-PAD_FRAMES] = x.std((0, 1))
+def chosen_maps(crnn, layer, count, batches):
+    """The maps of CRNN's `layer` that a student of `count` follows, each weighed by what the next layer does with it."""
+    if count == crnn.convs[layer].out_channels:
+        return list(range(count))
+    weight = crnn.convs[layer + 1].weight.square().sum((0, 2, 3)).sqrt()
+    rows = torch.cat([entering(crnn, layer + 1, x).transpose(0, 1).flatten(1)[:, ::17] for x in batches], 1)
+    return representatives(torch.cov(rows * weight[:, None]), count)
 
 
-def averaged(student, mean, clips, rng, batches=40):
-    """A copy with the averaged weights `mean`, its batch norms' statistics measured anew."""
-    copy = Student(MAPS, UNITS)
-    copy.load_state_dict(student.state_dict())
-    for value, of in zip(copy.parameters(), mean):
-        value.data.copy_(of)
-    for norm in copy.norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    copy.train()
-    with torch.no_grad():
-        for _ in range(batches):
-            copy(clips.batch(rng.choice(len(clips), 16))[0])
-    return copy.eval()
+def fit_frames(student, crnn, x):
+    """The first batch norm, frame by frame."""
+    ours, theirs = x[:, 0], crnn.bn0(x)[:, 0]
+    mean, deviation = ours.mean((0, 1)), ours - ours.mean((0, 1))
+    # The padding is constant: its scale says nothing.
+    scale = (deviation * theirs).sum((0, 1)) / deviation.square().sum((0, 1)).clamp(min=1e-3)
+    student.frame_scale.copy_(scale)
+    student.frame_shift.copy_(theirs.mean((0, 1)) - scale * mean)
+
+
+def fit_layer(student, crnn, layer, chosen, batches):
+    """One convolution, by the normal equations."""
+    conv, target = student.convs[layer], crnn.convs[layer]
+    size, count = conv.in_channels * 9 + 1, 0
+    gram, moment, squares = (torch.zeros(*shape, dtype=torch.double) for shape in ((size, size), (size, len(chosen)), (2, len(chosen))))
+    for x in batches:
+        responses = F.conv2d(entering(crnn, layer, x), target.weight[chosen], target.bias[chosen], padding=1)
+        inputs = F.unfold(entering(student, layer, x).contiguous(), 3, padding=1)
+        for clip, wanted in zip(inputs, responses.flatten(2)):
+            clip = torch.cat([clip, torch.ones(1, clip.shape[1])])
+            gram += clip @ clip.T
+            moment += clip @ wanted.T
+            squares += torch.stack([wanted.sum(1), wanted.square().sum(1)])
+            count += clip.shape[1]
+    # The bias, last, is not held back.
+    ridge = torch.full((size,), float(RIDGE * gram.diagonal()[:-1].mean()), dtype=torch.double)
+    ridge[-1] = 0
+    solution = torch.linalg.solve(gram + torch.diag(ridge), moment)
+    conv.weight.copy_(solution[:-1].T.reshape(conv.weight.shape))
+    conv.bias.copy_(solution[-1])
+    explained = 1 - (squares[1] - (solution * moment).sum(0)) / (squares[1] - squares[0].square() / count)
+    print(json.dumps({"layer": f"conv{layer + 1}", "maps": len(chosen), "explained": round(float(explained.mean()), 4),
+                      "least": round(float(explained.min()), 4)}), flush=True)
+
+
+def sequences(student, clips):
+    """What enters the GRUs, [clips, 15, C]."""
+    parts = np.array_split(np.arange(len(clips)), max(1, len(clips) // 8))
+    return torch.cat([student.sequence(clips.spectrograms(part)) for part in parts])
+
+
+def loss_of(logits, scores):
+    """Relative entropy of the scores, and their mean absolute difference: what is learnt is the sum."""
+    entropy = F.binary_cross_entropy_with_logits(logits, scores) - F.binary_cross_entropy(scores, scores)
+    return entropy, (torch.sigmoid(logits) - scores).abs().mean()
+
+
+def fit_head(student, clips, held, epochs):
+    """The GRUs and the dense layer; `clips` and `held` are sequences and scores."""
+    (x, scores), (held_x, held_scores) = clips, held
+    parameters = [*student.gru1.parameters(), *student.gru2.parameters(), *student.output.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY)
+    steps = len(x) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * steps + 1, pct_start=0.1)
+    for epoch in range(1, epochs + 1):
+        differences = []
+        for rows in torch.randperm(len(x)).split(BATCH)[:steps]:
+            entropy, difference = loss_of(student.head(x[rows], DROPOUT), scores[rows])
+            optimiser.zero_grad()
+            (entropy + difference).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            schedule.step()
+            differences.append(difference.item())
+        if epoch % 10 == 0 or epoch == epochs:
+            with torch.no_grad():
+                ours = torch.sigmoid(student.head(held_x)).numpy()
+            print(json.dumps({"epoch": epoch, "mad": float(np.mean(differences)),
+                              "validation": agreement(ours, held_scores.numpy())}), flush=True)
 
 
 def main():
@@ -116,75 +133,29 @@ def main():
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", required=True, type=Path)
-    parser.add_argument("--steps", type=int, default=3600)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
+    parser.add_argument("--clips", type=int, default=128, help="that the convolutions are fitted on")
+    parser.add_argument("--epochs", type=int, default=60, help="of the GRUs and the dense layer, on all clips")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    clips = Clips(args.corpus, "training", args.weights).scan()
-    held = Clips(args.corpus, "validation", args.weights).scan("original-*")
+    clips, held = (Clips(args.corpus, split, args.weights) for split in ("training", "validation"))
+    crnn = Crnn.published(args.weights / "music_tagger_crnn_weights_theano.h5")
+    student = Crnn(MAPS, UNITS)
     print(json.dumps({"training": len(clips), "validation": len(held)}), flush=True)
-
-    student = Student(MAPS, UNITS)
-    frame_statistics(student, clips, np.random.default_rng(args.seed))
-    print(json.dumps({"parameters": sum(v.numel() for n, v in student.named_parameters() if not n.startswith("teachers"))}))
-    optimiser = torch.optim.AdamW(student.parameters(), lr=args.rate, weight_decay=1e-3)
-
-    def rate(step):
-        """A tenth of the run rises to the largest rate, a cosine falls to nothing over the rest."""
-        at = step / args.steps
-        return at / 0.1 if at < 0.1 else 0.5 + 0.5 * math.cos(math.pi * (at - 0.1) / 0.9)
-
-    mean = [value.detach().clone() for value in student.parameters()]
-    first, checkpoint = 0, args.out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
-        student.load_state_dict(state["student"])
-        optimiser.load_state_dict(state["optimiser"])
-        mean, first = state["mean"], state["step"]
-    started, order = time.time(), []
-    losses = []
-    student.train()
-    for step in range(first, args.steps):
-        rng = np.random.default_rng([args.seed, step])
-        if len(order) < args.batch:
-            clips.scan()
-            order = list(rng.permutation(len(clips)))
-        x, scores, logits = clips.batch([order.pop() for _ in range(args.batch)])
-        ours, teachers = student(x)
-        bce = F.binary_cross_entropy_with_logits(ours, scores) - F.binary_cross_entropy(scores, scores)
-        l1 = (torch.sigmoid(ours) - scores).abs().mean()
-        aux = F.smooth_l1_loss(teachers, logits)
-        loss = bce + l1 + 0.05 * (1 - step / args.steps) * aux
-        for group in optimiser.param_groups:
-            group["lr"] = args.rate * rate(step + 1) + 1e-6
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-        student.keep_scales_positive()
-        decay = min(0.998, (step + 1) / (step + 10))
-        for value, of in zip(mean, student.parameters()):
-            value.lerp_(of.detach(), 1 - decay)
-        losses.append((bce.item(), l1.item(), aux.item()))
-        if (step + 1) % 100 == 0:
-            bce, l1, aux = np.mean(losses[-100:], axis=0)
-            print(json.dumps({"step": step + 1, "bce": round(bce, 5), "mad": round(l1, 5), "aux": round(aux, 4),
-                              "clips": len(clips), "clips_per_s": round((step + 1 - first) * args.batch / (time.time() - started), 2)}),
-                  flush=True)
-        if (step + 1) % 500 == 0 or step + 1 == args.steps:
-            last = step + 1 == args.steps
-            copy = averaged(student, mean, clips, np.random.default_rng([args.seed, 0, step]), 160 if last else 25)
-            print(json.dumps({"step": step + 1, "validation": evaluate(copy, held, None if last else 256)}), flush=True)
-            part = args.out / "checkpoint.part"
-            torch.save({"student": student.state_dict(), "optimiser": optimiser.state_dict(),
-                        "mean": mean, "step": step + 1}, part)
-            part.rename(checkpoint)
-            torch.save(copy.state_dict(), args.out / "student.pt")
+    with torch.no_grad():
+        indices = np.random.default_rng(args.seed).choice(len(clips), args.clips, replace=False)
+        batches = [clips.spectrograms(part) for part in np.array_split(indices, args.clips // 4)]
+        fit_frames(student, crnn, torch.cat(batches))
+        for layer, maps in enumerate(MAPS):
+            fit_layer(student, crnn, layer, chosen_maps(crnn, layer, maps, batches[::4]), batches)
+        began = time.time()
+        stored = [(sequences(student, part), part.scores) for part in (clips, held)]
+        print(json.dumps({"sequences": len(clips) + len(held), "seconds": round(time.time() - began)}), flush=True)
+    fit_head(student, *stored, args.epochs)
+    torch.save(student.state_dict(), args.out / "student.pt")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ impl Config {
     /// The network of `small`: fewer maps, most of its parameters where the spectrogram is small. Distilled from
     /// the two published networks; training/ has the whole recipe.
     pub fn small() -> Config {
-        Config { maps: vec![16, 40, 112, 144], units: 48, ..Config::default() }
+        Config { maps: vec![24, 56, 128, 128], units: 64, ..Config::default() }
     }
 
     /// A network of the same layers that runs in milliseconds, for tests.

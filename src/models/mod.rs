@@ -209,7 +209,7 @@ pub fn all() -> Vec<Model> {
     vec![
         Model {
             name: DEFAULT,
-            title: "tagwave-small: MusicTaggerCRNN's layout with fewer maps, distilled from crnn and cnn, 48 features",
+            title: "tagwave-small: MusicTaggerCRNN's layout with fewer maps, distilled from crnn and cnn, 64 features",
             architecture: Box::new(crnn::Config::small()),
             stated_auc: None,
             readings: &[Reading::Restored],
