@@ -3,7 +3,9 @@
 use super::clips::ClipArgs;
 use super::inputs::{FileArgs, Input, Underway};
 use super::progress::{Progress, ProgressArgs};
-use super::{Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, stop_on_interrupt, write_failed};
+use super::{
+    Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, pipeline_cache_dir, stop_on_interrupt, write_failed,
+};
 use crate::error::Error;
 use crate::models;
 use crate::sinks::{Done, Failure, Found, FoundInClip, Row, SCHEMA, Sink, Values};
@@ -75,6 +77,7 @@ impl<'a> Job<'a> {
             .locator(model.weights.locator())
             .devices(devices.iter().cloned())
             .cancel_token(cancel.clone());
+        let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
         let builder = gpu.into_iter().fold(builder, TaggerBuilder::gpu);
         let builder = files.apply(builder, clips.are_many());
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();

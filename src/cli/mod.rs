@@ -187,6 +187,22 @@ fn data_dir() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.data_dir().join("tagwave").join("weights"))
 }
 
+/// The per-user folder for what can be made again.
+fn cache_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("tagwave"))
+}
+
+/// Where compiled pipelines are kept.
+fn pipeline_cache_dir() -> Option<PathBuf> {
+    Some(cache_dir()?.join("pipelines"))
+}
+
+/// A device whose compiled pipelines are kept for the next time.
+fn with_pipeline_cache(gpu: Gpu) -> Gpu {
+    pipeline_cache_dir().iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder))
+}
+
 #[derive(Debug, Args)]
 struct DeviceArgs {
     /// Where to run: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`

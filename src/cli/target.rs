@@ -1,6 +1,6 @@
 //! The device a check or a bench runs on.
 
-use super::{Failed, USAGE};
+use super::{Failed, USAGE, with_pipeline_cache};
 use crate::error::Error;
 use crate::gpu::{Gpu, GpuError, Selection};
 use crate::tagger::Device;
@@ -30,7 +30,7 @@ impl Target {
             Device::Auto | Device::Gpu => Selection::Best,
         };
         match Gpu::request(&selection) {
-            Ok(gpu) => Ok(Target::Gpu(gpu)),
+            Ok(gpu) => Ok(Target::Gpu(with_pipeline_cache(gpu))),
             Err(GpuError::NoAdapter | GpuError::Device { .. }) if *device == Device::Auto => Ok(Target::Cpu),
             Err(error) => Err(Error::from(error).into()),
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::target::Target;
-use super::{DeviceArgs, Failed, ModelArgs, PrecisionArg, SOME_FAILED, USAGE, lab, say};
+use super::{
+    DeviceArgs, Failed, ModelArgs, PrecisionArg, SOME_FAILED, USAGE, cache_dir, lab, say, with_pipeline_cache,
+};
 use crate::error::Error;
 use crate::gpu::{Gpu, Selection};
 use crate::kernels::{Choice, Custom, Kernels};
@@ -138,13 +140,11 @@ fn search(
 
 /// Where the winners of a device are remembered: its name, driver and this version are the file's name.
 fn file(gpu: &Gpu) -> Option<PathBuf> {
-    use etcetera::BaseStrategy;
     let adapter = gpu.summary();
     let name = format!("{} {} {}", adapter.name, adapter.driver, env!("CARGO_PKG_VERSION"));
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
-    let folder = etcetera::choose_base_strategy().ok()?.cache_dir();
-    Some(folder.join("tagwave").join("tune").join(format!("{name}.txt")))
+    Some(cache_dir()?.join("tune").join(format!("{name}.txt")))
 }
 
 /// What `tagwave tune` has found for a device; nothing when it has not run or the file is damaged.
@@ -185,7 +185,7 @@ impl KernelArgs {
             Device::Adapter(selection) => (selection.clone(), false),
         };
         let gpu = match Gpu::request(&selection) {
-            Ok(gpu) => gpu,
+            Ok(gpu) => with_pipeline_cache(gpu),
             // The tagger says why, or takes the CPU.
             Err(_) if !asked => return Ok(None),
             Err(error) => return Err(Error::from(error).into()),

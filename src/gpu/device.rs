@@ -1,8 +1,10 @@
 //! Adapters and devices: what there is, which one to take, what it can do.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::GpuError;
+use super::cache::PipelineCache;
 use crate::kernels::{Kernels, Limits};
 
 /// What kind of machine an adapter is, the one to prefer first.
@@ -106,6 +108,7 @@ pub enum Selection {
 
 /// Features used where the adapter has them; no kernel of a shipped model needs one.
 const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
@@ -132,6 +135,7 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     summary: AdapterSummary,
     kernels: Arc<Kernels>,
+    pub(super) cache: Option<Arc<PipelineCache>>,
 }
 
 impl Gpu {
@@ -185,13 +189,21 @@ impl Gpu {
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
-        Gpu { device, queue, summary, kernels: Arc::default() }
+        Gpu { device, queue, summary, kernels: Arc::default(), cache: None }
     }
 
     /// The same device with other kernels: what was measured on it, or kernels from outside.
     #[must_use]
     pub fn with_kernels(self, kernels: Kernels) -> Gpu {
         Gpu { kernels: Arc::new(kernels), ..self }
+    }
+
+    /// The same device with its compiled pipelines kept in `folder`, where its backend hands them out and
+    /// `PIPELINE_CACHE` is enabled; elsewhere nothing changes.
+    #[must_use]
+    pub fn with_pipeline_cache(self, folder: &Path) -> Gpu {
+        let cache = PipelineCache::open(&self.device, folder).map(Arc::new);
+        Gpu { cache, ..self }
     }
 
     /// The kernels that run on it.

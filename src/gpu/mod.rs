@@ -7,6 +7,7 @@ use crate::error::ErrorKind;
 use crate::kernels::DispatchError;
 use crate::plan::InputError;
 
+mod cache;
 mod choose;
 mod device;
 mod executor;

@@ -69,7 +69,7 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Resul
                 // Every kernel writes its shared memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: gpu.cache.as_ref().map(|cache| &cache.pipelines),
         });
         Pipeline { pipeline, layout }
     })

@@ -1,11 +1,11 @@
 //! Settings of a tagger, and making it from them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::Decoding;
-use super::device::{Engine, Notes};
+use super::device::{Engine, Notes, Opener};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
 use crate::audio::{Access, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers};
@@ -28,6 +28,7 @@ pub struct TaggerBuilder {
     weights: Locator,
     devices: Vec<Device>,
     gpu: Option<Gpu>,
+    pipeline_cache: Option<PathBuf>,
     max_batch: usize,
     placement: Placement,
     padding: Padding,
@@ -64,6 +65,7 @@ impl Default for TaggerBuilder {
             aggregation: Aggregation::default(),
             outputs: Outputs::default(),
             tap: None,
+            pipeline_cache: None,
             precision: DType::F32,
             coupled_batch: None,
             cancel: CancelToken::new(),
@@ -104,6 +106,13 @@ impl TaggerBuilder {
     /// Devices that share the work; [`Device::Auto`] if there is none among them.
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
+        self
+    }
+
+    /// Keeps compiled pipelines in a folder, for devices that the tagger opens and whose backend hands them out
+    /// (Vulkan); nothing is kept by default.
+    pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
+        self.pipeline_cache = Some(folder.as_ref().to_path_buf());
         self
     }
 
@@ -240,7 +249,10 @@ impl TaggerBuilder {
         // A device of the caller's stands for all others.
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
-        let engine = |device| Engine::new(device, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone());
+        let engine = |device: &Device| {
+            let opener = Opener { device: device.clone(), pipeline_cache: self.pipeline_cache.clone() };
+            Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())
+        };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
         if let Some(engine) =
             engines.iter().find(|engine| coupled && self.coupled_batch > Some(engine.max_batch()))

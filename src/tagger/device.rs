@@ -1,6 +1,7 @@
 //! Where a model runs: the choice, and the executor behind it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -105,10 +106,24 @@ pub(super) struct Outputs {
     pub(super) device: Arc<str>,
 }
 
+/// How a device is opened, and opened again.
+#[derive(Clone, Debug)]
+pub(super) struct Opener {
+    pub(super) device: Device,
+    pub(super) pipeline_cache: Option<PathBuf>,
+}
+
+impl Opener {
+    fn open(&self) -> Result<Gpu, GpuError> {
+        let gpu = Gpu::request(&self.device.selection())?;
+        Ok(self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder)))
+    }
+}
+
 /// Where a plan runs, and where it goes on when that fails.
 #[derive(Debug)]
 pub(super) struct Engine {
-    device: Device,
+    opener: Opener,
     /// A device of the caller's cannot be opened again.
     is_shared: bool,
     plan: Plan,
@@ -135,22 +150,22 @@ impl Notes {
 impl Engine {
     /// An engine for `plan`; what the caller might not expect goes to the notes.
     pub(super) fn new(
-        device: &Device,
+        opener: Opener,
         shared: Option<&Gpu>,
         plan: Plan,
         max_batch: usize,
         notes: Arc<Notes>,
     ) -> Result<Engine, Error> {
-        let running = match (shared, device) {
+        let running = match (shared, &opener.device) {
             (Some(gpu), _) => on_gpu(gpu, &plan, max_batch, &notes)?,
-            (None, Device::Auto) => auto(&plan, max_batch, &notes)?,
+            (None, Device::Auto) => auto(&opener, &plan, max_batch, &notes)?,
             (None, Device::Cpu) => on_cpu(&plan, max_batch)?,
             (None, Device::Reference) => Running::Reference { plan: plan.clone(), max_batch },
             (None, Device::None) => Running::None { max_batch },
-            (None, device) => on_gpu(&Gpu::request(&device.selection())?, &plan, max_batch, &notes)?,
+            (None, _) => on_gpu(&opener.open()?, &plan, max_batch, &notes)?,
         };
         Ok(Engine {
-            device: device.clone(),
+            opener,
             is_shared: shared.is_some(),
             plan,
             name: running.name(),
@@ -256,7 +271,7 @@ impl Engine {
             GpuError::OutOfMemory { .. } | GpuError::Failed { .. } => {
                 if !self.is_shared && !*opened && matches!(gpu_error, GpuError::Failed { .. }) {
                     *opened = true;
-                    let reopened = Gpu::request(&self.device.selection()).map_err(Error::from);
+                    let reopened = self.opener.open().map_err(Error::from);
                     if let Ok(running) = reopened.and_then(|gpu| on_gpu(&gpu, &self.plan, batch, &self.notes))
                     {
                         self.notes.add(format!("{name}: {error}: opened it again"));
@@ -314,8 +329,8 @@ fn named(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
     plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
 }
 
-fn auto(plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
-    let note = match Gpu::request(&gpu::Selection::Best) {
+fn auto(opener: &Opener, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+    let note = match opener.open() {
         Ok(gpu) => {
             // What the CPU executor cannot do is left to a software driver.
             let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
@@ -388,7 +403,17 @@ mod tests {
         let samples = model.architecture.clip().samples;
         let clip = synthetic_clip(samples);
         let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
-        Some((Engine::new(&Device::Gpu, shared, plan, 4, Arc::default()).unwrap(), input))
+        Some((
+            Engine::new(
+                Opener { device: Device::Gpu, pipeline_cache: None },
+                shared,
+                plan,
+                4,
+                Arc::default(),
+            )
+            .unwrap(),
+            input,
+        ))
     }
 
     fn stats(outputs: &Outputs) -> Vec<f32> {

@@ -4,21 +4,28 @@
 //! batch creates no GPU object. A batch that is too large for the device's bindings runs in parts.
 //!
 //! [`Executor::submit`] hands a batch over without waiting and [`Executor::collect`] waits for one, so that the
-//! next batch is uploaded and queued while this one computes. Each batch on its way has a readback buffer of its
+//! next batch is uploaded and queued while this one computes. Each batch on its way has readback buffers of its
 //! own out of a ring; activations are shared, since the device takes batches in the order of their submission.
+//! A batch that would keep the device too long goes in several submissions ([`Options::submission`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use budget::Budget;
+use program::Program;
 
 use super::choose::{Chosen, choose};
 use super::layout::{from_stored, to_stored, weight_bytes};
 use super::shader::{Pipeline, Pipelines};
 use super::timing::{StepTime, Timestamps};
 use super::{Gpu, GpuError};
-use crate::kernels::{Dispatch, Kernels, Limits, Operation, Packed, Role, Strategy};
-use crate::plan::{Arena, Plan, Step};
+use crate::kernels::{Kernels, Limits, Operation, Packed, Strategy};
+use crate::plan::{Arena, Plan};
 use crate::tensor::HostTensor;
+
+mod budget;
+mod program;
 
 /// How an executor is made.
 #[derive(Clone, Debug)]
@@ -33,6 +40,9 @@ pub struct Options {
     pub kernels: Option<Arc<Kernels>>,
     /// Whether kernels run with their indices checked on the device even where the plan has proved them.
     pub checked: bool,
+    /// How long a submission may keep a hardware adapter; a batch that takes longer goes in parts. A software driver
+    /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
+    pub submission: Duration,
 }
 
 impl Default for Options {
@@ -45,6 +55,7 @@ impl Default for Options {
             // Tests are built with debug assertions.
             // No gain on the software driver (docs/performance.md), and no GPU has been measured.
             checked: true,
+            submission: Duration::from_millis(100),
         }
     }
 }
@@ -65,39 +76,32 @@ pub struct Executor {
     slots: Vec<wgpu::Buffer>,
     /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
-}
-
-/// What one batch size needs.
-#[derive(Debug)]
-struct Program {
-    batch: usize,
-    plan: Plan,
-    runs: Vec<Run>,
-    /// Readback buffers that no batch uses at the moment, and how large they are.
-    readbacks: Mutex<Vec<wgpu::Buffer>>,
-    readback_bytes: u64,
-    /// Slot, bytes and place in the readback of each output.
-    outputs: Vec<(usize, u64, u64)>,
+    budget: Budget,
+    /// When the last submission that was waited for had ended.
+    idle: Mutex<Option<Instant>>,
 }
 
 /// A batch on its way.
 #[derive(Debug)]
 pub struct Ticket {
+    batch: usize,
+    /// Outputs of the parts that had to be waited for.
+    done: Vec<Vec<f32>>,
+    pending: Vec<Pending>,
+}
+
+/// A submission on its way.
+#[derive(Debug)]
+struct Pending {
     program: Arc<Program>,
     readback: wgpu::Buffer,
     submission: wgpu::SubmissionIndex,
     mapped: Mapped,
+    began: Instant,
 }
 
 /// Says when a buffer can be read.
 type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
-
-#[derive(Debug)]
-struct Run {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    workgroups: [u32; 3],
-}
 
 impl Executor {
     /// Compiles the kernels of `plan` and uploads its weights.
@@ -125,9 +129,14 @@ impl Executor {
             pipelines.push(cache.get(gpu, &chosen, trusted)?);
             weights.push(upload_weights(gpu, &packed, &chosen)?);
         }
+        if let Some(cache) = &gpu.cache {
+            cache.save();
+        }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
         let slots = slots.collect::<Result<_, _>>()?;
+        let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
+        let limited = !limits.software && !plan.couples_clips();
         Ok(Executor {
             gpu: gpu.clone(),
             arena,
@@ -137,6 +146,8 @@ impl Executor {
             weights,
             slots,
             programs: Mutex::default(),
+            budget: Budget::new(limited.then_some(options.submission)),
+            idle: Mutex::default(),
             plan,
         })
     }
@@ -174,18 +185,17 @@ impl Executor {
             return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
         }
         let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); self.plan.outputs().len()];
-        let mut keep =
-            |part: Vec<Vec<f32>>| outputs.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
-        let mut ahead = None;
-        for first in (0..batch).step_by(self.max_batch) {
-            let clips = self.max_batch.min(batch - first);
+        let (mut first, mut ahead) = (0, None);
+        while first < batch {
+            let clips = self.part(batch - first);
             let next = self.begin(inputs, first, clips, None)?;
-            if let Some(ticket) = ahead.replace(next) {
-                keep(self.end(ticket)?);
+            if let Some(pending) = ahead.replace(next) {
+                append(&mut outputs, self.end(pending)?);
             }
+            first += clips;
         }
-        if let Some(ticket) = ahead {
-            keep(self.end(ticket)?);
+        if let Some(pending) = ahead {
+            append(&mut outputs, self.end(pending)?);
         }
         self.tensors(batch, outputs)
     }
@@ -200,7 +210,21 @@ impl Executor {
         if batch > self.max_batch {
             return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
         }
-        self.begin(inputs, 0, batch, None)
+        let mut ticket =
+            Ticket { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
+        let mut first = 0;
+        while first < batch {
+            // The first clip of all says how many more may follow at once.
+            let blind = self.budget.is_blind();
+            let clips = self.part(batch - first);
+            let pending = self.begin(inputs, first, clips, None)?;
+            match blind {
+                true => append(&mut ticket.done, self.end(pending)?),
+                false => ticket.pending.push(pending),
+            }
+            first += clips;
+        }
+        Ok(ticket)
     }
 
     /// Waits for a batch and returns the plan's outputs in its order.
@@ -208,9 +232,16 @@ impl Executor {
     /// # Errors
     /// [`GpuError::Failed`] from the device.
     pub fn collect(&self, ticket: Ticket) -> Result<Vec<HostTensor>, GpuError> {
-        let batch = ticket.program.batch;
-        let outputs = self.end(ticket)?;
-        self.tensors(batch, outputs)
+        let Ticket { batch, mut done, pending } = ticket;
+        for pending in pending {
+            append(&mut done, self.end(pending)?);
+        }
+        self.tensors(batch, done)
+    }
+
+    /// Clips of the next submission when `rest` are left.
+    fn part(&self, rest: usize) -> usize {
+        self.budget.clips().unwrap_or(rest).min(self.max_batch).min(rest)
     }
 
     fn tensors(&self, batch: usize, outputs: Vec<Vec<f32>>) -> Result<Vec<HostTensor>, GpuError> {
@@ -220,14 +251,14 @@ impl Executor {
         tensors.collect::<Result<_, _>>().map_err(|error| GpuError::Failed { reason: error.to_string() })
     }
 
-    /// Runs one batch, at most [`Executor::max_batch`] of the inputs, and says how long each step took.
+    /// Runs one submission, as many of the inputs as it may hold, and says how long each step took.
     ///
     /// # Errors
     /// As [`Executor::run`], and [`GpuError::MissingFeature`] where the device has no timestamps.
     pub fn profile(&self, inputs: &[HostTensor]) -> Result<Vec<StepTime>, GpuError> {
         let given = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(given).check_inputs(inputs)?;
-        let batch = given.min(self.max_batch);
+        let batch = self.part(given);
         if batch == 0 {
             return Ok(Vec::new());
         }
@@ -255,12 +286,12 @@ impl Executor {
         first: usize,
         clips: usize,
         timestamps: Option<&Timestamps>,
-    ) -> Result<Ticket, GpuError> {
+    ) -> Result<Pending, GpuError> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let program = match programs.get(&clips) {
             Some(program) => program.clone(),
             None => {
-                let program = Arc::new(self.program(clips)?);
+                let program = Arc::new(Program::new(self, clips)?);
                 programs.insert(clips, program.clone());
                 program
             }
@@ -277,6 +308,7 @@ impl Executor {
             }
             error => GpuError::Failed { reason: error.to_string() },
         };
+        let began = Instant::now();
         let (submission, mapped) = self
             .gpu
             .scoped(|| {
@@ -284,12 +316,12 @@ impl Executor {
                 (submission, map(&readback))
             })
             .map_err(failed)?;
-        Ok(Ticket { program, readback, submission, mapped })
+        Ok(Pending { program, readback, submission, mapped, began })
     }
 
-    /// Waits for a batch; outputs in host order.
-    fn end(&self, ticket: Ticket) -> Result<Vec<Vec<f32>>, GpuError> {
-        let Ticket { program, readback, submission, mapped } = ticket;
+    /// Waits for a submission; outputs in host order.
+    fn end(&self, pending: Pending) -> Result<Vec<Vec<f32>>, GpuError> {
+        let Pending { program, readback, submission, mapped, began } = pending;
         let outputs = self.read(&readback, submission, &mapped, |bytes| {
             let outputs = program.outputs.iter().zip(program.plan.outputs());
             outputs
@@ -300,6 +332,9 @@ impl Executor {
                 .collect()
         })?;
         program.readbacks.lock().unwrap_or_else(PoisonError::into_inner).push(readback);
+        let now = Instant::now();
+        let before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        self.budget.record(program.batch, now - before.map_or(began, |before| before.max(began)));
         Ok(outputs)
     }
 
@@ -368,92 +403,6 @@ impl Executor {
         buffer.unmap();
         Ok(value)
     }
-
-    /// Parameters and bind groups for batches of `clips`.
-    fn program(&self, clips: usize) -> Result<Program, GpuError> {
-        let plan = self.plan.with_batch(clips);
-        let dispatches = plan
-            .steps()
-            .iter()
-            .map(|step| choose(&self.gpu, &plan, step, &self.options).map(|chosen| chosen.dispatch))
-            .collect::<Result<Vec<_>, _>>()?;
-        let params = self.upload_params(&dispatches)?;
-        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
-        let runs = self
-            .gpu
-            .scoped(|| {
-                let steps = plan.steps().iter().zip(&dispatches).enumerate();
-                steps
-                    .map(|(index, (step, dispatch))| Run {
-                        pipeline: self.pipelines[index].pipeline.clone(),
-                        bind_group: self.bind_group(&plan, index, step, dispatch, &params),
-                        workgroups: dispatch.workgroups,
-                    })
-                    .collect()
-            })
-            .map_err(failed)?;
-        let mut place = 0;
-        let mut outputs = Vec::new();
-        for (_, id) in plan.outputs() {
-            let tensor = &plan.tensors()[*id];
-            let bytes = ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4);
-            if let Some(slot) = self.arena.slot(*id) {
-                outputs.push((slot, bytes, place));
-                place += bytes;
-            }
-        }
-        Ok(Program { batch: clips, plan, runs, readbacks: Mutex::default(), readback_bytes: place, outputs })
-    }
-
-    /// All parameter blocks in one buffer, at the device's alignment.
-    fn upload_params(&self, dispatches: &[Dispatch]) -> Result<(wgpu::Buffer, Vec<(u64, u64)>), GpuError> {
-        let alignment = self.gpu.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
-        let (mut bytes, mut places) = (Vec::new(), Vec::new());
-        for dispatch in dispatches {
-            bytes.resize(bytes.len().next_multiple_of(alignment), 0u8);
-            let block = dispatch.params.bytes();
-            places.push((bytes.len() as u64, block.len() as u64));
-            bytes.extend(block);
-        }
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.gpu.buffer("params", bytes.len() as u64, usage)?;
-        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
-        self.gpu.scoped(|| self.gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
-        Ok((buffer, places))
-    }
-
-    fn bind_group(
-        &self,
-        plan: &Plan,
-        index: usize,
-        step: &Step,
-        dispatch: &Dispatch,
-        (params, places): &(wgpu::Buffer, Vec<(u64, u64)>),
-    ) -> wgpu::BindGroup {
-        let (offset, size) = places[index];
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: binding(params, offset, size) }];
-        for (place, item) in dispatch.kernel.bindings.iter().enumerate() {
-            let activation = |id: usize| {
-                let tensor = &plan.tensors()[id];
-                let bytes = ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4);
-                binding(&self.slots[self.arena.slot(id).unwrap_or_default()], 0, bytes)
-            };
-            let resource = match item.role {
-                Role::Input(input) => activation(step.inputs[input]),
-                Role::Output => activation(step.output),
-                Role::Weight(weight) => {
-                    let buffer = &self.weights[index][weight];
-                    binding(buffer, 0, buffer.size())
-                }
-            };
-            entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
-        }
-        self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&step.name),
-            layout: &self.pipelines[index].layout,
-            entries: &entries,
-        })
-    }
 }
 
 pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
@@ -474,6 +423,11 @@ pub(super) fn upload_weights(
         Ok(buffer)
     });
     buffers.collect()
+}
+
+/// Adds a part's outputs to those before it.
+fn append(outputs: &mut [Vec<f32>], part: Vec<Vec<f32>>) {
+    outputs.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
 }
 
 /// Asks for a buffer to become readable.
@@ -499,4 +453,41 @@ fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, Gpu
         if fits(middle).is_ok() { good = middle } else { bad = middle }
     }
     Ok(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Selection;
+    use crate::kernels::{Conv2d, Op};
+    use crate::plan::Builder;
+    use crate::problems::paint;
+
+    /// A batch that may not keep the device goes clip by clip, and nothing of it is lost or mixed up.
+    #[test]
+    fn submissions_keep_their_time() {
+        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let mut builder = Builder::new();
+        let x = builder.input("x", [1, 4, 6, 7]);
+        let weights = vec![paint([8, 4, 3, 3], 1), paint([8], 2)];
+        let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights).unwrap();
+        builder.output("y", y);
+        let plan = builder.finish();
+        let input = [paint([5, 4, 6, 7], 3)];
+        let limits = Some(Limits { software: false, ..gpu.summary().limits.clone() });
+        let run = |submission: Duration| {
+            let options = Options { submission, limits: limits.clone(), ..Options::default() };
+            let executor = Executor::new(&gpu, &plan, &options).unwrap();
+            let ticket = executor.submit(&input).unwrap();
+            let submissions = ticket.pending.len();
+            let submitted = executor.collect(ticket).unwrap();
+            assert_eq!(submitted, executor.run(&input).unwrap());
+            (submissions, submitted)
+        };
+        let (few, expected) = run(Duration::from_secs(3600));
+        let (many, found) = run(Duration::from_nanos(1));
+        // The first clip was waited for; what is left goes at once, or one by one.
+        assert_eq!((few, many), (1, 4));
+        assert_eq!(found, expected);
+    }
 }

@@ -1,0 +1,118 @@
+//! What one batch size needs: bind groups, parameters, and readback buffers to be used again.
+
+use std::sync::Mutex;
+
+use super::{Executor, binding};
+use crate::gpu::choose::choose;
+use crate::gpu::{Gpu, GpuError};
+use crate::kernels::{Dispatch, Role};
+use crate::plan::{Plan, Step};
+
+/// A plan at one batch size, ready to be recorded.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) batch: usize,
+    pub(super) plan: Plan,
+    pub(super) runs: Vec<Run>,
+    /// Readback buffers that no batch uses at the moment, and how large they are.
+    pub(super) readbacks: Mutex<Vec<wgpu::Buffer>>,
+    pub(super) readback_bytes: u64,
+    /// Slot, bytes and place in the readback of each output.
+    pub(super) outputs: Vec<(usize, u64, u64)>,
+}
+
+/// A kernel with all it needs.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) bind_group: wgpu::BindGroup,
+    pub(super) workgroups: [u32; 3],
+}
+
+impl Program {
+    /// Parameters and bind groups for batches of `clips`.
+    pub(super) fn new(executor: &Executor, clips: usize) -> Result<Program, GpuError> {
+        let plan = executor.plan.with_batch(clips);
+        let dispatches = plan
+            .steps()
+            .iter()
+            .map(|step| choose(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch))
+            .collect::<Result<Vec<_>, _>>()?;
+        let params = upload_params(&executor.gpu, &dispatches)?;
+        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
+        let runs = executor
+            .gpu
+            .scoped(|| {
+                let steps = plan.steps().iter().zip(&dispatches).enumerate();
+                steps
+                    .map(|(index, (step, dispatch))| Run {
+                        pipeline: executor.pipelines[index].pipeline.clone(),
+                        bind_group: bind_group(executor, &plan, index, step, dispatch, &params),
+                        workgroups: dispatch.workgroups,
+                    })
+                    .collect()
+            })
+            .map_err(failed)?;
+        let mut place = 0;
+        let mut outputs = Vec::new();
+        for (_, id) in plan.outputs() {
+            let tensor = &plan.tensors()[*id];
+            let bytes = ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4);
+            if let Some(slot) = executor.arena.slot(*id) {
+                outputs.push((slot, bytes, place));
+                place += bytes;
+            }
+        }
+        Ok(Program { batch: clips, plan, runs, readbacks: Mutex::default(), readback_bytes: place, outputs })
+    }
+}
+
+/// All parameter blocks in one buffer, at the device's alignment.
+fn upload_params(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<(wgpu::Buffer, Vec<(u64, u64)>), GpuError> {
+    let alignment = gpu.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
+    let (mut bytes, mut places) = (Vec::new(), Vec::new());
+    for dispatch in dispatches {
+        bytes.resize(bytes.len().next_multiple_of(alignment), 0u8);
+        let block = dispatch.params.bytes();
+        places.push((bytes.len() as u64, block.len() as u64));
+        bytes.extend(block);
+    }
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let buffer = gpu.buffer("params", bytes.len() as u64, usage)?;
+    let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
+    gpu.scoped(|| gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
+    Ok((buffer, places))
+}
+
+fn bind_group(
+    executor: &Executor,
+    plan: &Plan,
+    index: usize,
+    step: &Step,
+    dispatch: &Dispatch,
+    (params, places): &(wgpu::Buffer, Vec<(u64, u64)>),
+) -> wgpu::BindGroup {
+    let (offset, size) = places[index];
+    let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: binding(params, offset, size) }];
+    for (place, item) in dispatch.kernel.bindings.iter().enumerate() {
+        let activation = |id: usize| {
+            let tensor = &plan.tensors()[id];
+            let bytes = ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4);
+            binding(&executor.slots[executor.arena.slot(id).unwrap_or_default()], 0, bytes)
+        };
+        let resource = match item.role {
+            Role::Input(input) => activation(step.inputs[input]),
+            Role::Output => activation(step.output),
+            Role::Weight(weight) => {
+                let buffer = &executor.weights[index][weight];
+                binding(buffer, 0, buffer.size())
+            }
+        };
+        entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
+    }
+    executor.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(&step.name),
+        layout: &executor.pipelines[index].layout,
+        entries: &entries,
+    })
+}
