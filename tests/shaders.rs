@@ -12,7 +12,13 @@ use tagwave::tensor::DType;
 
 /// Limits that differ in what the host half looks at.
 fn limits() -> [Limits; 2] {
-    [Limits { f16: true, ..Limits::default() }, Limits { f16: true, software: true, ..Limits::default() }]
+    let hardware = Limits { f16: true, subgroup: Some([32, 32]), matrices: vec![8, 16], ..Limits::default() };
+    [hardware.clone(), Limits { software: true, subgroup: Some([8, 8]), ..hardware }]
+}
+
+/// What a device with every feature that kernels can use adds to WGSL.
+fn capabilities() -> Capabilities {
+    Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX
 }
 
 fn dispatches_of(plan: &Plan, found: &mut Vec<Dispatch>) {
@@ -54,7 +60,7 @@ fn every_dispatch_validates_and_becomes_spirv() {
     for dispatch in dispatches() {
         let name = dispatch.kernel.name;
         let module = parse(&dispatch);
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16);
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities());
         let info = validator.validate(&module).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let constants = dispatch.constants.iter().map(|(key, value)| (key.to_string(), *value)).collect();
         let entry = Some((naga::ShaderStage::Compute, "main"));
@@ -157,7 +163,7 @@ fn kernels_keep_within_the_default_limits() {
     for dispatch in dispatches() {
         let name = dispatch.kernel.name;
         let module = parse(&dispatch);
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16);
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities());
         let info = validator.validate(&module).unwrap();
         let constants = dispatch.constants.iter().map(|(key, value)| (key.to_string(), *value)).collect();
         let entry = Some((naga::ShaderStage::Compute, "main"));

@@ -47,6 +47,10 @@ pub(super) struct LabArgs {
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     layer: Vec<String>,
 
+    /// Built-in kernels to time beside it, by parts of their names [default: all]
+    #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
+    beside: Vec<String>,
+
     /// Clips of a batch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
@@ -155,7 +159,11 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
             say(&line(&layer.name, &title, &own))?;
             total += own.median.as_secs_f64();
             if args.sweep.is_empty() {
-                for strategy in bench.strategies() {
+                let wanted = |strategy: &Strategy| {
+                    args.beside.is_empty()
+                        || args.beside.iter().any(|part| strategy.kernel().contains(part.as_str()))
+                };
+                for strategy in bench.strategies().into_iter().filter(wanted) {
                     let options = Options {
                         strategy: Some(strategy),
                         max_batch: args.batch.into(),

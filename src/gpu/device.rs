@@ -85,6 +85,10 @@ impl AdapterSummary {
                 max_binding_bytes: limits.max_storage_buffer_binding_size,
                 max_buffer_bytes: limits.max_buffer_size,
                 f16: features.contains(wgpu::Features::SHADER_F16),
+                subgroup: features
+                    .contains(wgpu::Features::SUBGROUP)
+                    .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+                matrices: Vec::new(),
                 software: adapter_type == AdapterType::Software,
             },
         }
@@ -109,8 +113,31 @@ pub enum Selection {
 /// Features used where the adapter has them; no kernel of a shipped model needs one.
 const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::PIPELINE_CACHE)
+    .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+
+/// What cooperative kernels need.
+const WANTED_BY_MATRICES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
+
+/// Sides of the square f16 matrices that the adapter multiplies into f32 sums.
+fn matrices(adapter: &wgpu::Adapter) -> Vec<u32> {
+    if !adapter.features().contains(WANTED_BY_MATRICES) {
+        return Vec::new();
+    }
+    let fits = |kind: &wgpu::CooperativeMatrixProperties| {
+        kind.m_size == kind.n_size
+            && kind.n_size == kind.k_size
+            && kind.ab_type == wgpu::CooperativeScalarType::F16
+            && kind.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    let kinds = adapter.cooperative_matrix_properties();
+    let mut sides: Vec<u32> = kinds.iter().filter(|kind| fits(kind)).map(|kind| kind.m_size).collect();
+    sides.sort_unstable();
+    sides.dedup();
+    sides
+}
 
 fn enumerate() -> Vec<wgpu::Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
@@ -171,18 +198,29 @@ impl Gpu {
             return Err(GpuError::NoMatch { wanted, found });
         };
         let adapter = &adapters[index];
-        let features = adapter.features() & WANTED;
+        let mut features = adapter.features() & WANTED;
+        let matrices = matrices(adapter);
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if !matrices.is_empty() {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: the one feature asked for with it is used by the cooperative kernels of this crate alone, which
+            // the tests hold against their twins; nothing takes them that was not told to.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("tagwave"),
             required_features: features,
             required_limits: adapter.limits(),
+            experimental_features,
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request).map_err(|error| GpuError::Device {
             adapter: summaries[index].name.clone(),
             reason: error.to_string(),
         })?;
-        Ok(Gpu::from_device(device, queue))
+        let mut gpu = Gpu::from_device(device, queue);
+        gpu.summary.limits.matrices = matrices;
+        Ok(gpu)
     }
 
     /// A device and queue that the caller shares, as a game or a media tool does. Features that the caller

@@ -82,6 +82,10 @@ pub struct Limits {
     pub max_buffer_bytes: u64,
     /// Whether kernels may store f16.
     pub f16: bool,
+    /// Threads of a subgroup, least and most, where kernels may use subgroup operations.
+    pub subgroup: Option<[u32; 2]>,
+    /// Sides of the square f16 matrices that a subgroup multiplies into f32 sums.
+    pub matrices: Vec<u32>,
     /// Whether the "device" is a software driver on the CPU.
     pub software: bool,
 }
@@ -97,6 +101,8 @@ impl Default for Limits {
             max_binding_bytes: 128 << 20,
             max_buffer_bytes: 256 << 20,
             f16: false,
+            subgroup: None,
+            matrices: Vec::new(),
             software: false,
         }
     }

@@ -11,7 +11,8 @@ pub(super) const DIRECT: Way = Way {
         _ => direct_strategies(op, limits),
     },
     channels4: |strategy| strategy.get("OV"),
-    taps: KERNEL * KERNEL,
+    taps: |_| KERNEL * KERNEL,
+    header: |_, _| String::new(),
     workgroups,
     pack: |_, _, w, padded| pack(w, padded),
 };

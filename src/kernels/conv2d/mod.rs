@@ -6,8 +6,11 @@ use super::{
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
+mod cooperative;
 mod direct;
+mod subgroup;
 mod tiled;
+mod winograd;
 
 /// What every strategy binds.
 const BINDINGS: &[Binding] = &[
@@ -47,15 +50,24 @@ struct Way {
     strategies: fn(&Conv2d, &Call, &Limits) -> Vec<Strategy>,
     /// `vec4`s of output channels of which the kernel always makes a whole number.
     channels4: fn(Strategy) -> usize,
-    /// Weights of a pair of channels.
-    taps: usize,
+    /// Weights of a pair of channels, as packed.
+    taps: fn(Strategy) -> usize,
+    /// What goes in front of the kernel before the strategy's constants.
+    header: fn(&Conv2d, Strategy) -> String,
     workgroups: Workgroups,
     /// The kernel `[O, C, 3, 3]` for so many padded output channels.
     pack: fn(&Conv2d, Strategy, &HostTensor, usize) -> Vec<f32>,
 }
 
 /// All ways, the portable default of its kind first.
-const WAYS: &[Way] = &[direct::PLANE, direct::DIRECT, tiled::TILED];
+const WAYS: &[Way] = &[
+    direct::PLANE,
+    subgroup::SUBGROUP,
+    direct::DIRECT,
+    tiled::TILED,
+    winograd::WINOGRAD,
+    cooperative::COOPERATIVE,
+];
 
 /// The way of a strategy; the direct one for a strategy of another op.
 fn way_or_direct(strategy: Strategy) -> &'static Way {
@@ -117,7 +129,11 @@ impl Operation for Conv2d {
         let [pf, pt] = self.pool;
         Ok(Dispatch {
             kernel: way.kernel,
-            header: format!("{}const PF = {pf}u; const PT = {pt}u; ", strategy.header()),
+            header: format!(
+                "{}{}const PF = {pf}u; const PT = {pt}u; ",
+                (way.header)(self, strategy),
+                strategy.header()
+            ),
             element: call.element,
             constants: vec![self.activation.constant()],
             params: Params::new()
@@ -142,7 +158,7 @@ impl Operation for Conv2d {
         let [channels, outputs] = [x, y].map(|shape| stored_channels(shape.extent(1)));
         Some(vec![
             x.extent(0) * x.extent(2) * x.extent(3) * channels,
-            way.taps * channels * padded,
+            (way.taps)(strategy) * channels * padded,
             padded,
             y.extent(0) * y.extent(2) * y.extent(3) * outputs,
         ])

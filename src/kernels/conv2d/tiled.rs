@@ -8,7 +8,8 @@ pub(super) const TILED: Way = Way {
     kernel: &TILED_KERNEL,
     strategies,
     channels4: |strategy| strategy.get("TX") * strategy.get("OV"),
-    taps: KERNEL * KERNEL,
+    taps: |_| KERNEL * KERNEL,
+    header: |_, _| String::new(),
     workgroups,
     pack: |_, _, w, padded| direct::pack(w, padded),
 };

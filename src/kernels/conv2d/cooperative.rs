@@ -1,0 +1,93 @@
+//! Convolution as a product of f16 matrices that a subgroup multiplies as a whole: `conv2d_cooperative`.
+
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
+use super::{BINDINGS, Conv2d, Way, direct};
+use crate::tensor::{DType, stored_channels};
+
+pub(super) const COOPERATIVE: Way = Way {
+    kernel: &COOPERATIVE_KERNEL,
+    strategies,
+    channels4: |strategy| columns(strategy) / 4,
+    header,
+    workgroups,
+    ..direct::DIRECT
+};
+
+static COOPERATIVE_KERNEL: Kernel = Kernel {
+    name: "conv2d_cooperative",
+    source: include_str!("../../../shaders/layers/conv2d_cooperative.wgsl"),
+    appends: &[&ACTIVATIONS],
+    bindings: BINDINGS,
+};
+
+/// Subgroups along rows and columns, matrices of each along them: 128x128 and 64x64 outputs for matrices of 16x16,
+/// then half of that.
+const TILES: [[u32; 4]; 3] = [[2, 2, 4, 4], [2, 2, 2, 2], [2, 1, 2, 2]];
+
+fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
+    // The number of subgroups in a workgroup must be known.
+    let threads = match limits.subgroup {
+        Some([least, most]) if least == most => most,
+        _ => return Vec::new(),
+    };
+    if call.inputs[0].extent(1) == 1 || call.element != DType::F16 {
+        return Vec::new();
+    }
+    let sides = limits.matrices.iter().rev();
+    let tiles = sides.flat_map(|&side| {
+        TILES.map(|[sr, sc, rm, cm]| {
+            let constants = [("S", side), ("SG", threads), ("SR", sr), ("SC", sc), ("RM", rm), ("CM", cm)];
+            Strategy::new(COOPERATIVE_KERNEL.name, &constants)
+        })
+    });
+    tiles.filter(|tile| fits(op, *tile, limits)).collect()
+}
+
+/// Rows and columns of the product that a workgroup makes.
+fn rows(strategy: Strategy) -> usize {
+    ["SR", "RM", "S"].map(|name| strategy.get(name)).iter().product()
+}
+
+fn columns(strategy: Strategy) -> usize {
+    ["SC", "CM", "S"].map(|name| strategy.get(name)).iter().product()
+}
+
+/// What the strategy's matrices are, and leave to use them.
+fn header(_: &Conv2d, strategy: Strategy) -> String {
+    let side = strategy.get("S");
+    let alias = |name: &str, element: &str, role: &str| {
+        format!("alias {name} = coop_mat{side}x{side}<{element}, {role}>; ")
+    };
+    let matrices =
+        [alias("MatrixA", "f16", "A"), alias("MatrixB", "f16", "B"), alias("Sum", "f32", "C")].concat();
+    format!("enable wgpu_cooperative_matrix; {matrices}")
+}
+
+/// Whether a workgroup's threads, tiles and at least one window fit the device.
+fn fits(op: &Conv2d, strategy: Strategy, limits: &Limits) -> bool {
+    let (rows, columns, side) = (rows(strategy), columns(strategy), strategy.get("S"));
+    let staged = rows * (2 * side + 8) + 2 * side * (columns + 8);
+    let sums = rows * (side + 4);
+    let threads: usize = ["SR", "SC", "SG"].map(|name| strategy.get(name)).iter().product();
+    threads <= limits.max_workgroup_threads as usize
+        && staged * DType::F16.size() + sums * DType::F32.size() <= limits.max_shared_bytes as usize
+        && op.pool[0] * op.pool[1] <= rows
+}
+
+fn workgroups(
+    op: &Conv2d,
+    call: &Call,
+    strategy: Strategy,
+    limits: &Limits,
+) -> Result<[u32; 3], DispatchError> {
+    if !fits(op, strategy, limits) {
+        let call = format!("{} with {strategy}", call.inputs[0]);
+        return Err(DispatchError::NotApplicable { kernel: COOPERATIVE_KERNEL.name, call });
+    }
+    let y = call.output;
+    let windows = y.extent(0) * y.extent(2) * y.extent(3);
+    let blocks = stored_channels(y.extent(1)).div_ceil(columns(strategy));
+    let of_workgroup = rows(strategy) / (op.pool[0] * op.pool[1]);
+    let [x, z, _] = fold(&COOPERATIVE_KERNEL, windows.div_ceil(of_workgroup), limits)?;
+    Ok([x, blocks as u32, z])
+}
