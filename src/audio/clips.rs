@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::decode::{Decoder, DecoderMode, count_frames};
+use super::decode::{Decoder, DecoderMode};
 use super::error::AudioError;
 use super::foreign::{self, Foreign};
 use super::packets::End;
@@ -263,10 +263,8 @@ impl ClipReader {
         };
         let centre = request.placement == Placement::Centre;
         let mut frames = track.stated_frames();
-        if let (None, true, Some(decoder)) = (frames, centre, track.decoder()) {
-            frames = Some(count_frames(source.0.open()?, decoder, pulse)?);
-            // Handles of a spooled input share one position: after the count the track starts anew.
-            track.restart(&source.0, request)?;
+        if frames.is_none() && centre {
+            frames = track.count(&source.0, request)?;
         }
         let length_wrong = match (track.stated_frames(), track.decoder(), frames) {
             (None, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
@@ -287,6 +285,11 @@ impl ClipReader {
     /// Time that resampling took so far.
     pub fn resample_time(&self) -> Duration {
         self.track.resample_time()
+    }
+
+    /// Samples before the clip, at the track's own rate, that were passed over and not decoded.
+    pub fn passed_over(&self) -> u64 {
+        self.track.passed()
     }
 
     /// The track's sample rate in Hz, before resampling.

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::fs::File;
 
-use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
 
+use super::codec::{Codec, Spec};
 use super::error::AudioError;
 use super::packets::{End, Next, Packets, Passing, TrackFacts, guarded};
 use super::pulse::Pulse;
@@ -37,7 +37,7 @@ pub enum DecoderMode {
 /// A track that is being decoded.
 pub(super) struct Decoder {
     packets: Packets,
-    decoder: Box<dyn AudioDecoder>,
+    codec: Codec,
     mode: DecoderMode,
     facts: TrackFacts,
     rate_hz: u32,
@@ -66,14 +66,14 @@ pub(super) struct Decoder {
 impl Decoder {
     /// Opens the first decodable audio track and decodes up to its first samples.
     pub(super) fn open(file: File, mode: DecoderMode) -> Result<Decoder, AudioError> {
-        let (packets, decoder, facts) = Packets::open(file, mode)?;
+        let (packets, codec, facts) = Packets::open(file, mode)?;
         if let Some(found_hz) = facts.rate_hz {
             check_rate(found_hz)?;
         }
         let (skip, hold, tail) = edges(&facts, mode);
         let mut opened = Decoder {
             packets,
-            decoder,
+            codec,
             mode,
             facts,
             rate_hz: 0,
@@ -137,7 +137,7 @@ impl Decoder {
                 }
             }
         }
-        self.decoder.reset();
+        self.codec.reset();
         self.first.clear();
         let (damaged, mut block) = (self.damaged, Vec::new());
         loop {
@@ -161,6 +161,19 @@ impl Decoder {
                 return Ok(Some(place + surplus - dropped));
             }
         }
+    }
+
+    /// The exact number of samples that the track decodes to where its frames' headers tell, read from `file`: places
+    /// are then found without reading up to them. Only at the track's start.
+    ///
+    /// # Errors
+    /// [`AudioError::Stopped`].
+    pub(super) fn index(&mut self, file: File, pulse: &Pulse) -> Result<Option<u64>, AudioError> {
+        if !(self.facts.is_bare_mpeg && self.facts.is_mp3) {
+            return Ok(None);
+        }
+        let samples = self.packets.index(file, self.time + (self.next_place - self.place) as i64, pulse)?;
+        Ok(samples.map(|samples| trimmed(samples, edges(&self.facts, self.mode))))
     }
 
     /// Rate of the samples in Hz.
@@ -223,7 +236,8 @@ impl Decoder {
                     return Ok(false);
                 }
                 Next::Restart => match self.packets.restart(self.mode) {
-                    Ok(decoder) => self.decoder = decoder,
+                    Ok(Some(codec)) => self.codec = codec,
+                    Ok(None) => {}
                     Err(error) => {
                         self.end = Some(End::Broken { reason: error.to_string() });
                         return Ok(false);
@@ -233,16 +247,10 @@ impl Decoder {
                     self.time = self.facts.time_of(&packet);
                     self.place = self.next_place;
                     self.next_place += self.facts.frames_of(&packet);
-                    let (decoder, interleaved) = (&mut self.decoder, &mut self.interleaved);
-                    let decoded = guarded("decoding a packet", || {
-                        decoder.decode(&packet).map(|buffer| {
-                            buffer.copy_to_vec_interleaved(interleaved);
-                            (buffer.spec().rate(), buffer.spec().channels().count(), buffer.frames())
-                        })
-                    })?;
-                    match decoded {
-                        Ok((_, _, 0)) => {}
-                        Ok((rate_hz, channels, _)) => return self.accept(rate_hz, channels, out),
+                    let (codec, interleaved) = (&mut self.codec, &mut self.interleaved);
+                    match guarded("decoding a packet", || codec.decode(packet, interleaved))? {
+                        Ok(Spec { frames: 0, .. }) => {}
+                        Ok(spec) => return self.accept(spec, out),
                         Err(error) => {
                             self.damaged += 1;
                             self.failure.get_or_insert(error);
@@ -255,7 +263,8 @@ impl Decoder {
         Ok(false)
     }
 
-    fn accept(&mut self, rate_hz: u32, channels: usize, out: &mut Vec<f32>) -> Result<bool, AudioError> {
+    fn accept(&mut self, spec: Spec, out: &mut Vec<f32>) -> Result<bool, AudioError> {
+        let Spec { rate_hz, channels, .. } = spec;
         if self.rate_hz == 0 {
             check_rate(rate_hz)?;
             self.rate_hz = rate_hz;
@@ -287,7 +296,7 @@ fn edges(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
 }
 
 /// The exact number of samples that a track decodes to, from its packets where their durations are exact,
-/// else by decoding it.
+/// else by decoding it. Where [`Decoder::index`] cannot tell.
 pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Result<u64, AudioError> {
     let mode = decoder.mode;
     if !decoder.facts.counts_exactly {
@@ -303,10 +312,14 @@ pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Resu
     let mut frames = 0u64;
     while let Next::Packet(packet) = packets.next()? {
         pulse.go_on()?;
-        frames = frames.saturating_add(packet.dur.get());
+        frames = frames.saturating_add(facts.frames_of(&packet));
     }
-    let (skip, hold, tail) = edges(&facts, mode);
-    Ok(frames.saturating_sub((skip + hold) as u64) + tail as u64)
+    Ok(trimmed(frames, edges(&facts, mode)))
+}
+
+/// What of so many samples is left between the edges.
+fn trimmed(samples: u64, (skip, hold, tail): (usize, usize, usize)) -> u64 {
+    samples.saturating_sub((skip + hold) as u64) + tail as u64
 }
 
 /// The nearest 16-bit level (ties to even, as the conversion instructions round), saturating; NaN stays.
@@ -319,8 +332,7 @@ pub(super) fn mix(interleaved: &[f32], channels: usize, out: &mut Vec<f32>) {
     out.clear();
     match channels {
         1 => out.extend_from_slice(interleaved),
-        2 => out
-            .extend(interleaved.chunks_exact(2).map(|x| ((f64::from(x[0]) + f64::from(x[1])) / 2.0) as f32)),
+        2 => out.extend(interleaved.as_chunks::<2>().0.iter().map(|[l, r]| 0.5 * l + 0.5 * r)),
         _ => out.extend(
             interleaved
                 .chunks_exact(channels)

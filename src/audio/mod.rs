@@ -15,11 +15,14 @@
 //! reading of tags or pictures.
 
 mod clips;
+mod codec;
 mod decode;
 mod dot;
 mod error;
 mod fallback;
 mod foreign;
+mod frames;
+mod mp3;
 mod packets;
 mod pulse;
 mod resample;

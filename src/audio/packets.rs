@@ -14,7 +14,7 @@ use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_PCM_S16BE, CODEC_ID_PCM_S16LE, CODEC_ID_PCM_S24BE, CODEC_ID_PCM_S24LE, CODEC_ID_PCM_S32BE,
     CODEC_ID_PCM_S32LE, CODEC_ID_PCM_U8, CODEC_ID_SPEEX, CODEC_ID_VORBIS, CODEC_ID_WAVPACK, CODEC_ID_WMA,
 };
-use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::FormatId;
 use symphonia::core::formats::probe::Hint;
@@ -28,8 +28,12 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
+use super::codec::Codec;
 use super::decode::DecoderMode;
 use super::error::AudioError;
+use super::frames::{Frames, Index, frame_samples};
+use super::mp3::Mp3;
+use super::pulse::Pulse;
 
 /// Packets of other tracks, or without a result, that may follow one another before a file is given up:
 /// hours of video frames, but not for ever.
@@ -93,8 +97,16 @@ pub(super) enum Next {
 
 /// An audio track of an open container.
 pub(super) struct Packets {
-    format: Box<dyn FormatReader>,
+    supply: Supply,
     track: u32,
+    /// Time and bytes of the first packet, once it was read.
+    first: Option<(i64, Box<[u8]>)>,
+}
+
+/// Where packets come from.
+enum Supply {
+    Container(Box<dyn FormatReader>),
+    Frames(Box<Frames>),
 }
 
 /// What the container says about the track.
@@ -121,8 +133,9 @@ impl TrackFacts {
     /// Number of samples that a packet decodes to.
     pub(super) fn frames_of(&self, packet: &Packet) -> u64 {
         match self.passing {
-            // Bare MPEG audio is not trimmed by its decoder.
-            _ if self.is_bare_mpeg => packet.block_dur().get(),
+            // Bare MPEG audio is not trimmed by its decoder. What its packets say of trimming differs between
+            // versions of symphonia; their headers do not.
+            _ if self.is_bare_mpeg => frame_samples(&packet.data),
             Some((Passing::Count { block: Some(block) }, _)) => {
                 block.saturating_sub(packet.trim_start.get() + packet.trim_end.get())
             }
@@ -142,7 +155,7 @@ impl Packets {
     pub(super) fn open(
         mut file: File,
         mode: DecoderMode,
-    ) -> Result<(Packets, Box<dyn AudioDecoder>, TrackFacts), AudioError> {
+    ) -> Result<(Packets, Codec, TrackFacts), AudioError> {
         let mut start = [0; 4];
         let read = file.read(&mut start).map_err(AudioError::Io)?;
         if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| **magic == start[..read]) {
@@ -158,77 +171,116 @@ impl Packets {
                     Error::IoError(error) if error.raw_os_error().is_some() => AudioError::Io(error),
                     error => AudioError::Damaged { reason: error.to_string() },
                 })?;
-            let mut packets = Packets { format, track: 0 };
-            let (decoder, facts) = packets.choose(mode)?;
-            Ok((packets, decoder, facts))
+            let (track, codec, facts) = choose(&*format, mode)?;
+            Ok((Packets { supply: Supply::Container(format), track, first: None }, codec, facts))
         })?
     }
 
-    /// The first audio track that has a decoder.
-    fn choose(&mut self, mode: DecoderMode) -> Result<(Box<dyn AudioDecoder>, TrackFacts), AudioError> {
-        let format = self.format.format_info().format;
-        let is_bare_mpeg = [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&format);
-        let mut failure = AudioError::NoAudioTrack { tracks: self.format.tracks().len() };
-        for track in self.format.tracks() {
-            let Some(params) = track.codec_params.as_ref().and_then(|params| params.audio()) else {
-                continue;
-            };
-            let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
-            // Bare MPEG streams are trimmed by `Decoder`: symphonia would cut them at an estimated end.
-            let keep_all = is_bare_mpeg || (is_mpeg && mode == DecoderMode::Original);
-            let options = AudioDecoderOptions::default().gapless(!keep_all);
-            match symphonia::default::get_codecs().make_audio_decoder(params, &options) {
-                Ok(decoder) => {
-                    self.track = track.id;
-                    let facts = TrackFacts {
-                        is_bare_mpeg,
-                        counts_exactly: is_bare_mpeg || format == FORMAT_ID_ADTS,
-                        is_mp3: params.codec == CODEC_ID_MP3,
-                        passing: passing(format, params.codec),
-                        ..facts(track, params.sample_rate)
-                    };
-                    return Ok((decoder, facts));
-                }
-                Err(Error::Unsupported(_)) if matches!(failure, AudioError::NoAudioTrack { .. }) => {
-                    failure = AudioError::UnknownCodec { codec: codec_name(params.codec) };
-                }
-                Err(Error::Unsupported(_)) => {}
-                Err(error) => failure = AudioError::Damaged { reason: error.to_string() },
-            }
-        }
-        Err(failure)
+    /// The number of samples of a bare MP3 track whose frames are regular, read from `file`; its packets then come
+    /// from there, from the one at `time` on. `None`, and nothing has changed, where they are not.
+    ///
+    /// # Errors
+    /// [`AudioError::Stopped`].
+    pub(super) fn index(&mut self, file: File, time: i64, pulse: &Pulse) -> Result<Option<u64>, AudioError> {
+        let Some((first_time, first)) = &self.first else { return Ok(None) };
+        let Some(index) = Index::of(&file, first, pulse)? else { return Ok(None) };
+        let samples = index.samples();
+        let Ok(frames) = Frames::new(file, index, *first_time, time) else { return Ok(None) };
+        self.supply = Supply::Frames(Box::new(frames));
+        Ok(Some(samples))
     }
 
     /// A decoder for the track that follows a [`Next::Restart`].
-    pub(super) fn restart(&mut self, mode: DecoderMode) -> Result<Box<dyn AudioDecoder>, AudioError> {
-        guarded("reading the next stream's header", || self.choose(mode).map(|(decoder, _)| decoder))?
+    pub(super) fn restart(&mut self, mode: DecoderMode) -> Result<Option<Codec>, AudioError> {
+        let Supply::Container(format) = &self.supply else { return Ok(None) };
+        let (track, codec, _) = guarded("reading the next stream's header", || choose(&**format, mode))??;
+        self.track = track;
+        Ok(Some(codec))
     }
 
     /// Goes to the packet at `time`, or one before it.
     pub(super) fn seek(&mut self, time: i64) -> Result<bool, AudioError> {
-        let to = SeekTo::Timestamp { ts: Timestamp::new(time), track_id: self.track };
-        Ok(guarded("seeking", || self.format.seek(SeekMode::Accurate, to))?.is_ok())
+        match &mut self.supply {
+            Supply::Container(format) => {
+                let to = SeekTo::Timestamp { ts: Timestamp::new(time), track_id: self.track };
+                Ok(guarded("seeking", || format.seek(SeekMode::Accurate, to))?.is_ok())
+            }
+            Supply::Frames(frames) => Ok(frames.seek(time).is_ok()),
+        }
     }
 
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Result<Next, AudioError> {
-        for _packet in 0..MAX_FRUITLESS {
-            match guarded("reading a packet", || self.format.next_packet())? {
-                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Next::Packet(packet)),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(Next::End(End::Regular)),
-                Err(Error::ResetRequired) => return Ok(Next::Restart),
-                Err(Error::IoError(error)) if error.raw_os_error().is_some() => {
-                    return Err(AudioError::Io(error));
-                }
-                Err(Error::IoError(error)) if error.kind() == UnexpectedEof => {
-                    return Ok(Next::End(End::Broken { reason: "it ends inside a packet".into() }));
-                }
-                Err(error) => return Ok(Next::End(End::Broken { reason: error.to_string() })),
-            }
+        let next = match &mut self.supply {
+            Supply::Container(format) => next_of(&mut **format, self.track)?,
+            Supply::Frames(frames) => match frames.next(self.track) {
+                Ok(Some(packet)) => Next::Packet(packet),
+                Ok(None) => Next::End(End::Regular),
+                Err(error) if error.raw_os_error().is_some() => return Err(AudioError::Io(error)),
+                Err(error) => Next::End(End::Broken { reason: error.to_string() }),
+            },
+        };
+        if let (Next::Packet(packet), None) = (&next, &self.first) {
+            self.first = Some((packet.pts.get(), packet.data.clone()));
         }
-        Ok(Next::End(End::Broken { reason: format!("{MAX_FRUITLESS} packets of other tracks") }))
+        Ok(next)
     }
+}
+
+/// The next packet of a track in a container.
+fn next_of(format: &mut dyn FormatReader, track: u32) -> Result<Next, AudioError> {
+    for _packet in 0..MAX_FRUITLESS {
+        match guarded("reading a packet", || format.next_packet())? {
+            Ok(Some(packet)) if packet.track_id == track => return Ok(Next::Packet(packet)),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Next::End(End::Regular)),
+            Err(Error::ResetRequired) => return Ok(Next::Restart),
+            Err(Error::IoError(error)) if error.raw_os_error().is_some() => {
+                return Err(AudioError::Io(error));
+            }
+            Err(Error::IoError(error)) if error.kind() == UnexpectedEof => {
+                return Ok(Next::End(End::Broken { reason: "it ends inside a packet".into() }));
+            }
+            Err(error) => return Ok(Next::End(End::Broken { reason: error.to_string() })),
+        }
+    }
+    Ok(Next::End(End::Broken { reason: format!("{MAX_FRUITLESS} packets of other tracks") }))
+}
+
+/// The first audio track that has a decoder.
+fn choose(reader: &dyn FormatReader, mode: DecoderMode) -> Result<(u32, Codec, TrackFacts), AudioError> {
+    let format = reader.format_info().format;
+    let is_bare_mpeg = [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&format);
+    let mut failure = AudioError::NoAudioTrack { tracks: reader.tracks().len() };
+    for track in reader.tracks() {
+        let Some(params) = track.codec_params.as_ref().and_then(|params| params.audio()) else {
+            continue;
+        };
+        let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
+        // Bare MPEG streams are trimmed by `Decoder`: symphonia would cut them at an estimated end.
+        let keep_all = is_bare_mpeg || (is_mpeg && mode == DecoderMode::Original);
+        let options = AudioDecoderOptions::default().gapless(!keep_all);
+        match symphonia::default::get_codecs().make_audio_decoder(params, &options) {
+            Ok(decoder) => {
+                let facts = TrackFacts {
+                    is_bare_mpeg,
+                    counts_exactly: is_bare_mpeg || format == FORMAT_ID_ADTS,
+                    is_mp3: params.codec == CODEC_ID_MP3,
+                    passing: passing(format, params.codec),
+                    ..facts(track, params.sample_rate)
+                };
+                // The original's decoder rounds, so that the last bit shows: symphonia's then decides alone.
+                let faster = facts.is_mp3 && is_bare_mpeg && mode == DecoderMode::Plain;
+                return Ok((track.id, Codec::new(decoder, faster.then(Mp3::new)), facts));
+            }
+            Err(Error::Unsupported(_)) if matches!(failure, AudioError::NoAudioTrack { .. }) => {
+                failure = AudioError::UnknownCodec { codec: codec_name(params.codec) };
+            }
+            Err(Error::Unsupported(_)) => {}
+            Err(error) => failure = AudioError::Damaged { reason: error.to_string() },
+        }
+    }
+    Err(failure)
 }
 
 /// How to get to a place in a track without decoding what lies before it.

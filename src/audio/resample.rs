@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pulp::Arch;
 
-use super::dot::{LANES, Products};
+use super::dot::{LANES, TILE, Tiles};
 
 const ZERO_CROSSINGS: usize = 64;
 const TABLE_STEPS: usize = 512;
@@ -36,8 +36,14 @@ const KAISER_BETA: f64 = 14.769_656_459_379_492;
 const MAX_PHASES: u64 = 1024;
 /// Largest table, in taps: 32 MB.
 const MAX_TAPS: u64 = 4 << 20;
+/// Outputs that are worked on together: enough to share taps, few enough for their inputs to stay in the nearest
+/// cache.
+const OUTPUTS_AT_A_TIME: usize = 480;
 
 /// The filter table of one pair of rates.
+///
+/// Outputs are computed in tiles of [`TILE`], from output 0 on. The rows of a tile are moved apart by zeros so that
+/// they begin at the same input: what is loaded of the inputs serves all of them.
 #[derive(Debug)]
 pub struct Bank {
     from_hz: u32,
@@ -45,12 +51,14 @@ pub struct Bank {
     /// Reduced ratio: output `k` lies at input position `k * m / l`.
     l: u64,
     m: u64,
-    /// Taps of one row at and before the position, padding included.
-    left: usize,
-    /// Taps of one row, a multiple of [`LANES`].
+    /// Taps of one half of the filter.
+    half: usize,
+    /// Taps of one row in a tile, zeros included: a multiple of [`LANES`].
     width: usize,
-    /// `l + 1` rows; the last one is for integer positions seen from just below.
-    rows: Vec<f64>,
+    /// The tiles until their taps repeat, after `l` of them or a fraction of that.
+    tiles: Vec<f64>,
+    /// A row for integer positions seen from just below.
+    below: Vec<f64>,
 }
 
 impl Bank {
@@ -69,19 +77,27 @@ impl Bank {
             return None;
         }
         let half = (ZERO_CROSSINGS * TABLE_STEPS + 1) / step;
-        let width = (2 * half).next_multiple_of(LANES);
-        if (l + 1) * width as u64 > MAX_TAPS {
+        let spread = ((TILE as u64 - 1) * m).div_ceil(l) as usize;
+        let width = ((2 * half).next_multiple_of(LANES) + spread).next_multiple_of(LANES);
+        let period = l / gcd(l, TILE as u64) * TILE as u64;
+        if period * width as u64 > MAX_TAPS {
             return None;
         }
         let table = half_window(scale);
-        let mut rows = vec![0.0; (l as usize + 1) * width];
-        for (phase, row) in rows.chunks_exact_mut(width).enumerate() {
+        let fill = |row: &mut [f64], phase: u64| {
             let before = scale * (phase as f64 / l as f64);
-            let (left, right) = row.split_at_mut(half);
+            let (left, right) = row[..2 * half].split_at_mut(half);
             fill_half(left.iter_mut().rev(), before, step, &table);
             fill_half(right.iter_mut(), scale - before, step, &table);
+        };
+        let mut tiles = vec![0.0; period as usize * width];
+        for (k, row) in (0..).zip(tiles.chunks_exact_mut(width)) {
+            let tile_position = k / TILE as u64 * TILE as u64 * m / l;
+            fill(&mut row[(k * m / l - tile_position) as usize..], k * m % l);
         }
-        Some(Bank { from_hz, to_hz, l, m, left: half, width, rows })
+        let mut below = vec![0.0; (2 * half).next_multiple_of(LANES)];
+        fill(&mut below, l);
+        Some(Bank { from_hz, to_hz, l, m, half, width, tiles, below })
     }
 
     /// Rates in Hz of input and output.
@@ -91,49 +107,63 @@ impl Bank {
 
     /// Number of different filter positions and taps of each.
     pub fn size(&self) -> (usize, usize) {
-        (self.l as usize, self.width)
+        (self.l as usize, self.below.len())
     }
 
-    /// Which input samples output `k` is made of, as the first one (negative before the track's start) and
-    /// the number of them. Outside the track samples count as zero.
+    /// Which input samples output `k` and the others of its tile are made of, as the first one (negative before
+    /// the track's start) and the number of them. Outside the track samples count as zero.
     pub(super) fn input_range(&self, k: u64) -> (i64, usize) {
-        let n = k as i128 * i128::from(self.m) / i128::from(self.l);
+        let tile = k / TILE as u64 * TILE as u64;
         // One sample earlier than the exact position asks for: an integer position may be seen from below.
-        (n as i64 - self.left as i64, self.width + 1)
+        (self.position(tile) as i64 - self.half as i64, self.width + 1)
+    }
+
+    /// The input at or before output `k`.
+    fn position(&self, k: u64) -> u64 {
+        (u128::from(k) * u128::from(self.m) / u128::from(self.l)) as u64
     }
 
     /// The next outputs from `time` on, as many as `y` has room for, from the input samples of their
     /// [`Bank::input_range`]s: `x` begins with that of the first one.
     pub(super) fn outputs(&self, arch: Arch, time: &mut TimeRegister, x: &[f64], y: &mut [f32]) {
-        let (l, m) = (self.l as usize, self.m as usize);
-        let phase = (time.k as u128 * u128::from(self.m) % u128::from(self.l)) as usize;
-        let first = (time.k as u128 * u128::from(self.m) / u128::from(self.l)) as f64;
-        // An integer position that is seen from just below, by its place among the outputs.
-        let below: Vec<usize> = (0..y.len())
-            .filter(|i| {
-                let position = phase + i * m;
-                let is_below = position.is_multiple_of(l) && time.t < first + (position / l) as f64;
-                time.step();
-                is_below
-            })
-            .collect();
-        let row = |index: usize| &self.rows[index * self.width..(index + 1) * self.width];
-        let mut sums = vec![0.0; y.len().div_ceil(l)];
-        // Outputs that lie `l` apart have the same row of taps.
-        for start in 0..l.min(y.len()) {
-            let position = phase + start * m;
-            let sums = &mut sums[..(y.len() - start).div_ceil(l)];
-            let (taps, first) = (row(position % l), position / l + 1);
-            Products { taps, x, first, stride: m, y: sums }.compute(arch);
-            for (y, sum) in y[start..].iter_mut().step_by(l).zip(sums) {
-                *y = *sum as f32;
+        let k = time.k;
+        let tile = k / TILE as u64 * TILE as u64;
+        // Tiles are computed as a whole.
+        let before = (k - tile) as usize;
+        let mut all = vec![0.0; (before + y.len()).next_multiple_of(TILE)];
+        self.tiles(arch, tile, x, &mut all);
+        y.copy_from_slice(&all[before..][..y.len()]);
+        let start = self.position(tile);
+        let (mut position, mut phase) =
+            (self.position(k), (u128::from(k) * u128::from(self.m) % u128::from(self.l)) as u64);
+        for y in y {
+            if phase == 0 && time.t < position as f64 {
+                let (taps, first) = (&self.below[..], (position - start) as usize);
+                let y = std::slice::from_mut(y);
+                Tiles { taps, rows: 1, x, first, stride: 0, y, spacing: 1 }.compute(arch);
             }
+            time.step();
+            position += (phase + self.m) / self.l;
+            phase = (phase + self.m) % self.l;
         }
-        for i in below {
-            let mut sum = [0.0];
-            let first = (phase + i * m) / l;
-            Products { taps: row(l), x, first, stride: m, y: &mut sum }.compute(arch);
-            y[i] = sum[0] as f32;
+    }
+
+    /// All outputs of whole tiles from output `k` on, the first of a tile; `x` is as in [`Bank::outputs`].
+    fn tiles(&self, arch: Arch, k: u64, x: &[f64], y: &mut [f32]) {
+        let start = self.position(k);
+        let period = self.tiles.len() / self.width;
+        let stride = (period as u64 * self.m / self.l) as usize;
+        let stretch = period * (OUTPUTS_AT_A_TIME / period).max(12);
+        for (at, y) in (0..).step_by(stretch).zip(y.chunks_mut(stretch)) {
+            for offset in (0..period.min(y.len())).step_by(TILE) {
+                let place = k + at + offset as u64;
+                let row = (place % period as u64) as usize;
+                let taps = &self.tiles[row * self.width..][..TILE * self.width];
+                let first = (self.position(place) - start) as usize + 1;
+                let last = (y.len() - offset - TILE) / period * period + offset + TILE;
+                let y = &mut y[offset..last];
+                Tiles { taps, rows: TILE, x, first, stride, y, spacing: period }.compute(arch);
+            }
         }
     }
 }

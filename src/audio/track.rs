@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clips::ClipRequest;
-use super::decode::{Decoder, Lost, check_rate};
+use super::decode::{Decoder, Lost, check_rate, count_frames};
 use super::error::AudioError;
 use super::foreign::Decoded;
 use super::pulse::Pulse;
@@ -31,6 +31,8 @@ pub(super) struct Track {
     pulse: Pulse,
     /// Time that resampling took.
     resample_time: Duration,
+    /// Input samples that were passed over.
+    passed: u64,
 }
 
 enum Input {
@@ -116,7 +118,20 @@ impl Track {
         let to_hz = request.rate_hz;
         let resampling = Resampling::new(rate_hz, to_hz, resamplers)?;
         let (block, pulse, resample_time) = (Vec::new(), pulse.clone(), Duration::ZERO);
-        Ok(Track { input, rate_hz, to_hz, resampling, block, ended: false, pulse, resample_time })
+        Ok(Track { input, rate_hz, to_hz, resampling, block, ended: false, pulse, resample_time, passed: 0 })
+    }
+
+    /// The length at the track's own rate, found without using its samples; the track must be, and is again, at its
+    /// start. `None` where there is nothing to find: samples from memory.
+    pub(super) fn count(&mut self, source: &Kind, request: &ClipRequest) -> Result<Option<u64>, AudioError> {
+        let Input::Decoder(decoder) = &mut self.input else { return Ok(None) };
+        if let Some(frames) = decoder.index(source.open()?, &self.pulse)? {
+            return Ok(Some(frames));
+        }
+        let frames = count_frames(source.open()?, decoder, &self.pulse)?;
+        // Handles of a spooled input share one position: after the count the track starts anew.
+        self.restart(source, request)?;
+        Ok(Some(frames))
     }
 
     /// Goes back to the track's start.
@@ -128,6 +143,7 @@ impl Track {
         self.input = input;
         self.resampling = self.resampling.restarted()?;
         self.ended = false;
+        self.passed = 0;
         Ok(())
     }
 
@@ -160,6 +176,11 @@ impl Track {
     /// Time that resampling took so far.
     pub(super) fn resample_time(&self) -> Duration {
         self.resample_time
+    }
+
+    /// Samples at the track's own rate that were passed over, and not decoded.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Sample rate before resampling, in Hz.
@@ -195,7 +216,10 @@ impl Track {
             return Ok(());
         };
         match self.input.pass_over(wanted)? {
-            Some(at) if self.resampling.jump_to(at) => Ok(()),
+            Some(at) if self.resampling.jump_to(at) => {
+                self.passed = at;
+                Ok(())
+            }
             Some(_) => Err(Lost),
             None => Ok(()),
         }

@@ -252,7 +252,8 @@ fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Cus
     Ok(all)
 }
 
-/// Every built-in kernel by name, with its op and a strategy that shows its tiles.
+/// Every built-in kernel by name, with its op and its smallest tiles: a driver takes minutes to compile the large tiles of
+/// one layer for another with larger pool windows.
 fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
     let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
     let limits = crate::kernels::Limits { software: true, f16: true, ..Default::default() };
@@ -262,12 +263,19 @@ fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
         let call = problem.plan.call(step, &shapes);
         for strategy in step.op.strategies(&call, &limits) {
             let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) else { continue };
-            if found.iter().all(|(_, kernel, _)| kernel.name != dispatch.kernel.name) {
-                found.push((step.op.name().into(), dispatch.kernel, strategy));
+            match found.iter_mut().find(|(_, kernel, _)| kernel.name == dispatch.kernel.name) {
+                Some((_, _, smallest)) if tile(strategy) < tile(*smallest) => *smallest = strategy,
+                Some(_) => {}
+                None => found.push((step.op.name().into(), dispatch.kernel, strategy)),
             }
         }
     }
     found
+}
+
+/// How much a thread or a workgroup does at a time.
+fn tile(strategy: Strategy) -> u32 {
+    strategy.constants().map(|(_, value)| value).product()
 }
 
 /// Op and kernel of a contract.

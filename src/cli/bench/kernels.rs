@@ -60,6 +60,9 @@ enum FormatArg {
     Jsonl,
 }
 
+/// No dispatch may keep a device with a desktop on it for longer.
+const LONGEST: Duration = Duration::from_millis(100);
+
 /// A kernel on a layer at a batch.
 pub(super) struct Row {
     pub(super) layer: String,
@@ -125,6 +128,16 @@ fn measure(
         {
             continue;
         }
+        if let Some(time) = expected(rows, layer, batch, strategy)
+            && !gpu.summary().limits.software
+            && time > LONGEST
+        {
+            note(format!(
+                "{strategy}: not run: it would keep the device for {:.0} ms",
+                1e3 * time.as_secs_f64()
+            ));
+            continue;
+        }
         if !args.skip_problems && !agrees(gpu, layer, strategy, precision, checked) {
             failures += 1;
             continue;
@@ -145,6 +158,13 @@ fn measure(
         }
     }
     Ok(failures)
+}
+
+/// How long a kernel takes at a batch, by what it took at the largest one before.
+fn expected(rows: &[Row], layer: &Layer, batch: usize, strategy: Strategy) -> Option<Duration> {
+    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.strategy == strategy);
+    let before = before.max_by_key(|row| row.batch)?;
+    Some(before.found.median.mul_f64(batch as f64 / before.batch as f64))
 }
 
 /// Whether a kernel agrees with its twin on the op's problems; each kernel is asked once.

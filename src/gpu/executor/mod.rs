@@ -461,7 +461,11 @@ mod tests {
     use crate::gpu::Selection;
     use crate::kernels::{Conv2d, Op};
     use crate::plan::Builder;
-    use crate::problems::paint;
+    use crate::tensor::Shape;
+
+    fn painted(extents: &[usize]) -> HostTensor {
+        HostTensor::from_fn(Shape::new(extents), |i| (i * 97 % 251) as f32 / 125.5 - 1.0)
+    }
 
     /// A batch that may not keep the device goes clip by clip, and nothing of it is lost or mixed up.
     #[test]
@@ -469,11 +473,11 @@ mod tests {
         let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
         let mut builder = Builder::new();
         let x = builder.input("x", [1, 4, 6, 7]);
-        let weights = vec![paint([8, 4, 3, 3], 1), paint([8], 2)];
+        let weights = vec![painted(&[8, 4, 3, 3]), painted(&[8])];
         let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights).unwrap();
         builder.output("y", y);
         let plan = builder.finish();
-        let input = [paint([5, 4, 6, 7], 3)];
+        let input = [painted(&[5, 4, 6, 7])];
         let limits = Some(Limits { software: false, ..gpu.summary().limits.clone() });
         let run = |submission: Duration| {
             let options = Options { submission, limits: limits.clone(), ..Options::default() };

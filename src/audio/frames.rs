@@ -1,0 +1,263 @@
+//! Bare MP3 by the headers of its frames, which say how long each is in bytes and samples: its exact length, and
+//! where any place of it lies, without decoding and without copying what is passed over.
+//!
+//! Only what is regular from end to end is indexed: frames of one kind that follow each other without a gap, and after
+//! them nothing that could be taken for another. The rest is left to the demuxer.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use symphonia::core::packet::Packet;
+use symphonia::core::units::{Duration, Timestamp};
+
+use super::error::AudioError;
+use super::pulse::Pulse;
+
+/// Bytes that are read at a time.
+const BUFFER_BYTES: usize = 1 << 16;
+/// Of so many frames one is remembered.
+const STRIDE: u64 = 64;
+/// Longest end without a frame: tags in front of which players stop.
+const MAX_TAIL_BYTES: u64 = 1 << 20;
+/// Where an encoder's notes lie at the latest, which are no audio: after header and side information.
+const NOTES_END: usize = 4 + 32 + 4;
+
+/// What a frame's header says (ISO 11172-3, 2.4.1.3; ISO 13818-3 for the low rates).
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Header {
+    bytes: usize,
+    /// Version, layer and sample rate: the bits that stay the same.
+    kind: [u8; 2],
+}
+
+impl Header {
+    /// `None` for anything but layer III with a stated bitrate.
+    fn parse(word: [u8; 4]) -> Option<Header> {
+        const KBPS: [[usize; 14]; 2] = [
+            [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+            [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+        ];
+        let [sync, kind, rates, _] = word;
+        let (version, layer) = (kind >> 3 & 3, kind >> 1 & 3);
+        if sync != 0xff || kind >> 5 != 7 || version == 1 || layer != 1 {
+            return None;
+        }
+        let is_mpeg1 = version == 3;
+        let kbps = KBPS[usize::from(is_mpeg1)].get(usize::from(rates >> 4).checked_sub(1)?)?;
+        let rate_hz = [44_100, 48_000, 32_000].get(usize::from(rates >> 2 & 3))?
+            >> match version {
+                3 => 0,
+                2 => 1,
+                _ => 2,
+            };
+        let bytes = if is_mpeg1 { 144 } else { 72 } * kbps * 1000 / rate_hz + usize::from(rates >> 1 & 1);
+        Some(Header { bytes, kind: [kind & 0xfe, rates & 0x0c] })
+    }
+}
+
+/// Samples per channel of a frame of any layer, from its first bytes.
+pub(super) fn frame_samples(frame: &[u8]) -> u64 {
+    let kind = frame.get(1).copied().unwrap_or(0);
+    match (kind >> 1 & 3, kind >> 3 & 3) {
+        (3, _) => 384,
+        (1, 0..=2) => 576,
+        _ => 1152,
+    }
+}
+
+/// Where the frames of a file are.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// Byte positions of every [`STRIDE`]th frame.
+    places: Vec<u64>,
+    frames: u64,
+    samples_per_frame: u64,
+}
+
+impl Index {
+    /// The frames of `file` from the one whose bytes are `first`, or `None` where they are not regular.
+    ///
+    /// # Errors
+    /// [`AudioError::Stopped`]; what cannot be read is not regular.
+    pub(super) fn of(file: &File, first: &[u8], pulse: &Pulse) -> Result<Option<Index>, AudioError> {
+        let mut walk = match Walk::begin(file, first) {
+            Ok(Some(walk)) => walk,
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        loop {
+            pulse.go_on()?;
+            match walk.stride() {
+                Ok(Stride::More) => {}
+                Ok(Stride::End) => return Ok(Some(walk.index)),
+                Ok(Stride::Irregular) | Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Samples per channel, all of them.
+    pub(super) fn samples(&self) -> u64 {
+        self.frames * self.samples_per_frame
+    }
+}
+
+/// A file that is being indexed.
+struct Walk<'a> {
+    file: BufReader<&'a File>,
+    bytes: u64,
+    at: u64,
+    kind: [u8; 2],
+    index: Index,
+}
+
+enum Stride {
+    More,
+    End,
+    Irregular,
+}
+
+impl<'a> Walk<'a> {
+    /// Finds the first frame: behind tags and the frame with the encoder's notes.
+    fn begin(file: &'a File, first: &[u8]) -> io::Result<Option<Walk<'a>>> {
+        let Some(header) = first.first_chunk().and_then(|&word| Header::parse(word)) else { return Ok(None) };
+        let bytes = file.metadata()?.len();
+        let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut at = skip_tags(&mut file)?;
+        for _notes in 0..2 {
+            let mut word = [0; 4];
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(&mut word)?;
+            let Some(found) = Header::parse(word) else { break };
+            let mut frame = word.to_vec();
+            file.by_ref().take(found.bytes.saturating_sub(4) as u64).read_to_end(&mut frame)?;
+            if frame == first {
+                file.seek(SeekFrom::Start(at))?;
+                let index = Index { places: Vec::new(), frames: 0, samples_per_frame: frame_samples(first) };
+                return Ok(Some(Walk { file, bytes, at, kind: header.kind, index }));
+            }
+            at += found.bytes as u64;
+        }
+        Ok(None)
+    }
+
+    /// The next [`STRIDE`] frames.
+    fn stride(&mut self) -> io::Result<Stride> {
+        self.index.places.push(self.at);
+        for _frame in 0..STRIDE {
+            if self.at + 4 > self.bytes {
+                return Ok(Stride::End);
+            }
+            let mut start = [0; NOTES_END];
+            self.file.read_exact(&mut start[..4])?;
+            let header = match Header::parse([start[0], start[1], start[2], start[3]]) {
+                Some(header) if header.kind == self.kind => header,
+                Some(_) => return Ok(Stride::Irregular),
+                None => return self.tail(start),
+            };
+            // A frame that is cut off is none.
+            if self.at + header.bytes as u64 > self.bytes {
+                return Ok(Stride::End);
+            }
+            let read = header.bytes.min(NOTES_END);
+            self.file.read_exact(&mut start[4..read])?;
+            if has_notes(&start[..read]) {
+                return Ok(Stride::Irregular);
+            }
+            self.file.seek_relative((header.bytes - read) as i64)?;
+            self.at += header.bytes as u64;
+            self.index.frames += 1;
+        }
+        Ok(Stride::More)
+    }
+
+    /// What comes after the last frame, beginning with `start`: the end, if no frame may begin there.
+    fn tail(&mut self, start: [u8; NOTES_END]) -> io::Result<Stride> {
+        let mut tail = start[..4].to_vec();
+        self.file.by_ref().take(MAX_TAIL_BYTES).read_to_end(&mut tail)?;
+        let is_whole = tail.len() as u64 == self.bytes - self.at;
+        let may_begin = tail.windows(2).any(|pair| pair[0] == 0xff && pair[1] >> 5 == 7);
+        Ok(if is_whole && !may_begin { Stride::End } else { Stride::Irregular })
+    }
+}
+
+/// Whether the frame that begins like this is no audio but an encoder's notes.
+fn has_notes(start: &[u8]) -> bool {
+    // Behind the side information, whose length depends on version and channels.
+    [13, 21, 36].iter().any(|&at| {
+        let id = start.get(at..at + 4);
+        id.is_some_and(|id| [b"Xing", b"Info", b"VBRI"].iter().any(|known| id == &known[..]))
+    })
+}
+
+/// The position behind ID3v2 tags at the start (id3.org, ID3v2.4.0, 3.1).
+fn skip_tags(file: &mut BufReader<&File>) -> io::Result<u64> {
+    let mut at = 0;
+    loop {
+        file.seek(SeekFrom::Start(at))?;
+        let mut head = [0; 10];
+        file.read_exact(&mut head)?;
+        if &head[..3] != b"ID3" {
+            return Ok(at);
+        }
+        let body = head[6..].iter().fold(0, |size, &byte| size << 7 | u64::from(byte & 0x7f));
+        let footer = if head[5] & 0x10 != 0 { 10 } else { 0 };
+        at += 10 + body + footer;
+    }
+}
+
+/// The frames of an indexed file, from any place on.
+pub(super) struct Frames {
+    file: BufReader<File>,
+    index: Index,
+    /// The next frame.
+    next: u64,
+    /// Time of the first frame, in samples.
+    first_time: i64,
+}
+
+impl Frames {
+    /// Frames from that at `time` on, the first of all being at `first_time`.
+    pub(super) fn new(file: File, index: Index, first_time: i64, time: i64) -> io::Result<Frames> {
+        let file = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut frames = Frames { file, index, next: 0, first_time };
+        frames.seek(time)?;
+        Ok(frames)
+    }
+
+    /// Goes to the frame at `time`, or to the end.
+    pub(super) fn seek(&mut self, time: i64) -> io::Result<()> {
+        let samples = time.saturating_sub(self.first_time).max(0) as u64;
+        let frame = (samples / self.index.samples_per_frame).min(self.index.frames);
+        let place = self.index.places.get((frame / STRIDE) as usize).copied().ok_or_else(changed)?;
+        self.file.seek(SeekFrom::Start(place))?;
+        self.next = frame;
+        for _frame in 0..frame % STRIDE {
+            let (_, header) = self.header()?;
+            self.file.seek_relative(header.bytes as i64 - 4)?;
+        }
+        Ok(())
+    }
+
+    /// The next frame, or `None` after the last one.
+    pub(super) fn next(&mut self, track: u32) -> io::Result<Option<Packet>> {
+        if self.next == self.index.frames {
+            return Ok(None);
+        }
+        let (word, header) = self.header()?;
+        let mut data = vec![0; header.bytes];
+        data[..4].copy_from_slice(&word);
+        self.file.read_exact(&mut data[4..])?;
+        let time = self.first_time + (self.next * self.index.samples_per_frame) as i64;
+        self.next += 1;
+        Ok(Some(Packet::new(track, Timestamp::new(time), Duration::from(self.index.samples_per_frame), data)))
+    }
+
+    fn header(&mut self) -> io::Result<([u8; 4], Header)> {
+        let mut word = [0; 4];
+        self.file.read_exact(&mut word)?;
+        Ok((word, Header::parse(word).filter(|header| header.bytes >= 4).ok_or_else(changed)?))
+    }
+}
+
+fn changed() -> io::Error {
+    io::Error::other("it changed while it was read")
+}
