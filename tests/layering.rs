@@ -110,7 +110,13 @@ fn only_the_command_line_prints_or_reads_the_environment() {
 }
 
 /// Files with unsafe code, each for a reason that was measured, or to hand a driver what there is no safe way to.
-const UNSAFE: &[&str] = &["src/gpu/cache.rs", "src/gpu/shader.rs", "src/kernels/custom.rs", "src/cli/lab.rs"];
+const UNSAFE: &[&str] = &[
+    "src/gpu/cache.rs",
+    "src/gpu/device.rs",
+    "src/gpu/shader.rs",
+    "src/kernels/custom.rs",
+    "src/cli/lab.rs",
+];
 
 #[test]
 fn unsafe_code_is_listed_and_gives_its_reason() {
