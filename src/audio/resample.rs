@@ -42,7 +42,7 @@ const OUTPUTS_AT_A_TIME: usize = 480;
 
 /// The filter table of one pair of rates.
 ///
-/// Outputs are computed in tiles of [`TILE`], from output 0 on. The rows of a tile are moved apart by zeros so that
+/// Outputs are computed in tiles of four, from output 0 on. The rows of a tile are moved apart by zeros so that
 /// they begin at the same input: what is loaded of the inputs serves all of them.
 #[derive(Debug)]
 pub struct Bank {

@@ -160,7 +160,7 @@ pub fn adapters() -> Vec<AdapterSummary> {
 pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    summary: AdapterSummary,
+    summary: Arc<AdapterSummary>,
     kernels: Arc<Kernels>,
     pub(super) cache: Option<Arc<PipelineCache>>,
 }
@@ -219,7 +219,7 @@ impl Gpu {
             reason: error.to_string(),
         })?;
         let mut gpu = Gpu::from_device(device, queue);
-        gpu.summary.limits.matrices = matrices;
+        Arc::make_mut(&mut gpu.summary).limits.matrices = matrices;
         Ok(gpu)
     }
 
@@ -227,7 +227,7 @@ impl Gpu {
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
-        Gpu { device, queue, summary, kernels: Arc::default(), cache: None }
+        Gpu { device, queue, summary: Arc::new(summary), kernels: Arc::default(), cache: None }
     }
 
     /// The same device with other kernels: what was measured on it, or kernels from outside.
