@@ -39,7 +39,9 @@ fn products(outputs: usize) -> usize {
 fn unit(op: &Conv2d, outputs: usize) -> [usize; 2] {
     op.pool.map(|window| {
         // A tile is two or four long.
-        let common = [4, 2, 1].into_iter().find(|common| outputs % common == 0 && window % common == 0);
+        let common = [4, 2, 1]
+            .into_iter()
+            .find(|common| outputs.is_multiple_of(*common) && window.is_multiple_of(*common));
         window / common.unwrap_or(1)
     })
 }
