@@ -7,7 +7,7 @@ use crate::tagger::Device;
 
 /// An adapter or the CPU.
 pub(super) enum Target {
-    Gpu(Gpu),
+    Gpu(Box<Gpu>),
     Cpu,
 }
 
@@ -30,7 +30,7 @@ impl Target {
             Device::Auto | Device::Gpu => Selection::Best,
         };
         match Gpu::request(&selection) {
-            Ok(gpu) => Ok(Target::Gpu(with_pipeline_cache(gpu))),
+            Ok(gpu) => Ok(Target::Gpu(Box::new(with_pipeline_cache(gpu)))),
             Err(GpuError::NoAdapter | GpuError::Device { .. }) if *device == Device::Auto => Ok(Target::Cpu),
             Err(error) => Err(Error::from(error).into()),
         }

@@ -49,7 +49,7 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
         // As `tag` runs it: with what `tagwave tune` has found.
         Target::Gpu(gpu) => {
             let kernels = Kernels { choice: remembered(&gpu), custom: Vec::new() };
-            Target::Gpu(gpu.with_kernels(kernels))
+            Target::Gpu(Box::new(gpu.with_kernels(kernels)))
         }
         target => target,
     };

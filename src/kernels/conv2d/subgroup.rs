@@ -13,7 +13,7 @@ static SUBGROUP_KERNEL: Kernel = Kernel {
 };
 
 /// Convolution outputs and `vec4`s of channels of a thread.
-const TILES: [[u32; 2]; 2] = [[18, 8], [8, 4]];
+const TILES: [[u32; 2]; 2] = [[8, 4], [18, 8]];
 
 fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
     // A workgroup is one subgroup, whose size must be known: software drivers have one size.
