@@ -30,7 +30,7 @@ pub(super) struct ClipArgs {
     #[arg(long, value_enum, default_value_t)]
     aggregate: AggregateArg,
 
-    /// Give what was found in each clip too (csv and npy: instead of the track's)
+    /// Give what was found in each clip too (csv, npy and parquet: instead of the track's)
     #[arg(long)]
     pub(super) per_clip: bool,
 

@@ -19,9 +19,9 @@ use crate::tagger::Outputs;
 #[command(
     after_help = "With npy, row i of the float32 array [files, D] is of the file on line i of FILE.paths.txt \
                   (FILE without .npy): a plain path, or a JSON string where it holds control characters. Files \
-                  that failed have no row; they are named on standard error. FILE.npy appears when the run has \
-                  ended; with --format npy and a folder, arrays of up to a minute each come as finished \
-                  parts, which `tagwave merge` joins."
+                  that failed have no row; they are named on standard error. FILE.npy and FILE.parquet appear when the \
+                  run has ended; with --format and a folder, finished parts of up to a minute each come, which \
+                  `tagwave merge` joins."
 )]
 pub(super) struct EmbedArgs {
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(super) struct EmbedArgs {
     #[arg(long, value_name = "LEVEL", conflicts_with = "tap", value_parser = clap::value_parser!(u8).range(0..=4))]
     level: Option<u8>,
 
-    /// Output format; npy needs -o: FILE.npy, or a folder for parts [default: as -o ends, else jsonl]
+    /// Output format; npy and parquet need -o: FILE.npy, or a folder for parts [default: as -o ends, else jsonl]
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
 
@@ -67,6 +67,8 @@ enum FormatArg {
     Npy,
     /// One line per file and feature
     Csv,
+    /// A row per file, in a table of Apache Parquet
+    Parquet,
 }
 
 impl EmbedArgs {
@@ -75,13 +77,14 @@ impl EmbedArgs {
         let format = self.format.unwrap_or(match ending.as_deref() {
             Some("npy") => FormatArg::Npy,
             Some("csv") => FormatArg::Csv,
+            Some("parquet") => FormatArg::Parquet,
             _ => FormatArg::Jsonl,
         });
         match format {
             FormatArg::Jsonl => Kind::Lines(Format::Jsonl),
             FormatArg::Csv => Kind::Lines(Format::Csv),
-            FormatArg::Npy if ending.as_deref() == Some("npy") || self.output.output.is_none() => Kind::Array,
-            FormatArg::Npy => Kind::Parts(PartKind::Npy),
+            FormatArg::Npy => self.output.whole_or_parts(PartKind::Npy),
+            FormatArg::Parquet => self.output.whole_or_parts(PartKind::Parquet),
         }
     }
 }

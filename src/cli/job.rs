@@ -145,9 +145,12 @@ impl<'a> Job<'a> {
         progress.finish(skipped, &self.tagger.stage_times());
         let code = outcome.map_err(|error| write_failed(&error))?;
         if self.cancel.is_cancelled() {
-            sink.interrupt().map_err(|error| write_failed(&error))?;
+            let kept = match sink.interrupt().map_err(|error| write_failed(&error))? {
+                true => "finished rows are kept",
+                false => "the file was not written: -o FOLDER keeps what is finished, in parts",
+            };
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
-            eprintln!("tagwave: interrupted after {written} files{before}; finished rows are kept");
+            eprintln!("tagwave: interrupted after {written} files{before}; {kept}");
             return Ok(INTERRUPTED);
         }
         sink.finish().map_err(|error| write_failed(&error))?;

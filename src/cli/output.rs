@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failed, SOME_FAILED, USAGE};
-use crate::sinks::{Appended, Done, Format, Npy, PartKind, Parts, Sink, parts_of};
+use crate::sinks::{Appended, Done, Format, PartKind, Parts, Sink, parts_of};
 
 /// Where rows go.
 #[derive(Debug, Args)]
@@ -29,8 +29,8 @@ pub(super) struct OutputArgs {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Lines(Format),
-    /// One array that appears at the end.
-    Array,
+    /// One file that appears at the end.
+    Whole(PartKind),
     Parts(PartKind),
 }
 
@@ -47,6 +47,14 @@ impl OutputArgs {
         ending.map(str::to_ascii_lowercase)
     }
 
+    /// Parts in a folder, or one file where the name that was given ends like one.
+    pub(super) fn whole_or_parts(&self, part: PartKind) -> Kind {
+        match &self.output {
+            Some(_) if self.ending().as_deref() != Some(part.ending()) => Kind::Parts(part),
+            _ => Kind::Whole(part),
+        }
+    }
+
     /// Opens it.
     pub(super) fn open(&self, kind: Kind) -> Result<Output, Failed> {
         let unwritable =
@@ -59,6 +67,9 @@ impl OutputArgs {
                 _ => Err(usage("this format needs a file or folder: give one with -o")),
             };
         };
+        if let Kind::Whole(part) | Kind::Parts(part) = kind {
+            part.supported().map_err(|error| usage(&error.to_string()))?;
+        }
         if self.has_rows(kind, path).map_err(unwritable)? && !self.resume && !self.overwrite {
             let path = path.display();
             return Err(usage(&format!(
@@ -75,10 +86,13 @@ impl OutputArgs {
                 Appended::resume(format, path).map(|(sink, done)| Output { sink: Box::new(sink), done })
             }
             Kind::Lines(format) => Appended::create(format, path).map(|sink| fresh(Box::new(sink))),
-            Kind::Array if self.resume => {
-                return Err(usage("one array cannot be gone on with: name a folder with -o, --format npy"));
+            Kind::Whole(part) if self.resume => {
+                let format = part.ending();
+                let message =
+                    format!("one file cannot be gone on with: name a folder with -o, --format {format}");
+                return Err(usage(&message));
             }
-            Kind::Array => Npy::create(path).map(|sink| fresh(Box::new(sink))),
+            Kind::Whole(part) => part.create(path).map(fresh),
             Kind::Parts(parts) => {
                 let cleared =
                     if self.overwrite && path.is_dir() { Parts::clear(parts, path) } else { Ok(()) };
@@ -94,7 +108,7 @@ impl OutputArgs {
     fn has_rows(&self, kind: Kind, path: &Path) -> io::Result<bool> {
         match kind {
             Kind::Lines(_) => Ok(path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0)),
-            Kind::Array => Ok(false),
+            Kind::Whole(_) => Ok(false),
             Kind::Parts(parts) => Ok(path.is_dir() && !parts_of(path, parts)?.is_empty()),
         }
     }

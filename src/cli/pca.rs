@@ -102,7 +102,7 @@ impl Sink for WithPca {
         Ok(())
     }
 
-    fn interrupt(&mut self) -> io::Result<()> {
+    fn interrupt(&mut self) -> io::Result<bool> {
         self.inner.interrupt()
     }
 

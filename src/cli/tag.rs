@@ -10,7 +10,7 @@ use super::job::{Job, Wanted};
 use super::output::{Kind, Output, OutputArgs};
 use super::progress::ProgressArgs;
 use super::{Failed, ModelArgs};
-use crate::sinks::Format;
+use crate::sinks::{Format, PartKind};
 use crate::tags::Selection;
 
 /// Arguments of `tagwave tag`.
@@ -56,6 +56,8 @@ enum FormatArg {
     Jsonl,
     /// One line per file and tag
     Csv,
+    /// A row per file, in a table of Apache Parquet; needs -o: FILE.parquet, or a folder for parts
+    Parquet,
 }
 
 fn score(word: &str) -> Result<f32, String> {
@@ -78,6 +80,7 @@ impl TagArgs {
         let format =
             self.format.unwrap_or_else(|| match (self.output.ending().as_deref(), &self.output.output) {
                 (Some("csv"), _) => FormatArg::Csv,
+                (Some("parquet"), _) => FormatArg::Parquet,
                 (_, Some(_)) => FormatArg::Jsonl,
                 _ if io::stdout().is_terminal() => FormatArg::Table,
                 _ => FormatArg::Jsonl,
@@ -86,6 +89,7 @@ impl TagArgs {
             FormatArg::Table => Kind::Lines(Format::Table),
             FormatArg::Jsonl => Kind::Lines(Format::Jsonl),
             FormatArg::Csv => Kind::Lines(Format::Csv),
+            FormatArg::Parquet => self.output.whole_or_parts(PartKind::Parquet),
         }
     }
 }

@@ -13,12 +13,16 @@ mod file;
 mod journal;
 mod jsonl;
 mod npy;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parts;
 mod table;
 
 pub use file::NewFile;
 pub use journal::{Appended, Done, Key, journal_file};
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
+#[cfg(feature = "parquet")]
+pub use parquet::{Parquet, TableFile, read_table};
 pub use parts::{PartKind, Parts, parts_of};
 
 /// Version of the row schema; it grows when a field changes its meaning or goes away.
@@ -136,19 +140,20 @@ pub trait Sink {
     /// What the writer says.
     fn row(&mut self, row: &Row) -> io::Result<()>;
 
-    /// Writes what is left and flushes. An array file appears only now: without this call it is as if nothing
-    /// had been written.
+    /// Writes what is left and flushes. A file that is written whole appears only now: without this call it is as
+    /// if nothing had been written.
     ///
     /// # Errors
     /// What the writer says.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Ends before all rows were written: keeps what is finished, and leaves an older array in its place.
+    /// Ends before all rows were written, and says whether those that were are kept: a file that is written whole
+    /// does not appear, and leaves an older one in its place.
     ///
     /// # Errors
     /// What the writer says.
-    fn interrupt(&mut self) -> io::Result<()> {
-        self.finish()
+    fn interrupt(&mut self) -> io::Result<bool> {
+        self.finish().map(|()| true)
     }
 
     /// Whether failures and warnings have a place in what it writes; otherwise they are for the caller to say.
@@ -157,7 +162,7 @@ pub trait Sink {
     }
 }
 
-/// The formats of lines there are; arrays are written by [`Npy`].
+/// The formats of lines there are; for those of whole files see [`PartKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.

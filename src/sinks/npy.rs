@@ -204,8 +204,8 @@ impl Sink for Npy {
         array.finish()
     }
 
-    fn interrupt(&mut self) -> io::Result<()> {
-        Ok(())
+    fn interrupt(&mut self) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn has_messages(&self) -> bool {

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "parquet")]
+use super::Parquet;
 use super::journal::{Done, Key};
 use super::{NewFile, Npy, Row, Sink};
 
@@ -15,11 +17,13 @@ use super::{NewFile, Npy, Row, Sink};
 const PART_TIME: Duration = Duration::from_secs(60);
 const PART_FILES: usize = 10_000;
 
-/// What parts are.
+/// The formats that are written whole: one file that appears at the end, or finished parts in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartKind {
     /// Arrays of NumPy, each with its list of files.
     Npy,
+    /// Tables of Apache Parquet.
+    Parquet,
 }
 
 impl PartKind {
@@ -27,13 +31,35 @@ impl PartKind {
     pub const fn ending(self) -> &'static str {
         match self {
             PartKind::Npy => "npy",
+            PartKind::Parquet => "parquet",
         }
     }
 
-    fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
+    /// One file that will be at `path`.
+    ///
+    /// # Errors
+    /// As [`NewFile::create`]; `Unsupported` for a format that was left out of the program.
+    pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
         match self {
             PartKind::Npy => Ok(Box::new(Npy::create(path)?)),
+            #[cfg(feature = "parquet")]
+            PartKind::Parquet => Ok(Box::new(Parquet::create(path)?)),
+            #[cfg(not(feature = "parquet"))]
+            PartKind::Parquet => self.supported().and_then(|()| Err(io::ErrorKind::Unsupported.into())),
         }
+    }
+
+    /// Whether the program can write it.
+    ///
+    /// # Errors
+    /// `Unsupported` for a format that was left out of the program.
+    pub fn supported(self) -> io::Result<()> {
+        if self != PartKind::Parquet || cfg!(feature = "parquet") {
+            return Ok(());
+        }
+        let name = self.ending();
+        let message = format!("this program was built without {name}: build it with --features {name}");
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 }
 
@@ -155,6 +181,7 @@ impl Sink for Parts {
     fn has_messages(&self) -> bool {
         match self.kind {
             PartKind::Npy => false,
+            PartKind::Parquet => true,
         }
     }
 }

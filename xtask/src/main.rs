@@ -57,20 +57,22 @@ fn run(command: &mut Command) -> Outcome {
 
 fn check() -> Outcome {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-features", "--all-targets", "--", "-D", "warnings"]))?;
     run(&mut cargo(&["clippy", "--no-default-features", "--lib", "--", "-D", "warnings"]))?;
-    run(cargo(&["doc", "--no-deps", "--lib"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    run(&mut cargo(&["test", "--test", "shaders", "--test", "layering"]))
+    run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    run(&mut cargo(&["test", "--all-features", "--test", "shaders", "--test", "layering"]))
 }
 
 /// Runs the tests, lets their output through, and counts what had to be left out.
 fn test(filter: &[String]) -> Outcome {
-    run(&mut cargo(&["build", "--quiet"]))?;
-    let devices = cargo(&["run", "--quiet", "--", "devices"]).output().map_err(|error| error.to_string())?;
+    run(&mut cargo(&["build", "--quiet", "--all-features"]))?;
+    let devices = cargo(&["run", "--quiet", "--all-features", "--", "devices"])
+        .output()
+        .map_err(|error| error.to_string())?;
     let first = String::from_utf8_lossy(&devices.stdout);
     println!("adapter: {}", first.lines().next().unwrap_or("none"));
 
-    let mut command = cargo(&["test"]);
+    let mut command = cargo(&["test", "--all-features"]);
     command.args(filter).args(["--", "--nocapture"]).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let (mut not_run, mut skipped) = (0, 0);
