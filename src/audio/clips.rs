@@ -277,7 +277,7 @@ impl ClipReader {
         Ok(ClipReader { source, request: *request, track, frames, padded: None, length_wrong, progress })
     }
 
-    /// What decodes the track: `symphonia`, `ffmpeg`, or `none` for samples from memory.
+    /// What decodes the track: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
     pub fn decoder_name(&self) -> &'static str {
         self.track.decoder_name()
     }

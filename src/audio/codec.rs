@@ -48,11 +48,101 @@ impl Codec {
         Ok(Spec { rate_hz, channels, frames: buffer.frames() })
     }
 
+    /// What decodes: `symphonia`, or what takes its place.
+    pub(super) fn name(&self) -> &'static str {
+        if self.faster.is_some() { Mp3::NAME } else { "symphonia" }
+    }
+
     /// The next packets come from another place.
     pub(super) fn reset(&mut self) {
         self.decoder.reset();
         if let Some(mp3) = &mut self.faster {
             mp3.reset();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::{Path, PathBuf};
+
+    use crate::audio::decode::DecoderMode;
+    use crate::audio::packets::{Next, Packets};
+
+    /// Samples that may differ: both decoders compute in f32, in another order.
+    const TOLERANCE: f32 = 1e-5;
+
+    /// The samples of each packet, as nanomp3 gives them with symphonia behind it, or symphonia alone; `None` for a
+    /// packet that is refused.
+    fn packets(path: &Path, faster: bool) -> Vec<Option<Vec<f32>>> {
+        let (mut packets, mut codec, _) =
+            Packets::open(File::open(path).unwrap(), DecoderMode::Plain).unwrap();
+        assert_eq!(codec.name(), "nanomp3");
+        if !faster {
+            codec.faster = None;
+        }
+        let mut all = Vec::new();
+        while let Ok(Next::Packet(packet)) = packets.next() {
+            let mut samples = Vec::new();
+            all.push(codec.decode(packet, &mut samples).is_ok().then_some(samples));
+        }
+        all
+    }
+
+    /// Packets of two runs over a file that are not the same.
+    fn differing(path: &Path) -> (usize, usize) {
+        let (fast, slow) = (packets(path, true), packets(path, false));
+        assert_eq!(fast.len(), slow.len());
+        let same = |a: &Option<Vec<f32>>, b: &Option<Vec<f32>>| match (a, b) {
+            (Some(a), Some(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= TOLERANCE)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        (fast.iter().zip(&slow).filter(|(a, b)| !same(a, b)).count(), fast.len())
+    }
+
+    fn music() -> Option<Vec<PathBuf>> {
+        let Some(folder) = std::env::var_os("TAGWAVE_FIXTURES") else {
+            assert!(std::env::var_os("REQUIRE_FIXTURES").is_none(), "TAGWAVE_FIXTURES is not set");
+            println!("not run: TAGWAVE_FIXTURES is not set (audio)");
+            return None;
+        };
+        let names = ["actionable", "cute", "dubstep", "thejazzpiano"];
+        Some(names.map(|name| Path::new(&folder).join(format!("audio/bensound-{name}.mp3"))).to_vec())
+    }
+
+    #[test]
+    fn the_faster_decoder_gives_the_same_samples() {
+        for path in music().unwrap_or_default() {
+            let (differing, all) = differing(&path);
+            assert!(differing == 0 && all > 1000, "{}: {differing} of {all}", path.display());
+        }
+    }
+
+    /// Where bits are wrong the two may read them differently, there and nowhere else.
+    #[test]
+    fn damage_stays_where_it_is() {
+        const HITS: usize = 60;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.mp3");
+        for (seed, music) in (1u32..).zip(music().unwrap_or_default()) {
+            let mut bytes = fs::read(music).unwrap();
+            let mut state = seed;
+            let mut random = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as usize
+            };
+            for _ in 0..HITS {
+                // Not what is in front of the first frames, which says how the file is read.
+                let place = 8192 + random() % (bytes.len() - 8192);
+                bytes[place] = random() as u8;
+            }
+            fs::write(&path, &bytes).unwrap();
+            let (differing, all) = differing(&path);
+            assert!(differing <= 2 * HITS && all > 1000, "{differing} of {all}");
         }
     }
 }

@@ -181,6 +181,11 @@ impl Decoder {
         self.rate_hz
     }
 
+    /// What turns packets into samples.
+    pub(super) fn name(&self) -> &'static str {
+        self.codec.name()
+    }
+
     /// The track's length in samples as the container states it; `None` where it says nothing or guesses.
     pub(super) fn stated_frames(&self) -> Option<u64> {
         let frames = if self.facts.counts_exactly { None } else { self.facts.frames }?;

@@ -20,6 +20,8 @@ pub(super) struct Mp3 {
 }
 
 impl Mp3 {
+    pub(super) const NAME: &'static str = "nanomp3";
+
     pub(super) fn new() -> Mp3 {
         Mp3 { decoder: Box::default(), recent: VecDeque::new(), kind: None, may_lack_bits: false }
     }

@@ -167,7 +167,7 @@ impl Track {
     /// What decodes.
     pub(super) fn decoder_name(&self) -> &'static str {
         match &self.input {
-            Input::Decoder(_) => "symphonia",
+            Input::Decoder(decoder) => decoder.name(),
             Input::Samples { .. } => "none",
             Input::Decoded { .. } => "ffmpeg",
         }

@@ -1,6 +1,6 @@
 //! A folder of finished part files, for formats that cannot grow by a row.
 //!
-//! A part is written beside its name and renamed when it is whole; just before, `part-00000.keys` says which
+//! A part is written beside its name and renamed when it is whole; just before, `_part-00000.keys` says which
 //! files it is of. So an interruption costs the part under way and nothing else.
 
 use std::fs;
@@ -99,6 +99,12 @@ fn number(path: &Path) -> Option<u32> {
     path.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
 }
 
+/// The list of the files that a part is of. Readers of whole folders pass over what begins with a line.
+fn keys_file(part: &Path) -> PathBuf {
+    let stem = part.file_stem().unwrap_or_default().to_string_lossy();
+    part.with_file_name(format!("_{stem}.keys"))
+}
+
 impl Parts {
     /// Adds parts to those in `folder`, which is made where it is missing, and says which files are done.
     ///
@@ -109,8 +115,8 @@ impl Parts {
         let (mut done, mut next) = (Done::default(), 0);
         for part in parts_of(folder, kind)? {
             next = next.max(number(&part).map_or(0, |number| number + 1));
-            let keys = fs::read_to_string(part.with_extension("keys"))
-                .map_err(|error| super::file::about(&part.with_extension("keys"), &error))?;
+            let keys = fs::read_to_string(keys_file(&part))
+                .map_err(|error| super::file::about(&keys_file(&part), &error))?;
             keys.lines().filter_map(Key::parse).for_each(|key| done.add(key));
         }
         Ok((Parts { kind, folder: folder.to_path_buf(), next, part: None }, done))
@@ -123,7 +129,7 @@ impl Parts {
     pub fn clear(kind: PartKind, folder: &Path) -> io::Result<()> {
         for part in parts_of(folder, kind)? {
             fs::remove_file(&part)?;
-            for beside in [part.with_extension("keys"), super::paths_file(&part)] {
+            for beside in [keys_file(&part), super::paths_file(&part)] {
                 match fs::remove_file(beside) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
@@ -140,7 +146,7 @@ impl Parts {
     fn finish_part(&mut self) -> io::Result<()> {
         let Some(mut part) = self.part.take() else { return Ok(()) };
         let path = self.path();
-        let keys = NewFile::create(&path.with_extension("keys"))?;
+        let keys = NewFile::create(&keys_file(&path))?;
         let mut writer = io::BufWriter::new(keys.writer()?);
         part.keys.iter().try_for_each(|key| writeln!(writer, "{key}"))?;
         writer.flush()?;

@@ -135,7 +135,7 @@ pub struct Track {
     pub tap: Vec<f32>,
     /// Length of the track in seconds, where the container or the decoder says it.
     pub track_s: Option<f64>,
-    /// What decoded the file: `symphonia`, `ffmpeg`, or `none` for samples from memory.
+    /// What decoded the file: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
     pub decoder: &'static str,
     /// What was odd about the file, in words.
     pub warnings: Vec<String>,
