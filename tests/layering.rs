@@ -103,8 +103,10 @@ fn only_gpu_names_wgpu() {
 fn only_the_command_line_prints_or_reads_the_environment() {
     for (module, path, code) in sources() {
         if module != "cli" && module != "main" {
+            // Unit tests stand last in their file, and say when their fixtures are missing.
+            let library = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             for word in ["println!", "eprintln!", "std::env::var", "process::exit", "std::env::args"] {
-                assert!(!code.contains(word), "{} uses {word}", path.display());
+                assert!(!library.contains(word), "{} uses {word}", path.display());
             }
         }
     }

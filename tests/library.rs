@@ -296,6 +296,8 @@ fn programs_are_told_how_far_it_is() {
     assert_eq!((&last["done"], &last["failed"]), (&6.into(), &1.into()), "{said}");
     assert_eq!(last["failed_by_kind"]["input"], 1);
     assert!(last["stages_s"]["decode"].as_f64().unwrap() > 0.0);
+    let kernels = last["kernels_s"].as_object().unwrap();
+    assert!(kernels["log_mel"].as_f64().unwrap() > 0.0, "{said}");
     let output = home.run(&arguments("tag", &["music", "--quiet", "--format", "jsonl"]));
     assert!(output.stderr.is_empty());
     let output = home.run(&arguments("tag", &["music", "--stats", "--format", "jsonl"]));

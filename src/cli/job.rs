@@ -76,6 +76,7 @@ impl<'a> Job<'a> {
             .coupled_batch(model.upstream_batch.into())
             .locator(model.weights.locator())
             .devices(devices.iter().cloned())
+            .kernel_times(shown.stats)
             .cancel_token(cancel.clone());
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
         let builder = gpu.into_iter().fold(builder, TaggerBuilder::gpu);

@@ -26,9 +26,9 @@ pub(super) struct ProgressArgs {
     #[arg(long, short)]
     pub(super) quiet: bool,
 
-    /// At the end, say where the time went
+    /// At the end, say where the time went: each stage, and each kernel of the device
     #[arg(long)]
-    stats: bool,
+    pub(super) stats: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -167,7 +167,10 @@ impl Progress {
             if self.stats {
                 object["stages_s"] =
                     self.stages(times).into_iter().map(|(name, s)| (name, json!(s))).collect();
-                object["bottleneck"] = bottleneck(times).into();
+                let seconds =
+                    |(name, time): (&&str, &Duration)| (name.to_string(), json!(time.as_secs_f64()));
+                object["kernels_s"] = times.kernels.iter().map(seconds).collect();
+                object["bottleneck"] = self.bottleneck(times).into();
             }
             eprintln!("{object}");
             return;
@@ -188,15 +191,24 @@ impl Progress {
         }
         if self.stats {
             let per_track = 1e3 / self.done().max(1) as f64;
-            eprintln!("tagwave: stage           seconds  ms/track   (summed over the threads of a stage)");
-            for (name, seconds) in self.stages(times) {
-                eprintln!("tagwave: {name:14} {seconds:8.2} {:9.2}", seconds * per_track);
+            eprintln!(
+                "tagwave: stage                  seconds  ms/track   (summed over the threads of a stage)"
+            );
+            let line = |name: &str, seconds: f64| {
+                eprintln!("tagwave: {name:22} {seconds:9.3} {:9.3}", seconds * per_track);
+            };
+            self.stages(times).iter().for_each(|(name, seconds)| line(name, *seconds));
+            if !times.kernels.is_empty() {
+                eprintln!("tagwave: kernel                 seconds  ms/track   (by the device's clock)");
             }
+            let mut kernels: Vec<_> = times.kernels.iter().collect();
+            kernels.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
+            kernels.iter().for_each(|(name, time)| line(name, time.as_secs_f64()));
             eprintln!(
                 "tagwave: {} batches of {} clips; bottleneck: {}",
                 times.batches,
                 times.clips,
-                bottleneck(times)
+                self.bottleneck(times)
             );
         }
     }
@@ -207,15 +219,20 @@ impl Progress {
             ("resample", times.resample),
             ("decode waits", times.decode_waits),
             ("upload", times.upload),
-            ("model", times.model),
+            ("model", times.model.saturating_sub(times.readback)),
+            ("readback", times.readback),
             ("model waits", times.model_waits),
             ("write", self.tally.writing),
         ];
         stages.into_iter().map(|(name, time)| (name.to_string(), time.as_secs_f64())).collect()
     }
-}
 
-/// The stage that the others wait for.
-fn bottleneck(times: &StageTimes) -> &'static str {
-    if times.decode_waits > times.model_waits { "model" } else { "decode" }
+    /// The stage that the others wait for.
+    fn bottleneck(&self, times: &StageTimes) -> &'static str {
+        match () {
+            () if 2 * self.tally.writing > self.begun.elapsed() => "write",
+            () if times.decode_waits > times.model_waits => "model",
+            () => "decode",
+        }
+    }
 }

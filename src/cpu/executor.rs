@@ -1,5 +1,7 @@
 //! Runs a plan clip by clip: layers made ready once, memory kept from clip to clip.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pulp::Arch;
@@ -56,6 +58,8 @@ pub struct Executor {
     clip_plan: Plan,
     arena: Arena,
     layers: Vec<Box<dyn Layer>>,
+    /// Nanoseconds in each layer so far.
+    spent: Vec<AtomicU64>,
     instructions: Instructions,
     arch: Arch,
     threads: usize,
@@ -87,13 +91,14 @@ impl Executor {
             let y = clip_plan.tensors()[step.output].shape;
             prepare(arch, &step.op, &x, y, &weights, options.convolution)
         });
-        let layers = layers.collect();
+        let layers: Vec<_> = layers.collect();
         let threads = options.threads.unwrap_or_else(available_threads).max(1);
         let max_batch = options.max_batch.max(1);
         Ok(Executor {
             plan: plan.with_batch(max_batch),
             arena: Arena::new(&clip_plan),
             clip_plan,
+            spent: layers.iter().map(|_| AtomicU64::new(0)).collect(),
             layers,
             instructions,
             arch,
@@ -118,6 +123,15 @@ impl Executor {
     /// The instructions that it uses.
     pub fn instructions(&self) -> Instructions {
         self.instructions
+    }
+
+    /// Time of each kernel since the executor was made, summed over the threads that run clips of their own.
+    pub fn times(&self) -> BTreeMap<&'static str, Duration> {
+        let mut times = BTreeMap::new();
+        for (layer, spent) in self.layers.iter().zip(&self.spent) {
+            *times.entry(layer.kernel()).or_default() += Duration::from_nanos(spent.load(Ordering::Relaxed));
+        }
+        times
     }
 
     /// The plan, for batches of [`Executor::max_batch`].
@@ -221,6 +235,7 @@ impl Executor {
     }
 
     fn step(&self, index: usize, slots: &mut [Buffer], parallel: bool) {
+        let start = Instant::now();
         let step = &self.clip_plan.steps()[index];
         let len = |id: TensorId| self.clip_plan.tensors()[id].shape.len();
         let Some(output) = self.arena.slot(step.output) else { return };
@@ -233,6 +248,7 @@ impl Executor {
         let context = Context { arch: self.arch, scratch: &self.scratch, parallel };
         self.layers[index].run(&context, &x[..step.inputs.len()], &mut y[..len(step.output)]);
         slots[output] = y;
+        self.spent[index].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }
 

@@ -18,7 +18,7 @@ mod timing;
 mod trial;
 
 pub use device::{AdapterSummary, AdapterType, Gpu, Selection, adapters};
-pub use executor::{Executor, Options, Ticket};
+pub use executor::{Executor, Options, Ticket, Times};
 pub use probe::Probe;
 pub use timing::StepTime;
 pub use trial::{Prepared, Trial};

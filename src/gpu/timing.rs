@@ -18,6 +18,7 @@ pub struct StepTime {
 }
 
 /// Timestamps around the steps of one submission.
+#[derive(Debug)]
 pub(super) struct Timestamps {
     pub(super) queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,

@@ -29,6 +29,7 @@ pub struct TaggerBuilder {
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
+    kernel_times: bool,
     max_batch: usize,
     placement: Placement,
     padding: Padding,
@@ -66,6 +67,7 @@ impl Default for TaggerBuilder {
             outputs: Outputs::default(),
             tap: None,
             pipeline_cache: None,
+            kernel_times: false,
             precision: DType::F32,
             coupled_batch: None,
             cancel: CancelToken::new(),
@@ -113,6 +115,12 @@ impl TaggerBuilder {
     /// (Vulkan); nothing is kept by default.
     pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
         self.pipeline_cache = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Has GPUs time each kernel ([`StageTimes::kernels`](super::StageTimes::kernels)), which costs a little.
+    pub fn kernel_times(mut self, timed: bool) -> Self {
+        self.kernel_times = timed;
         self
     }
 
@@ -250,7 +258,11 @@ impl TaggerBuilder {
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
         let engine = |device: &Device| {
-            let opener = Opener { device: device.clone(), pipeline_cache: self.pipeline_cache.clone() };
+            let opener = Opener {
+                device: device.clone(),
+                pipeline_cache: self.pipeline_cache.clone(),
+                kernel_times: self.kernel_times,
+            };
             Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;

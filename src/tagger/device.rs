@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::StageTimes;
 use crate::cpu::{self, CpuError};
 use crate::error::Error;
 use crate::gpu::{self, Gpu, GpuError, Options};
@@ -111,12 +112,48 @@ pub(super) struct Outputs {
 pub(super) struct Opener {
     pub(super) device: Device,
     pub(super) pipeline_cache: Option<PathBuf>,
+    pub(super) kernel_times: bool,
 }
 
 impl Opener {
     fn open(&self) -> Result<Gpu, GpuError> {
         let gpu = Gpu::request(&self.device.selection())?;
         Ok(self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder)))
+    }
+
+    fn auto(&self, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+        let note = match self.open() {
+            Ok(gpu) => {
+                // What the CPU executor cannot do is left to a software driver.
+                let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+                let together = plan.couples_clips() && max_batch > 1;
+                if !gpu.summary().limits.software || half || together {
+                    return self.on_gpu(&gpu, plan, max_batch, notes);
+                }
+                format!("no GPU but the software driver {}, which is slower than the CPU", gpu.summary().name)
+            }
+            Err(error @ (GpuError::NoAdapter | GpuError::Device { .. })) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        notes.add(format!("{note}; running on the CPU"));
+        on_cpu(plan, max_batch)
+    }
+
+    /// An executor for as many clips as the device has memory for.
+    fn on_gpu(&self, gpu: &Gpu, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+        let name: Arc<str> = gpu.summary().name.as_str().into();
+        let mut max_batch = max_batch;
+        loop {
+            let options = Options { max_batch, timed: self.kernel_times, ..Options::default() };
+            match gpu::Executor::new(gpu, plan, &options) {
+                Ok(executor) => return Ok(Running::Gpu { executor: Box::new(executor), name }),
+                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
+                    max_batch /= 2;
+                    notes.add(format!("{name}: {error}: going on with batches of {max_batch}"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -157,12 +194,12 @@ impl Engine {
         notes: Arc<Notes>,
     ) -> Result<Engine, Error> {
         let running = match (shared, &opener.device) {
-            (Some(gpu), _) => on_gpu(gpu, &plan, max_batch, &notes)?,
-            (None, Device::Auto) => auto(&opener, &plan, max_batch, &notes)?,
+            (Some(gpu), _) => opener.on_gpu(gpu, &plan, max_batch, &notes)?,
+            (None, Device::Auto) => opener.auto(&plan, max_batch, &notes)?,
             (None, Device::Cpu) => on_cpu(&plan, max_batch)?,
             (None, Device::Reference) => Running::Reference { plan: plan.clone(), max_batch },
             (None, Device::None) => Running::None { max_batch },
-            (None, _) => on_gpu(&opener.open()?, &plan, max_batch, &notes)?,
+            (None, _) => opener.on_gpu(&opener.open()?, &plan, max_batch, &notes)?,
         };
         Ok(Engine {
             opener,
@@ -200,6 +237,22 @@ impl Engine {
     /// Where batches go at the moment.
     pub(super) fn now(&self) -> Arc<Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds the times that the device itself keeps.
+    pub(super) fn add_times(&self, times: &mut StageTimes) {
+        let kernels = match &*self.now() {
+            Running::Gpu { executor, .. } => {
+                let spent = executor.times();
+                times.readback += spent.readback;
+                spent.kernels
+            }
+            Running::Cpu(executor) => executor.times(),
+            Running::Reference { .. } | Running::None { .. } => return,
+        };
+        for (kernel, time) in kernels {
+            *times.kernels.entry(kernel).or_default() += time;
+        }
     }
 
     /// Hands a batch over; computes it at once where nothing can overlap.
@@ -265,15 +318,16 @@ impl Engine {
             _ if self.plan.couples_clips() => Err(error),
             GpuError::OutOfMemory { .. } if batch > 1 => {
                 self.notes.add(format!("{name}: {error}: going on with batches of {}", batch / 2));
-                on_gpu(executor.gpu(), &self.plan, batch / 2, &self.notes)
+                self.opener
+                    .on_gpu(executor.gpu(), &self.plan, batch / 2, &self.notes)
                     .or_else(|_| self.on_cpu_instead(name))
             }
             GpuError::OutOfMemory { .. } | GpuError::Failed { .. } => {
                 if !self.is_shared && !*opened && matches!(gpu_error, GpuError::Failed { .. }) {
                     *opened = true;
                     let reopened = self.opener.open().map_err(Error::from);
-                    if let Ok(running) = reopened.and_then(|gpu| on_gpu(&gpu, &self.plan, batch, &self.notes))
-                    {
+                    let again = |gpu: Gpu| self.opener.on_gpu(&gpu, &self.plan, batch, &self.notes);
+                    if let Ok(running) = reopened.and_then(again) {
                         self.notes.add(format!("{name}: {error}: opened it again"));
                         return Ok(running);
                     }
@@ -329,41 +383,6 @@ fn named(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
     plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
 }
 
-fn auto(opener: &Opener, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
-    let note = match opener.open() {
-        Ok(gpu) => {
-            // What the CPU executor cannot do is left to a software driver.
-            let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
-            let together = plan.couples_clips() && max_batch > 1;
-            if !gpu.summary().limits.software || half || together {
-                return on_gpu(&gpu, plan, max_batch, notes);
-            }
-            format!("no GPU but the software driver {}, which is slower than the CPU", gpu.summary().name)
-        }
-        Err(error @ (GpuError::NoAdapter | GpuError::Device { .. })) => error.to_string(),
-        Err(error) => return Err(error.into()),
-    };
-    notes.add(format!("{note}; running on the CPU"));
-    on_cpu(plan, max_batch)
-}
-
-/// An executor for as many clips as the device has memory for.
-fn on_gpu(gpu: &Gpu, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
-    let name: Arc<str> = gpu.summary().name.as_str().into();
-    let mut max_batch = max_batch;
-    loop {
-        let options = Options { max_batch, ..Options::default() };
-        match gpu::Executor::new(gpu, plan, &options) {
-            Ok(executor) => return Ok(Running::Gpu { executor: Box::new(executor), name }),
-            Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
-                max_batch /= 2;
-                notes.add(format!("{name}: {error}: going on with batches of {max_batch}"));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 fn on_cpu(plan: &Plan, max_batch: usize) -> Result<Running, Error> {
     // Clips that depend on each other go one at a time.
     let max_batch = if plan.couples_clips() { 1 } else { max_batch };
@@ -405,7 +424,7 @@ mod tests {
         let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
         Some((
             Engine::new(
-                Opener { device: Device::Gpu, pipeline_cache: None },
+                Opener { device: Device::Gpu, pipeline_cache: None, kernel_times: true },
                 shared,
                 plan,
                 4,

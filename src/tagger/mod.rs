@@ -260,7 +260,9 @@ impl Tagger {
 
     /// Where the time went since the tagger was made.
     pub fn stage_times(&self) -> StageTimes {
-        self.decoding.stats.times()
+        let mut times = self.decoding.stats.times();
+        self.engines.iter().for_each(|engine| engine.add_times(&mut times));
+        times
     }
 }
 

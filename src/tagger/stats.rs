@@ -1,7 +1,7 @@
 //! Where the time goes, stage by stage.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Time of each stage, summed over its threads, since the tagger was made.
@@ -17,6 +17,11 @@ pub struct StageTimes {
     pub upload: Duration,
     /// Waiting for the device: what is left of its work, and the readback. On the CPU: the model.
     pub model: Duration,
+    /// The part of `model` that is reading outputs back, once the device was done.
+    pub readback: Duration,
+    /// Time of each kernel by its name: by the device's own clock where it is a GPU that has one and
+    /// [`kernel_times`](super::TaggerBuilder::kernel_times) were asked for; on the CPU always, summed over threads.
+    pub kernels: BTreeMap<&'static str, Duration>,
     /// Threads of the model that waited for clips because decoding was slower.
     pub model_waits: Duration,
     /// Batches that were run.
@@ -28,12 +33,18 @@ pub struct StageTimes {
 impl StageTimes {
     /// What came after `before`, an earlier state of the same tagger.
     pub fn since(&self, before: &StageTimes) -> StageTimes {
+        let kernels = self.kernels.iter().map(|(&name, &time)| {
+            (name, time.saturating_sub(before.kernels.get(name).copied().unwrap_or_default()))
+        });
         StageTimes {
             decode: self.decode - before.decode,
             resample: self.resample - before.resample,
             decode_waits: self.decode_waits - before.decode_waits,
             upload: self.upload - before.upload,
             model: self.model - before.model,
+            // What a device spent that was lost meanwhile is not known any more.
+            readback: self.readback.saturating_sub(before.readback),
+            kernels: kernels.collect(),
             model_waits: self.model_waits - before.model_waits,
             batches: self.batches - before.batches,
             clips: self.clips - before.clips,

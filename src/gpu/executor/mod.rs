@@ -8,17 +8,17 @@
 //! own out of a ring; activations are shared, since the device takes batches in the order of their submission.
 //! A batch that would keep the device too long goes in several submissions ([`Options::submission`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use budget::Budget;
-use program::Program;
+use program::{Program, Readback};
 
 use super::choose::{Chosen, choose};
 use super::layout::{from_stored, to_stored, weight_bytes};
 use super::shader::{Pipeline, Pipelines};
-use super::timing::{StepTime, Timestamps};
+use super::timing::StepTime;
 use super::{Gpu, GpuError};
 use crate::kernels::{Kernels, Limits, Operation, Packed, Strategy};
 use crate::plan::{Arena, Plan};
@@ -43,6 +43,9 @@ pub struct Options {
     /// How long a submission may keep a hardware adapter; a batch that takes longer goes in parts. A software driver
     /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
     pub submission: Duration,
+    /// Whether every submission is timed kernel by kernel, where the device has timestamps; they keep kernels from
+    /// overlapping.
+    pub timed: bool,
 }
 
 impl Default for Options {
@@ -56,8 +59,18 @@ impl Default for Options {
             // No gain on the software driver (docs/performance.md), and no GPU has been measured.
             checked: true,
             submission: Duration::from_millis(100),
+            timed: false,
         }
     }
+}
+
+/// Where an executor's time went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Time of each kernel on the device, by its name; empty unless [`Options::timed`].
+    pub kernels: BTreeMap<&'static str, Duration>,
+    /// Reading outputs back, once the device was done.
+    pub readback: Duration,
 }
 
 /// How long the word that a buffer is readable may take once the device is done.
@@ -79,6 +92,7 @@ pub struct Executor {
     budget: Budget,
     /// When the last submission that was waited for had ended.
     idle: Mutex<Option<Instant>>,
+    times: Mutex<Times>,
 }
 
 /// A batch on its way.
@@ -94,10 +108,20 @@ pub struct Ticket {
 #[derive(Debug)]
 struct Pending {
     program: Arc<Program>,
-    readback: wgpu::Buffer,
+    readback: Readback,
     submission: wgpu::SubmissionIndex,
     mapped: Mapped,
+    /// Of the timestamps, where there are any.
+    stamped: Option<Mapped>,
     began: Instant,
+}
+
+/// What a submission gave.
+struct Ended {
+    /// In host order.
+    outputs: Vec<Vec<f32>>,
+    /// Time of each step; none without timestamps.
+    steps: Vec<Duration>,
 }
 
 /// Says when a buffer can be read.
@@ -148,6 +172,7 @@ impl Executor {
             programs: Mutex::default(),
             budget: Budget::new(limited.then_some(options.submission)),
             idle: Mutex::default(),
+            times: Mutex::default(),
             plan,
         })
     }
@@ -172,6 +197,11 @@ impl Executor {
         self.slots.iter().chain(self.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
     }
 
+    /// Where the time went since the executor was made.
+    pub fn times(&self) -> Times {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
@@ -188,14 +218,14 @@ impl Executor {
         let (mut first, mut ahead) = (0, None);
         while first < batch {
             let clips = self.part(batch - first);
-            let next = self.begin(inputs, first, clips, None)?;
+            let next = self.begin(inputs, first, clips, self.is_timed())?;
             if let Some(pending) = ahead.replace(next) {
-                append(&mut outputs, self.end(pending)?);
+                append(&mut outputs, self.end(pending)?.outputs);
             }
             first += clips;
         }
         if let Some(pending) = ahead {
-            append(&mut outputs, self.end(pending)?);
+            append(&mut outputs, self.end(pending)?.outputs);
         }
         self.tensors(batch, outputs)
     }
@@ -217,9 +247,9 @@ impl Executor {
             // The first clip of all says how many more may follow at once.
             let blind = self.budget.is_blind();
             let clips = self.part(batch - first);
-            let pending = self.begin(inputs, first, clips, None)?;
+            let pending = self.begin(inputs, first, clips, self.is_timed())?;
             match blind {
-                true => append(&mut ticket.done, self.end(pending)?),
+                true => append(&mut ticket.done, self.end(pending)?.outputs),
                 false => ticket.pending.push(pending),
             }
             first += clips;
@@ -234,7 +264,7 @@ impl Executor {
     pub fn collect(&self, ticket: Ticket) -> Result<Vec<HostTensor>, GpuError> {
         let Ticket { batch, mut done, pending } = ticket;
         for pending in pending {
-            append(&mut done, self.end(pending)?);
+            append(&mut done, self.end(pending)?.outputs);
         }
         self.tensors(batch, done)
     }
@@ -262,13 +292,8 @@ impl Executor {
         if batch == 0 {
             return Ok(Vec::new());
         }
-        let timestamps = Timestamps::new(&self.gpu, self.plan.steps().len())?;
-        let ticket = self.begin(inputs, 0, batch, Some(&timestamps))?;
-        let mapped = map(&timestamps.readback);
-        let submission = ticket.submission.clone();
-        self.end(ticket)?;
-        let times =
-            self.read(&timestamps.readback, submission, &mapped, |bytes| timestamps.times(&self.gpu, bytes))?;
+        let pending = self.begin(inputs, 0, batch, true)?;
+        let times = self.end(pending)?.steps;
         let plan = self.plan.with_batch(batch);
         let steps = plan.steps().iter().zip(times).map(|(step, time)| {
             let shapes = plan.shapes(step);
@@ -279,13 +304,17 @@ impl Executor {
         steps.collect()
     }
 
+    fn is_timed(&self) -> bool {
+        self.options.timed && self.gpu.summary().timestamps
+    }
+
     /// Queues clips `first..first + clips` of the inputs.
     fn begin(
         &self,
         inputs: &[HostTensor],
         first: usize,
         clips: usize,
-        timestamps: Option<&Timestamps>,
+        timed: bool,
     ) -> Result<Pending, GpuError> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let program = match programs.get(&clips) {
@@ -296,11 +325,9 @@ impl Executor {
                 program
             }
         };
-        let free = program.readbacks.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let readback = match free {
+        let readback = match program.free_readback(timed) {
             Some(readback) => readback,
-            None => self.gpu.buffer("readback", program.readback_bytes, usage)?,
+            None => Readback::new(&self.gpu, &program, timed)?,
         };
         let failed = |error: wgpu::Error| match error {
             wgpu::Error::OutOfMemory { .. } => {
@@ -309,20 +336,25 @@ impl Executor {
             error => GpuError::Failed { reason: error.to_string() },
         };
         let began = Instant::now();
-        let (submission, mapped) = self
+        let (submission, mapped, stamped) = self
             .gpu
             .scoped(|| {
-                let submission = self.record(&program, &readback, inputs, first, timestamps);
-                (submission, map(&readback))
+                let submission = self.record(&program, &readback, inputs, first);
+                let stamped = readback.timestamps.as_ref().map(|timestamps| map(&timestamps.readback));
+                (submission, map(&readback.outputs), stamped)
             })
             .map_err(failed)?;
-        Ok(Pending { program, readback, submission, mapped, began })
+        Ok(Pending { program, readback, submission, mapped, stamped, began })
     }
 
-    /// Waits for a submission; outputs in host order.
-    fn end(&self, pending: Pending) -> Result<Vec<Vec<f32>>, GpuError> {
-        let Pending { program, readback, submission, mapped, began } = pending;
-        let outputs = self.read(&readback, submission, &mapped, |bytes| {
+    /// Waits for a submission.
+    fn end(&self, pending: Pending) -> Result<Ended, GpuError> {
+        let Pending { program, readback, submission, mapped, stamped, began } = pending;
+        self.wait(submission)?;
+        let now = Instant::now();
+        let before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        self.budget.record(program.batch, now - before.map_or(began, |before| before.max(began)));
+        let outputs = read(&readback.outputs, &mapped, |bytes| {
             let outputs = program.outputs.iter().zip(program.plan.outputs());
             outputs
                 .map(|(&(_, size, place), (_, id))| {
@@ -331,22 +363,33 @@ impl Executor {
                 })
                 .collect()
         })?;
-        program.readbacks.lock().unwrap_or_else(PoisonError::into_inner).push(readback);
-        let now = Instant::now();
-        let before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
-        self.budget.record(program.batch, now - before.map_or(began, |before| before.max(began)));
-        Ok(outputs)
+        let readback_time = now.elapsed();
+        let steps = match (&readback.timestamps, stamped) {
+            (Some(timestamps), Some(stamped)) => {
+                read(&timestamps.readback, &stamped, |bytes| timestamps.times(&self.gpu, bytes))?
+            }
+            _ => Vec::new(),
+        };
+        {
+            let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+            times.readback += readback_time;
+            for (run, time) in program.runs.iter().zip(&steps) {
+                *times.kernels.entry(run.kernel).or_default() += *time;
+            }
+        }
+        program.give_back(readback);
+        Ok(Ended { outputs, steps })
     }
 
     /// Uploads the inputs and submits one command buffer with one compute pass.
     fn record(
         &self,
         program: &Program,
-        readback: &wgpu::Buffer,
+        readback: &Readback,
         inputs: &[HostTensor],
         first: usize,
-        timestamps: Option<&Timestamps>,
     ) -> wgpu::SubmissionIndex {
+        let timestamps = readback.timestamps.as_ref();
         for (input, &id) in inputs.iter().zip(program.plan.inputs()) {
             let tensor = &program.plan.tensors()[id];
             let shape = tensor.shape;
@@ -372,7 +415,7 @@ impl Executor {
             }
         }
         for &(slot, size, place) in &program.outputs {
-            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, readback, place, size);
+            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &readback.outputs, place, size);
         }
         if let Some(timestamps) = timestamps {
             timestamps.resolve(&mut encoder);
@@ -380,29 +423,28 @@ impl Executor {
         self.gpu.queue.submit([encoder.finish()])
     }
 
-    /// Waits for a submission and reads a buffer that is being mapped.
-    fn read<T>(
-        &self,
-        buffer: &wgpu::Buffer,
-        submission: wgpu::SubmissionIndex,
-        mapped: &Mapped,
-        read: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, GpuError> {
-        let failed = |reason: String| GpuError::Failed { reason };
+    /// Waits until the device is done with a submission.
+    fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-        self.gpu.device.poll(wait).map_err(|error| failed(error.to_string()))?;
-        // Another thread may have polled and be about to say so.
-        mapped
-            .recv_timeout(MAPPING)
-            .map_err(|_| failed("the device was lost".into()))?
-            .map_err(|error| failed(error.to_string()))?;
-        let value = {
-            let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-            read(&bytes)
-        };
-        buffer.unmap();
-        Ok(value)
+        let polled = self.gpu.device.poll(wait).map(drop);
+        polled.map_err(|error| GpuError::Failed { reason: error.to_string() })
     }
+}
+
+/// Reads a buffer that is being mapped and whose submission has ended.
+fn read<T>(buffer: &wgpu::Buffer, mapped: &Mapped, read: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
+    let failed = |reason: String| GpuError::Failed { reason };
+    // Another thread may have polled and be about to say so.
+    mapped
+        .recv_timeout(MAPPING)
+        .map_err(|_| failed("the device was lost".into()))?
+        .map_err(|error| failed(error.to_string()))?;
+    let value = {
+        let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        read(&bytes)
+    };
+    buffer.unmap();
+    Ok(value)
 }
 
 pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
@@ -467,16 +509,42 @@ mod tests {
         HostTensor::from_fn(Shape::new(extents), |i| (i * 97 % 251) as f32 / 125.5 - 1.0)
     }
 
-    /// A batch that may not keep the device goes clip by clip, and nothing of it is lost or mixed up.
-    #[test]
-    fn submissions_keep_their_time() {
-        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+    fn one_convolution() -> Plan {
         let mut builder = Builder::new();
         let x = builder.input("x", [1, 4, 6, 7]);
         let weights = vec![painted(&[8, 4, 3, 3]), painted(&[8])];
         let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights).unwrap();
         builder.output("y", y);
-        let plan = builder.finish();
+        builder.finish()
+    }
+
+    /// Timed and untimed submissions take turns, and both give the same.
+    #[test]
+    fn kernels_are_timed_where_that_is_asked_for() {
+        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let plan = one_convolution();
+        let input = [painted(&[3, 4, 6, 7])];
+        let untimed = Executor::new(&gpu, &plan, &Options::default()).unwrap();
+        let timed = Executor::new(&gpu, &plan, &Options { timed: true, ..Options::default() }).unwrap();
+        let expected = untimed.run(&input).unwrap();
+        assert!(untimed.times().kernels.is_empty());
+        for round in 1..4 {
+            assert_eq!(timed.run(&input).unwrap(), expected);
+            let kernels = timed.times().kernels;
+            assert_eq!(kernels.len(), usize::from(gpu.summary().timestamps));
+            if gpu.summary().timestamps {
+                let steps = untimed.profile(&input).unwrap();
+                assert_eq!(*kernels.first_key_value().unwrap().0, steps[0].kernel, "round {round}");
+            }
+        }
+        assert!(timed.times().readback > Duration::ZERO);
+    }
+
+    /// A batch that may not keep the device goes clip by clip, and nothing of it is lost or mixed up.
+    #[test]
+    fn submissions_keep_their_time() {
+        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let plan = one_convolution();
         let input = [painted(&[5, 4, 6, 7])];
         let limits = Some(Limits { software: false, ..gpu.summary().limits.clone() });
         let run = |submission: Duration| {

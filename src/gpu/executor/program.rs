@@ -1,9 +1,10 @@
 //! What one batch size needs: bind groups, parameters, and readback buffers to be used again.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use super::{Executor, binding};
 use crate::gpu::choose::choose;
+use crate::gpu::timing::Timestamps;
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::{Dispatch, Role};
 use crate::plan::{Plan, Step};
@@ -15,15 +16,33 @@ pub(super) struct Program {
     pub(super) plan: Plan,
     pub(super) runs: Vec<Run>,
     /// Readback buffers that no batch uses at the moment, and how large they are.
-    pub(super) readbacks: Mutex<Vec<wgpu::Buffer>>,
+    readbacks: Mutex<Vec<Readback>>,
     pub(super) readback_bytes: u64,
     /// Slot, bytes and place in the readback of each output.
     pub(super) outputs: Vec<(usize, u64, u64)>,
 }
 
+/// Where a submission leaves what the host reads.
+#[derive(Debug)]
+pub(super) struct Readback {
+    pub(super) outputs: wgpu::Buffer,
+    /// Where the submission is timed.
+    pub(super) timestamps: Option<Timestamps>,
+}
+
+impl Readback {
+    pub(super) fn new(gpu: &Gpu, program: &Program, timed: bool) -> Result<Readback, GpuError> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let outputs = gpu.buffer("readback", program.readback_bytes, usage)?;
+        let timestamps = timed.then(|| Timestamps::new(gpu, program.runs.len())).transpose()?;
+        Ok(Readback { outputs, timestamps })
+    }
+}
+
 /// A kernel with all it needs.
 #[derive(Debug)]
 pub(super) struct Run {
+    pub(super) kernel: &'static str,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bind_group: wgpu::BindGroup,
     pub(super) workgroups: [u32; 3],
@@ -46,6 +65,7 @@ impl Program {
                 let steps = plan.steps().iter().zip(&dispatches).enumerate();
                 steps
                     .map(|(index, (step, dispatch))| Run {
+                        kernel: dispatch.kernel.name,
                         pipeline: executor.pipelines[index].pipeline.clone(),
                         bind_group: bind_group(executor, &plan, index, step, dispatch, &params),
                         workgroups: dispatch.workgroups,
@@ -64,6 +84,17 @@ impl Program {
             }
         }
         Ok(Program { batch: clips, plan, runs, readbacks: Mutex::default(), readback_bytes: place, outputs })
+    }
+
+    /// A readback, timed or not, that no submission uses at the moment.
+    pub(super) fn free_readback(&self, timed: bool) -> Option<Readback> {
+        let mut readbacks = self.readbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = readbacks.iter().position(|readback| readback.timestamps.is_some() == timed)?;
+        Some(readbacks.swap_remove(place))
+    }
+
+    pub(super) fn give_back(&self, readback: Readback) {
+        self.readbacks.lock().unwrap_or_else(PoisonError::into_inner).push(readback);
     }
 }
 
