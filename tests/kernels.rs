@@ -43,16 +43,21 @@ fn variants(problem: &Problem, native: &Limits) -> Vec<(Problem, Limits)> {
     variants
 }
 
-/// Runs one problem in all variants and strategies; returns the number of runs and what failed.
+/// Runs one problem in all variants and strategies, as tests and as release builds compile them; returns the number of runs and what failed.
 fn check(gpu: &Gpu, problem: &Problem) -> (usize, Vec<String>) {
     let (mut runs, mut failures) = (0, Vec::new());
-    for (problem, limits) in variants(problem, &gpu.summary().limits) {
+    for (variant, (problem, limits)) in variants(problem, &gpu.summary().limits).into_iter().enumerate() {
         let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
-        for strategy in problem.strategies(&limits) {
+        let unchecked = variant == 0 && problem.inputs[0].data().len() < 1 << 20;
+        let checked = if unchecked { &[true, false][..] } else { &[true] };
+        for (strategy, &checked) in
+            problem.strategies(&limits).into_iter().flat_map(|s| checked.iter().map(move |c| (s, c)))
+        {
             let options = Options {
                 max_batch: problem.plan.batch(),
                 strategy: Some(strategy),
                 limits: Some(limits.clone()),
+                checked,
                 ..Options::default()
             };
             let executor = Executor::new(gpu, &problem.plan, &options);

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use tagwave::kernels::{Call, Dispatch, Limits, Operation, Role, Value};
+use tagwave::kernels::{Call, Dispatch, Limits, Operation, Role, Value, proved};
 use tagwave::plan::Plan;
 use tagwave::problems;
-use tagwave::tensor::DType;
+use tagwave::tensor::{DType, HostTensor};
 
 /// Limits that differ in what the host half looks at.
 fn limits() -> [Limits; 2] {
@@ -199,6 +199,35 @@ fn every_kernel_file_is_reached() {
             assert!(text.starts_with(&format!("// {name}: ")), "{}: contract first", path.display());
             for section in ["// dispatch ", "// numerics ", "// appends ", "// host "] {
                 assert!(text.contains(section), "{}: no line {section:?}", path.display());
+            }
+        }
+    }
+}
+
+/// Release builds run without checks of indices (`gpu::Options::checked`): every kernel must say how far it reaches,
+/// and that must lie inside what is bound.
+#[test]
+fn every_dispatch_stays_inside_its_bindings() {
+    for problem in problems::all() {
+        let step = &problem.plan.steps()[0];
+        let shapes = problem.plan.shapes(step);
+        let weights: Vec<&HostTensor> =
+            step.weights.iter().filter_map(|&id| problem.plan.weight(id).map(|weight| &**weight)).collect();
+        for element in [DType::F32, DType::F16] {
+            let call = Call { element, ..problem.plan.call(step, &shapes) };
+            for (limits, strategy) in limits()
+                .iter()
+                .flat_map(|limits| step.op.strategies(&call, limits).into_iter().map(move |s| (limits, s)))
+            {
+                let Ok(dispatch) = step.op.dispatch(&call, strategy, limits) else { continue };
+                let packed = step.op.pack(&call, strategy, &weights);
+                let bounds = step.op.bounds(&call, strategy, &packed);
+                let bounds = bounds.unwrap_or_else(|| panic!("{}: no bounds", dispatch.kernel.name));
+                assert!(
+                    proved(&call, &bounds, dispatch.kernel, &packed),
+                    "{} [{strategy}]: {bounds:?}",
+                    problem.name
+                );
             }
         }
     }

@@ -1,15 +1,20 @@
 // reduce: reductions over the threads of a workgroup. Needs the kernel's `override WG`, a power of two.
 
+// Where a thread is in its workgroup, as far as reductions ask.
+struct Thread {
+    @builtin(local_invocation_index) index: u32,
+}
+
 var<workgroup> reduce_scratch: array<f32, WG>;
 
 // Sum of `value` over all threads, in the same order whatever the scheduling. Every thread must call it.
-fn reduce_sum(value: f32, thread: u32) -> f32 {
+fn reduce_sum(value: f32, thread: Thread) -> f32 {
     workgroupBarrier();
-    reduce_scratch[thread] = value;
+    reduce_scratch[thread.index] = value;
     workgroupBarrier();
     for (var width = WG / 2u; width > 0u; width /= 2u) {
-        if thread < width {
-            reduce_scratch[thread] += reduce_scratch[thread + width];
+        if thread.index < width {
+            reduce_scratch[thread.index] += reduce_scratch[thread.index + width];
         }
         workgroupBarrier();
     }
@@ -17,7 +22,7 @@ fn reduce_sum(value: f32, thread: u32) -> f32 {
 }
 
 // Four sums at once, one after the other.
-fn reduce_sum4(value: vec4<f32>, thread: u32) -> vec4<f32> {
+fn reduce_sum4(value: vec4<f32>, thread: Thread) -> vec4<f32> {
     return vec4<f32>(
         reduce_sum(value.x, thread),
         reduce_sum(value.y, thread),
@@ -27,13 +32,14 @@ fn reduce_sum4(value: vec4<f32>, thread: u32) -> vec4<f32> {
 }
 
 // Largest `value` over all threads. Every thread must call it.
-fn reduce_max(value: f32, thread: u32) -> f32 {
+fn reduce_max(value: f32, thread: Thread) -> f32 {
     workgroupBarrier();
-    reduce_scratch[thread] = value;
+    reduce_scratch[thread.index] = value;
     workgroupBarrier();
     for (var width = WG / 2u; width > 0u; width /= 2u) {
-        if thread < width {
-            reduce_scratch[thread] = max(reduce_scratch[thread], reduce_scratch[thread + width]);
+        if thread.index < width {
+            let other = reduce_scratch[thread.index + width];
+            reduce_scratch[thread.index] = max(reduce_scratch[thread.index], other);
         }
         workgroupBarrier();
     }

@@ -14,8 +14,8 @@
 //
 // constants  WG threads per workgroup, a power of two; SCOPE as above
 // dispatch   N workgroups, folded over x and y
-// numerics   f32; each thread sums L / WG values, then a tree over the threads
-// appends    element_*, index, reduce
+// numerics   f32; each thread sums L / WG values, then over the threads as the reduction says
+// appends    element_*, index, and reduce or reduce_subgroup
 // host  src/kernels/clip_stats.rs    twin  src/reference/clip_stats.rs
 
 struct Params {
@@ -35,7 +35,7 @@ override SCOPE: u32 = 0u;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    thread: Thread,
 ) {
     let n = min(workgroup_index(workgroup, workgroups), params.N - 1u);
     let start = n * params.L;
@@ -45,27 +45,27 @@ fn main(
     let first = select(start, 0u, SCOPE == 1u);
     let last = select(end, params.N * params.L, SCOPE == 1u);
     var largest = x[first];
-    for (var i = first + thread; i < last; i += WG) {
+    for (var i = first + thread.index; i < last; i += WG) {
         largest = max(largest, x[i]);
     }
     let maximum = reduce_max(largest, thread);
     let floor_db = maximum - params.range_db;
 
     var sum = 0.0;
-    for (var i = start + thread; i < end; i += WG) {
+    for (var i = start + thread.index; i < end; i += WG) {
         // Relative to the maximum: the sum keeps its digits however loud the clip is.
         sum += max(x[i], floor_db) - maximum;
     }
     let mean = maximum + reduce_sum(sum, thread) / f32(params.L);
 
     var squares = 0.0;
-    for (var i = start + thread; i < end; i += WG) {
+    for (var i = start + thread.index; i < end; i += WG) {
         let difference = max(x[i], floor_db) - mean;
         squares += difference * difference;
     }
     let deviation = sqrt(reduce_sum(squares, thread) / f32(params.L));
 
-    if thread == 0u {
+    if thread.index == 0u {
         y[n] = vec4<f32>(maximum, mean, deviation, 0.0);
     }
 }

@@ -14,8 +14,8 @@
 //
 // constants  WG threads per workgroup, a power of two
 // dispatch   C/4 workgroups, folded over x and y
-// numerics   f32; runs of 32 values are summed apart, then a tree over the threads
-// appends    element_*, index, reduce
+// numerics   f32; runs of 32 values are summed apart, then over the threads as the reduction says
+// appends    element_*, index, and reduce or reduce_subgroup
 // host  src/kernels/batch_stats.rs    twin  src/reference/batch_stats.rs
 
 struct Params {
@@ -38,7 +38,7 @@ const RUN = 32u;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    thread: Thread,
 ) {
     let c = min(workgroup_index(workgroup, workgroups), params.C4 - 1u);
     let count = f32(params.ROWS);
@@ -46,7 +46,7 @@ fn main(
     // Relative to the first value: the sum keeps its digits however far from zero the channel lies.
     let origin = vec4<f32>(x[c]);
     var sum = vec4<f32>(0.0);
-    for (var first = thread; first < params.ROWS; first += WG * RUN) {
+    for (var first = thread.index; first < params.ROWS; first += WG * RUN) {
         var run = vec4<f32>(0.0);
         for (var k = 0u; k < RUN; k++) {
             let row = first + k * WG;
@@ -59,7 +59,7 @@ fn main(
     let mean = origin + reduce_sum4(sum, thread) / count;
 
     var squares = vec4<f32>(0.0);
-    for (var first = thread; first < params.ROWS; first += WG * RUN) {
+    for (var first = thread.index; first < params.ROWS; first += WG * RUN) {
         var run = vec4<f32>(0.0);
         for (var k = 0u; k < RUN; k++) {
             let row = first + k * WG;
@@ -72,7 +72,7 @@ fn main(
     }
     let variance = reduce_sum4(squares, thread) / count;
 
-    for (var n = thread; n < params.N; n += WG) {
+    for (var n = thread.index; n < params.N; n += WG) {
         for (var lane = 0u; lane < 4u; lane++) {
             let channel = 4u * c + lane;
             if channel < params.C {

@@ -9,8 +9,8 @@
 //
 // constants  WG threads per workgroup, a power of two
 // dispatch   N * C/4 workgroups, folded over x and y
-// numerics   f32; each thread sums L / WG values, then a tree over the threads
-// appends    element_*, index, reduce
+// numerics   f32; each thread sums L / WG values, then over the threads as the reduction says
+// appends    element_*, index, and reduce or reduce_subgroup
 // host  src/kernels/mean_pool2d.rs    twin  src/reference/mean_pool2d.rs
 
 struct Params {
@@ -29,17 +29,17 @@ override WG: u32 = 64u;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    thread: Thread,
 ) {
     let index = min(workgroup_index(workgroup, workgroups), params.ROWS - 1u);
     let c = index % params.C4;
     let n = index / params.C4;
     var sum = vec4<f32>(0.0);
-    for (var place = thread; place < params.L; place += WG) {
+    for (var place = thread.index; place < params.L; place += WG) {
         sum += vec4<f32>(x[(n * params.L + place) * params.C4 + c]);
     }
     let total = reduce_sum4(sum, thread);
-    if thread == 0u {
+    if thread.index == 0u {
         y[index] = total / f32(params.L);
     }
 }

@@ -17,8 +17,8 @@ pub(super) struct Chosen {
     pub(super) custom: Option<Arc<Custom>>,
 }
 
-/// The strategy and the dispatch of a step: what is forced, what comes from outside, what was measured, the
-/// default.
+/// The strategy and the dispatch of a step: what comes from outside, what is forced, what was measured, the op's
+/// first.
 ///
 /// # Errors
 /// [`GpuError::Dispatch`] when the device cannot run it.
@@ -53,7 +53,7 @@ impl Chosen {
             Some(custom) => custom.is_trusted(),
             None if options.checked => false,
             None => {
-                let bounds = step.op.bounds(&call, self.strategy);
+                let bounds = step.op.bounds(&call, self.strategy, &packed);
                 bounds.is_some_and(|bounds| proved(&call, &bounds, self.dispatch.kernel, &packed))
             }
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::GpuError;
 use super::cache::PipelineCache;
-use crate::kernels::{Kernels, Limits};
+use crate::kernels::{Choice, Kernels, Limits};
 
 /// What kind of machine an adapter is, the one to prefer first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,13 +227,16 @@ impl Gpu {
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
-        Gpu { device, queue, summary: Arc::new(summary), kernels: Arc::default(), cache: None }
+        let gpu = Gpu { device, queue, summary: Arc::new(summary), kernels: Arc::default(), cache: None };
+        gpu.with_kernels(Kernels::default())
     }
 
-    /// The same device with other kernels: what was measured on it, or kernels from outside.
+    /// The same device with other kernels: what was measured on it, or kernels from outside. Layers that were not
+    /// measured keep the built-in choice for devices of its kind.
     #[must_use]
     pub fn with_kernels(self, kernels: Kernels) -> Gpu {
-        Gpu { kernels: Arc::new(kernels), ..self }
+        let choice = kernels.choice.or(Choice::built_in(&self.summary.limits));
+        Gpu { kernels: Arc::new(Kernels { choice, ..kernels }), ..self }
     }
 
     /// The same device with its compiled pipelines kept in `folder`, where its backend hands them out and

@@ -53,6 +53,11 @@ impl Operation for Activation {
         elementwise(&KERNEL, call, &[self.constant()], params, limits)
     }
 
+    /// One value of each for every thread that is not surplus.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
+    }
+
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }

@@ -67,6 +67,16 @@ impl Operation for BatchNorm {
         elementwise(&KERNEL, call, &[("AXIS", axis)], params, limits)
     }
 
+    /// Scale and shift have a value for every channel as it is stored, or for every frame.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        let x = call.inputs[0];
+        let extent = match self.axis {
+            Axis::Channel => stored_channels(x.extent(1)),
+            Axis::Time => x.extent(3),
+        };
+        Some(vec![x.stored_len(), extent, extent, x.stored_len()])
+    }
+
     fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
         weights.iter().map(|w| Packed::F32(pad_channels(w.data()))).collect()
     }

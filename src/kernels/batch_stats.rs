@@ -1,20 +1,43 @@
 //! Mean and variance of each channel over a whole batch.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE, Role,
-    ShapeError, Strategy, expect_count, expect_rank, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
+    REDUCE_SUBGROUP, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_rank, fold,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-static KERNEL: Kernel = Kernel {
+static SHARED: Kernel = Kernel {
     name: "batch_stats",
     source: include_str!("../../shaders/layers/batch_stats.wgsl"),
     appends: &[&INDEX, &REDUCE],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
+static SUBGROUP: Kernel =
+    Kernel { name: "batch_stats_subgroup", appends: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+
+const THROUGH_SHARED: Way<BatchStats> = Way {
+    kernel: &SHARED,
+    strategies: |_, _, _| vec![Strategy::new(SHARED.name, &[])],
+    workgroups: |_, call, _, limits| fold(&SHARED, blocks(call), limits),
+    own: (),
+};
+
+const THROUGH_SUBGROUPS: Way<BatchStats> = Way {
+    kernel: &SUBGROUP,
+    strategies: |_, _, limits| limits.subgroup.iter().map(|_| Strategy::new(SUBGROUP.name, &[])).collect(),
+    ..THROUGH_SHARED
+};
+
+const WAYS: Ways<BatchStats> = Ways(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+
 /// Threads that share four channels; a power of two.
 const THREADS: u32 = 256;
+
+/// Blocks of four channels.
+fn blocks(call: &Call) -> usize {
+    stored_channels(call.inputs[0].extent(1)) / 4
+}
 
 /// `[N, C, F, T]` to `[N, 2 C]`: the means of all channels over the whole batch, then their variances, the same
 /// row for every clip. It couples the clips of a batch.
@@ -41,26 +64,34 @@ impl Operation for BatchStats {
         true
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
-        let x = call.inputs[0];
-        // One channel is stored as plain scalars, which this kernel does not read.
-        if x.extent(1) < 2 {
-            return Err(DispatchError::NotApplicable { kernel: KERNEL.name, call: x.to_string() });
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        // One channel is stored as plain scalars, which no kernel reads.
+        match call.inputs[0].extent(1) {
+            0 | 1 => Vec::new(),
+            _ => WAYS.strategies(self, call, limits),
         }
-        let blocks = stored_channels(x.extent(1)) / 4;
+    }
+
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let x = call.inputs[0];
+        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
         Ok(Dispatch {
-            kernel: &KERNEL,
-            header: String::new(),
-            element: call.element,
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()
                 .u32("N", x.extent(0))
                 .u32("ROWS", x.extent(0) * x.extent(2) * x.extent(3))
                 .u32("C", x.extent(1))
-                .u32("C4", blocks)
+                .u32("C4", blocks(call))
                 .u32("YS", stored_channels(call.output.extent(1))),
-            workgroups: fold(&KERNEL, blocks, limits)?,
+            ..way.dispatch(self, call, strategy, limits)?
         })
+    }
+
+    /// Rows and channels are guarded; every clip's row of statistics has its padding.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        let x = call.inputs[0];
+        let rows = x.extent(0) * x.extent(2) * x.extent(3);
+        Some(vec![rows * 4 * blocks(call), x.extent(0) * stored_channels(call.output.extent(1))])
     }
 
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {

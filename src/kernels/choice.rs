@@ -1,4 +1,5 @@
-//! Which strategy runs a layer: what was measured, by the layer's shapes.
+//! Which strategy runs a layer: what was measured, on the device at hand or in the committed records, by the layer's
+//! shapes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,15 +14,27 @@ pub struct Choice {
     measured: BTreeMap<String, String>,
 }
 
+/// What the committed records give, by kind of device; `cargo xtask choices` makes it.
+const BUILT_IN: &str = include_str!("choices.txt");
+
 impl Choice {
-    /// Nothing measured: each op's default.
+    /// Nothing measured: each op's first strategy.
     pub fn none() -> Choice {
         Choice::default()
     }
 
+    /// What was measured on devices of the kind that `limits` tell, when this version was made.
+    pub fn built_in(limits: &Limits) -> Choice {
+        let kind = if limits.software { "software: " } else { "hardware: " };
+        Choice::of(BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)))
+    }
+
     /// Lines `LAYER = STRATEGY`, as [`Choice`] displays itself. Lines of another form count as not measured.
     pub fn parse(text: &str) -> Choice {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Choice::of(text.lines().filter(|line| !line.starts_with('#')))
+    }
+
+    fn of<'a>(lines: impl Iterator<Item = &'a str>) -> Choice {
         let pairs = lines.filter_map(|line| line.split_once(" = "));
         Choice { measured: pairs.map(|(layer, strategy)| (layer.into(), strategy.into())).collect() }
     }

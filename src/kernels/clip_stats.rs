@@ -1,17 +1,35 @@
 //! Maximum, mean and standard deviation of each clip's spectrogram.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE, Role,
-    ShapeError, Strategy, expect_count, expect_rank, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
+    REDUCE_SUBGROUP, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_rank, fold,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
-static KERNEL: Kernel = Kernel {
+static SHARED: Kernel = Kernel {
     name: "clip_stats",
     source: include_str!("../../shaders/frontend/clip_stats.wgsl"),
     appends: &[&INDEX, &REDUCE],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
+
+static SUBGROUP: Kernel =
+    Kernel { name: "clip_stats_subgroup", appends: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+
+const THROUGH_SHARED: Way<ClipStats> = Way {
+    kernel: &SHARED,
+    strategies: |_, _, _| vec![Strategy::new(SHARED.name, &[])],
+    workgroups: |_, call, _, limits| fold(&SHARED, call.inputs[0].extent(0), limits),
+    own: (),
+};
+
+const THROUGH_SUBGROUPS: Way<ClipStats> = Way {
+    kernel: &SUBGROUP,
+    strategies: |_, _, limits| limits.subgroup.iter().map(|_| Strategy::new(SUBGROUP.name, &[])).collect(),
+    ..THROUGH_SHARED
+};
+
+const WAYS: Ways<ClipStats> = Ways(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
 
 /// Threads that share one clip; a power of two.
 const THREADS: u32 = 256;
@@ -61,11 +79,14 @@ impl Operation for ClipStats {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        WAYS.strategies(self, call, limits)
+    }
+
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
+        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
         Ok(Dispatch {
-            kernel: &KERNEL,
-            header: String::new(),
             element: DType::F32,
             constants: vec![
                 ("WG", f64::from(THREADS)),
@@ -75,8 +96,13 @@ impl Operation for ClipStats {
                 .u32("N", x.extent(0))
                 .u32("L", x.len() / x.extent(0))
                 .f32("range_db", self.range_db),
-            workgroups: fold(&KERNEL, x.extent(0), limits)?,
+            ..way.dispatch(self, call, strategy, limits)?
         })
+    }
+
+    /// Every index is below the end of its clip, or of the batch.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        Some(vec![call.inputs[0].len(), 4 * call.inputs[0].extent(0)])
     }
 
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {

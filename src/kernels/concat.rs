@@ -54,6 +54,11 @@ impl Operation for Concat {
         elementwise(&KERNEL, call, &[], params, limits)
     }
 
+    /// Rows with their padding.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        Some(vec![call.inputs[0].stored_len(), call.inputs[1].stored_len(), call.output.stored_len()])
+    }
+
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }

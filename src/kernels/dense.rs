@@ -2,23 +2,106 @@
 
 use super::{
     ACTIVATIONS, Absorbed, Activation, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Op,
-    Operation, Packed, Params, Role, ShapeError, Strategy, expect_count, expect_shape, fold, pad_channels,
+    Operation, Packed, Params, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_shape, fold,
+    pad_channels,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-static KERNEL: Kernel = Kernel {
-    name: "dense",
-    source: include_str!("../../shaders/layers/dense.wgsl"),
+/// What every strategy binds.
+const BINDINGS: &[Binding] = &[
+    Binding { name: "x", role: Role::Input(0) },
+    Binding { name: "w", role: Role::Weight(0) },
+    Binding { name: "b", role: Role::Weight(1) },
+    Binding { name: "y", role: Role::Output },
+];
+
+static DIRECT: Kernel = Kernel {
+    name: "dense_direct",
+    source: include_str!("../../shaders/layers/dense_direct.wgsl"),
     appends: &[&INDEX, &ACTIVATIONS],
-    bindings: &[
-        Binding { name: "x", role: Role::Input(0) },
-        Binding { name: "w", role: Role::Weight(0) },
-        Binding { name: "b", role: Role::Weight(1) },
-        Binding { name: "y", role: Role::Output },
-    ],
+    bindings: BINDINGS,
 };
 
-const THREADS: u32 = 64;
+static TILED: Kernel = Kernel {
+    name: "dense_tiled",
+    source: include_str!("../../shaders/layers/dense_tiled.wgsl"),
+    appends: &[&INDEX, &ACTIVATIONS],
+    bindings: BINDINGS,
+};
+
+static SPLIT: Kernel = Kernel {
+    name: "dense_split",
+    source: include_str!("../../shaders/layers/dense_split.wgsl"),
+    appends: &[&INDEX, &ACTIVATIONS],
+    bindings: BINDINGS,
+};
+
+const WAYS: Ways<Dense> = Ways(&[
+    Way {
+        kernel: &DIRECT,
+        strategies: |_, _, _| vec![Strategy::new(DIRECT.name, &[("WG", 64)])],
+        workgroups: |_, call, strategy, limits| {
+            let (rows, columns4) = extents(call);
+            fold(&DIRECT, (rows * columns4).div_ceil(strategy.get("WG")), limits)
+        },
+        own: (),
+    },
+    Way {
+        kernel: &TILED,
+        strategies: |_, call, limits| {
+            let tiles = TILES.map(|[tx, ty, rm, ov, bk]| {
+                Strategy::new(TILED.name, &[("TX", tx), ("TY", ty), ("RM", rm), ("OV", ov), ("BK", bk)])
+            });
+            tiles.into_iter().filter(|tile| fits(call, *tile, limits)).collect()
+        },
+        workgroups: |_, call, strategy, limits| {
+            if !fits(call, strategy, limits) {
+                let call = format!("{} with {strategy}", call.inputs[0]);
+                return Err(DispatchError::NotApplicable { kernel: TILED.name, call });
+            }
+            let (rows, columns4) = extents(call);
+            let rows = rows.div_ceil(strategy.get("TY") * strategy.get("RM"));
+            fold(&TILED, rows * columns4.div_ceil(strategy.get("TX") * strategy.get("OV")), limits)
+        },
+        own: (),
+    },
+    Way {
+        kernel: &SPLIT,
+        // A slice without a share of the sum only costs.
+        strategies: |_, call, limits| {
+            let depth4 = stored_channels(call.inputs[0].channels()) / 4;
+            let shared = SLICES.into_iter().filter(|[tx, slices]| {
+                *slices as usize <= depth4 && tx * slices <= limits.max_workgroup_threads
+            });
+            shared.map(|[tx, slices]| Strategy::new(SPLIT.name, &[("TX", tx), ("KS", slices)])).collect()
+        },
+        workgroups: |_, call, strategy, limits| {
+            let (rows, columns4) = extents(call);
+            fold(&SPLIT, rows * columns4.div_ceil(strategy.get("TX")), limits)
+        },
+        own: (),
+    },
+]);
+
+/// Threads along columns and rows, rows and `vec4`s of columns of a thread, `vec4`s of D of a stage: 64 rows of 96
+/// columns, which are the gates of a GRU of 32 units, then 64 of 32.
+const TILES: [[u32; 5]; 2] = [[8, 8, 8, 3, 2], [8, 16, 4, 1, 4]];
+
+/// Threads along columns, and slices of the sum.
+const SLICES: [[u32; 2]; 2] = [[16, 8], [8, 32]];
+
+/// Rows of the whole batch, and `vec4`s of columns.
+fn extents(call: &Call) -> (usize, usize) {
+    let x = call.inputs[0];
+    (x.len() / x.channels(), stored_channels(call.output.channels()).div_ceil(4))
+}
+
+/// Whether a tile's threads and shared memory fit the device.
+fn fits(call: &Call, strategy: Strategy, limits: &Limits) -> bool {
+    let [tx, ty, rm, ov, bk] = ["TX", "TY", "RM", "OV", "BK"].map(|name| strategy.get(name));
+    let staged = bk * ty * rm * call.element.size() + 4 * bk * tx * ov * DType::F32.size();
+    tx * ty <= limits.max_workgroup_threads as usize && 4 * staged <= limits.max_shared_bytes as usize
+}
 
 /// `[N, ..., D]`, weights `[D, O]` and bias `[O]` to `[N, ..., O]`: `act(x w + b)`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,25 +137,32 @@ impl Operation for Dense {
         DType::F32
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
-        let (x, y) = (call.inputs[0], call.output);
-        let rows = x.len() / x.channels();
-        let columns = stored_channels(y.channels()).div_ceil(4);
-        // One output channel is stored as a plain scalar, which this kernel cannot write.
-        if x.channels() < 2 || y.channels() < 2 {
-            return Err(DispatchError::NotApplicable { kernel: KERNEL.name, call: format!("{x} to {y}") });
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        // One channel is stored as a plain scalar, which no kernel reads or writes.
+        match call.inputs[0].channels().min(call.output.channels()) {
+            0 | 1 => Vec::new(),
+            _ => WAYS.strategies(self, call, limits),
         }
+    }
+
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+        let (rows, columns4) = extents(call);
         Ok(Dispatch {
-            kernel: &KERNEL,
-            header: String::new(),
-            element: call.element,
-            constants: vec![("WG", f64::from(THREADS)), self.activation.constant()],
+            constants: vec![self.activation.constant()],
             params: Params::new()
                 .u32("R", rows)
-                .u32("D4", stored_channels(x.channels()) / 4)
-                .u32("O4", columns),
-            workgroups: fold(&KERNEL, (rows * columns).div_ceil(THREADS as usize), limits)?,
+                .u32("D4", stored_channels(call.inputs[0].channels()) / 4)
+                .u32("O4", columns4),
+            ..way.dispatch(self, call, strategy, limits)?
         })
+    }
+
+    /// Rows, depth and columns are guarded wherever a tile may pass them.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        let (rows, columns4) = extents(call);
+        let depth = stored_channels(call.inputs[0].channels());
+        Some(vec![rows * depth, depth * 4 * columns4, 4 * columns4, rows * 4 * columns4])
     }
 
     fn pack(&self, call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -163,6 +163,9 @@ pub static ACTIVATIONS: Piece =
 pub static INDEX: Piece = Piece { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
 /// Reductions over the threads of a workgroup.
 pub static REDUCE: Piece = Piece { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
+/// The same through subgroups.
+pub static REDUCE_SUBGROUP: Piece =
+    Piece { name: "reduce_subgroup", source: include_str!("../../shaders/common/reduce_subgroup.wgsl") };
 
 /// A value of a `Params` field.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, expect_count, expect_rank, expect_shape, fold,
+    ShapeError, Strategy, Way, Ways, expect_count, expect_rank, expect_shape, fold,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -24,6 +24,19 @@ static KERNEL: Kernel = Kernel {
         Binding { name: "y", role: Role::Output },
     ],
 };
+
+const WAYS: Ways<LogMel> = Ways(&[Way {
+    kernel: &KERNEL,
+    strategies: |_, _, _| PAIRS.map(|pairs| Strategy::new(KERNEL.name, &[("PAIRS", pairs)])).to_vec(),
+    workgroups: |_, call, strategy, limits| {
+        let y = call.output;
+        fold(&KERNEL, y.extent(0) * y.extent(3).div_ceil(2).div_ceil(strategy.get("PAIRS")), limits)
+    },
+    own: (),
+}]);
+
+/// Pairs of frames of a workgroup: five would not fit 16 KiB of shared memory.
+const PAIRS: [u32; 3] = [1, 2, 4];
 
 /// What stands in for samples outside the clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +115,14 @@ impl Operation for LogMel {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        WAYS.strategies(self, call, limits)
+    }
+
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let pairs = y.extent(3).div_ceil(2);
+        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
         Ok(Dispatch {
-            kernel: &KERNEL,
-            header: String::new(),
             element: DType::F32,
             constants: vec![
                 ("REFLECT", f64::from(u8::from(self.padding == Padding::Reflect))),
@@ -122,8 +137,18 @@ impl Operation for LogMel {
                 .u32("HOP", self.hop_length)
                 .u32("LEFT", self.left_samples)
                 .f32("power_floor", self.power_floor),
-            workgroups: fold(&KERNEL, x.extent(0) * pairs, limits)?,
+            ..way.dispatch(self, call, strategy, limits)?
         })
+    }
+
+    /// Samples are clamped to their clip, and the run of each band lies where `pack` has put it.
+    fn bounds(&self, call: &Call, _strategy: Strategy, packed: &[Packed]) -> Option<Vec<usize>> {
+        let Some(Packed::U32(bands)) = packed.get(2) else { return None };
+        let runs = bands.chunks_exact(4);
+        let in_spectrum = runs.clone().all(|band| (band[0] + band[1]) as usize <= BINS);
+        let filters = runs.map(|band| (band[2] + band[1]) as usize).max().unwrap_or(0);
+        let (x, y) = (call.inputs[0].stored_len(), call.output);
+        in_spectrum.then(|| vec![x, N_FFT, 2 * N_FFT, 4 * y.extent(2), filters, y.len()])
     }
 
     fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -66,6 +66,11 @@ impl Operation for MaxPool2d {
         elementwise(&KERNEL, call, &[], params, limits)
     }
 
+    /// Windows are whole, and lie inside x.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
+    }
+
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }

@@ -1,20 +1,43 @@
 //! The mean of each channel over frequency and time.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE, Role,
-    ShapeError, Strategy, expect_count, expect_rank, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
+    REDUCE_SUBGROUP, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_rank, fold,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-static KERNEL: Kernel = Kernel {
+static SHARED: Kernel = Kernel {
     name: "mean_pool2d",
     source: include_str!("../../shaders/layers/mean_pool2d.wgsl"),
     appends: &[&INDEX, &REDUCE],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
+static SUBGROUP: Kernel =
+    Kernel { name: "mean_pool2d_subgroup", appends: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+
+const THROUGH_SHARED: Way<MeanPool2d> = Way {
+    kernel: &SHARED,
+    strategies: |_, _, _| vec![Strategy::new(SHARED.name, &[])],
+    workgroups: |_, call, _, limits| fold(&SHARED, call.inputs[0].extent(0) * blocks(call), limits),
+    own: (),
+};
+
+const THROUGH_SUBGROUPS: Way<MeanPool2d> = Way {
+    kernel: &SUBGROUP,
+    strategies: |_, _, limits| limits.subgroup.iter().map(|_| Strategy::new(SUBGROUP.name, &[])).collect(),
+    ..THROUGH_SHARED
+};
+
+const WAYS: Ways<MeanPool2d> = Ways(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+
 /// Threads that share one clip's four channels; a power of two.
 const THREADS: u32 = 64;
+
+/// Blocks of four channels.
+fn blocks(call: &Call) -> usize {
+    stored_channels(call.inputs[0].extent(1)) / 4
+}
 
 /// `[N, C, F, T]` to `[N, C]`: the mean over frequency and time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,24 +59,32 @@ impl Operation for MeanPool2d {
         DType::F32
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
-        let x = call.inputs[0];
-        // One channel is stored as plain scalars, which this kernel does not read.
-        if x.extent(1) < 2 {
-            return Err(DispatchError::NotApplicable { kernel: KERNEL.name, call: x.to_string() });
+    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+        // One channel is stored as plain scalars, which no kernel reads.
+        match call.inputs[0].extent(1) {
+            0 | 1 => Vec::new(),
+            _ => WAYS.strategies(self, call, limits),
         }
-        let blocks = stored_channels(x.extent(1)) / 4;
+    }
+
+    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let x = call.inputs[0];
+        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
         Ok(Dispatch {
-            kernel: &KERNEL,
-            header: String::new(),
-            element: call.element,
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()
-                .u32("ROWS", x.extent(0) * blocks)
+                .u32("ROWS", x.extent(0) * blocks(call))
                 .u32("L", x.extent(2) * x.extent(3))
-                .u32("C4", blocks),
-            workgroups: fold(&KERNEL, x.extent(0) * blocks, limits)?,
+                .u32("C4", blocks(call)),
+            ..way.dispatch(self, call, strategy, limits)?
         })
+    }
+
+    /// A surplus workgroup repeats the last one.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        let x = call.inputs[0];
+        let clips = x.extent(0) * 4 * blocks(call);
+        Some(vec![x.extent(2) * x.extent(3) * clips, clips])
     }
 
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {

@@ -28,6 +28,7 @@ mod op;
 mod pad_time;
 mod strategy;
 mod unroll;
+mod way;
 
 pub use activation::Activation;
 pub use batch_norm::{Axis, BatchNorm};
@@ -39,8 +40,8 @@ pub use conv2d::Conv2d;
 pub use custom::{Custom, CustomError, parse_constant};
 pub use dense::Dense;
 pub use dispatch::{
-    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Piece, REDUCE, Role, Value,
-    proved,
+    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Piece, REDUCE,
+    REDUCE_SUBGROUP, Role, Value, proved,
 };
 pub use gru::Gru;
 pub use last_state::LastState;
@@ -54,6 +55,7 @@ pub use pad_time::PadTime;
 pub use strategy::Strategy;
 
 use dispatch::{elementwise, fold};
+use way::{Way, Ways};
 
 /// Why an op cannot take tensors of these shapes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -96,6 +96,12 @@ impl Operation for Normalize {
         elementwise(&KERNEL, call, &[("LEVEL", level)], params, limits)
     }
 
+    /// Frames of x are guarded; scale and shift have a value for every frame of y.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        let y = call.output;
+        Some(vec![call.inputs[0].len(), 4 * y.extent(0), y.extent(3), y.extent(3), y.len()])
+    }
+
     fn pack(&self, call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
         match weights {
             [scale, shift] => vec![Packed::F32(scale.data().to_vec()), Packed::F32(shift.data().to_vec())],

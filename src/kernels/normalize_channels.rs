@@ -62,6 +62,19 @@ impl Operation for NormalizeChannels {
         elementwise(&KERNEL, call, &[], params, limits)
     }
 
+    /// Channels are guarded; rows of statistics have their padding.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        let x = call.inputs[0];
+        let channels = x.extent(1);
+        Some(vec![
+            x.stored_len(),
+            x.extent(0) * stored_channels(2 * channels),
+            channels,
+            channels,
+            x.stored_len(),
+        ])
+    }
+
     fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
         weights.iter().map(|w| Packed::F32(w.data().to_vec())).collect()
     }

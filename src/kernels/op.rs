@@ -87,9 +87,9 @@ pub trait Operation {
     /// [`DispatchError`] when the device or the strategy cannot.
     fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError>;
 
-    /// How many values of each binding the kernel may touch, worked out from what it is given (`Params`, tiles), or
-    /// `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
-    fn bounds(&self, _call: &Call, _strategy: Strategy) -> Option<Vec<usize>> {
+    /// How many values of each binding the kernel may touch, worked out from what it is given (`Params`, tiles, packed
+    /// weights), or `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
+    fn bounds(&self, _call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
         None
     }
 
@@ -196,8 +196,8 @@ impl Operation for Op {
         Ok(dispatch)
     }
 
-    fn bounds(&self, call: &Call, strategy: Strategy) -> Option<Vec<usize>> {
-        self.operation().bounds(call, strategy)
+    fn bounds(&self, call: &Call, strategy: Strategy, packed: &[Packed]) -> Option<Vec<usize>> {
+        self.operation().bounds(call, strategy, packed)
     }
 
     fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {

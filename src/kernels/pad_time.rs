@@ -45,6 +45,11 @@ impl Operation for PadTime {
         elementwise(&KERNEL, call, &[], params, limits)
     }
 
+    /// Frames of x are guarded.
+    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+        Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
+    }
+
     fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }

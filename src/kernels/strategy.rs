@@ -63,6 +63,14 @@ impl Strategy {
         })
     }
 
+    /// This strategy, or the first of `known` for [`Strategy::DEFAULT`].
+    pub(super) fn or_first(self, known: &[Strategy]) -> Strategy {
+        match self {
+            Strategy::DEFAULT => known.first().copied().unwrap_or(self),
+            strategy => strategy,
+        }
+    }
+
     /// The constants as the line in front of the kernel.
     pub(super) fn header(&self) -> String {
         self.constants().map(|(name, value)| format!("const {name} = {value}u; ")).collect()

@@ -116,7 +116,13 @@ impl Bench {
         let plan = self.clips.with_batch(self.batch);
         let step = &plan.steps()[0];
         let shapes = plan.shapes(step);
-        self.op.strategies(&plan.call(step, &shapes), &self.gpu.summary().limits)
+        let (call, limits) = (plan.call(step, &shapes), &self.gpu.summary().limits);
+        let mut strategies = self.op.strategies(&call, limits);
+        let default = self.gpu.kernels().choice.find(&self.op, &call, limits);
+        if let Some(place) = default.and_then(|default| strategies.iter().position(|&s| s == default)) {
+            strategies[..=place].rotate_right(1);
+        }
+        strategies
     }
 
     /// Compiles a kernel, runs it once and holds what it made against the twin.

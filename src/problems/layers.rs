@@ -44,9 +44,13 @@ pub(super) fn problems() -> Vec<Problem> {
         SUMS,
     ));
 
-    for (case, rows, d, o) in
-        [("primes", 5, 7, 11), ("head", 3, 32, 50), ("two", 1, 2, 2), ("wide", 2, 257, 65)]
-    {
+    for (case, rows, d, o) in [
+        ("primes", 5, 7, 11),
+        ("head", 3, 32, 50),
+        ("two", 1, 2, 2),
+        ("wide", 2, 257, 65),
+        ("many", 67, 37, 131),
+    ] {
         for activation in [Activation::Identity, Activation::Sigmoid] {
             let op = Op::Dense(Dense { activation });
             let weights = vec![paint_scaled([d, o], 7, 0.3), paint([o], 8)];

@@ -1,9 +1,12 @@
 //! The habits of this repository as commands; run `cargo xtask` for the list.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+
+mod choices;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
@@ -12,6 +15,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   test      every test, on the best adapter there is (a software Vulkan driver counts)
   test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
   bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
+  choices   makes the table of built-in kernel choices again from the records in benches/records
   golden    makes the golden files again that need nothing but Python 3 with NumPy";
 
 type Outcome = Result<(), String>;
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("test-gpu") => test(&["--test".into(), "kernels".into(), "--test".into(), "models".into()]),
         Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
+        Some("choices") => choices(),
         Some("golden") => golden(),
         _ => Err(USAGE.into()),
     };
@@ -86,6 +91,21 @@ fn test(filter: &[String]) -> Outcome {
     let status = child.wait().map_err(|error| error.to_string())?;
     println!("not run for want of fixtures: {not_run}; skipped for want of an adapter: {skipped}");
     if status.success() { Ok(()) } else { Err("some tests failed".into()) }
+}
+
+/// Writes `src/kernels/choices.txt`.
+fn choices() -> Outcome {
+    let read =
+        |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
+    let folder = root().join("benches/records");
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    // Their names begin with a date.
+    files.sort();
+    let records: Vec<String> = files.iter().map(read).collect::<Result<_, _>>()?;
+    let table = root().join("src/kernels/choices.txt");
+    fs::write(&table, choices::choices(&records)).map_err(|error| format!("{}: {error}", table.display()))
 }
 
 fn golden() -> Outcome {

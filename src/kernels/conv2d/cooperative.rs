@@ -1,16 +1,14 @@
 //! Convolution as a product of f16 matrices that a subgroup multiplies as a whole: `conv2d_cooperative`.
 
 use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, Way, direct};
+use super::{BINDINGS, Conv2d, Own, Way, direct};
 use crate::tensor::{DType, stored_channels};
 
 pub(super) const COOPERATIVE: Way = Way {
     kernel: &COOPERATIVE_KERNEL,
     strategies,
-    channels4: |strategy| columns(strategy) / 4,
-    header,
     workgroups,
-    ..direct::DIRECT
+    own: Own { channels4: |strategy| columns(strategy) / 4, header, ..direct::DIRECT.own },
 };
 
 static COOPERATIVE_KERNEL: Kernel = Kernel {

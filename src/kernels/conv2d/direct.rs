@@ -1,7 +1,7 @@
 //! Convolution straight from memory, no shared memory: `conv2d_direct` and, for one input channel, `conv2d_plane`.
 
 use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, KERNEL, Way};
+use super::{BINDINGS, Conv2d, KERNEL, Own, Way};
 use crate::tensor::{HostTensor, stored_channels};
 
 pub(super) const DIRECT: Way = Way {
@@ -10,11 +10,13 @@ pub(super) const DIRECT: Way = Way {
         1 => Vec::new(),
         _ => direct_strategies(op, limits),
     },
-    channels4: |strategy| strategy.get("OV"),
-    taps: |_| KERNEL * KERNEL,
-    header: |_, _| String::new(),
     workgroups,
-    pack: |_, _, w, padded| pack(w, padded),
+    own: Own {
+        channels4: |strategy| strategy.get("OV"),
+        taps: |_| KERNEL * KERNEL,
+        header: |_, _| String::new(),
+        pack: |_, _, w, padded| pack(w, padded),
+    },
 };
 
 pub(super) const PLANE: Way = Way {

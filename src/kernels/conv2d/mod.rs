@@ -1,8 +1,8 @@
 //! 3x3 convolution with bias, max-pool and activation in its epilogue.
 
 use super::{
-    Absorbed, Activation, Axis, Binding, Call, Dispatch, DispatchError, Kernel, Limits, MaxPool2d, Op,
-    Operation, Packed, Params, Role, ShapeError, Strategy, expect_count, expect_rank, expect_shape,
+    Absorbed, Activation, Axis, Binding, Call, Dispatch, DispatchError, Limits, MaxPool2d, Op, Operation,
+    Packed, Params, Role, ShapeError, Strategy, Ways, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -40,58 +40,35 @@ impl Default for Conv2d {
     }
 }
 
-/// Workgroups along x, y and z of a kernel for one call.
-type Workgroups = fn(&Conv2d, &Call, Strategy, &Limits) -> Result<[u32; 3], DispatchError>;
-
-/// One way to run convolutions: a file of this folder.
-struct Way {
-    kernel: &'static Kernel,
-    /// The tiles to try on a call, the best guess first; none where the kernel cannot run it.
-    strategies: fn(&Conv2d, &Call, &Limits) -> Vec<Strategy>,
+/// What a way of convolving says of its weights and of its text.
+struct Own {
     /// `vec4`s of output channels of which the kernel always makes a whole number.
     channels4: fn(Strategy) -> usize,
     /// Weights of a pair of channels, as packed.
     taps: fn(Strategy) -> usize,
     /// What goes in front of the kernel before the strategy's constants.
     header: fn(&Conv2d, Strategy) -> String,
-    workgroups: Workgroups,
     /// The kernel `[O, C, 3, 3]` for so many padded output channels.
     pack: fn(&Conv2d, Strategy, &HostTensor, usize) -> Vec<f32>,
 }
 
+/// One way to run convolutions: a file of this folder.
+type Way = super::Way<Conv2d, Own>;
+
 /// All ways, the portable default of its kind first.
-const WAYS: &[Way] = &[
+const WAYS: Ways<Conv2d, Own> = Ways(&[
     direct::PLANE,
     subgroup::SUBGROUP,
     direct::DIRECT,
     tiled::TILED,
     winograd::WINOGRAD,
     cooperative::COOPERATIVE,
-];
+]);
 
-/// The way of a strategy; the direct one for a strategy of another op.
-fn way_or_direct(strategy: Strategy) -> &'static Way {
-    way(strategy).unwrap_or(&direct::DIRECT)
-}
-
-fn way(strategy: Strategy) -> Option<&'static Way> {
-    WAYS.iter().find(|way| way.kernel.name == strategy.kernel())
-}
-
-impl Conv2d {
-    /// The strategy asked for, or the first one for these shapes.
-    fn chosen(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Strategy {
-        match strategy {
-            Strategy::DEFAULT => self.strategies(call, limits).first().copied().unwrap_or(strategy),
-            strategy => strategy,
-        }
-    }
-
-    /// `vec4`s of output channels, padded to a whole number of a thread's or a tile's.
-    fn padded_channels4(way: &Way, call: &Call, strategy: Strategy) -> usize {
-        let channels4 = stored_channels(call.output.extent(1)) / 4;
-        channels4.next_multiple_of((way.channels4)(strategy).max(1))
-    }
+/// `vec4`s of output channels, padded to a whole number of a thread's or a tile's.
+fn padded_channels4(way: &Way, call: &Call, strategy: Strategy) -> usize {
+    let channels4 = stored_channels(call.output.extent(1)) / 4;
+    channels4.next_multiple_of((way.own.channels4)(strategy).max(1))
 }
 
 impl Operation for Conv2d {
@@ -113,28 +90,17 @@ impl Operation for Conv2d {
         // One output channel is stored as a plain scalar, which no kernel writes.
         match call.output.extent(1) {
             0 | 1 => Vec::new(),
-            _ => WAYS.iter().flat_map(|way| (way.strategies)(self, call, limits)).collect(),
+            _ => WAYS.strategies(self, call, limits),
         }
     }
 
     fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let strategy = self.chosen(call, strategy, limits);
-        let known = self.strategies(call, limits);
-        let way = way(strategy).filter(|_| known.iter().any(|known| known.kernel() == strategy.kernel()));
-        let Some(way) = way else {
-            let kernel = way_or_direct(strategy).kernel.name;
-            return Err(DispatchError::NotApplicable { kernel, call: format!("{x} to {y}") });
-        };
+        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
         let [pf, pt] = self.pool;
+        let own = (way.own.header)(self, strategy);
         Ok(Dispatch {
-            kernel: way.kernel,
-            header: format!(
-                "{}{}const PF = {pf}u; const PT = {pt}u; ",
-                (way.header)(self, strategy),
-                strategy.header()
-            ),
-            element: call.element,
+            header: format!("{own}{}const PF = {pf}u; const PT = {pt}u; ", strategy.header()),
             constants: vec![self.activation.constant()],
             params: Params::new()
                 .u32("N", x.extent(0))
@@ -144,33 +110,33 @@ impl Operation for Conv2d {
                 .u32("FO", y.extent(2))
                 .u32("TO", y.extent(3))
                 .u32("O4", stored_channels(y.extent(1)) / 4)
-                .u32("OP4", Conv2d::padded_channels4(way, call, strategy)),
-            workgroups: (way.workgroups)(self, call, strategy, limits)?,
+                .u32("OP4", padded_channels4(way, call, strategy)),
+            ..way.dispatch(self, call, strategy, limits)?
         })
     }
 
     /// Every index of every way is one of these products' terms, each below its factor: rows, frames and channels
     /// of x are guarded, those of w and b go up to the padded channels, those of y are guarded again.
-    fn bounds(&self, call: &Call, strategy: Strategy) -> Option<Vec<usize>> {
+    fn bounds(&self, call: &Call, strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
         let (x, y) = (call.inputs[0], call.output);
-        let way = way(strategy)?;
-        let padded = 4 * Conv2d::padded_channels4(way, call, strategy);
+        let way = WAYS.of(strategy)?;
+        let padded = 4 * padded_channels4(way, call, strategy);
         let [channels, outputs] = [x, y].map(|shape| stored_channels(shape.extent(1)));
         Some(vec![
             x.extent(0) * x.extent(2) * x.extent(3) * channels,
-            (way.taps)(strategy) * channels * padded,
+            (way.own.taps)(strategy) * channels * padded,
             padded,
             y.extent(0) * y.extent(2) * y.extent(3) * outputs,
         ])
     }
 
     fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
-        let strategy = self.chosen(call, strategy, &Limits::default());
-        let way = way_or_direct(strategy);
-        let padded = 4 * Conv2d::padded_channels4(way, call, strategy);
+        let strategy = strategy.or_first(&self.strategies(call, &Limits::default()));
+        let way = WAYS.of(strategy).unwrap_or(&direct::DIRECT);
+        let padded = 4 * padded_channels4(way, call, strategy);
         let mut b = weights[1].data().to_vec();
         b.resize(padded, 0.0);
-        vec![Packed::Element((way.pack)(self, strategy, weights[0], padded)), Packed::F32(b)]
+        vec![Packed::Element((way.own.pack)(self, strategy, weights[0], padded)), Packed::F32(b)]
     }
 
     /// Takes in, in this order: a batch normalisation of the channels (folded into kernel and bias, in f64),

@@ -1,17 +1,14 @@
 //! Convolution as a matrix product through shared memory: `conv2d_tiled`.
 
 use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, KERNEL, Way, direct};
+use super::{BINDINGS, Conv2d, Own, Way, direct};
 use crate::tensor::{DType, stored_channels};
 
 pub(super) const TILED: Way = Way {
     kernel: &TILED_KERNEL,
     strategies,
-    channels4: |strategy| strategy.get("TX") * strategy.get("OV"),
-    taps: |_| KERNEL * KERNEL,
-    header: |_, _| String::new(),
     workgroups,
-    pack: |_, _, w, padded| direct::pack(w, padded),
+    own: Own { channels4: |strategy| strategy.get("TX") * strategy.get("OV"), ..direct::DIRECT.own },
 };
 
 static TILED_KERNEL: Kernel = Kernel {

@@ -5,17 +5,19 @@
 //! points 0, +-1, +-2.
 
 use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, KERNEL, Way};
+use super::{BINDINGS, Conv2d, KERNEL, Own, Way};
 use crate::tensor::{DType, HostTensor, stored_channels};
 
 pub(super) const WINOGRAD: Way = Way {
     kernel: &WINOGRAD_KERNEL,
     strategies,
-    channels4: |strategy| strategy.get("TK"),
-    taps: |strategy| products(strategy.get("M")),
-    header,
     workgroups,
-    pack,
+    own: Own {
+        channels4: |strategy| strategy.get("TK"),
+        taps: |strategy| products(strategy.get("M")),
+        header,
+        pack,
+    },
 };
 
 static WINOGRAD_KERNEL: Kernel = Kernel {

@@ -1,4 +1,4 @@
-// dense: a matrix product with bias and activation; one thread makes four neighbouring outputs of a row.
+// dense_direct: a matrix product with bias and activation; one thread makes four neighbouring outputs of a row.
 //
 //   y[r,o] = act(b[o] + sum over d of x[r,d] * w[d,o])
 //
@@ -9,7 +9,8 @@
 //   3  b       storage, read         vec4<f32>[O/4]
 //   4  y       storage, read_write (only written)  vec4<f32>[R, O/4]
 //
-// constants  WG threads per workgroup; ACT index into common/activation.wgsl
+// constants  ACT index into common/activation.wgsl
+// header     WG threads per workgroup
 // dispatch   ceil(R*O/4 / WG) workgroups, folded over x and y
 // numerics   sums in f32, in the order of d
 // appends    element_*, activation, index
@@ -26,8 +27,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
-
-override WG: u32 = 64u;
 
 @compute @workgroup_size(WG)
 fn main(

@@ -1,0 +1,77 @@
+//! The table of built-in choices is what the committed records give, and names strategies that exist.
+
+#[path = "../xtask/src/choices.rs"]
+mod choices;
+
+use std::path::Path;
+
+use tagwave::kernels::{Choice, Limits, Operation};
+use tagwave::lab::layers;
+use tagwave::models;
+use tagwave::tensor::DType;
+
+const TABLE: &str = include_str!("../src/kernels/choices.txt");
+
+#[test]
+fn the_table_is_what_the_records_give() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/records");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    let records: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    assert_eq!(choices::choices(&records), TABLE, "run `cargo xtask choices`");
+}
+
+#[test]
+fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
+    let row = |kernel: &str, batch: u64, milliseconds: f64, default: bool| {
+        format!(
+            "{{\"software\":true,\"key\":\"dense f32 8 to 8\",\"batch\":{batch},\"kernel\":\"{kernel}\",\
+             \"default\":{default},\"median_ms\":{milliseconds}}}\n"
+        )
+    };
+    let table = |rows: &[String]| choices::choices(&[rows.concat()]).lines().last().unwrap().to_string();
+    let old = [row("a", 1, 1.0, true), row("b", 1, 0.98, false)];
+    assert_eq!(table(&old), "software: dense f32 8 to 8 = a");
+    let new =
+        [row("a", 1, 1.0, true), row("a", 8, 8.0, true), row("b", 1, 1.2, false), row("b", 8, 4.0, false)];
+    assert_eq!(table(&new), "software: dense f32 8 to 8 = b");
+    // `c` did not run at every batch, and a newer record beats an older one.
+    let unfinished = [&new[..], &[row("c", 1, 0.1, false)]].concat();
+    assert_eq!(table(&unfinished), "software: dense f32 8 to 8 = b");
+    let both = choices::choices(&[new.concat(), old.concat()]);
+    assert!(both.ends_with("= a\n"), "{both}");
+}
+
+/// A line for a strategy that no longer exists would silently be none.
+#[test]
+fn every_line_of_the_models_is_taken() {
+    let software = Limits {
+        software: true,
+        subgroup: Some([8, 8]),
+        f16: true,
+        max_shared_bytes: 32 << 10,
+        ..Limits::default()
+    };
+    let choice = Choice::built_in(&software);
+    assert!(!choice.is_empty());
+    let mut taken = 0;
+    for precision in [DType::F32, DType::F16] {
+        for layer in layers(&models::all(), precision).unwrap() {
+            let step = &layer.plan.steps()[0];
+            let shapes = layer.plan.shapes(step);
+            let call = layer.plan.call(step, &shapes);
+            if let Some(strategy) = choice.find(&step.op, &call, &software) {
+                assert!(
+                    step.op.strategies(&call, &software).contains(&strategy),
+                    "{}: {strategy}",
+                    layer.name
+                );
+                taken += 1;
+            }
+        }
+    }
+    // `probe.conv` belongs to no model.
+    let probes = TABLE.matches("software: conv2d f32 64x48x720 to 128x48x720 ").count();
+    assert_eq!(taken + probes, choice.len(), "lines for layers or strategies that are no more");
+}
