@@ -67,19 +67,19 @@ impl<'a> Job<'a> {
         }
         let cancel = CancelToken::new();
         stop_on_interrupt(cancel.clone());
-        let gpu = model.kernels.gpu(devices, model, usize::from(files.batch), shown.quiet)?;
-        let precision = model.precision.resolve(gpu.as_ref(), model.reading);
+        let chosen = model.kernels.choose(devices, model, usize::from(files.batch), shown.quiet)?;
+        let precision = chosen.precision;
         let builder = Tagger::builder()
             .model(&model.model)
             .reading(model.reading.into())
             .precision(precision)
             .coupled_batch(model.upstream_batch.into())
             .locator(model.weights.locator())
-            .devices(devices.iter().cloned())
+            .devices(chosen.devices.iter().cloned())
+            .kernels(chosen.kernels())
             .kernel_times(shown.stats)
             .cancel_token(cancel.clone());
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
-        let builder = gpu.into_iter().fold(builder, TaggerBuilder::gpu);
         let builder = files.apply(builder, clips.are_many());
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;

@@ -153,63 +153,84 @@ pub(super) fn remembered(gpu: &Gpu) -> Choice {
     text.map_or_else(Choice::none, |text| Choice::parse(&text))
 }
 
+/// What a run goes by.
+pub(super) struct Chosen {
+    /// Where it runs.
+    pub(super) devices: Vec<Device>,
+    pub(super) precision: DType,
+    /// What was found for the one device that was tuned before the run.
+    tuned: Option<Choice>,
+    custom: Vec<Arc<Custom>>,
+}
+
+impl Chosen {
+    /// The kernels of a device.
+    pub(super) fn kernels(&self) -> impl Fn(&Gpu) -> Kernels + Send + Sync + 'static {
+        let (tuned, custom) = (self.tuned.clone(), self.custom.clone());
+        move |gpu| Kernels {
+            choice: tuned.clone().unwrap_or_else(|| remembered(gpu)),
+            custom: custom.clone(),
+        }
+    }
+}
+
 impl KernelArgs {
-    /// The adapter that `devices` stand for, with its kernels chosen; `None` where there is nothing to choose: the
-    /// tagger then opens its devices itself, and can open them again.
-    pub(super) fn gpu(
+    /// Chooses the kernels, and tunes them where that is asked for.
+    pub(super) fn choose(
         &self,
         devices: &[Device],
         model: &ModelArgs,
         batch: usize,
         quiet: bool,
-    ) -> Result<Option<Gpu>, Failed> {
+    ) -> Result<Chosen, Failed> {
         let custom = self.kernel.iter().map(|word| own(word).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         let asked = !custom.is_empty() || self.tune != TuneArg::Off;
         let auto_precision = matches!(model.precision, PrecisionArg::Auto);
-        let device = match devices {
-            [device] => device,
-            _ if asked => {
-                let message = "--kernel and --tune take one adapter: name one with --device".into();
-                return Err(Failed { message, code: USAGE });
-            }
-            _ => return Ok(None),
+        let as_they_are = |precision: DType| Chosen {
+            devices: devices.to_vec(),
+            precision,
+            tuned: None,
+            custom: Vec::new(),
         };
-        let (selection, auto) = match device {
-            Device::Cpu | Device::Reference | Device::None if asked => {
+        if !asked && !auto_precision {
+            return Ok(as_they_are(model.precision.into()));
+        }
+        let selection = match devices {
+            [Device::Auto | Device::Gpu] => Selection::Best,
+            [Device::Adapter(selection)] => selection.clone(),
+            // Several devices store what all of them can.
+            _ if !asked => return Ok(as_they_are(DType::F32)),
+            [_] => {
                 let message = "--kernel and --tune need an adapter: name one with --device".into();
                 return Err(Failed { message, code: USAGE });
             }
-            Device::Cpu | Device::Reference | Device::None => return Ok(None),
-            Device::Auto => (Selection::Best, true),
-            Device::Gpu => (Selection::Best, false),
-            Device::Adapter(selection) => (selection.clone(), false),
+            _ => {
+                let message = "--kernel and --tune take one adapter: name one with --device".into();
+                return Err(Failed { message, code: USAGE });
+            }
         };
         let gpu = match Gpu::request(&selection) {
             Ok(gpu) => with_pipeline_cache(gpu),
             // The tagger says why, or takes the CPU.
-            Err(_) if !asked => return Ok(None),
+            Err(_) if !asked => return Ok(as_they_are(DType::F32)),
             Err(error) => return Err(Error::from(error).into()),
         };
         // `auto` prefers the CPU to a software driver, unless kernels are asked for.
-        if auto && gpu.summary().limits.software && !asked {
-            return Ok(None);
+        if devices == [Device::Auto] && gpu.summary().limits.software && !asked {
+            return Ok(as_they_are(DType::F32));
         }
-        let tuned = match self.tune {
-            TuneArg::Off => remembered(&gpu),
-            effort => {
-                let (effort, seconds) = match effort {
-                    TuneArg::Full => (Effort::Full, 60),
-                    _ => (Effort::Quick, 5),
-                };
-                let precision = model.precision.resolve(Some(&gpu), model.reading);
-                let model = models::find(&model.model).map_err(Error::from)?;
-                search(&gpu, &[model], precision, batch, effort, Duration::from_secs(seconds), !quiet)?
-            }
+        let precision = model.precision.resolve(Some(&gpu), model.reading);
+        let effort = match self.tune {
+            TuneArg::Off => None,
+            TuneArg::Quick => Some((Effort::Quick, 5)),
+            TuneArg::Full => Some((Effort::Full, 60)),
         };
-        if !asked && !auto_precision && tuned == Choice::none() {
-            return Ok(None);
-        }
-        Ok(Some(gpu.with_kernels(Kernels { choice: tuned, custom })))
+        let search = |(effort, seconds)| {
+            let model = models::find(&model.model).map_err(Error::from)?;
+            search(&gpu, &[model], precision, batch, effort, Duration::from_secs(seconds), !quiet)
+        };
+        let tuned = effort.map(search).transpose()?;
+        Ok(Chosen { devices: vec![Device::Adapter(selection)], precision, tuned, custom })
     }
 
     /// What of this a row depends on.

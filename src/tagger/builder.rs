@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::Decoding;
-use super::device::{Engine, Notes, Opener};
+use super::device::{Engine, KernelsOf, Notes, Opener};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
 use crate::audio::{Access, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers};
 use crate::error::Error;
 use crate::gpu::Gpu;
+use crate::kernels::Kernels;
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::Aggregation;
@@ -29,6 +30,7 @@ pub struct TaggerBuilder {
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
+    kernels: Option<KernelsOf>,
     kernel_times: bool,
     max_batch: usize,
     placement: Placement,
@@ -67,6 +69,7 @@ impl Default for TaggerBuilder {
             outputs: Outputs::default(),
             tap: None,
             pipeline_cache: None,
+            kernels: None,
             kernel_times: false,
             precision: DType::F32,
             coupled_batch: None,
@@ -115,6 +118,13 @@ impl TaggerBuilder {
     /// (Vulkan); nothing is kept by default.
     pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
         self.pipeline_cache = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Which kernels run on the devices that the tagger opens: asked for each of them, and again for one that was
+    /// lost. By default the built-in choice.
+    pub fn kernels(mut self, kernels: impl Fn(&Gpu) -> Kernels + Send + Sync + 'static) -> Self {
+        self.kernels = Some(KernelsOf(Arc::new(kernels)));
         self
     }
 
@@ -261,6 +271,7 @@ impl TaggerBuilder {
             let opener = Opener {
                 device: device.clone(),
                 pipeline_cache: self.pipeline_cache.clone(),
+                kernels: self.kernels.clone(),
                 kernel_times: self.kernel_times,
             };
             Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())

@@ -9,6 +9,7 @@ use super::StageTimes;
 use crate::cpu::{self, CpuError};
 use crate::error::Error;
 use crate::gpu::{self, Gpu, GpuError, Options};
+use crate::kernels::Kernels;
 use crate::plan::Plan;
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
@@ -112,13 +113,31 @@ pub(super) struct Outputs {
 pub(super) struct Opener {
     pub(super) device: Device,
     pub(super) pipeline_cache: Option<PathBuf>,
+    pub(super) kernels: Option<KernelsOf>,
     pub(super) kernel_times: bool,
+}
+
+/// Which kernels a device runs; asked each time that one is opened.
+#[derive(Clone)]
+pub(super) struct KernelsOf(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + Sync>);
+
+impl fmt::Debug for KernelsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KernelsOf")
+    }
 }
 
 impl Opener {
     fn open(&self) -> Result<Gpu, GpuError> {
         let gpu = Gpu::request(&self.device.selection())?;
-        Ok(self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder)))
+        let gpu = self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder));
+        Ok(match &self.kernels {
+            Some(KernelsOf(kernels)) => {
+                let kernels = kernels(&gpu);
+                gpu.with_kernels(kernels)
+            }
+            None => gpu,
+        })
     }
 
     fn auto(&self, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
@@ -424,7 +443,12 @@ mod tests {
         let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
         Some((
             Engine::new(
-                Opener { device: Device::Gpu, pipeline_cache: None, kernel_times: true },
+                Opener {
+                    device: Device::Gpu,
+                    pipeline_cache: None,
+                    kernels: Some(KernelsOf(Arc::new(|_| Kernels::default()))),
+                    kernel_times: true,
+                },
                 shared,
                 plan,
                 4,
