@@ -10,7 +10,7 @@ use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
 use crate::audio::{Access, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers};
 use crate::error::Error;
-use crate::gpu::Gpu;
+use crate::gpu::{self, Gpu, Selection};
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::Aggregation;
@@ -29,7 +29,7 @@ pub struct TaggerBuilder {
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
-    max_batch: usize,
+    max_batch: Option<usize>,
     placement: Placement,
     padding: Padding,
     decoder: DecoderMode,
@@ -54,7 +54,7 @@ impl Default for TaggerBuilder {
             weights: Locator::default(),
             devices: vec![Device::Auto],
             gpu: None,
-            max_batch: 8,
+            max_batch: None,
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
@@ -122,9 +122,10 @@ impl TaggerBuilder {
         self
     }
 
-    /// Most clips of one batch, 8 by default; fewer where the device cannot bind as many.
+    /// Most clips of one batch; by default what suits the device, 8 on a processor and up to 64 on a GPU. Fewer where
+    /// the device cannot bind as many.
     pub fn max_batch(mut self, clips: usize) -> Self {
-        self.max_batch = clips.max(1);
+        self.max_batch = Some(clips.max(1));
         self
     }
 
@@ -226,7 +227,7 @@ impl TaggerBuilder {
     /// # Errors
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
-        if self.precision == DType::F16 && self.reading == Reading::Upstream {
+        if self.precision == DType::F16 && !self.reading.fits_f16() {
             return Err(Error::Precision);
         }
         model.check_reading(self.reading)?;
@@ -241,23 +242,24 @@ impl TaggerBuilder {
                 .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
         }
         let coupled = plan.couples_clips();
-        let max_batch = match self.coupled_batch {
-            Some(clips) if coupled => clips,
-            _ => self.max_batch,
-        };
         let plan = plan.fused().with_precision(self.precision);
+        let max_batch = |device: &Device| match (self.coupled_batch, self.max_batch) {
+            (Some(clips), _) if coupled => clips,
+            (_, Some(clips)) => clips,
+            _ => self.suitable_batch(device, &plan),
+        };
         // A device of the caller's stands for all others.
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
         let engine = |device: &Device| {
             let opener = Opener { device: device.clone(), pipeline_cache: self.pipeline_cache.clone() };
-            Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())
+            Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch(device), notes.clone())
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
         if let Some(engine) =
             engines.iter().find(|engine| coupled && self.coupled_batch > Some(engine.max_batch()))
         {
-            return Err(engine.too_many(max_batch));
+            return Err(engine.too_many(self.coupled_batch.unwrap_or_default()));
         }
         let clip = model.architecture.clip();
         let request = ClipRequest {
@@ -292,6 +294,22 @@ impl TaggerBuilder {
             },
             notes,
         })
+    }
+
+    /// Clips of a batch that suit `device`.
+    fn suitable_batch(&self, device: &Device, plan: &Plan) -> usize {
+        let selection = match device {
+            Device::Auto | Device::Gpu => &Selection::Best,
+            Device::Adapter(selection) => selection,
+            Device::Cpu | Device::Reference | Device::None => return gpu::suitable_batch(None, plan),
+        };
+        match &self.gpu {
+            Some(gpu) => gpu::suitable_batch(Some(gpu.summary()), plan),
+            None => {
+                let adapters = gpu::adapters();
+                gpu::suitable_batch(selection.find(&adapters).map(|place| &adapters[place]), plan)
+            }
+        }
     }
 
     /// The plan with the outputs that were asked for, and no step that none of them needs.
