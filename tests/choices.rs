@@ -27,7 +27,7 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
     let row = |kernel: &str, batch: u64, milliseconds: f64, default: bool| {
         format!(
             "{{\"software\":true,\"key\":\"dense f32 8 to 8\",\"batch\":{batch},\"kernel\":\"{kernel}\",\
-             \"default\":{default},\"median_ms\":{milliseconds}}}\n"
+             \"default\":{default},\"least_ms\":{milliseconds}}}\n"
         )
     };
     let table = |rows: &[String]| choices::choices(&[rows.concat()]).lines().last().unwrap().to_string();

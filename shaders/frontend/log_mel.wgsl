@@ -181,7 +181,7 @@ fn main(
     );
     let factors8 = factors(j, 8u);
     let factors64 = factors(j, 64u);
-    for (var p = 0u; p < PAIRS; p++) {
+    for (var p = 0u; p < PAIRS; p++) { // unrolled
         // Three radix-8 stages; the first one reads the samples, thread j those at j + 64 r.
         let t = first + 2u * p;
         let samples = array<vec2<f32>, 8>(

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -38,9 +39,9 @@ pub(super) struct FileArgs {
     #[arg(long)]
     no_ignore: bool,
 
-    /// Most clips of one batch
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) batch: u16,
+    /// Most clips of one batch; `auto` is what suits the device: 8 on a processor, up to 64 on a GPU
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) batch: Batch,
 
     /// Threads that decode [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -57,6 +58,29 @@ pub(super) struct FileArgs {
     /// Leave formats that are not read here (Opus, WMA, ...) to no ffmpeg: they are errors
     #[arg(long)]
     no_ffmpeg: bool,
+}
+
+/// Clips of a batch; `None` for what suits the device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch(Option<u16>);
+
+impl FromStr for Batch {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Batch, &'static str> {
+        match (word, word.parse()) {
+            ("auto", _) => Ok(Batch(None)),
+            (_, Ok(clips)) if clips > 0 => Ok(Batch(Some(clips))),
+            _ => Err("expected auto, or a number from 1 to 65535"),
+        }
+    }
+}
+
+impl From<Batch> for usize {
+    /// Clips to tune kernels for.
+    fn from(Batch(clips): Batch) -> usize {
+        clips.map_or(8, usize::from)
+    }
 }
 
 impl FileArgs {
@@ -88,10 +112,16 @@ impl FileArgs {
 
     /// These settings; `many_clips` when a file may have more than one.
     pub(super) fn apply(&self, builder: TaggerBuilder, many_clips: bool) -> TaggerBuilder {
-        let batch = usize::from(self.batch);
-        let most = if many_clips { None } else { self.plain_files() };
+        let Batch(batch) = self.batch;
+        let files = if many_clips { None } else { self.plain_files() };
+        // One file is one clip: a larger batch than there are clips only takes memory.
+        let most = match (batch.map(usize::from), files) {
+            (Some(clips), Some(files)) => Some(clips.min(files)),
+            (None, Some(files)) if files <= 8 => Some(files),
+            (clips, _) => clips,
+        };
+        let builder = most.into_iter().fold(builder, TaggerBuilder::max_batch);
         let builder = builder
-            .max_batch(most.map_or(batch, |files| batch.min(files)))
             .decoder(if self.original_decoder { DecoderMode::Original } else { DecoderMode::Plain })
             .access(if self.no_seek { Access::Through } else { Access::Seek })
             .foreign(if self.no_ffmpeg { Foreign::Refuse } else { Foreign::Ffmpeg });

@@ -10,10 +10,11 @@ use super::target::Target;
 use super::{DeviceArgs, Failed, PrecisionArg, SOME_FAILED, USAGE, say};
 use crate::error::Error;
 use crate::gpu::{Gpu, Options};
-use crate::kernels::{Custom, Kernel, Kernels, Operation, Strategy, parse_constant};
+use crate::kernels::{Call, Custom, Kernel, Kernels, Limits, Operation, Strategy, parse_constant};
 use crate::lab::{Bench, Layer, Measurement, check_problems, layers, probe_layer};
 use crate::models;
 use crate::problems;
+use crate::tensor::DType;
 
 /// Arguments of `tagwave lab`.
 #[derive(Debug, Args)]
@@ -256,11 +257,14 @@ fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Cus
 /// one layer for another with larger pool windows.
 fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
     let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
-    let limits = crate::kernels::Limits { software: true, f16: true, ..Default::default() };
-    for problem in problems::all() {
+    let software = Limits { software: true, f16: true, subgroup: Some([8, 8]), ..Limits::default() };
+    let limits = Limits { matrices: vec![8, 16], ..software };
+    for (problem, element) in
+        problems::all().iter().flat_map(|problem| [DType::F32, DType::F16].map(|element| (problem, element)))
+    {
         let step = &problem.plan.steps()[0];
         let shapes = problem.plan.shapes(step);
-        let call = problem.plan.call(step, &shapes);
+        let call = Call { element, ..problem.plan.call(step, &shapes) };
         for strategy in step.op.strategies(&call, &limits) {
             let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) else { continue };
             match found.iter_mut().find(|(_, kernel, _)| kernel.name == dispatch.kernel.name) {

@@ -134,13 +134,12 @@ impl PrecisionArg {
         }
     }
 
-    /// The storage type of a model on a device (`None`: the CPU, which computes in f32). The scores of all models
-    /// stay within the tolerance in the restored reading (docs/numerics.md); `upstream` overflows f16.
+    /// The storage type of a model on a device (`None`: the CPU, which computes in f32).
     fn resolve(self, gpu: Option<&Gpu>, reading: ReadingArg) -> DType {
         let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
-        match (self, reading) {
-            (PrecisionArg::F16, _) => DType::F16,
-            (PrecisionArg::Auto, ReadingArg::Restored) if f16 => DType::F16,
+        match self {
+            PrecisionArg::F16 => DType::F16,
+            PrecisionArg::Auto if f16 && Reading::from(reading).fits_f16() => DType::F16,
             _ => DType::F32,
         }
     }
@@ -326,4 +325,20 @@ fn write_failed(error: &std::io::Error) -> Failed {
 fn say(line: &str) -> Result<(), Failed> {
     use std::io::Write;
     writeln!(std::io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Selection;
+
+    #[test]
+    fn precision_auto_is_f16_only_where_it_fits() {
+        let auto = |gpu: Option<&Gpu>, reading| PrecisionArg::Auto.resolve(gpu, reading);
+        assert_eq!(auto(None, ReadingArg::Restored), DType::F32);
+        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let best = if gpu.summary().limits.f16 { DType::F16 } else { DType::F32 };
+        assert_eq!(auto(Some(&gpu), ReadingArg::Restored), best);
+        assert_eq!(auto(Some(&gpu), ReadingArg::Upstream), DType::F32);
+    }
 }

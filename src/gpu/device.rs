@@ -150,6 +150,23 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     adapters
 }
 
+impl Selection {
+    /// Place of the adapter that is meant in a list such as [`adapters`].
+    pub fn find(&self, adapters: &[AdapterSummary]) -> Option<usize> {
+        match self {
+            Selection::Best => Some(0).filter(|_| !adapters.is_empty()),
+            Selection::Index(index) => Some(*index).filter(|&index| index < adapters.len()),
+            Selection::Name(name) => {
+                let name = name.to_lowercase();
+                adapters.iter().position(|adapter| {
+                    let words = [&adapter.name, &adapter.backend, &adapter.pci_bus_id];
+                    words.iter().any(|word| word.to_lowercase().contains(&name))
+                })
+            }
+        }
+    }
+}
+
 /// All adapters of this machine, the one that [`Selection::Best`] takes first.
 pub fn adapters() -> Vec<AdapterSummary> {
     enumerate().iter().map(AdapterSummary::of).collect()
@@ -177,18 +194,7 @@ impl Gpu {
             return Err(GpuError::NoAdapter);
         }
         let summaries: Vec<_> = adapters.iter().map(AdapterSummary::of).collect();
-        let index = match selection {
-            Selection::Best => Some(0),
-            Selection::Index(index) => Some(*index).filter(|&index| index < adapters.len()),
-            Selection::Name(name) => {
-                let name = name.to_lowercase();
-                summaries.iter().position(|adapter| {
-                    let words = [&adapter.name, &adapter.backend, &adapter.pci_bus_id];
-                    words.iter().any(|word| word.to_lowercase().contains(&name))
-                })
-            }
-        };
-        let Some(index) = index else {
+        let Some(index) = selection.find(&summaries) else {
             let wanted = match selection {
                 Selection::Index(index) => index.to_string(),
                 Selection::Name(name) => name.clone(),

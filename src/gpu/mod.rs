@@ -7,6 +7,7 @@ use crate::error::ErrorKind;
 use crate::kernels::DispatchError;
 use crate::plan::InputError;
 
+mod batch;
 mod cache;
 mod choose;
 mod device;
@@ -17,6 +18,7 @@ mod shader;
 mod timing;
 mod trial;
 
+pub use batch::suitable_batch;
 pub use device::{AdapterSummary, AdapterType, Gpu, Selection, adapters};
 pub use executor::{Executor, Options, Ticket, Times};
 pub use probe::Probe;

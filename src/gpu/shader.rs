@@ -80,7 +80,6 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Resul
 fn without_checks(gpu: &Gpu, module: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
     // SAFETY: only for kernels of this crate whose largest index into every binding the host half states and
     // `kernels::proved` has held against what is bound (`Chosen::packed`); their loops count up to sizes.
-    // Off by default: docs/performance.md has what it gained where it was measured.
     unsafe { gpu.device.create_shader_module_trusted(module, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 

@@ -32,7 +32,7 @@ pub struct TaggerBuilder {
     pipeline_cache: Option<PathBuf>,
     kernels: Option<KernelsOf>,
     kernel_times: bool,
-    max_batch: usize,
+    max_batch: Option<usize>,
     placement: Placement,
     padding: Padding,
     decoder: DecoderMode,
@@ -57,7 +57,7 @@ impl Default for TaggerBuilder {
             weights: Locator::default(),
             devices: vec![Device::Auto],
             gpu: None,
-            max_batch: 8,
+            max_batch: None,
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
@@ -140,9 +140,10 @@ impl TaggerBuilder {
         self
     }
 
-    /// Most clips of one batch, 8 by default; fewer where the device cannot bind as many.
+    /// Most clips of one batch; by default what suits the device, 8 on a processor and up to 64 on a GPU. Fewer where
+    /// the device cannot bind as many.
     pub fn max_batch(mut self, clips: usize) -> Self {
-        self.max_batch = clips.max(1);
+        self.max_batch = Some(clips.max(1));
         self
     }
 
@@ -244,7 +245,7 @@ impl TaggerBuilder {
     /// # Errors
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
-        if self.precision == DType::F16 && self.reading == Reading::Upstream {
+        if self.precision == DType::F16 && !self.reading.fits_f16() {
             return Err(Error::Precision);
         }
         model.check_reading(self.reading)?;
@@ -259,11 +260,8 @@ impl TaggerBuilder {
                 .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
         }
         let coupled = plan.couples_clips();
-        let max_batch = match self.coupled_batch {
-            Some(clips) if coupled => clips,
-            _ => self.max_batch,
-        };
         let plan = plan.fused().with_precision(self.precision);
+        let max_batch = self.coupled_batch.filter(|_| coupled).or(self.max_batch);
         // A device of the caller's stands for all others.
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
@@ -280,7 +278,7 @@ impl TaggerBuilder {
         if let Some(engine) =
             engines.iter().find(|engine| coupled && self.coupled_batch > Some(engine.max_batch()))
         {
-            return Err(engine.too_many(max_batch));
+            return Err(engine.too_many(self.coupled_batch.unwrap_or_default()));
         }
         let clip = model.architecture.clip();
         let request = ClipRequest {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::StageTimes;
 use crate::cpu::{self, CpuError};
 use crate::error::Error;
-use crate::gpu::{self, Gpu, GpuError, Options};
+use crate::gpu::{self, Gpu, GpuError, Options, suitable_batch};
 use crate::kernels::Kernels;
 use crate::plan::Plan;
 use crate::reference;
@@ -140,12 +140,12 @@ impl Opener {
         })
     }
 
-    fn auto(&self, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+    fn auto(&self, plan: &Plan, max_batch: Option<usize>, notes: &Notes) -> Result<Running, Error> {
         let note = match self.open() {
             Ok(gpu) => {
                 // What the CPU executor cannot do is left to a software driver.
                 let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
-                let together = plan.couples_clips() && max_batch > 1;
+                let together = plan.couples_clips() && max_batch != Some(1);
                 if !gpu.summary().limits.software || half || together {
                     return self.on_gpu(&gpu, plan, max_batch, notes);
                 }
@@ -158,10 +158,16 @@ impl Opener {
         on_cpu(plan, max_batch)
     }
 
-    /// An executor for as many clips as the device has memory for.
-    fn on_gpu(&self, gpu: &Gpu, plan: &Plan, max_batch: usize, notes: &Notes) -> Result<Running, Error> {
+    /// An executor for batches of `max_batch`, or what suits the device; for as many clips as it has memory for.
+    fn on_gpu(
+        &self,
+        gpu: &Gpu,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        notes: &Notes,
+    ) -> Result<Running, Error> {
         let name: Arc<str> = gpu.summary().name.as_str().into();
-        let mut max_batch = max_batch;
+        let mut max_batch = max_batch.unwrap_or_else(|| suitable_batch(Some(gpu.summary()), plan));
         loop {
             let options = Options { max_batch, timed: self.kernel_times, ..Options::default() };
             match gpu::Executor::new(gpu, plan, &options) {
@@ -209,15 +215,16 @@ impl Engine {
         opener: Opener,
         shared: Option<&Gpu>,
         plan: Plan,
-        max_batch: usize,
+        max_batch: Option<usize>,
         notes: Arc<Notes>,
     ) -> Result<Engine, Error> {
+        let elsewhere = || max_batch.unwrap_or_else(|| suitable_batch(None, &plan));
         let running = match (shared, &opener.device) {
             (Some(gpu), _) => opener.on_gpu(gpu, &plan, max_batch, &notes)?,
             (None, Device::Auto) => opener.auto(&plan, max_batch, &notes)?,
             (None, Device::Cpu) => on_cpu(&plan, max_batch)?,
-            (None, Device::Reference) => Running::Reference { plan: plan.clone(), max_batch },
-            (None, Device::None) => Running::None { max_batch },
+            (None, Device::Reference) => Running::Reference { plan: plan.clone(), max_batch: elsewhere() },
+            (None, Device::None) => Running::None { max_batch: elsewhere() },
             (None, _) => opener.on_gpu(&opener.open()?, &plan, max_batch, &notes)?,
         };
         Ok(Engine {
@@ -338,14 +345,14 @@ impl Engine {
             GpuError::OutOfMemory { .. } if batch > 1 => {
                 self.notes.add(format!("{name}: {error}: going on with batches of {}", batch / 2));
                 self.opener
-                    .on_gpu(executor.gpu(), &self.plan, batch / 2, &self.notes)
+                    .on_gpu(executor.gpu(), &self.plan, Some(batch / 2), &self.notes)
                     .or_else(|_| self.on_cpu_instead(name))
             }
             GpuError::OutOfMemory { .. } | GpuError::Failed { .. } => {
                 if !self.is_shared && !*opened && matches!(gpu_error, GpuError::Failed { .. }) {
                     *opened = true;
                     let reopened = self.opener.open().map_err(Error::from);
-                    let again = |gpu: Gpu| self.opener.on_gpu(&gpu, &self.plan, batch, &self.notes);
+                    let again = |gpu: Gpu| self.opener.on_gpu(&gpu, &self.plan, Some(batch), &self.notes);
                     if let Ok(running) = reopened.and_then(again) {
                         self.notes.add(format!("{name}: {error}: opened it again"));
                         return Ok(running);
@@ -360,7 +367,7 @@ impl Engine {
 
     fn on_cpu_instead(&self, name: &str) -> Result<Running, Error> {
         self.notes.add(format!("warning: the CPU takes over from {name}"));
-        on_cpu(&self.plan.with_precision(DType::F32), self.max_batch)
+        on_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
     }
 }
 
@@ -402,9 +409,10 @@ fn named(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
     plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
 }
 
-fn on_cpu(plan: &Plan, max_batch: usize) -> Result<Running, Error> {
+fn on_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Running, Error> {
     // Clips that depend on each other go one at a time.
-    let max_batch = if plan.couples_clips() { 1 } else { max_batch };
+    let max_batch = if plan.couples_clips() { Some(1) } else { max_batch };
+    let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, plan));
     let options = cpu::Options { max_batch, ..cpu::Options::default() };
     Ok(Running::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
 }
@@ -451,7 +459,7 @@ mod tests {
                 },
                 shared,
                 plan,
-                4,
+                Some(4),
                 Arc::default(),
             )
             .unwrap(),

@@ -1,8 +1,9 @@
 //! The table of built-in choices, made from the records of `tagwave bench kernels`.
 //!
 //! For each kind of device and layer the newest record that timed it with more than one strategy decides: the
-//! strategy that is fastest over all batches of the record, each batch counting the same. The default of the day
-//! stays unless another is faster by more than noise.
+//! strategy that is fastest over all batches of the record, each batch counting the same. The shortest run of each
+//! counts, which other work on the machine disturbs the least. The default of the day stays unless another is faster
+//! by more than noise.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,7 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
             word("kernel"),
             line["software"].as_bool(),
             line["batch"].as_u64(),
-            line["median_ms"].as_f64(),
+            line["least_ms"].as_f64(),
         ) else {
             continue;
         };

@@ -35,6 +35,10 @@ pub(super) struct ModelBench {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PrecisionArg::F32])]
     precision: Vec<PrecisionArg>,
 
+    /// Check the kernels' indices on the device, as tests do, to see what that costs
+    #[arg(long)]
+    checked: bool,
+
     /// Threads of the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -110,7 +114,9 @@ type Run = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;
 fn executor(args: &ModelBench, target: &Target, plan: &Plan, batch: usize) -> Result<Run, Error> {
     Ok(match target {
         Target::Gpu(gpu) => {
-            let options = gpu::Options { max_batch: batch, ..Default::default() };
+            let defaults = gpu::Options::default();
+            let options =
+                gpu::Options { max_batch: batch, checked: args.checked || defaults.checked, ..defaults };
             let executor = gpu::Executor::new(gpu, plan, &options)?;
             Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?))
         }

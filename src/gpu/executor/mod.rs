@@ -38,7 +38,8 @@ pub struct Options {
     pub limits: Option<Limits>,
     /// Which kernels run; `None` for the device's own ([`Gpu::with_kernels`]).
     pub kernels: Option<Arc<Kernels>>,
-    /// Whether kernels run with their indices checked on the device even where the plan has proved them.
+    /// Whether kernels run with their indices checked on the device even where the plan has proved them; by default
+    /// in debug builds alone.
     pub checked: bool,
     /// How long a submission may keep a hardware adapter; a batch that takes longer goes in parts. A software driver
     /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
@@ -56,8 +57,7 @@ impl Default for Options {
             limits: None,
             kernels: None,
             // Tests are built with debug assertions.
-            // No gain on the software driver (docs/performance.md), and no GPU has been measured.
-            checked: true,
+            checked: cfg!(debug_assertions),
             submission: Duration::from_millis(100),
             timed: false,
         }
