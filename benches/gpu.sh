@@ -9,11 +9,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-device=gpu small="" peers="" weights="" seconds=30
+device=gpu small="" peers="" weights="" seconds=15 batch=64
 while [ $# -gt 0 ]; do
     case "$1" in
         --device) device="$2"; shift 2 ;;
-        --small) small=1 seconds=5; shift ;;
+        --small) small=1 seconds=3 batch=1; shift ;;
         --peers) peers="$2"; shift 2 ;;
         --weights) weights="$2"; shift 2 ;;
         *) sed -n '2,9p' "$0"; exit 2 ;;
@@ -32,14 +32,14 @@ echo "device $name, records $record-*"
 
 echo "== correctness"
 if [ -n "$small" ]; then
-    timeout "$(left)" "$tagwave" bench kernels --device "$device" --layer head --batch 2 --milliseconds 20
+    timeout "$(left)" "$tagwave" bench kernels --device "$device" --layer logits --batch 2 --milliseconds 20
 else
     timeout 150 "$tagwave" selftest --device "$device" ${weights:+--weights "$weights"} | tail -1
 fi
 
 echo "== kernels"
 if [ -n "$small" ]; then
-    options=(--layer crnn.conv4,crnn.dense --batch 1 --milliseconds 20 --skip-problems)
+    options=(--layer conv4,logits,mel --batch 1 --milliseconds 20 --skip-problems)
 else
     options=(--batch 1,8,64,256 --milliseconds 30 --skip-problems --precision f32,f16)
 fi
@@ -48,15 +48,21 @@ timeout "$(($(left) < 150 ? $(left) : 150))" "$tagwave" bench kernels --device "
 wc -l "$record-kernels.jsonl"
 
 echo "== tune"
-timeout "$(left)" "$tagwave" tune --device "$device" --seconds "$seconds" || true
+for precision in f32 f16; do
+    timeout "$(left)" "$tagwave" tune --device "$device" --seconds "$seconds" --batch "$batch" --precision "$precision" || true
+done
 
-echo "== models"
+echo "== models, and the front end from samples"
 if [ -n "$small" ]; then
-    options=(--model compact --batch 1 --seconds 1)
+    options=(--model compact,mel --batch 1 --seconds 1)
 else
-    options=(--batch 1,8,64,256,1024 --seconds 1 --precision f32,f16)
+    options=(--model small,crnn,cnn,compact,mel --batch 1,8,64,256,1024 --seconds 1 --precision f32,f16)
 fi
 timeout "$(left)" "$tagwave" bench model --device "$device" "${options[@]}" | tee "$record-models.txt" || true
+
+echo "== the same with indices checked on the device"
+timeout "$(left)" "$tagwave" bench model --device "$device" --model crnn --batch "$batch" --seconds 1 --checked |
+    tee -a "$record-models.txt" || true
 
 if [ -n "$peers" ]; then
     echo "== PyTorch"

@@ -29,12 +29,24 @@ impl Layer {
 /// # Errors
 /// [`Error::Model`] and [`Error::Plan`] when the model does not build, which its own tests exclude.
 pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
+    Ok(painted(model)?.fused().with_precision(precision))
+}
+
+/// The front end of a model alone, fused: from samples to what the network is given.
+///
+/// # Errors
+/// As [`painted_plan`].
+pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
+    let plan = painted(model)?.tapped(&["input"])?.only_outputs(&["input"]);
+    Ok(plan.fused().with_precision(precision))
+}
+
+fn painted(model: &Model) -> Result<Plan, Error> {
     let specs = model.architecture.tensors();
     let painted =
         |(seed, spec): (usize, &TensorSpec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed));
     let weights = Weights::from_tensors(specs.iter().enumerate().map(painted));
-    let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples)?;
-    Ok(plan.fused().with_precision(precision))
+    Ok(model.architecture.build(&weights, Reading::Restored, Starts::Samples)?)
 }
 
 /// Every different layer of `models`.

@@ -8,7 +8,7 @@ mod measure;
 mod peaks;
 mod tune;
 
-pub use layer::{Layer, layers, painted_plan, probe_layer};
+pub use layer::{Layer, front_end, layers, painted_plan, probe_layer};
 pub use measure::{Bench, Measurement, check_problems, forced};
 pub use peaks::{Peaks, peaks};
 pub use tune::{Effort, Tuned, tune};

@@ -9,8 +9,8 @@ use super::super::tune::remembered;
 use super::super::{DeviceArgs, Failed, PrecisionArg, say};
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::lab::painted_plan;
-use crate::models::{self, Model};
+use crate::lab::{front_end, painted_plan};
+use crate::models::{self, Model, ModelError};
 use crate::plan::Plan;
 use crate::problems::synthetic_clip;
 use crate::tensor::HostTensor;
@@ -19,7 +19,7 @@ use crate::{cpu, gpu};
 /// Arguments of `tagwave bench model`.
 #[derive(Debug, Args)]
 pub(super) struct ModelBench {
-    /// Models, all by default
+    /// Models, all by default; `mel` is a front end alone, from samples to what the network is given
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
 
@@ -47,6 +47,9 @@ pub(super) struct ModelBench {
     device: DeviceArgs,
 }
 
+/// The name of the front end among the models.
+const FRONT_END: &str = "mel";
+
 /// Times models and prints a line for each batch size.
 pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
     let target = match Target::new(&args.device.device)? {
@@ -57,24 +60,37 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
         }
         target => target,
     };
-    let chosen = match args.model.is_empty() {
-        true => models::all(),
+    let chosen: Vec<(&str, Model)> = match args.model.is_empty() {
+        true => models::all().into_iter().map(|model| (model.name, model)).collect(),
         false => {
-            args.model.iter().map(|name| models::find(name)).collect::<Result<_, _>>().map_err(Error::from)?
+            let names = args.model.iter().map(String::as_str);
+            let model = |name| match name {
+                FRONT_END => models::find(models::DEFAULT),
+                name => models::find(name),
+            };
+            names
+                .map(|name| Ok((name, model(name)?)))
+                .collect::<Result<_, _>>()
+                .map_err(|error: ModelError| Error::from(error))?
         }
     };
     say(&format!("device {}", target.name()))?;
     say("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch")?;
-    for model in &chosen {
+    for (name, model) in &chosen {
         for (&batch, &precision) in
             args.batch.iter().flat_map(|batch| args.precision.iter().map(move |p| (batch, p)))
         {
-            let seconds = measure(args, &target, model, (usize::from(batch), precision))?;
+            let plan = match *name {
+                FRONT_END => front_end(model, precision.into())?,
+                _ => painted_plan(model, precision.into())?,
+            };
+            let seconds =
+                measure(args, &target, &plan, usize::from(batch), model.architecture.clip().samples)?;
             let rate = |seconds: f64| f64::from(batch) / seconds;
             let (best, middle, worst) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
             say(&format!(
                 "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}",
-                model.name,
+                name,
                 precision.as_str(),
                 rate(middle),
                 rate(worst),
@@ -90,11 +106,11 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
 fn measure(
     args: &ModelBench,
     target: &Target,
-    model: &Model,
-    (batch, precision): (usize, PrecisionArg),
+    plan: &Plan,
+    batch: usize,
+    samples: usize,
 ) -> Result<Vec<f64>, Failed> {
-    let run = executor(args, target, &painted_plan(model, precision.into())?, batch)?;
-    let samples = model.architecture.clip().samples;
+    let run = executor(args, target, plan, batch)?;
     let clip = synthetic_clip(samples);
     let input = [HostTensor::from_fn([batch, samples], |i| clip[i % samples])];
     run(&input)?; // the first batch makes what is kept
