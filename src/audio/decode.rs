@@ -1,6 +1,5 @@
 //! Packets to mono samples at the track's own rate.
 
-use std::collections::VecDeque;
 use std::fs::File;
 
 use symphonia::core::errors::Error;
@@ -44,7 +43,7 @@ pub(super) struct Decoder {
     /// Samples still to be dropped at the start.
     skip: usize,
     /// The last samples, held back: at the end of the track they turn out to be padding.
-    held: VecDeque<f32>,
+    held: Vec<f32>,
     hold: usize,
     /// Zeros still to be appended at the end.
     tail: usize,
@@ -78,7 +77,7 @@ impl Decoder {
             facts,
             rate_hz: 0,
             skip,
-            held: VecDeque::new(),
+            held: Vec::new(),
             hold,
             tail,
             interleaved: Vec::new(),
@@ -225,9 +224,11 @@ impl Decoder {
         self.skip -= skipped;
         out.drain(..skipped);
         if self.hold > 0 {
-            self.held.extend(out.drain(..));
+            self.held.extend_from_slice(out);
             let settled = self.held.len().saturating_sub(self.hold);
-            out.extend(self.held.drain(..settled));
+            out.clear();
+            out.extend_from_slice(&self.held[..settled]);
+            self.held.drain(..settled);
         }
         Ok(true)
     }

@@ -134,6 +134,7 @@ impl Bank {
         self.tiles(arch, tile, x, &mut all);
         y.copy_from_slice(&all[before..][..y.len()]);
         let start = self.position(tile);
+        let (whole, rest) = (self.m / self.l, self.m % self.l);
         let (mut position, mut phase) =
             (self.position(k), (u128::from(k) * u128::from(self.m) % u128::from(self.l)) as u64);
         for y in y {
@@ -143,8 +144,10 @@ impl Bank {
                 Tiles { taps, rows: 1, x, first, stride: 0, y, spacing: 1 }.compute(arch);
             }
             time.step();
-            position += (phase + self.m) / self.l;
-            phase = (phase + self.m) % self.l;
+            (position, phase) = (position + whole, phase + rest);
+            if phase >= self.l {
+                (position, phase) = (position + 1, phase - self.l);
+            }
         }
     }
 

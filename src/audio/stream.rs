@@ -82,10 +82,12 @@ impl Resampling {
     /// The next inputs.
     pub(super) fn push(&mut self, x: &[f32]) -> Result<(), AudioError> {
         let first = self.input_range(self.time.k).0;
-        for (i, &value) in x.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
-            let index = self.received + i as u64;
-            if index as i64 >= first && self.non_finite.len() < MAX_REMEMBERED {
-                self.non_finite.push_back((index, value));
+        if !all_finite(x) {
+            for (i, &value) in x.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
+                let index = self.received + i as u64;
+                if index as i64 >= first && self.non_finite.len() < MAX_REMEMBERED {
+                    self.non_finite.push_back((index, value));
+                }
             }
         }
         match &mut self.engine {
@@ -182,7 +184,8 @@ impl Resampling {
             }
         }
         // Finite inputs near the largest f32 can still overflow.
-        if let Some(place) = y[from..].iter().position(|sample| !sample.is_finite()) {
+        let place = if all_finite(&y[from..]) { None } else { y[from..].iter().position(|x| !x.is_finite()) };
+        if let Some(place) = place {
             let (start, length) = self.input_range(self.time.k - (y.len() - from - place) as u64);
             let index = (start + length as i64 - 1).max(0) as u64;
             return Err(AudioError::NonFinite { index, value: y[from + place] });
@@ -214,6 +217,11 @@ impl Resampling {
         }
         Ok(())
     }
+}
+
+/// Without an early end, which would keep the loop from being vectorised: it is over all samples of a track.
+fn all_finite(x: &[f32]) -> bool {
+    x.iter().fold(true, |finite, x| finite & x.is_finite())
 }
 
 /// The inputs from `start` on. Before the track there are zeros.
