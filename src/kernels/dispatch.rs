@@ -131,7 +131,7 @@ pub struct Binding {
 /// A compute shader and what is appended to it.
 #[derive(Debug)]
 pub struct Kernel {
-    /// File name without `.wgsl`.
+    /// File name without `.wgsl`, and what is appended where kernels share a file.
     pub name: &'static str,
     /// Text of the file.
     pub source: &'static str,
