@@ -50,6 +50,7 @@ fn every_line_of_the_models_is_taken() {
     let software = Limits {
         software: true,
         subgroup: Some([8, 8]),
+        subgroup_ids: true,
         f16: true,
         max_shared_bytes: 32 << 10,
         ..Limits::default()

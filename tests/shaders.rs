@@ -12,7 +12,13 @@ use tagwave::tensor::{DType, HostTensor};
 
 /// Limits that differ in what the host half looks at.
 fn limits() -> [Limits; 2] {
-    let hardware = Limits { f16: true, subgroup: Some([32, 32]), matrices: vec![8, 16], ..Limits::default() };
+    let hardware = Limits {
+        f16: true,
+        subgroup: Some([32, 32]),
+        subgroup_ids: true,
+        matrices: vec![8, 16],
+        ..Limits::default()
+    };
     [hardware.clone(), Limits { software: true, subgroup: Some([8, 8]), ..hardware }]
 }
 

@@ -258,7 +258,7 @@ fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Cus
 fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
     let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
     let software = Limits { software: true, f16: true, subgroup: Some([8, 8]), ..Limits::default() };
-    let limits = Limits { matrices: vec![8, 16], ..software };
+    let limits = Limits { subgroup_ids: true, matrices: vec![8, 16], ..software };
     for (problem, element) in
         problems::all().iter().flat_map(|problem| [DType::F32, DType::F16].map(|element| (problem, element)))
     {

@@ -88,6 +88,10 @@ impl AdapterSummary {
                 subgroup: features
                     .contains(wgpu::Features::SUBGROUP)
                     .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+                // naga 30 writes HLSL for subgroup built-ins among the arguments alone, not in a struct of them, which
+                // is how `common/reduce_subgroup.wgsl` has them.
+                subgroup_ids: features.contains(wgpu::Features::SUBGROUP)
+                    && info.backend != wgpu::Backend::Dx12,
                 matrices: Vec::new(),
                 software: adapter_type == AdapterType::Software,
             },

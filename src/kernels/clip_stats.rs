@@ -25,7 +25,10 @@ const THROUGH_SHARED: Way<ClipStats> = Way {
 
 const THROUGH_SUBGROUPS: Way<ClipStats> = Way {
     kernel: &SUBGROUP,
-    strategies: |_, _, limits| limits.subgroup.iter().map(|_| Strategy::new(SUBGROUP.name, &[])).collect(),
+    strategies: |_, _, limits| match limits.subgroup_ids {
+        true => vec![Strategy::new(SUBGROUP.name, &[])],
+        false => Vec::new(),
+    },
     ..THROUGH_SHARED
 };
 

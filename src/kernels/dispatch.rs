@@ -84,6 +84,8 @@ pub struct Limits {
     pub f16: bool,
     /// Threads of a subgroup, least and most, where kernels may use subgroup operations.
     pub subgroup: Option<[u32; 2]>,
+    /// Whether kernels may ask which subgroup of its workgroup a thread is in.
+    pub subgroup_ids: bool,
     /// Sides of the square f16 matrices that a subgroup multiplies into f32 sums.
     pub matrices: Vec<u32>,
     /// Whether the "device" is a software driver on the CPU.
@@ -102,6 +104,7 @@ impl Default for Limits {
             max_buffer_bytes: 256 << 20,
             f16: false,
             subgroup: None,
+            subgroup_ids: false,
             matrices: Vec::new(),
             software: false,
         }
