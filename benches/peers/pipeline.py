@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import time
+import warnings
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # the processes are the parallelism
@@ -83,6 +84,9 @@ class Tuned:
 
 
 class Plain:
+    def __init__(self):
+        warnings.simplefilter("ignore")  # librosa's, about the second decoder that it falls back to
+
     def __call__(self, path):
         import librosa
 
