@@ -1,7 +1,7 @@
 //! `tagwave bench kernels`.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
@@ -36,6 +36,10 @@ pub(super) struct KernelBench {
     /// Milliseconds to run each kernel, at least three runs
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     milliseconds: u16,
+
+    /// Begin no other layer after so many seconds; what was timed until then is kept
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: Option<u16>,
 
     /// Leave out the problems with unusual shapes; the outputs that are timed are checked still
     #[arg(long)]
@@ -82,6 +86,9 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
     let peaks = peaks(&gpu)?;
     head(args, &gpu, peaks)?;
     let (mut rows, mut failures) = (Vec::new(), 0);
+    let begun = Instant::now();
+    let is_over = || args.seconds.is_some_and(|most| begun.elapsed().as_secs() >= most.into());
+    let mut left_out = 0;
     for &precision in &args.precision {
         let mut all = layers(&models::all(), precision.into())?;
         all.push(probe_layer(precision.into()));
@@ -91,9 +98,16 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
         let mut checked: Vec<(String, bool)> = Vec::new();
         for layer in all.iter().filter(wanted) {
             for &batch in &args.batch {
+                if is_over() {
+                    left_out += 1;
+                    continue;
+                }
                 failures += measure(args, &gpu, peaks, (layer, batch, precision), &mut checked, &mut rows)?;
             }
         }
+    }
+    if left_out > 0 {
+        eprintln!("tagwave: the time is over, {left_out} layers at a batch were not run");
     }
     if let Some(file) = &args.plot {
         let svg = roofline::svg(&gpu.summary().name, peaks, &rows);
