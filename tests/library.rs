@@ -185,6 +185,11 @@ fn rows_are_never_lost_by_mistake() {
     let merged = rows(&fs::read_to_string(home.path("merged.jsonl")).unwrap());
     assert_eq!(merged.len(), 3);
     assert!(merged.iter().all(|row| row["tags"].as_array().unwrap().len() == 2));
+    let said = home.fails(2, &["merge", "-o", "merged.csv", "t.jsonl"]);
+    assert!(said.contains("jsonl"), "{said}");
+    let said = home.fails(1, &["merge", "-o", "merged.jsonl", "0.wav"]);
+    assert!(said.contains("no row"), "{said}");
+    assert_eq!(sorted_lines(&home.path("merged.jsonl")).len(), 3);
     home.ok(&run(&["--overwrite"]));
     assert_eq!(sorted_lines(&home.path("t.jsonl")).len(), 3);
 }

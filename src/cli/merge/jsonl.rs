@@ -43,6 +43,9 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
         }
         Ok(())
     })?;
+    if all > 0 && last.rows == 0 {
+        return Err(io::Error::other("no row in what was given: are these results of tagwave?"));
+    }
     let file = NewFile::create(output)?;
     let mut writer = BufWriter::new(file.writer()?);
     let mut place = 0;

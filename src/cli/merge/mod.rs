@@ -44,6 +44,14 @@ enum Kind {
 }
 
 impl Kind {
+    /// The format that a file's name ends like.
+    fn of_ending(path: &Path) -> Option<Kind> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        [Kind::Jsonl, Kind::Csv, Kind::Parts(PartKind::Npy), Kind::Parts(PartKind::Parquet)]
+            .into_iter()
+            .find(|kind| kind.name() == ending)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Kind::Jsonl => "jsonl",
@@ -63,6 +71,10 @@ type Subject = [u8; 16];
 pub(super) fn merge(args: &MergeArgs) -> Result<u8, Failed> {
     let failed = |error: io::Error| Failed { message: error.to_string(), code: SOME_FAILED };
     let (kind, files) = files(&args.inputs)?;
+    if Kind::of_ending(&args.output).is_some_and(|ending| ending != kind) {
+        let message = format!("{}: what is joined is {}, and stays so", args.output.display(), kind.name());
+        return Err(Failed { message, code: USAGE });
+    }
     let merge = match kind {
         Kind::Jsonl => jsonl::merge,
         Kind::Csv => csv::merge,
@@ -82,15 +94,8 @@ fn files(inputs: &[PathBuf]) -> Result<(Kind, Vec<PathBuf>), Failed> {
     let usage = |message: String| Failed { message, code: USAGE };
     let (mut kind, mut files) = (None, Vec::new());
     for input in inputs {
-        let (found, parts) = if input.is_dir() { parts_in(input) } else { None }.unwrap_or_else(|| {
-            let kind = match input.extension().and_then(|ending| ending.to_str()) {
-                Some("csv") => Kind::Csv,
-                Some("npy") => Kind::Parts(PartKind::Npy),
-                Some("parquet") => Kind::Parts(PartKind::Parquet),
-                _ => Kind::Jsonl,
-            };
-            (kind, vec![input.clone()])
-        });
+        let (found, parts) = if input.is_dir() { parts_in(input) } else { None }
+            .unwrap_or_else(|| (Kind::of_ending(input).unwrap_or(Kind::Jsonl), vec![input.clone()]));
         if parts.iter().any(|part| part.is_dir()) {
             return Err(usage(format!("{}: no parts in it", input.display())));
         }
