@@ -25,7 +25,7 @@ left() { local rest=$((530 - SECONDS + start)); echo $((rest > 1 ? rest : 1)); }
 
 [ -x target/release/tagwave ] || cargo build --release
 tagwave=target/release/tagwave
-name=$("$tagwave" tune --device "$device" --seconds 1 --model compact --batch 1 2>/dev/null | sed -n 's/^device //p' | head -1)
+name=$("$tagwave" tune --device "$device" --seconds 1 --model compact --batch 1 | sed -n 's/^device //p' | head -1)
 record="benches/records/$(date +%F)-$(printf %s "$name" | tr -cs 'A-Za-z0-9.' - | sed 's/-*$//')"
 mkdir -p benches/records
 echo "device $name, records $record-*"
@@ -70,7 +70,7 @@ echo "== kernels"
 if [ -n "$small" ]; then
     options=(--layer conv4,logits,mel --batch 1 --milliseconds 20)
 else
-    options=(--batch 64,1,256,8 --milliseconds 30 --precision f32,f16)
+    options=(--batch 1,8,64,256 --milliseconds 30 --precision f32,f16)
 fi
 # A layer that was begun is ended.
 rest=$(left)

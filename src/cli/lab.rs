@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::target::Target;
-use super::{DeviceArgs, Failed, PrecisionArg, SOME_FAILED, USAGE, say};
+use super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, say};
 use crate::error::Error;
 use crate::gpu::{Gpu, Options};
 use crate::kernels::{Call, Custom, Kernel, Kernels, Limits, Operation, Strategy, parse_constant};
@@ -100,6 +100,8 @@ pub(super) fn lab(args: &LabArgs) -> Result<u8, Failed> {
         });
     };
     say(&format!("device {}", gpu.summary().name))?;
+    // A file that is not there now will not be saved either.
+    load(file)?;
     if !args.watch {
         return attempt(args, file, &gpu).map(|()| 0);
     }
@@ -133,10 +135,15 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
     for (name, value) in &args.constant {
         custom = custom.with(name, *value);
     }
+    let names = args.constant.iter().map(|(name, _)| name).chain(args.sweep.iter().map(|(name, _)| name));
+    if let Some(name) = names.into_iter().find(|name| !custom.knows(name)) {
+        return Err(Failed { message: format!("{}: there is no {name} in it", file.display()), code: USAGE });
+    }
     let combinations = combinations(&custom, &args.sweep)?;
+    let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
     let layers = chosen_layers(args, gpu, &op, &custom)?;
     let mut best: Option<(f64, String)> = None;
-    for custom in combinations {
+    'combination: for custom in combinations {
         let constants: Vec<_> =
             custom.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let title = format!("{} {}", custom.name, constants.join(" "));
@@ -144,7 +151,15 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
         let options =
             Options { kernels: Some(Arc::new(own)), max_batch: args.batch.into(), ..Options::default() };
         if !args.skip_problems {
-            match check_problems(gpu, &op, Some(&custom.contract), args.precision.into(), &options) {
+            match check_problems(gpu, &op, Some(&custom.contract), precision, &options) {
+                Ok(0) => {
+                    let message = format!("{title}: this device runs no problem of {op} with it");
+                    if args.sweep.is_empty() {
+                        return Err(Failed { message, code: SOME_FAILED });
+                    }
+                    say(&message)?;
+                    continue;
+                }
                 Ok(count) => say(&format!("{title}: agrees with the twin on {count} problems"))?,
                 Err(error) if !args.sweep.is_empty() => {
                     say(&format!("{title}: {error}"))?;
@@ -156,7 +171,13 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
         let mut total = 0.0;
         for layer in &layers {
             let bench = Bench::new(gpu, layer, args.batch.into())?;
-            let own = measure(&bench, &options)?;
+            let own = match measure(&bench, &options) {
+                Err(error) if !args.sweep.is_empty() => {
+                    say(&format!("{:16} {title}: {error}", layer.name))?;
+                    continue 'combination;
+                }
+                measured => measured?,
+            };
             say(&line(&layer.name, &title, &own))?;
             total += own.median.as_secs_f64();
             if args.sweep.is_empty() {
@@ -216,8 +237,9 @@ fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
 
 /// The models' layers that the contract's kernel can run and that were asked for.
 fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result<Vec<Layer>, Failed> {
-    let mut all = layers(&models::all(), args.precision.into())?;
-    all.push(probe_layer(args.precision.into()));
+    let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
+    let mut all = layers(&models::all(), precision)?;
+    all.push(probe_layer(precision));
     let fits = |layer: &Layer| {
         let step = &layer.plan.steps()[0];
         let shapes = layer.plan.shapes(step);
@@ -230,7 +252,8 @@ fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result
     let found: Vec<_> = all.into_iter().filter(|layer| fits(layer) && wanted(layer)).collect();
     match found.is_empty() && !args.layer.is_empty() {
         true => {
-            Err(Failed { message: format!("{} runs no layer of that name", custom.contract), code: USAGE })
+            let message = format!("{} runs no layer of that name: leave --layer out", custom.contract);
+            Err(Failed { message, code: USAGE })
         }
         false => Ok(found),
     }

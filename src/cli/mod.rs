@@ -126,14 +126,6 @@ enum PrecisionArg {
 }
 
 impl PrecisionArg {
-    fn as_str(self) -> &'static str {
-        match self {
-            PrecisionArg::F32 => "f32",
-            PrecisionArg::F16 => "f16",
-            PrecisionArg::Auto => "auto",
-        }
-    }
-
     /// The storage type of a model on a device (`None`: the CPU, which computes in f32).
     fn resolve(self, gpu: Option<&Gpu>, reading: ReadingArg) -> DType {
         let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
@@ -141,15 +133,6 @@ impl PrecisionArg {
             PrecisionArg::F16 => DType::F16,
             PrecisionArg::Auto if f16 && Reading::from(reading).fits_f16() => DType::F16,
             _ => DType::F32,
-        }
-    }
-}
-
-impl From<PrecisionArg> for DType {
-    fn from(precision: PrecisionArg) -> DType {
-        match precision {
-            PrecisionArg::F32 | PrecisionArg::Auto => DType::F32,
-            PrecisionArg::F16 => DType::F16,
         }
     }
 }

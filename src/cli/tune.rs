@@ -1,5 +1,6 @@
 //! `tagwave tune`, and what other commands take from it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,15 @@ use clap::{Args, ValueEnum};
 
 use super::target::Target;
 use super::{
-    DeviceArgs, Failed, ModelArgs, PrecisionArg, SOME_FAILED, USAGE, cache_dir, lab, say, with_pipeline_cache,
+    DeviceArgs, Failed, ModelArgs, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, cache_dir, lab, say,
+    with_pipeline_cache,
 };
 use crate::error::Error;
 use crate::gpu::{Gpu, Selection};
 use crate::kernels::{Choice, Custom, Kernels};
 use crate::lab::{Effort, layers, tune as tune_layers};
 use crate::models::{self, Model};
+use crate::sinks::NewFile;
 use crate::tagger::Device;
 use crate::tensor::DType;
 
@@ -87,31 +90,39 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, Failed> {
             args.model.iter().map(|name| models::find(name)).collect::<Result<_, _>>().map_err(Error::from)?
         }
     };
-    say(&format!("device {}", gpu.summary().name))?;
-    let seconds = Duration::from_secs(args.seconds.into());
-    let found = search(&gpu, &models, args.precision.into(), args.batch.into(), Effort::Full, seconds, true)?;
-    let count = found.len();
-    let all = found.or(remembered(&gpu));
     let Some(file) = file(&gpu) else {
         return Err(Failed { message: "no per-user folder to remember this in".into(), code: SOME_FAILED });
     };
+    // Before anything is measured for nothing.
+    let before = remembered(&gpu);
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    folder.and_then(|()| write(&file, &all.to_string())).map_err(|error| unwritten(&file, &error))?;
+    folder.and_then(|()| write(&file, &before.to_string())).map_err(|error| unwritten(&file, &error))?;
+    say(&format!("device {}", gpu.summary().name))?;
+    let precision = args.precision.resolve(Some(&gpu), ReadingArg::Restored);
+    let seconds = Duration::from_secs(args.seconds.into());
+    let mut unsaved = Ok(());
+    // After each layer, so that an interruption keeps what was found.
+    let mut save = |found: &Choice| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
+    let found = search(&gpu, &models, precision, args.batch.into(), Effort::Full, seconds, true, &mut save)?;
+    unsaved.map_err(|error| unwritten(&file, &error))?;
+    let count = found.len();
     say(&format!("remembered {count} layers in {}", file.display()))?;
     Ok(0)
 }
 
-/// Written beside and moved, so that another process never reads half of it.
+/// Appears whole, so that another process never reads half of it.
 fn write(file: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, file)
+    let new = NewFile::create(file)?;
+    new.writer()?.write_all(text.as_bytes())?;
+    new.finish()
 }
 
 fn unwritten(file: &std::path::Path, error: &std::io::Error) -> Failed {
-    Failed { message: format!("{}: {error}", file.display()), code: SOME_FAILED }
+    let message = format!("cannot remember what is found ({error}): is {} writable?", file.display());
+    Failed { message, code: SOME_FAILED }
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a search is, once")]
 fn search(
     gpu: &Gpu,
     models: &[Model],
@@ -120,9 +131,15 @@ fn search(
     effort: Effort,
     budget: Duration,
     loud: bool,
+    save: &mut dyn FnMut(&Choice),
 ) -> Result<Choice, Failed> {
     let layers = layers(models, precision)?;
-    let choice = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned| {
+    let choice = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned, all| {
+        save(all);
+        let tuned = match tuned {
+            Ok(tuned) => tuned,
+            Err(error) => return eprintln!("tagwave: {:16} not tuned: {error}", layer.name),
+        };
         let gain = tuned.default.median.as_secs_f64() / tuned.best.median.as_secs_f64();
         let line = format!(
             "{:16} {} ({:.3} ms, {gain:.2} times the default, {} tried)",
@@ -193,7 +210,7 @@ impl KernelArgs {
             custom: Vec::new(),
         };
         if !asked && !auto_precision {
-            return Ok(as_they_are(model.precision.into()));
+            return Ok(as_they_are(model.precision.resolve(None, model.reading)));
         }
         let selection = match devices {
             [Device::Auto | Device::Gpu] => Selection::Best,
@@ -227,7 +244,16 @@ impl KernelArgs {
         };
         let search = |(effort, seconds)| {
             let model = models::find(&model.model).map_err(Error::from)?;
-            search(&gpu, &[model], precision, batch, effort, Duration::from_secs(seconds), !quiet)
+            search(
+                &gpu,
+                &[model],
+                precision,
+                batch,
+                effort,
+                Duration::from_secs(seconds),
+                !quiet,
+                &mut |_| {},
+            )
         };
         let tuned = effort.map(search).transpose()?;
         Ok(Chosen { devices: vec![Device::Adapter(selection)], precision, tuned, custom })

@@ -28,7 +28,9 @@ pub(super) fn choose(gpu: &Gpu, plan: &Plan, step: &Step, options: &Options) -> 
     let call = plan.call(step, &shapes);
     let kernels = options.kernels.as_ref().unwrap_or(gpu.kernels());
     for custom in &kernels.custom {
-        if let Some((strategy, dispatch)) = custom.dispatch(&step.op, &call, limits) {
+        if let Some(dispatched) = custom.dispatch(&step.op, &call, limits) {
+            let (strategy, dispatch) =
+                dispatched.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
             return Ok(Chosen { strategy, dispatch, custom: Some(custom.clone()) });
         }
     }

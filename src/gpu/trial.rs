@@ -120,6 +120,19 @@ impl Trial {
         })
     }
 
+    /// Forgets what earlier kernels made: one that writes nothing is not to pass for them.
+    ///
+    /// # Errors
+    /// [`GpuError::Failed`] from the device.
+    pub fn clear(&self) -> Result<(), GpuError> {
+        let clear = || {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            encoder.clear_buffer(&self.output, 0, None);
+            self.gpu.queue.submit([encoder.finish()]);
+        };
+        self.gpu.scoped(clear).map_err(|error| GpuError::Failed { reason: error.to_string() })
+    }
+
     /// Runs the kernel `runs` times and says how long each took: by the device's timestamps, else by the clock.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Call, Dispatch, Limits, Op, Operation, Strategy};
+use super::{Call, Dispatch, DispatchError, Limits, Op, Operation, Strategy};
 
 /// A kernel from outside: WGSL that keeps the bindings, `Params` and weight packing of a built-in kernel, which a
 /// line `// contract  conv2d_direct QT=2` of its header names, with tile constants of its own choice.
@@ -97,7 +97,15 @@ impl Custom {
     }
 
     /// Strategy and dispatch of a call, or `None` when the contract's kernel does not run it.
-    pub fn dispatch(&self, op: &Op, call: &Call, limits: &Limits) -> Option<(Strategy, Dispatch)> {
+    ///
+    /// # Errors
+    /// [`DispatchError`] when it would, but not with these constants.
+    pub fn dispatch(
+        &self,
+        op: &Op,
+        call: &Call,
+        limits: &Limits,
+    ) -> Option<Result<(Strategy, Dispatch), DispatchError>> {
         let strategies = op.strategies(call, limits);
         let named = |strategy: &&Strategy| {
             let dispatch = op.dispatch(call, **strategy, limits);
@@ -107,12 +115,21 @@ impl Custom {
         let constants = self.constants.iter();
         let strategy = constants
             .fold(strategy, |strategy, (name, value)| strategy.with(name, *value).unwrap_or(strategy));
-        let mut dispatch = op.dispatch(call, strategy, limits).ok()?;
+        let mut dispatch = match op.dispatch(call, strategy, limits) {
+            Ok(dispatch) => dispatch,
+            Err(error) => return Some(Err(error)),
+        };
         // Constants that only this kernel has.
         for (name, value) in self.constants.iter().filter(|(name, _)| strategy.get(name) == 0) {
             dispatch.header.push_str(&format!("const {name} = {value}u; "));
         }
-        Some((strategy, dispatch))
+        Some(Ok((strategy, dispatch)))
+    }
+
+    /// Whether its text knows a constant of this name.
+    pub fn knows(&self, constant: &str) -> bool {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        self.source.split(|c| !is_part(c)).any(|word| word == constant)
     }
 
     /// Fails unless the bindings listed in the file are those of the contract.

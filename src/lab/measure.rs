@@ -13,8 +13,10 @@ use crate::tensor::{DType, HostTensor};
 
 /// Different clips in a batch; they are repeated.
 const CLIPS: usize = 2;
-/// Outputs held against the twin at the batch that is timed.
+/// Outputs held against the twin at the batch that is timed, in all that are compared of its clips.
 const SAMPLES: usize = 4096;
+/// Clips of a batch that are compared at most: a large batch is read back in part.
+const COMPARED: usize = 16;
 
 /// A layer with its tensors on a device.
 #[derive(Debug)]
@@ -131,22 +133,32 @@ impl Bench {
     /// [`Error::Gpu`] when it does not run, [`Error::Kernel`] when it disagrees.
     pub fn check(&self, options: &Options) -> Result<(Prepared, f32), Error> {
         let prepared = self.trial.prepare(options)?;
+        self.trial.clear()?;
         self.trial.time(&prepared, 1)?;
-        // The last repetition of each clip: an index that wraps at a large batch shows there.
-        let period = self.clips.batch();
-        let last = (0..period).map(|clip| self.trial.output(clip + (self.batch - period) / period * period));
-        let outputs = last.collect::<Result<Vec<_>, _>>()?;
-        let len = outputs[0].data().len();
-        let found = self.samples.iter().map(|&place| outputs[place / len].data()[place % len]).collect();
-        let tensor = |data| HostTensor::new([self.samples.len()], data).map_err(Error::from);
+        let (mut places, mut found, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        // All clips of a small batch; of a large one some from the first to the last.
+        let compared = self.batch.min(COMPARED);
+        for turn in 0..compared {
+            let clip = turn * (self.batch - 1) / (compared - 1).max(1);
+            let output = self.trial.output(clip)?;
+            let len = output.data().len();
+            for (&place, &value) in self.samples.iter().zip(&self.expected) {
+                if place / len == clip % self.clips.batch() {
+                    places.push(place);
+                    found.push(output.data()[place % len]);
+                    expected.push(value);
+                }
+            }
+        }
+        let tensor = |data| HostTensor::new([places.len()], data).map_err(Error::from);
         let problem = Problem {
             name: self.op.name().into(),
             plan: self.clips.clone(),
             inputs: Vec::new(),
             tolerance: self.tolerance,
         };
-        let mut difference = problem.compare(&tensor(found)?, &tensor(self.expected.clone())?);
-        difference.index = self.samples[difference.index];
+        let mut difference = problem.compare(&tensor(found)?, &tensor(expected)?);
+        difference.index = places[difference.index];
         difference.shape = self.clips.tensors()[self.clips.steps()[0].output].shape;
         match difference.within {
             true => Ok((prepared, difference.largest)),
@@ -203,8 +215,8 @@ fn disagrees(strategy: &Strategy, op: &'static str, difference: Difference) -> E
     Error::Kernel { kernel: format!("{op} [{strategy}]"), difference: difference.to_string() }
 }
 
-/// Holds what `options` choose against the twin on every problem of the op called `op`; returns how many problems
-/// the kernel called `kernel`, or any, could run.
+/// Holds the kernel called `kernel`, or any, with all its tiles, or what stands in for it in `options`, against the twin
+/// on every problem of the op called `op`; returns how many problems it could run.
 ///
 /// # Errors
 /// [`Error::Kernel`] for the first problem on which it disagrees, [`Error::Gpu`] when it does not run.
@@ -222,21 +234,33 @@ pub fn check_problems(
         let shapes = problem.plan.shapes(step);
         let call = problem.plan.call(step, &shapes);
         let limits = &gpu.summary().limits;
-        let strategies = step.op.strategies(&call, limits);
-        let of_kernel = strategies.into_iter().find(|&strategy| {
-            step.op
-                .dispatch(&call, strategy, limits)
-                .is_ok_and(|dispatch| kernel.is_none_or(|kernel| dispatch.kernel.name == kernel))
+        let mut strategies = step.op.strategies(&call, limits);
+        strategies.retain(|&strategy| {
+            let dispatch = step.op.dispatch(&call, strategy, limits);
+            dispatch.is_ok_and(|dispatch| kernel.is_none_or(|kernel| dispatch.kernel.name == kernel))
         });
+        let custom = options.kernels.iter().flat_map(|kernels| &kernels.custom);
+        match custom.into_iter().find_map(|custom| custom.dispatch(&step.op, &call, limits)) {
+            // With its own constants, whatever the strategy.
+            Some(Ok(_)) => strategies.truncate(1),
+            // Not with these constants on this problem.
+            Some(Err(_)) => continue,
+            None => {}
+        }
         // The largest problems are for the tests: their twins take seconds.
-        let Some(strategy) = of_kernel.filter(|_| problem.inputs[0].data().len() < 1 << 20) else { continue };
-        let options =
-            Options { max_batch: problem.plan.batch(), strategy: Some(strategy), ..options.clone() };
+        if strategies.is_empty() || problem.inputs[0].data().len() >= 1 << 20 {
+            continue;
+        }
         let expected = reference::run(&problem.plan, &problem.inputs)?;
-        let found = Executor::new(gpu, &problem.plan, &options)?.run(&problem.inputs)?;
-        let difference = problem.compare(&found[0], &expected[0]);
-        if !difference.within {
-            return Err(Error::Kernel { kernel: problem.name.clone(), difference: difference.to_string() });
+        for strategy in strategies {
+            let options =
+                Options { max_batch: problem.plan.batch(), strategy: Some(strategy), ..options.clone() };
+            let found = Executor::new(gpu, &problem.plan, &options)?.run(&problem.inputs)?;
+            let difference = problem.compare(&found[0], &expected[0]);
+            if !difference.within {
+                let kernel = format!("{} [{strategy}]", problem.name);
+                return Err(Error::Kernel { kernel, difference: difference.to_string() });
+            }
         }
         checked += 1;
     }

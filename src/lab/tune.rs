@@ -31,57 +31,91 @@ pub struct Tuned {
 /// Another strategy must be this much faster than the default to be taken: less is noise.
 const GAIN: f64 = 1.03;
 
-/// Times the strategies of each layer at `batch`, calling `progress` after each layer; stops looking when `budget`
-/// is spent, with what it has. Strategies that disagree with the twin are left out.
+/// Times the strategies of each layer at `batch`, calling `progress` after each layer with what was found for it and for
+/// all so far; stops looking when `budget` is spent, with what it has. Strategies that disagree with the twin are left
+/// out, and so are layers that do not run at this batch.
 ///
 /// # Errors
-/// [`Error::Gpu`] when a layer's default does not run.
+/// [`Error::Gpu`] when no layer ran.
 pub fn tune(
     gpu: &Gpu,
     layers: &[Layer],
     batch: usize,
     effort: Effort,
     budget: Duration,
-    mut progress: impl FnMut(&Layer, &Tuned),
+    mut progress: impl FnMut(&Layer, Result<&Tuned, &Error>, &Choice),
 ) -> Result<Choice, Error> {
     let end = Instant::now() + budget;
     let mut choice = Choice::none();
+    let (mut ran, mut failure) = (false, None);
     for layer in layers {
-        let bench = Bench::new(gpu, layer, batch)?;
-        let strategies = candidates(&bench.strategies(), effort);
-        if strategies.len() < 2 || Instant::now() > end {
-            continue;
+        if Instant::now() > end {
+            break;
         }
-        let time = |strategy: Strategy| -> Result<Measurement, Error> {
-            let prepared = bench.check(&forced(strategy, batch))?;
-            let (slice, most) = match effort {
-                Effort::Quick => (Duration::from_millis(30), 10),
-                Effort::Full => (Duration::from_millis(150), 50),
-            };
-            bench.time(&prepared, slice, most)
-        };
-        let default = time(strategies[0])?;
-        let mut tuned = Tuned { best: default.clone(), default, tried: 1 };
-        for &strategy in &strategies[1..] {
-            if Instant::now() > end {
-                break;
+        match tune_layer(gpu, layer, batch, effort, end) {
+            Ok(None) => ran = true,
+            Ok(Some((tuned, complete))) => {
+                ran = true;
+                // A default that was compared with nothing is no winner.
+                if complete || tuned.best.strategy != tuned.default.strategy {
+                    let plan = layer.plan.with_batch(batch);
+                    let step = &plan.steps()[0];
+                    let shapes = plan.shapes(step);
+                    choice.insert(&step.op, &plan.call(step, &shapes), tuned.best.strategy);
+                }
+                progress(layer, Ok(&tuned), &choice);
             }
-            let Ok(found) = time(strategy) else { continue };
-            tuned.tried += 1;
-            if found.median < tuned.best.median {
-                tuned.best = found;
+            Err(error) => {
+                progress(layer, Err(&error), &choice);
+                failure = Some(error);
             }
         }
-        if tuned.default.median.as_secs_f64() < GAIN * tuned.best.median.as_secs_f64() {
-            tuned.best = tuned.default.clone();
-        }
-        let plan = layer.plan.with_batch(batch);
-        let step = &plan.steps()[0];
-        let shapes = plan.shapes(step);
-        choice.insert(&step.op, &plan.call(step, &shapes), tuned.best.strategy);
-        progress(layer, &tuned);
     }
-    Ok(choice)
+    match failure {
+        Some(error) if !ran => Err(error),
+        _ => Ok(choice),
+    }
+}
+
+/// What was found for a layer and whether everything was tried; `None` where there is no choice.
+fn tune_layer(
+    gpu: &Gpu,
+    layer: &Layer,
+    batch: usize,
+    effort: Effort,
+    end: Instant,
+) -> Result<Option<(Tuned, bool)>, Error> {
+    let bench = Bench::new(gpu, layer, batch)?;
+    let strategies = candidates(&bench.strategies(), effort);
+    if strategies.len() < 2 {
+        return Ok(None);
+    }
+    let time = |strategy: Strategy| -> Result<Measurement, Error> {
+        let prepared = bench.check(&forced(strategy, batch))?;
+        let (slice, most) = match effort {
+            Effort::Quick => (Duration::from_millis(30), 10),
+            Effort::Full => (Duration::from_millis(150), 50),
+        };
+        bench.time(&prepared, slice, most)
+    };
+    let default = time(strategies[0])?;
+    let mut tuned = Tuned { best: default.clone(), default, tried: 1 };
+    let mut complete = true;
+    for &strategy in &strategies[1..] {
+        if Instant::now() > end {
+            complete = false;
+            break;
+        }
+        let Ok(found) = time(strategy) else { continue };
+        tuned.tried += 1;
+        if found.median < tuned.best.median {
+            tuned.best = found;
+        }
+    }
+    if tuned.default.median.as_secs_f64() < GAIN * tuned.best.median.as_secs_f64() {
+        tuned.best = tuned.default.clone();
+    }
+    Ok(Some((tuned, complete)))
 }
 
 /// The strategies to try, the default first.

@@ -1,18 +1,19 @@
 //! `tagwave bench kernels`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
 use super::super::target::Target;
-use super::super::{DeviceArgs, Failed, PrecisionArg, SOME_FAILED, USAGE, say};
+use super::super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, say};
 use super::roofline;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::{Operation, Strategy};
 use crate::lab::{Bench, Layer, Measurement, Peaks, check_problems, forced, layers, peaks, probe_layer};
 use crate::models;
+use crate::tensor::DType;
 
 /// Arguments of `tagwave bench kernels`.
 #[derive(Debug, Args)]
@@ -71,7 +72,7 @@ const LONGEST: Duration = Duration::from_millis(100);
 pub(super) struct Row {
     pub(super) layer: String,
     pub(super) batch: usize,
-    pub(super) precision: &'static str,
+    pub(super) precision: DType,
     pub(super) found: Measurement,
 }
 
@@ -83,15 +84,23 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
             code: USAGE,
         });
     };
+    let undrawn = |error: std::io::Error, file: &Path| Failed {
+        message: format!("{}: {error}", file.display()),
+        code: SOME_FAILED,
+    };
+    if let Some(file) = &args.plot {
+        // Before anything is measured for nothing.
+        std::fs::File::create(file).map_err(|error| undrawn(error, file))?;
+    }
     let peaks = peaks(&gpu)?;
     head(args, &gpu, peaks)?;
     let (mut rows, mut failures) = (Vec::new(), 0);
     let begun = Instant::now();
     let is_over = || args.seconds.is_some_and(|most| begun.elapsed().as_secs() >= most.into());
     let mut left_out = 0;
-    for &precision in &args.precision {
-        let mut all = layers(&models::all(), precision.into())?;
-        all.push(probe_layer(precision.into()));
+    for precision in args.precision.iter().map(|asked| asked.resolve(Some(&gpu), ReadingArg::Restored)) {
+        let mut all = layers(&models::all(), precision)?;
+        all.push(probe_layer(precision));
         let wanted = |layer: &&Layer| {
             args.layer.is_empty() || args.layer.iter().any(|part| layer.name.contains(part.as_str()))
         };
@@ -106,13 +115,16 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
             }
         }
     }
+    if rows.is_empty() && failures == 0 && left_out == 0 {
+        let message = "nothing was run: no layer or kernel has such a name, or none runs here".into();
+        return Err(Failed { message, code: SOME_FAILED });
+    }
     if left_out > 0 {
         eprintln!("tagwave: the time is over, {left_out} layers at a batch were not run");
     }
     if let Some(file) = &args.plot {
         let svg = roofline::svg(&gpu.summary().name, peaks, &rows);
-        std::fs::write(file, svg)
-            .map_err(|error| Failed { message: format!("{}: {error}", file.display()), code: SOME_FAILED })?;
+        std::fs::write(file, svg).map_err(|error| undrawn(error, file))?;
     }
     Ok(if failures == 0 { 0 } else { SOME_FAILED })
 }
@@ -122,7 +134,7 @@ fn measure(
     args: &KernelBench,
     gpu: &Gpu,
     peaks: Peaks,
-    (layer, batch, precision): (&Layer, u16, PrecisionArg),
+    (layer, batch, precision): (&Layer, u16, DType),
     checked: &mut Vec<(String, bool)>,
     rows: &mut Vec<Row>,
 ) -> Result<usize, Failed> {
@@ -160,7 +172,7 @@ fn measure(
         let budget = Duration::from_millis(args.milliseconds.into());
         match bench.check(&options).and_then(|prepared| bench.time(&prepared, budget, 1000)) {
             Ok(found) => {
-                let row = Row { layer: layer.name.clone(), batch, precision: precision.as_str(), found };
+                let row = Row { layer: layer.name.clone(), batch, precision, found };
                 say(&line(args, &row, gpu, peaks))?;
                 rows.push(row);
             }
@@ -181,12 +193,12 @@ fn expected(rows: &[Row], layer: &Layer, batch: usize, strategy: Strategy) -> Op
     Some(before.found.median.mul_f64(batch as f64 / before.batch as f64))
 }
 
-/// Whether a kernel agrees with its twin on the op's problems; each kernel is asked once.
+/// Whether a kernel agrees with its twin on the op's problems, with all its tiles; each kernel is asked once.
 fn agrees(
     gpu: &Gpu,
     layer: &Layer,
     strategy: Strategy,
-    precision: PrecisionArg,
+    precision: DType,
     checked: &mut Vec<(String, bool)>,
 ) -> bool {
     let key = format!("{} {}", layer.op().name(), strategy.kernel());
@@ -195,7 +207,7 @@ fn agrees(
     }
     let kernel = if strategy.kernel().is_empty() { None } else { Some(strategy.kernel()) };
     let options = crate::gpu::Options { strategy: Some(strategy), ..Default::default() };
-    let result = check_problems(gpu, layer.op().name(), kernel, precision.into(), &options);
+    let result = check_problems(gpu, layer.op().name(), kernel, precision, &options);
     if let Err(error) = &result {
         eprintln!("tagwave: {key}: not timed: {error}");
     }
@@ -230,7 +242,7 @@ fn line(args: &KernelBench, row: &Row, gpu: &Gpu, peaks: Peaks) -> String {
         let adapter = gpu.summary();
         return serde_json::json!({
             "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,
-            "layer": row.layer, "key": found.layer, "batch": row.batch, "precision": row.precision,
+            "layer": row.layer, "key": found.layer, "batch": row.batch, "precision": row.precision.to_string(),
             "kernel": kernel, "default": found.default,
             "median_ms": ms(found.median), "least_ms": ms(found.range[0]), "most_ms": ms(found.range[1]),
             "runs": found.runs, "gflops": gflops, "gbytes": gbytes,

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::target::Target;
 use super::super::tune::remembered;
-use super::super::{DeviceArgs, Failed, PrecisionArg, say};
+use super::super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, say};
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::lab::{front_end, painted_plan};
@@ -77,12 +77,17 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
     say(&format!("device {}", target.name()))?;
     say("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch")?;
     for (name, model) in &chosen {
-        for (&batch, &precision) in
-            args.batch.iter().flat_map(|batch| args.precision.iter().map(move |p| (batch, p)))
+        let gpu = match &target {
+            Target::Gpu(gpu) => Some(&**gpu),
+            Target::Cpu => None,
+        };
+        for (&batch, asked) in
+            args.batch.iter().flat_map(|batch| args.precision.iter().map(move |asked| (batch, asked)))
         {
+            let precision = asked.resolve(gpu, ReadingArg::Restored);
             let plan = match *name {
-                FRONT_END => front_end(model, precision.into())?,
-                _ => painted_plan(model, precision.into())?,
+                FRONT_END => front_end(model, precision)?,
+                _ => painted_plan(model, precision)?,
             };
             let seconds =
                 measure(args, &target, &plan, usize::from(batch), model.architecture.clip().samples)?;
@@ -91,7 +96,7 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
             say(&format!(
                 "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}",
                 name,
-                precision.as_str(),
+                precision.to_string(),
                 rate(middle),
                 rate(worst),
                 rate(best),
