@@ -78,6 +78,49 @@ fn a_wrong_kernel_is_not_timed_and_says_where() {
     home.fails(2, &["lab", "--new", "conv3d"]);
 }
 
+/// What is certified is the file's own kernel, in every clip of the batch.
+#[test]
+fn nothing_stands_in_for_a_kernel_that_is_checked() {
+    let Some(device) = device() else { return };
+    let home = laboratory();
+    let lab = |rest: &[&str]| -> Vec<String> {
+        [&["lab"], rest, &["--device", &device, "--layer", "compact.conv5"]]
+            .concat()
+            .into_iter()
+            .map(String::from)
+            .collect()
+    };
+    // Threads that no device has: the built-in kernel would have given the right numbers.
+    fs::write(home.path("tiled.wgsl"), home.ok(&["lab", "--new", "conv2d_tiled"])).unwrap();
+    let errors = home.fails(1, &lab(&["tiled.wgsl", "--constant", "TX=4096", "--batch", "1"]));
+    assert!(errors.contains("TX=4096"), "{errors}");
+    let skipped = ["--skip-problems", "--batch", "1"];
+    home.fails(3, &lab(&[&["tiled.wgsl", "--constant", "TX=4096"][..], &skipped].concat()));
+    home.fails(2, &lab(&["tiled.wgsl", "--constant", "NOPE=1"]));
+    // A sweep goes on behind values that cannot be.
+    let said = home.ok(&lab(&[&["tiled.wgsl", "--sweep", "TX=4096,4"][..], &skipped].concat()));
+    assert!(said.contains("best: tiled ") && said.contains("TX=4"), "{said}");
+    // Wrong in one clip alone.
+    let source = fs::read_to_string(home.path("my.wgsl")).unwrap();
+    for (clip, batch) in [("2u", "3"), ("3u", "8")] {
+        let wrong = source.replace(
+            "Element4(activate4(largest))",
+            &format!("Element4(select(0.0, 1.0, n != {clip}) * activate4(largest))"),
+        );
+        assert_ne!(wrong, source);
+        fs::write(home.path("wrong.wgsl"), wrong).unwrap();
+        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-problems", "--batch", batch]));
+        assert!(errors.contains("disagrees"), "{errors}");
+    }
+    // Nothing written is not what the kernel before wrote.
+    let idle = source
+        .replace("y[place] = ", "if params.N == 0u { y[place] = ")
+        .replace("largest));", "largest)); }");
+    fs::write(home.path("idle.wgsl"), idle).unwrap();
+    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-problems", "--batch", "1"]));
+    assert!(errors.contains("disagrees"), "{errors}");
+}
+
 #[test]
 fn a_saved_kernel_is_tried_again() {
     let Some(device) = device() else { return };
