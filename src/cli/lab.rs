@@ -11,7 +11,7 @@ use super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, sa
 use crate::error::Error;
 use crate::gpu::{Gpu, Options};
 use crate::kernels::{Call, Custom, Kernel, Kernels, Limits, Operation, Strategy, parse_constant};
-use crate::lab::{Bench, Layer, Measurement, check_problems, layers, probe_layer};
+use crate::lab::{Bench, Layer, Measurement, check_problems, layers, probe_layer, unobtrusive_batch};
 use crate::models;
 use crate::problems;
 use crate::tensor::DType;
@@ -170,7 +170,11 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
         }
         let mut total = 0.0;
         for layer in &layers {
-            let bench = Bench::new(gpu, layer, args.batch.into())?;
+            let batch = unobtrusive_batch(gpu, layer, args.batch.into())?;
+            if batch < args.batch.into() {
+                say(&format!("{:16} at batch {batch}: more would keep the device too long", layer.name))?;
+            }
+            let bench = Bench::new(gpu, layer, batch)?;
             let own = match measure(&bench, &options) {
                 Err(error) if !args.sweep.is_empty() => {
                     say(&format!("{:16} {title}: {error}", layer.name))?;

@@ -18,6 +18,9 @@ const SAMPLES: usize = 4096;
 /// Clips of a batch that are compared at most: a large batch is read back in part.
 const COMPARED: usize = 16;
 
+/// No dispatch may keep a hardware adapter, which may have a desktop on it, for longer.
+pub const LONGEST: Duration = Duration::from_millis(100);
+
 /// A layer with its tensors on a device.
 #[derive(Debug)]
 pub struct Bench {
@@ -202,6 +205,25 @@ impl Bench {
     }
 }
 
+/// The batch at which to try kernels of a layer when `batch` is wanted: as many clips as a hardware adapter is kept for a
+/// quarter of [`LONGEST`] with the default, so that a kernel four times slower does not keep a desktop longer.
+///
+/// # Errors
+/// [`Error::Gpu`] when one clip does not run.
+pub fn unobtrusive_batch(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<usize, Error> {
+    if gpu.summary().limits.software || batch <= 1 {
+        return Ok(batch);
+    }
+    let one = Bench::new(gpu, layer, 1)?;
+    let checked = one.check(&Options { max_batch: 1, ..Options::default() })?;
+    Ok(clips_within(LONGEST / 4, one.time(&checked, Duration::ZERO, 3)?.median, batch))
+}
+
+/// Clips, at least one and at most `batch`, of `clip` each that take no longer than `limit` together.
+fn clips_within(limit: Duration, clip: Duration, batch: usize) -> usize {
+    ((limit.as_secs_f64() / clip.as_secs_f64().max(1e-9)) as usize).clamp(1, batch.max(1))
+}
+
 /// Inputs of the size that layers see; deviations and variances, which come second, are positive.
 fn paint_input(shape: crate::tensor::Shape, place: usize) -> HostTensor {
     let mut input = problems::paint(shape, 3 + place);
@@ -270,4 +292,15 @@ pub fn check_problems(
 /// Options that force one built-in strategy.
 pub fn forced(strategy: Strategy, batch: usize) -> Options {
     Options { strategy: Some(strategy), max_batch: batch, ..Options::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_layers_are_tried_with_fewer_clips() {
+        let within = |clip_ms: u64| clips_within(LONGEST / 4, Duration::from_millis(clip_ms), 8);
+        assert_eq!([0, 1, 3, 5, 13, 25, 400].map(within), [8, 8, 8, 5, 1, 1, 1]);
+    }
 }

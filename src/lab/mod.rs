@@ -9,6 +9,6 @@ mod peaks;
 mod tune;
 
 pub use layer::{Layer, front_end, layers, painted_plan, probe_layer};
-pub use measure::{Bench, Measurement, check_problems, forced};
+pub use measure::{Bench, LONGEST, Measurement, check_problems, forced, unobtrusive_batch};
 pub use peaks::{Peaks, peaks};
 pub use tune::{Effort, Tuned, tune};

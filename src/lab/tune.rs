@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::measure::forced;
+use super::measure::{forced, unobtrusive_batch};
 use super::{Bench, Layer, Measurement};
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -32,7 +32,7 @@ pub struct Tuned {
 const GAIN: f64 = 1.03;
 
 /// Times the strategies of each layer at `batch`, calling `progress` after each layer with what was found for it and for
-/// all so far; stops looking when `budget` is spent, with what it has. Strategies that disagree with the twin are left
+/// all so far; slow layers with fewer clips, so that a desktop goes on ([`LONGEST`](super::LONGEST)). Stops looking when `budget` is spent, with what it has. Strategies that disagree with the twin are left
 /// out, and so are layers that do not run at this batch.
 ///
 /// # Errors
@@ -52,7 +52,9 @@ pub fn tune(
         if Instant::now() > end {
             break;
         }
-        match tune_layer(gpu, layer, batch, effort, end) {
+        let tuned =
+            unobtrusive_batch(gpu, layer, batch).and_then(|batch| tune_layer(gpu, layer, batch, effort, end));
+        match tuned {
             Ok(None) => ran = true,
             Ok(Some((tuned, complete))) => {
                 ran = true;

@@ -11,7 +11,9 @@ use super::roofline;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::{Operation, Strategy};
-use crate::lab::{Bench, Layer, Measurement, Peaks, check_problems, forced, layers, peaks, probe_layer};
+use crate::lab::{
+    Bench, LONGEST, Layer, Measurement, Peaks, check_problems, forced, layers, peaks, probe_layer,
+};
 use crate::models;
 use crate::tensor::DType;
 
@@ -64,9 +66,6 @@ enum FormatArg {
     Table,
     Jsonl,
 }
-
-/// No dispatch may keep a device with a desktop on it for longer.
-const LONGEST: Duration = Duration::from_millis(100);
 
 /// A kernel on a layer at a batch.
 pub(super) struct Row {
