@@ -165,6 +165,11 @@ fn a_model_runs_with_a_kernel_from_outside() {
     assert_ne!(tag(&["--kernel", "conv2d=other.wgsl"]), built_in);
     home.fails(2, &["tag", "--kernel", "dense=my.wgsl", "--device", &device, demo]);
     home.fails(2, &["tag", "--kernel", "my.wgsl", "--device", &device, demo]);
+    fs::write(home.path("gru.wgsl"), home.ok(&["lab", "--new", "gru"])).unwrap();
+    home.ok(&["tag", "--model", "small", "-q", "--kernel", "gru=gru.wgsl", "--device", &device, demo]);
+    let said =
+        home.fails(2, &["tag", "--model", "compact", "--kernel", "gru=gru.wgsl", "--device", &device, demo]);
+    assert!(said.contains("runs no layer of compact"), "{said}");
     home.fails(2, &["tag", "--kernel", "conv2d=my.wgsl", "--device", "cpu", demo]);
 }
 

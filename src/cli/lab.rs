@@ -244,12 +244,7 @@ fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result
     let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
     let mut all = layers(&models::all(), precision)?;
     all.push(probe_layer(precision));
-    let fits = |layer: &Layer| {
-        let step = &layer.plan.steps()[0];
-        let shapes = layer.plan.shapes(step);
-        let call = layer.plan.call(step, &shapes);
-        step.op.name() == op && custom.dispatch(&step.op, &call, &gpu.summary().limits).is_some()
-    };
+    let fits = |layer: &Layer| layer.op().name() == op && layer.is_run_by(custom, &gpu.summary().limits);
     let wanted = |layer: &Layer| {
         args.layer.is_empty() || args.layer.iter().any(|part| layer.name.contains(part.as_str()))
     };

@@ -237,6 +237,17 @@ impl KernelArgs {
             return Ok(as_they_are(DType::F32));
         }
         let precision = model.precision.resolve(Some(&gpu), model.reading);
+        if !custom.is_empty() {
+            let layers = layers(&[models::find(&model.model).map_err(Error::from)?], precision)?;
+            let is_idle = |custom: &&Arc<Custom>| {
+                !layers.iter().any(|layer| layer.is_run_by(custom, &gpu.summary().limits))
+            };
+            if let Some(idle) = custom.iter().find(is_idle) {
+                let message =
+                    format!("{}: {} runs no layer of {} here", idle.name, idle.contract, model.model);
+                return Err(Failed { message, code: USAGE });
+            }
+        }
         let effort = match self.tune {
             TuneArg::Off => None,
             TuneArg::Quick => Some((Effort::Quick, 5)),

@@ -1,7 +1,7 @@
 //! The layers that the models are made of.
 
 use crate::error::Error;
-use crate::kernels::{Conv2d, Op, layer};
+use crate::kernels::{Conv2d, Custom, Limits, Op, layer};
 use crate::models::{Model, Reading, Starts};
 use crate::plan::{Builder, Plan};
 use crate::problems::paint_weight;
@@ -21,6 +21,13 @@ impl Layer {
     /// What is computed.
     pub fn op(&self) -> &Op {
         &self.plan.steps()[0].op
+    }
+
+    /// Whether a kernel from outside stands in for the built-in one here.
+    pub fn is_run_by(&self, custom: &Custom, limits: &Limits) -> bool {
+        let step = &self.plan.steps()[0];
+        let shapes = self.plan.shapes(step);
+        custom.dispatch(&step.op, &self.plan.call(step, &shapes), limits).is_some()
     }
 }
 
