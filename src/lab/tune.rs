@@ -32,8 +32,9 @@ pub struct Tuned {
 const GAIN: f64 = 1.03;
 
 /// Times the strategies of each layer at `batch`, calling `progress` after each layer with what was found for it and for
-/// all so far; slow layers with fewer clips, so that a desktop goes on ([`LONGEST`](super::LONGEST)). Stops looking when `budget` is spent, with what it has. Strategies that disagree with the twin are left
-/// out, and so are layers that do not run at this batch.
+/// all so far; slow layers with fewer clips, so that a desktop goes on ([`LONGEST`](super::LONGEST)). Stops looking when
+/// `budget` is spent, with what it has. Strategies that disagree with the twin are left out, and so are layers that do
+/// not run at this batch.
 ///
 /// # Errors
 /// [`Error::Gpu`] when no layer ran.
