@@ -1,11 +1,13 @@
 //! Which clips are wanted, and a reader that yields them one by one.
 
 use std::fmt;
+use std::io::Write;
 use std::time::Duration;
 
 use super::decode::{Decoder, DecoderMode};
 use super::error::AudioError;
-use super::foreign::{self, Foreign};
+use super::foreign::{self, Encoded, Foreign};
+use super::level::{Loudness, loudness};
 use super::packets::End;
 use super::pulse::Pulse;
 use super::resample::Resamplers;
@@ -139,13 +141,35 @@ pub enum Warning {
         /// Length in seconds as decoded.
         found_s: f64,
     },
-    /// The stream goes on at another sample rate; that part is left out.
+    /// A part of the track has another sample rate; it was resampled to that of the track.
     RateChange {
-        /// Rate in Hz of the part that was read.
+        /// Rate of the track in Hz.
         from_hz: u32,
-        /// Rate in Hz of the part that was not.
+        /// Rate of the part in Hz.
         to_hz: u32,
     },
+    /// Bytes, pages or a stretch of time that hold no audio because the file is damaged.
+    Damaged {
+        /// Extent of the damage.
+        extent: String,
+    },
+    /// Message of the external decoder about damage, without control characters.
+    External {
+        /// The message, at most some hundred characters.
+        message: String,
+    },
+    /// The channels cancel each other when they are mixed: the clip lacks what they hold.
+    Cancellation {
+        /// Level that mixing loses, in dB.
+        loss_db: f64,
+    },
+    /// The clip is so quiet that its tags may be those of noise.
+    Quiet {
+        /// RMS level in dB of full scale, the mean not counted.
+        level_dbfs: f64,
+    },
+    /// The clip holds silence, or a constant.
+    Silent,
     /// The rates have no small ratio, so the samples are not exactly those of the original's resampler.
     FallbackResampler {
         /// Rate of the track in Hz.
@@ -172,8 +196,15 @@ impl fmt::Display for Warning {
                 write!(f, "file states {stated_s:.3} s, found {found_s:.3} s")
             }
             Warning::RateChange { from_hz, to_hz } => {
-                write!(f, "sample rate changes from {from_hz} to {to_hz} Hz: the rest is left out")
+                write!(f, "sample rate changes from {from_hz} to {to_hz} Hz inside the file")
             }
+            Warning::Damaged { extent } => write!(f, "damaged: {extent}"),
+            Warning::External { message } => write!(f, "ffmpeg: {message}"),
+            Warning::Cancellation { loss_db } => {
+                write!(f, "channels cancel each other: mixing to mono loses {loss_db:.1} dB")
+            }
+            Warning::Quiet { level_dbfs } => write!(f, "very quiet: {level_dbfs:.1} dBFS"),
+            Warning::Silent => f.write_str("silent"),
             Warning::FallbackResampler { from_hz, to_hz } => {
                 write!(
                     f,
@@ -198,6 +229,11 @@ pub struct ClipReader {
     frames: Option<u64>,
     padded: Option<Warning>,
     length_wrong: Option<Warning>,
+    /// Loudest clip so far.
+    loudness: Option<Loudness>,
+    /// Kept for reading the track anew by another decoder.
+    resamplers: Resamplers,
+    pulse: Pulse,
     progress: Progress,
 }
 
@@ -253,28 +289,67 @@ impl ClipReader {
     ) -> Result<ClipReader, AudioError> {
         request.check()?;
         pulse.go_on()?;
-        let mut source = Source(source.0.rereadable()?);
-        let mut track = match Track::open(&source.0, request, resamplers, pulse) {
-            Err(error) if error.kind() == ErrorKind::Unsupported && request.foreign == Foreign::Ffmpeg => {
-                source = Source(decoded_by_ffmpeg(&source.0, error, pulse)?);
-                Track::open(&source.0, request, resamplers, pulse)?
+        let source = Source(source.0.rereadable()?);
+        let opened = ClipReader::open_source(source, request, resamplers, pulse);
+        match opened {
+            Err((error, Some(source))) if error.is_of_content() && request.foreign == Foreign::Ffmpeg => {
+                let decoded = Source(decoded_by_ffmpeg(&source.0, error, pulse)?);
+                ClipReader::open_source(decoded, request, resamplers, pulse).map_err(|(error, _)| error)
             }
-            track => track?,
-        };
+            opened => opened.map_err(|(error, _)| error),
+        }
+    }
+
+    /// Opens a source with the decoder that it names. An error comes with the source, for another decoder.
+    fn open_source(
+        source: Source,
+        request: &ClipRequest,
+        resamplers: &Resamplers,
+        pulse: &Pulse,
+    ) -> Result<ClipReader, (AudioError, Option<Source>)> {
+        match ClipReader::tracked(&source, request, resamplers, pulse) {
+            Ok((track, frames, length_wrong)) => {
+                let progress = match request.placement {
+                    Placement::All { .. } => Progress::All(Sliding::default()),
+                    _ => Progress::One,
+                };
+                Ok(ClipReader {
+                    source,
+                    request: *request,
+                    track,
+                    frames,
+                    padded: None,
+                    length_wrong,
+                    loudness: None,
+                    resamplers: resamplers.clone(),
+                    pulse: pulse.clone(),
+                    progress,
+                })
+            }
+            Err(error) => Err((error, Some(source))),
+        }
+    }
+
+    /// The track, its length in samples as far as it is known, and what is wrong with it.
+    fn tracked(
+        source: &Source,
+        request: &ClipRequest,
+        resamplers: &Resamplers,
+        pulse: &Pulse,
+    ) -> Result<(Track, Option<u64>, Option<Warning>), AudioError> {
+        let mut track = Track::open(&source.0, request, resamplers, pulse)?;
+        track.survey(&source.0, request, resamplers)?;
         let centre = request.placement == Placement::Centre;
         let mut frames = track.stated_frames();
         if frames.is_none() && centre {
-            frames = track.count(&source.0, request)?;
+            frames = track.count(&source.0)?;
         }
-        let length_wrong = match (track.stated_frames(), track.decoder(), frames) {
-            (None, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
+        let length_wrong = match (&source.0, track.decoder(), frames) {
+            (Kind::Decoded(decoded), ..) => decoded.wrong_length(),
+            (_, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
             _ => None,
         };
-        let progress = match request.placement {
-            Placement::All { .. } => Progress::All(Sliding::default()),
-            _ => Progress::One,
-        };
-        Ok(ClipReader { source, request: *request, track, frames, padded: None, length_wrong, progress })
+        Ok((track, frames, length_wrong))
     }
 
     /// What decodes the track: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
@@ -316,11 +391,30 @@ impl ClipReader {
             }
             match decoder.end() {
                 Some(End::Broken { reason }) => warnings.push(Warning::Truncated { reason: reason.clone() }),
-                Some(&End::RateChange { from_hz, to_hz }) => {
-                    warnings.push(Warning::RateChange { from_hz, to_hz });
-                }
                 Some(End::Regular) | None => {}
             }
+            if let Some(to_hz) = decoder.other_rate_hz() {
+                warnings.push(Warning::RateChange { from_hz, to_hz });
+            }
+            let survey = decoder.surveyed();
+            let counted = [(survey.damaged_pages, "damaged or missing pages"), (survey.stray_bytes, "bytes without audio")];
+            for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
+                warnings.push(Warning::Damaged { extent: format!("{count} {what}") });
+            }
+            if decoder.missing_s() > 0.0 {
+                warnings.push(Warning::Damaged { extent: format!("{:.2} s without audio", decoder.missing_s()) });
+            }
+        }
+        if let Kind::Decoded(decoded) = &self.source.0 {
+            warnings.extend(decoded.messages.iter().cloned().map(|message| Warning::External { message }));
+        }
+        if let Some(loss_db) = self.track.power().cancellation_db() {
+            warnings.push(Warning::Cancellation { loss_db });
+        }
+        match self.loudness {
+            Some(Loudness::Silent) => warnings.push(Warning::Silent),
+            Some(Loudness::Quiet { level_dbfs }) => warnings.push(Warning::Quiet { level_dbfs }),
+            Some(Loudness::Normal) | None => {}
         }
         warnings.extend(self.length_wrong.clone());
         warnings.extend(self.padded.clone());
@@ -450,6 +544,46 @@ impl Iterator for ClipReader {
     type Item = Result<Clip, AudioError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let clip = match self.next_clip() {
+            // Another decoder may make more of it, as long as nothing was given away.
+            Err(error)
+                if error.is_of_content()
+                    && self.loudness.is_none()
+                    && self.request.foreign == Foreign::Ffmpeg
+                    && !matches!(self.source.0, Kind::Decoded(_)) =>
+            {
+                self.read_by_ffmpeg(error)
+            }
+            clip => clip,
+        };
+        if let Ok(Some(clip)) = &clip {
+            let found = loudness(clip.samples.get(..clip.audio_samples).unwrap_or_default());
+            self.loudness = Some(self.loudness.map_or(found, |loudest| louder(loudest, found)));
+        }
+        clip.transpose()
+    }
+}
+
+fn louder(a: Loudness, b: Loudness) -> Loudness {
+    match (a, b) {
+        (Loudness::Quiet { level_dbfs: a }, Loudness::Quiet { level_dbfs: b }) => {
+            Loudness::Quiet { level_dbfs: a.max(b) }
+        }
+        (Loudness::Silent, other) | (other, Loudness::Silent) => other,
+        _ => Loudness::Normal,
+    }
+}
+
+impl ClipReader {
+    /// The first clip, as `ffmpeg` decodes it where the built-in decoder failed with `error`.
+    fn read_by_ffmpeg(&mut self, error: AudioError) -> Result<Option<Clip>, AudioError> {
+        let decoded = Source(decoded_by_ffmpeg(&self.source.0, error, &self.pulse)?);
+        let opened = ClipReader::open_source(decoded, &self.request, &self.resamplers, &self.pulse);
+        *self = opened.map_err(|(error, _)| error)?;
+        self.next_clip()
+    }
+
+    fn next_clip(&mut self) -> Result<Option<Clip>, AudioError> {
         // An error leaves the reader done; only sliding puts its progress back.
         let clip = match (std::mem::replace(&mut self.progress, Progress::Done), self.request.placement) {
             (Progress::One, Placement::At(seconds)) => self.at(seconds).map(Some),
@@ -464,28 +598,44 @@ impl Iterator for ClipReader {
             }
             _ => Ok(None),
         };
-        clip.transpose()
+        clip
     }
 }
 
-/// A track that another program reads, or why it is not read at all.
-fn decoded_by_ffmpeg(source: &Kind, refused: AudioError, pulse: &Pulse) -> Result<Kind, AudioError> {
-    let Some(encoded) = source.encoded() else { return Err(refused) };
-    match foreign::decode(encoded, pulse) {
+/// A track that `ffmpeg` decodes because the built-in decoder failed with `first`, or both errors.
+fn decoded_by_ffmpeg(source: &Kind, first: AudioError, pulse: &Pulse) -> Result<Kind, AudioError> {
+    let decoded = if matches!(first, AudioError::Dts) {
+        let words = dts_stream(source, pulse)?;
+        foreign::decode(Encoded::Dts(words), pulse)
+    } else {
+        match source.encoded() {
+            Some(encoded) => foreign::decode(encoded, pulse),
+            None => return Err(first),
+        }
+    };
+    match decoded {
         Ok(decoded) => Ok(Kind::Decoded(decoded)),
-        Err(AudioError::NoFfmpeg) => Err(AudioError::NeedsFfmpeg { reason: refused.to_string() }),
-        // What it is not is known better than what ffmpeg took it for.
-        Err(AudioError::Ffmpeg { reason }) => Err(match refused {
-            AudioError::UnknownFormat { reason: own } => {
-                AudioError::UnknownFormat { reason: format!("{own}; ffmpeg: {reason}") }
-            }
-            AudioError::UnknownCodec { codec } => {
-                AudioError::UnknownCodec { codec: format!("{codec}; ffmpeg: {reason}") }
-            }
-            _ => AudioError::Ffmpeg { reason },
-        }),
+        Err(AudioError::NoFfmpeg) if first.kind() == ErrorKind::Unsupported => {
+            Err(AudioError::NeedsFfmpeg { reason: first.to_string() })
+        }
+        Err(AudioError::NoFfmpeg) => Err(first),
+        Err(AudioError::Ffmpeg { reason }) => Err(AudioError::Both { first: Box::new(first), ffmpeg: reason }),
         Err(error) => Err(error),
     }
+}
+
+/// The DTS stream that stands in the place of a track's samples, as a file.
+fn dts_stream(source: &Kind, pulse: &Pulse) -> Result<std::fs::File, AudioError> {
+    let mut decoder = Decoder::open_words(source.open()?)?;
+    let mut file = std::io::BufWriter::new(tempfile::tempfile().map_err(AudioError::Spool)?);
+    let mut words = Vec::new();
+    while decoder.next_words(&mut words)? {
+        pulse.go_on()?;
+        file.write_all(&words).map_err(AudioError::Spool)?;
+    }
+    let mut file = file.into_inner().map_err(|error| AudioError::Spool(error.into_error()))?;
+    std::io::Seek::rewind(&mut file).map_err(AudioError::Spool)?;
+    Ok(file)
 }
 
 fn wrong_length(decoder: &Decoder, found: u64) -> Option<Warning> {

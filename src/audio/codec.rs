@@ -1,9 +1,10 @@
 //! Packets to interleaved samples.
 
-use symphonia::core::codecs::audio::AudioDecoder;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::packet::Packet;
 
+use super::frames;
 use super::mp3::Mp3;
 
 /// What a packet decoded to.
@@ -22,11 +23,30 @@ pub(super) struct Spec {
 pub(super) struct Codec {
     decoder: Box<dyn AudioDecoder>,
     faster: Option<Mp3>,
+    /// Parameters to make the decoder anew with, and the rate and channels of its last packet, where these may change:
+    /// in MPEG audio.
+    renewal: Option<(AudioCodecParameters, AudioDecoderOptions, Option<(u32, usize)>)>,
 }
 
 impl Codec {
     pub(super) fn new(decoder: Box<dyn AudioDecoder>, faster: Option<Mp3>) -> Codec {
-        Codec { decoder, faster }
+        Codec { decoder, faster, renewal: None }
+    }
+
+    /// The same decoder for a stream whose rate and channels may change from packet to packet.
+    pub(super) fn renewed_by(self, params: AudioCodecParameters, options: AudioDecoderOptions) -> Codec {
+        Codec { renewal: Some((params, options, None)), ..self }
+    }
+
+    /// Decodes with symphonia, whose decoders of MPEG audio refuse a packet of another rate or of other channels.
+    fn decode_slowly(&mut self, packet: &Packet) -> Result<(), Error> {
+        if let Some((params, options, last)) = &mut self.renewal
+            && let Some(spec) = frames::spec(&packet.data)
+            && last.replace(spec).is_some_and(|last| last != spec)
+        {
+            self.decoder = symphonia::default::get_codecs().make_audio_decoder(params, options)?;
+        }
+        self.decoder.decode(packet).map(|_| ())
     }
 
     /// Replaces `interleaved` by the packet's samples.
@@ -36,13 +56,15 @@ impl Codec {
                 mp3.remember(packet);
                 return Ok(spec);
             }
-            for packet in mp3.recent() {
-                // These were decoded once: what symphonia says of them is not news.
-                let _ = self.decoder.decode(packet);
-            }
+            let recent: Vec<Packet> = mp3.recent().cloned().collect();
             self.faster = None;
+            for packet in &recent {
+                // These were decoded once: what symphonia says of them is not news.
+                let _ = self.decode_slowly(packet);
+            }
         }
-        let buffer = self.decoder.decode(&packet)?;
+        self.decode_slowly(&packet)?;
+        let buffer = self.decoder.last_decoded();
         buffer.copy_to_vec_interleaved(interleaved);
         let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
         Ok(Spec { rate_hz, channels, frames: buffer.frames() })

@@ -5,9 +5,15 @@ use std::fs::File;
 use symphonia::core::errors::Error;
 
 use super::codec::{Codec, Spec};
+use super::dts;
 use super::error::AudioError;
+use super::frames;
+use super::level::MixPower;
 use super::packets::{End, Next, Packets, Passing, TrackFacts, guarded};
 use super::pulse::Pulse;
+use super::resample::Resamplers;
+use super::stream::Resampling;
+use super::{adts, ogg};
 use super::{MAX_CHANNELS, RATES_HZ};
 
 /// Samples that the original's MP3 decoder dropped at the start and made up with zeros at the end.
@@ -17,6 +23,9 @@ const MAX_FRUITLESS: u64 = 1_000_000;
 
 /// Samples that passing over must save.
 const LEAST_GAIN: u64 = 1 << 16;
+
+/// Time between two packets of a container from which on something is missing, in seconds.
+const GAP_S: f64 = 0.25;
 
 /// The place in a track is not known any more.
 pub(super) struct Lost;
@@ -57,6 +66,19 @@ pub(super) struct Decoder {
     origin: i64,
     /// Time of the latest packet's first sample.
     time: i64,
+    /// Resampler of a part of the track whose rate is not that of the track.
+    adapter: Option<(u32, Resampling)>,
+    /// Rates in Hz that were met after the track's own.
+    other_rate_hz: Option<u32>,
+    /// Power of the latest block before and after mixing.
+    power: MixPower,
+    dts: dts::Detector,
+    /// Facts about the whole file: [`Decoder::survey`].
+    survey: Survey,
+    /// Time in seconds at which the latest packet ended, and the seconds that no packet covered, in containers whose
+    /// packets have times and no order numbers.
+    covered_s: Option<f64>,
+    missing_s: f64,
     /// Samples that the packets before the latest one give, and those up to its end.
     place: u64,
     next_place: u64,
@@ -66,30 +88,11 @@ impl Decoder {
     /// Opens the first decodable audio track and decodes up to its first samples.
     pub(super) fn open(file: File, mode: DecoderMode) -> Result<Decoder, AudioError> {
         let (packets, codec, facts) = Packets::open(file, mode)?;
-        if let Some(found_hz) = facts.rate_hz {
+        // A rate above 65535 Hz does not fit the field of an MP4 file, and is 0 there.
+        if let Some(found_hz) = facts.rate_hz.filter(|&rate_hz| rate_hz > 0) {
             check_rate(found_hz)?;
         }
-        let (skip, hold, tail) = edges(&facts, mode);
-        let mut opened = Decoder {
-            packets,
-            codec,
-            mode,
-            facts,
-            rate_hz: 0,
-            skip,
-            held: Vec::new(),
-            hold,
-            tail,
-            interleaved: Vec::new(),
-            first: Vec::new(),
-            damaged: 0,
-            failure: None,
-            end: None,
-            origin: 0,
-            time: 0,
-            place: 0,
-            next_place: 0,
-        };
+        let mut opened = Decoder::new(packets, codec, facts, mode);
         let mut first = Vec::new();
         if !opened.decode_block(&mut first)? {
             let reason = match (&opened.failure, &opened.end) {
@@ -104,6 +107,37 @@ impl Decoder {
         Ok(opened)
     }
 
+    fn new(packets: Packets, codec: Codec, facts: TrackFacts, mode: DecoderMode) -> Decoder {
+        let (skip, hold, tail) = edges(&facts, mode);
+        Decoder {
+            packets,
+            codec,
+            mode,
+            facts,
+            rate_hz: 0,
+            skip,
+            held: Vec::new(),
+            hold,
+            tail,
+            interleaved: Vec::new(),
+            first: Vec::new(),
+            damaged: 0,
+            failure: None,
+            end: None,
+            adapter: None,
+            other_rate_hz: None,
+            power: MixPower::default(),
+            dts: dts::Detector::default(),
+            survey: Survey::default(),
+            covered_s: None,
+            missing_s: 0.0,
+            origin: 0,
+            time: 0,
+            place: 0,
+            next_place: 0,
+        }
+    }
+
     /// Passes over what lies before sample `wanted` of the track, counted as [`Decoder::next_block`] gives
     /// them, and returns the place of the sample that comes next: at most `wanted`. `None` where nothing was
     /// done because little or nothing could be gained.
@@ -114,6 +148,10 @@ impl Decoder {
         let (Some((passing, warm_up)), Some(time_hz)) = (self.facts.passing, self.facts.time_hz) else {
             return Ok(None);
         };
+        // Places in a track of several rates are not those of its packets.
+        if !self.survey.is_uniform || self.adapter.is_some() {
+            return Ok(None);
+        }
         // What is dropped at the start of bare MPEG audio, before anything is counted.
         let dropped = self.skip as u64;
         let raw = wanted + dropped;
@@ -138,6 +176,7 @@ impl Decoder {
         }
         self.codec.reset();
         self.first.clear();
+        self.dts = dts::Detector::default();
         let (damaged, mut block) = (self.damaged, Vec::new());
         loop {
             if !self.decode_block(&mut block).unwrap_or(false) {
@@ -162,17 +201,109 @@ impl Decoder {
         }
     }
 
-    /// The exact number of samples that the track decodes to where its frames' headers tell, read from `file`: places
-    /// are then found without reading up to them. Only at the track's start.
+    /// Reads what the whole file says about its frames, without decoding them: the exact number of samples where
+    /// frames tell it, the rate that most of the track has, and damage. Only at the track's start; `file` is another
+    /// handle of the same file.
     ///
     /// # Errors
-    /// [`AudioError::Stopped`].
-    pub(super) fn index(&mut self, file: File, pulse: &Pulse) -> Result<Option<u64>, AudioError> {
-        if !(self.facts.is_bare_mpeg && self.facts.is_mp3) {
-            return Ok(None);
+    /// [`AudioError::Stopped`], [`AudioError::Io`].
+    pub(super) fn survey(&mut self, file: File, pulse: &Pulse) -> Result<(), AudioError> {
+        let edges = edges(&self.facts, self.mode);
+        let mut survey = Survey { is_uniform: true, ..Survey::default() };
+        if self.facts.is_adts {
+            let found = adts::survey(self.packets.bytes(), pulse)?;
+            survey.stray_bytes = found.stray_bytes;
+            let rates = found.frames.iter().map(|&(rate_hz, frames)| (rate_hz, frames * adts::FRAME_SAMPLES));
+            survey.is_uniform = found.changes == 0;
+            survey.set_rates(rates.collect(), self.rate_hz);
+        } else if self.facts.is_bare_mpeg {
+            let time = self.time + (self.next_place - self.place) as i64;
+            let indexed = if self.facts.is_mp3 { self.packets.index(time, pulse)? } else { None };
+            match indexed {
+                Some(samples) => survey.frames = Some(samples),
+                None => {
+                    let (mut packets, _, facts) = Packets::open(file, self.mode)?;
+                    let mut rates: Vec<(u32, u64)> = Vec::new();
+                    while let Next::Packet(packet) = packets.next()? {
+                        pulse.go_on()?;
+                        let samples = facts.frames_of(&packet);
+                        let rate_hz = frames::spec(&packet.data).map_or(self.rate_hz, |(rate_hz, _)| rate_hz);
+                        match rates.iter_mut().find(|(known, _)| *known == rate_hz) {
+                            Some((_, sum)) => *sum += samples,
+                            None => rates.push((rate_hz, samples)),
+                        }
+                    }
+                    survey.is_uniform = rates.len() < 2;
+                    survey.set_rates(rates, self.rate_hz);
+                    // Frames that are not contiguous are counted, and found by decoding up to them.
+                    survey.is_uniform &= !self.facts.is_mp3;
+                }
+            }
+        } else if self.packets.is_ogg() {
+            let found = ogg::survey(self.packets.bytes(), pulse)?;
+            (survey.damaged_pages, survey.stray_bytes) = (found.damaged_pages, found.stray_bytes);
+            // Times that begin elsewhere than at 0 are those of a stream that this one was cut out of.
+            if found.is_irregular || self.origin != 0 {
+                survey.frames = Some(count_frames(file, self, pulse)?);
+                survey.is_uniform = false;
+            }
         }
-        let samples = self.packets.index(file, self.time + (self.next_place - self.place) as i64, pulse)?;
-        Ok(samples.map(|samples| trimmed(samples, edges(&self.facts, self.mode))))
+        if !self.packets.is_ogg() {
+            survey.frames = survey.frames.map(|frames| trimmed(frames, edges));
+        }
+        self.survey = survey;
+        Ok(())
+    }
+
+    /// Facts about the whole file, once [`Decoder::survey`] was called.
+    pub(super) fn surveyed(&self) -> &Survey {
+        &self.survey
+    }
+
+    /// Takes over what `old` found out about the same file: before anything was read from here.
+    pub(super) fn restart_as(&mut self, old: &Decoder) -> Result<(), AudioError> {
+        if let Some(rate_hz) = old.survey.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
+            let from_hz = std::mem::replace(&mut self.rate_hz, rate_hz);
+            let mut first = std::mem::take(&mut self.first);
+            self.adapt(from_hz, &mut first)?;
+            self.first = first;
+        }
+        self.survey = old.survey.clone();
+        Ok(())
+    }
+
+    /// Power of the latest block before and after mixing.
+    pub(super) fn power(&self) -> MixPower {
+        self.power
+    }
+
+    /// Rate in Hz of a part of the track that has another rate than the track.
+    pub(super) fn other_rate_hz(&self) -> Option<u32> {
+        self.other_rate_hz
+    }
+
+    /// Seconds that no packet covered so far.
+    pub(super) fn missing_s(&self) -> f64 {
+        self.missing_s
+    }
+
+    /// Opens a track of 16-bit samples that are the words of another stream: [`Decoder::next_words`].
+    pub(super) fn open_words(file: File) -> Result<Decoder, AudioError> {
+        let (packets, codec, facts) = Packets::open(file, DecoderMode::Plain)?;
+        Ok(Decoder::new(packets, codec, facts, DecoderMode::Plain))
+    }
+
+    /// Replaces `out` by the next packet's samples as little-endian words of 16 bits; `false` at the end.
+    pub(super) fn next_words(&mut self, out: &mut Vec<u8>) -> Result<bool, AudioError> {
+        out.clear();
+        while let Next::Packet(packet) = self.packets.next()? {
+            let (codec, interleaved) = (&mut self.codec, &mut self.interleaved);
+            if guarded("decoding a packet", || codec.decode(packet, interleaved))?.is_ok() {
+                out.extend(interleaved.iter().flat_map(|x| ((x * 32_768.0) as i16).to_le_bytes()));
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Rate of the samples in Hz.
@@ -185,8 +316,12 @@ impl Decoder {
         self.codec.name()
     }
 
-    /// The track's length in samples as the container states it; `None` where it says nothing or guesses.
+    /// The track's length in samples: as counted, else as the container states it; `None` where it says nothing or
+    /// guesses.
     pub(super) fn stated_frames(&self) -> Option<u64> {
+        if self.survey.frames.is_some() {
+            return self.survey.frames;
+        }
         let frames = if self.facts.counts_exactly { None } else { self.facts.frames }?;
         // An AAC stream may state twice the rate that its core, which is what is decoded, has.
         let rate_hz = u128::from(self.facts.rate_hz.filter(|&rate| rate > 0).unwrap_or(self.rate_hz));
@@ -196,9 +331,12 @@ impl Decoder {
 
     /// The length that a counted format states beside its packets, for comparison.
     pub(super) fn claimed_frames(&self) -> Option<u64> {
+        if let Some(stated_s) = self.facts.stated_s {
+            return Some((stated_s * f64::from(self.rate_hz)) as u64);
+        }
         // Without an encoder's delay the figure may be the demuxer's own estimate.
         let claims = self.facts.is_bare_mpeg && self.facts.delay.is_some() && self.mode == DecoderMode::Plain;
-        if claims { self.facts.frames } else { self.stated_frames() }
+        if claims { self.facts.frames } else if self.survey.frames.is_some() { None } else { self.stated_frames() }
     }
 
     /// Packets that could not be decoded so far.
@@ -239,7 +377,8 @@ impl Decoder {
             match self.packets.next()? {
                 Next::End(end) => {
                     self.end = Some(end);
-                    return Ok(false);
+                    self.end_adapter(out)?;
+                    return Ok(!out.is_empty());
                 }
                 Next::Restart => match self.packets.restart(self.mode) {
                     Ok(Some(codec)) => self.codec = codec,
@@ -256,7 +395,13 @@ impl Decoder {
                     let (codec, interleaved) = (&mut self.codec, &mut self.interleaved);
                     match guarded("decoding a packet", || codec.decode(packet, interleaved))? {
                         Ok(Spec { frames: 0, .. }) => {}
-                        Ok(spec) => return self.accept(spec, out),
+                        Ok(spec) => {
+                            self.accept(spec, out)?;
+                            // A resampler that has just begun may give nothing yet.
+                            if !out.is_empty() {
+                                return Ok(true);
+                            }
+                        }
                         Err(error) => {
                             self.damaged += 1;
                             self.failure.get_or_insert(error);
@@ -269,24 +414,98 @@ impl Decoder {
         Ok(false)
     }
 
-    fn accept(&mut self, spec: Spec, out: &mut Vec<f32>) -> Result<bool, AudioError> {
-        let Spec { rate_hz, channels, .. } = spec;
+    /// Replaces `out` by the samples of a packet, mixed to mono and at the track's rate.
+    fn accept(&mut self, spec: Spec, out: &mut Vec<f32>) -> Result<(), AudioError> {
+        let Spec { rate_hz, channels, frames } = spec;
+        check_rate(rate_hz)?;
         if self.rate_hz == 0 {
-            check_rate(rate_hz)?;
             self.rate_hz = rate_hz;
-        }
-        if rate_hz != self.rate_hz {
-            self.end = Some(End::RateChange { from_hz: self.rate_hz, to_hz: rate_hz });
-            return Ok(false);
         }
         if channels == 0 || channels > MAX_CHANNELS {
             return Err(AudioError::Channels { found: channels });
+        }
+        if self.facts.is_pcm16 && channels == 2 && self.dts.find(&self.interleaved) {
+            return Err(AudioError::Dts);
         }
         if self.mode == DecoderMode::Original {
             self.interleaved.iter_mut().for_each(|x| *x = quantised(*x));
         }
         mix(&self.interleaved, channels, out);
-        Ok(true)
+        self.power = MixPower::of(&self.interleaved, channels, out);
+        if let (None, Some(units_per_s)) = (self.facts.passing, self.facts.units_per_s) {
+            let start_s = self.time as f64 / units_per_s;
+            let gap_s = self.covered_s.map_or(0.0, |covered_s| start_s - covered_s);
+            self.missing_s += if gap_s > GAP_S { gap_s } else { 0.0 };
+            self.covered_s = Some(start_s + frames as f64 / f64::from(rate_hz));
+        }
+        self.adapt(rate_hz, out)
+    }
+
+    /// Replaces the samples of `out`, at `rate_hz`, by samples at the track's rate.
+    fn adapt(&mut self, rate_hz: u32, out: &mut Vec<f32>) -> Result<(), AudioError> {
+        let is_own = rate_hz == self.rate_hz;
+        if is_own && self.adapter.is_none() {
+            return Ok(());
+        }
+        let mut samples = std::mem::take(out);
+        if self.adapter.as_ref().is_none_or(|(from_hz, _)| *from_hz != rate_hz) {
+            self.end_adapter(out)?;
+            if is_own {
+                out.append(&mut samples);
+                return Ok(());
+            }
+            // Made for this file alone: such files are rare.
+            let resampling = Resampling::new(rate_hz, self.rate_hz, &Resamplers::new())?;
+            self.adapter = Some((rate_hz, resampling));
+            self.other_rate_hz = Some(rate_hz);
+        }
+        if let Some((_, resampling)) = &mut self.adapter {
+            resampling.push(&samples)?;
+            let wanted = out.len().saturating_add(resampling.computable().min(1 << 24) as usize);
+            resampling.pull(out, wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the last samples of a part of another rate.
+    fn end_adapter(&mut self, out: &mut Vec<f32>) -> Result<(), AudioError> {
+        if let Some((_, mut resampling)) = self.adapter.take() {
+            resampling.finish()?;
+            let wanted = out.len().saturating_add(resampling.computable().min(1 << 24) as usize);
+            resampling.pull(out, wanted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Facts about a whole file that are found without decoding it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Survey {
+    /// Exact number of samples at the track's rate, where they were counted.
+    pub(super) frames: Option<u64>,
+    /// The rate in Hz that most of the track has, where its first frame has another.
+    pub(super) rate_hz: Option<u32>,
+    /// One rate from start to end: places can be found without decoding up to them.
+    is_uniform: bool,
+    /// Pages of an Ogg file that are lost or damaged.
+    pub(super) damaged_pages: u64,
+    /// Bytes that belong to no frame or page.
+    pub(super) stray_bytes: u64,
+}
+
+impl Survey {
+    /// Sets length and rate from the samples of each rate in Hz.
+    fn set_rates(&mut self, rates: Vec<(u32, u64)>, first_hz: u32) {
+        let seconds = |&(rate_hz, samples): &(u32, u64)| samples as f64 / f64::from(rate_hz.max(1));
+        let most = rates.iter().max_by(|a, b| seconds(a).total_cmp(&seconds(b)));
+        let rate_hz = most.map_or(first_hz, |&(rate_hz, _)| rate_hz);
+        // AAC with SBR states half the rate, or the rate, that its decoder gives.
+        let rate_hz = if rates.len() < 2 { first_hz } else { rate_hz };
+        self.rate_hz = (rate_hz != first_hz).then_some(rate_hz);
+        let scaled = |&(from_hz, samples): &(u32, u64)| {
+            if rates.len() < 2 { samples } else { (u128::from(samples) * u128::from(rate_hz) / u128::from(from_hz.max(1))) as u64 }
+        };
+        self.frames = Some(rates.iter().map(scaled).sum());
     }
 }
 
@@ -301,26 +520,15 @@ fn edges(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
     }
 }
 
-/// The exact number of samples that a track decodes to, from its packets where their durations are exact,
-/// else by decoding it. Where [`Decoder::index`] cannot tell.
+/// The exact number of samples that a track decodes to, by decoding it.
 pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Result<u64, AudioError> {
-    let mode = decoder.mode;
-    if !decoder.facts.counts_exactly {
-        let mut decoder = Decoder::open(file, mode)?;
-        let (mut frames, mut block) = (0, Vec::new());
-        while decoder.next_block(&mut block)? {
-            pulse.go_on()?;
-            frames += block.len() as u64;
-        }
-        return Ok(frames);
-    }
-    let (mut packets, _, facts) = Packets::open(file, mode)?;
-    let mut frames = 0u64;
-    while let Next::Packet(packet) = packets.next()? {
+    let mut counter = Decoder::open(file, decoder.mode)?;
+    let (mut frames, mut block) = (0, Vec::new());
+    while counter.next_block(&mut block)? {
         pulse.go_on()?;
-        frames = frames.saturating_add(facts.frames_of(&packet));
+        frames += block.len() as u64;
     }
-    Ok(trimmed(frames, edges(&facts, mode)))
+    Ok(frames)
 }
 
 /// What of so many samples is left between the edges.

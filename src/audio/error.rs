@@ -123,6 +123,21 @@ pub enum AudioError {
         /// What it said.
         reason: String,
     },
+    /// The audio is encrypted.
+    #[error("protected by DRM: its audio is encrypted, and only the player that it was bought for can read it")]
+    Protected,
+    /// A DTS stream in the place of samples.
+    #[error("the samples are a DTS stream")]
+    Dts,
+    /// Neither a built-in decoder nor `ffmpeg` could read it.
+    #[error("{first}; ffmpeg: {ffmpeg}")]
+    Both {
+        /// Error of the built-in decoder.
+        #[source]
+        first: Box<AudioError>,
+        /// Message of `ffmpeg`.
+        ffmpeg: String,
+    },
     /// Who watches asked for an end.
     #[error("stopped")]
     Stopped,
@@ -139,6 +154,22 @@ pub enum AudioError {
 }
 
 impl AudioError {
+    /// True for a fault of the content, of which another decoder may make more.
+    pub(super) fn is_of_content(&self) -> bool {
+        match self {
+            AudioError::UnknownFormat { .. }
+            | AudioError::UnknownCodec { .. }
+            | AudioError::Dts
+            | AudioError::NoAudioTrack { .. }
+            | AudioError::Damaged { .. }
+            | AudioError::NothingDecoded { .. }
+            | AudioError::Rate { .. }
+            | AudioError::Channels { .. }
+            | AudioError::Crashed { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What a batch should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -146,7 +177,10 @@ impl AudioError {
             | AudioError::UnknownCodec { .. }
             | AudioError::NeedsFfmpeg { .. }
             | AudioError::NoFfmpeg
+            | AudioError::Protected
+            | AudioError::Dts
             | AudioError::Ffmpeg { .. } => ErrorKind::Unsupported,
+            AudioError::Both { first, .. } => first.kind(),
             AudioError::Stopped => ErrorKind::Cancelled,
             AudioError::Io(_) | AudioError::Spool(_) | AudioError::SpoolLimit { .. } => ErrorKind::Resource,
             AudioError::Resampler { .. } => ErrorKind::Internal,

@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::decode::{check_rate, mix};
+use super::clips::Warning;
 use super::error::AudioError;
+use super::level::MixPower;
 use super::pulse::Pulse;
 use super::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
 
@@ -24,8 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(50);
 /// Samples of all channels that are converted at a time.
 const BLOCK_SAMPLES: usize = 1 << 14;
-/// What it may say of an error.
-const MESSAGE_BYTES: u64 = 4096;
+/// Bytes of its messages that are kept.
+const MESSAGE_BYTES: u64 = 64 << 10;
+/// Messages that become warnings, and characters of each.
+const MAX_MESSAGES: usize = 3;
+const MESSAGE_CHARS: usize = 200;
+/// Difference between stated and decoded length that is no news, in seconds.
+const TOLERATED_S: f64 = 0.5;
 
 /// What becomes of formats that are not read here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,12 +50,30 @@ pub(super) struct Decoded {
     pub(super) file: File,
     pub(super) frames: u64,
     pub(super) rate_hz: u32,
+    /// Power before and after mixing, over the whole track.
+    pub(super) power: MixPower,
+    /// Messages about damage.
+    pub(super) messages: Vec<String>,
+    /// Length in seconds that the container states.
+    pub(super) stated_s: Option<f64>,
+}
+
+impl Decoded {
+    /// A warning where the container states another length than was decoded.
+    pub(super) fn wrong_length(&self) -> Option<Warning> {
+        let stated_s = self.stated_s?;
+        let found_s = self.frames as f64 / f64::from(self.rate_hz);
+        let tolerated_s = TOLERATED_S.max(0.01 * stated_s);
+        ((stated_s - found_s).abs() > tolerated_s).then_some(Warning::LengthWrong { stated_s, found_s })
+    }
 }
 
 /// Where the encoded bytes are.
 pub(super) enum Encoded<'a> {
     Path(&'a Path),
     File(File),
+    /// A bare DTS stream.
+    Dts(File),
 }
 
 /// Decodes a whole track.
@@ -58,14 +83,18 @@ pub(super) enum Encoded<'a> {
 /// the samples, or [`AudioError::Spool`].
 pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, AudioError> {
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe", "-i"]);
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"]);
+    if matches!(encoded, Encoded::Dts(_)) {
+        command.args(["-f", "dts"]);
+    }
+    command.arg("-i");
     match encoded {
         Encoded::Path(path) => {
             let mut name = OsString::from("file:");
             name.push(path);
             command.arg(name).stdin(Stdio::null());
         }
-        Encoded::File(file) => {
+        Encoded::File(file) | Encoded::Dts(file) => {
             command.arg("pipe:0").stdin(file);
         }
     }
@@ -79,9 +108,9 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
             }
         })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let guard = Guard::watch(child, pulse.clone());
+    let guard = Guard::watch(child, pulse.clone())?;
     // Read apart: a pipe that nobody empties would stop it.
-    let said = thread::spawn(move || {
+    let said = thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
         if let Some(mut stderr) = stderr {
             let _ = (&mut stderr).take(MESSAGE_BYTES).read_to_end(&mut said);
@@ -89,30 +118,59 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
         }
         String::from_utf8_lossy(&said).into_owned()
     });
+    let said = said.map_err(no_thread)?;
     let decoded = stdout.ok_or(AudioError::NoFfmpeg).and_then(|stdout| keep(stdout, &guard));
     let ended = guard.end();
     let said = said.join().unwrap_or_default();
-    let reason = message(&said);
+    let messages = errors(&said);
+    let reason = messages.first().cloned().unwrap_or_else(|| "it gave no samples".into());
     match (decoded, ended) {
         (_, Ended::Killed) if pulse.is_stopped() => Err(AudioError::Stopped),
         (_, Ended::Killed) => {
             Err(AudioError::Ffmpeg { reason: format!("no sample for {} s", PATIENCE.as_secs()) })
         }
-        (Ok(decoded), _) if decoded.frames > 0 => Ok(decoded),
+        (Ok(decoded), _) if decoded.frames > 0 => {
+            let messages = messages.into_iter().take(MAX_MESSAGES).collect();
+            Ok(Decoded { messages, stated_s: duration_s(&said), ..decoded })
+        }
         (Ok(_) | Err(AudioError::Empty), _) => Err(AudioError::Ffmpeg { reason }),
         (Err(error), _) => Err(error),
     }
 }
 
-/// The first thing that it said, without the address that it begins with: errors should not change from run to
-/// run.
-fn message(said: &str) -> String {
-    let line = said.lines().next().unwrap_or("it gave no samples").trim();
-    let line = match (line.starts_with('['), line.split_once("] ")) {
-        (true, Some((_, rest))) => rest,
-        _ => line,
-    };
-    line.trim_start_matches("file:").to_string()
+fn no_thread(error: io::Error) -> AudioError {
+    AudioError::Ffmpeg { reason: format!("no thread to watch it: {error}") }
+}
+
+/// Its error messages, each once, without the addresses that they begin with: messages should not change from run to
+/// run. Control characters are replaced.
+fn errors(said: &str) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for line in said.lines() {
+        // `[component @ address] [level] message`
+        let Some((_, message)) = ["[error] ", "[fatal] ", "[panic] "].iter().find_map(|level| line.split_once(level))
+        else {
+            continue;
+        };
+        let message = message.trim().trim_start_matches("file:").replace(char::is_control, "\u{fffd}");
+        let message: String = message.chars().take(MESSAGE_CHARS).collect();
+        if !message.is_empty() && !messages.contains(&message) {
+            messages.push(message);
+        }
+    }
+    messages
+}
+
+/// Length in seconds that the container states; an estimate from the bitrate is none.
+fn duration_s(said: &str) -> Option<f64> {
+    if said.contains("Estimating duration from bitrate") {
+        return None;
+    }
+    let stated = said.lines().find_map(|line| line.split_once("Duration: "))?.1;
+    let mut fields = stated.split(',').next()?.trim().splitn(3, ':');
+    let mut field = || fields.next()?.parse::<f64>().ok();
+    let (hours, minutes, seconds) = (field()?, field()?, field()?);
+    Some(hours * 3600.0 + minutes * 60.0 + seconds)
 }
 
 /// Samples out of a WAV stream without an end, into a file.
@@ -127,7 +185,7 @@ fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
     let mut writer = BufWriter::new(&file);
     let mut bytes = vec![0; BLOCK_SAMPLES / channels * channels * 4];
     let (mut samples, mut mono) = (Vec::new(), Vec::new());
-    let mut frames = 0u64;
+    let (mut frames, mut power) = (0u64, MixPower::default());
     loop {
         let read = fill(&mut stream, &mut bytes).map_err(AudioError::Io)?;
         guard.alive();
@@ -135,6 +193,7 @@ fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
         samples.extend(bytes[..read].as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)));
         samples.truncate(samples.len() / channels * channels);
         mix(&samples, channels, &mut mono);
+        power.add(MixPower::of(&samples, channels, &mono));
         for sample in &mono {
             writer.write_all(&sample.to_le_bytes()).map_err(AudioError::Spool)?;
         }
@@ -148,7 +207,7 @@ fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
     }
     writer.flush().map_err(AudioError::Spool)?;
     drop(writer);
-    Ok(Decoded { file, frames, rate_hz })
+    Ok(Decoded { file, frames, rate_hz, power, messages: Vec::new(), stated_s: None })
 }
 
 /// As many bytes as there are.
@@ -209,10 +268,10 @@ struct Watched {
 }
 
 impl Guard {
-    fn watch(child: Child, pulse: Pulse) -> Guard {
+    fn watch(child: Child, pulse: Pulse) -> Result<Guard, AudioError> {
         let state = Arc::new(Mutex::new(Watched { child, heard: Instant::now(), ended: None }));
         let (watched, stop) = (state.clone(), pulse.clone());
-        thread::spawn(move || {
+        let watcher = thread::Builder::new().spawn(move || {
             loop {
                 thread::sleep(TICK);
                 let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -225,7 +284,10 @@ impl Guard {
                 }
             }
         });
-        Guard { state, pulse }
+        let guard = Guard { state, pulse };
+        // Without a watcher the process is ended as the guard is dropped.
+        watcher.map_err(no_thread)?;
+        Ok(guard)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {

@@ -4,12 +4,12 @@
 //! Only what is regular from end to end is indexed: frames of one kind that follow each other without a gap, and after
 //! them nothing that could be taken for another. The rest is left to the demuxer.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
+use super::bytes::Bytes;
 use super::error::AudioError;
 use super::pulse::Pulse;
 
@@ -55,6 +55,45 @@ impl Header {
     }
 }
 
+/// Length in bytes of the MPEG audio frame of any layer that begins with `head`; `None` for a free bitrate.
+pub(super) fn frame_bytes(head: [u8; 7]) -> Option<u64> {
+    const LAYER_1: [usize; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
+    const LAYER_1_LOW: [usize; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256];
+    const LAYER_2: [usize; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
+    const LAYER_2_LOW: [usize; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    let [sync, kind, rates, mode, ..] = head;
+    if let Some(header) = Header::parse([sync, kind, rates, mode]) {
+        return Some(header.bytes as u64);
+    }
+    let (rate_hz, _) = spec(&head)?;
+    let is_mpeg1 = kind >> 3 & 3 == 3;
+    let (kbps, slot, scale) = match (kind >> 1 & 3, is_mpeg1) {
+        (3, true) => (LAYER_1, 4, 12),
+        (3, false) => (LAYER_1_LOW, 4, 12),
+        (2, true) => (LAYER_2, 1, 144),
+        (2, false) => (LAYER_2_LOW, 1, 144),
+        _ => return None,
+    };
+    let kbps = kbps.get(usize::from(rates >> 4).checked_sub(1)?)?;
+    Some(((scale * kbps * 1000 / rate_hz as usize + usize::from(rates >> 1 & 1)) * slot) as u64)
+}
+
+/// Sample rate in Hz and number of channels of an MPEG audio frame of any layer.
+pub(super) fn spec(frame: &[u8]) -> Option<(u32, usize)> {
+    let [0xff, kind, rates, mode, ..] = *frame else { return None };
+    let version = kind >> 3 & 3;
+    if kind >> 5 != 7 || version == 1 || kind >> 1 & 3 == 0 {
+        return None;
+    }
+    let rate_hz = [44_100, 48_000, 32_000].get(usize::from(rates >> 2 & 3))?
+        >> match version {
+            3 => 0,
+            2 => 1,
+            _ => 2,
+        };
+    Some((rate_hz, if mode >> 6 == 3 { 1 } else { 2 }))
+}
+
 /// Samples per channel of a frame of any layer, from its first bytes.
 pub(super) fn frame_samples(frame: &[u8]) -> u64 {
     let kind = frame.get(1).copied().unwrap_or(0);
@@ -79,7 +118,7 @@ impl Index {
     ///
     /// # Errors
     /// [`AudioError::Stopped`]; what cannot be read is not regular.
-    pub(super) fn of(file: &File, first: &[u8], pulse: &Pulse) -> Result<Option<Index>, AudioError> {
+    pub(super) fn of(file: &Bytes, first: &[u8], pulse: &Pulse) -> Result<Option<Index>, AudioError> {
         let mut walk = match Walk::begin(file, first) {
             Ok(Some(walk)) => walk,
             Ok(None) | Err(_) => return Ok(None),
@@ -101,8 +140,8 @@ impl Index {
 }
 
 /// A file that is being indexed.
-struct Walk<'a> {
-    file: BufReader<&'a File>,
+struct Walk {
+    file: BufReader<Bytes>,
     bytes: u64,
     at: u64,
     kind: [u8; 2],
@@ -115,13 +154,13 @@ enum Stride {
     Irregular,
 }
 
-impl<'a> Walk<'a> {
-    /// Finds the first frame: behind tags and the frame with the encoder's notes.
-    fn begin(file: &'a File, first: &[u8]) -> io::Result<Option<Walk<'a>>> {
+impl Walk {
+    /// Finds the first frame: behind the frame with the encoder's notes.
+    fn begin(file: &Bytes, first: &[u8]) -> io::Result<Option<Walk>> {
         let Some(header) = first.first_chunk().and_then(|&word| Header::parse(word)) else { return Ok(None) };
-        let bytes = file.metadata()?.len();
-        let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
-        let mut at = skip_tags(&mut file)?;
+        let bytes = file.len();
+        let mut file = BufReader::with_capacity(BUFFER_BYTES, file.rewound());
+        let mut at = 0;
         for _notes in 0..2 {
             let mut word = [0; 4];
             file.seek(SeekFrom::Start(at))?;
@@ -188,25 +227,9 @@ fn has_notes(start: &[u8]) -> bool {
     })
 }
 
-/// The position behind ID3v2 tags at the start (id3.org, ID3v2.4.0, 3.1).
-fn skip_tags(file: &mut BufReader<&File>) -> io::Result<u64> {
-    let mut at = 0;
-    loop {
-        file.seek(SeekFrom::Start(at))?;
-        let mut head = [0; 10];
-        file.read_exact(&mut head)?;
-        if &head[..3] != b"ID3" {
-            return Ok(at);
-        }
-        let body = head[6..].iter().fold(0, |size, &byte| size << 7 | u64::from(byte & 0x7f));
-        let footer = if head[5] & 0x10 != 0 { 10 } else { 0 };
-        at += 10 + body + footer;
-    }
-}
-
 /// The frames of an indexed file, from any place on.
 pub(super) struct Frames {
-    file: BufReader<File>,
+    file: BufReader<Bytes>,
     index: Index,
     /// The next frame.
     next: u64,
@@ -216,7 +239,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Frames from that at `time` on, the first of all being at `first_time`.
-    pub(super) fn new(file: File, index: Index, first_time: i64, time: i64) -> io::Result<Frames> {
+    pub(super) fn new(file: Bytes, index: Index, first_time: i64, time: i64) -> io::Result<Frames> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         let mut frames = Frames { file, index, next: 0, first_time };
         frames.seek(time)?;

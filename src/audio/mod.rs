@@ -14,17 +14,24 @@
 //! What is not here: spectrograms and everything after them, models (a request states rate and length), and any
 //! reading of tags or pictures.
 
+mod adts;
+mod bytes;
 mod clips;
 mod codec;
 mod decode;
+mod detect;
 mod dot;
+mod dts;
 mod error;
 mod fallback;
 mod foreign;
 mod frames;
+mod level;
 mod mp3;
+mod ogg;
 mod packets;
 mod pulse;
+mod repair;
 mod resample;
 mod source;
 mod stream;

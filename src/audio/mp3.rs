@@ -13,8 +13,6 @@ const REMEMBERED: usize = 32;
 pub(super) struct Mp3 {
     decoder: Box<nanomp3_core::Decoder>,
     recent: VecDeque<Packet>,
-    /// Rate and channels; a frame of another kind is refused.
-    kind: Option<(u32, usize)>,
     /// After a seek, the bits of the first frames may begin before what was read.
     may_lack_bits: bool,
 }
@@ -23,7 +21,7 @@ impl Mp3 {
     pub(super) const NAME: &'static str = "nanomp3";
 
     pub(super) fn new() -> Mp3 {
-        Mp3 { decoder: Box::default(), recent: VecDeque::new(), kind: None, may_lack_bits: false }
+        Mp3 { decoder: Box::default(), recent: VecDeque::new(), may_lack_bits: false }
     }
 
     /// The next packets come from another place.
@@ -47,10 +45,6 @@ impl Mp3 {
         };
         if spec.frames > 0 {
             self.may_lack_bits = false;
-            let kind = (spec.rate_hz, spec.channels);
-            if *self.kind.get_or_insert(kind) != kind {
-                return None;
-            }
         }
         interleaved.truncate(spec.frames * spec.channels);
         (read == packet.data.len()).then_some(spec)

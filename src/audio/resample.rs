@@ -222,10 +222,10 @@ impl TimeRegister {
 type Made = Option<Arc<Bank>>;
 
 /// The filter tables made so far, one per pair of rates. Owned by whoever reads many files and shared
-/// between threads.
-#[derive(Debug, Default)]
+/// between threads: clones share the tables.
+#[derive(Clone, Debug, Default)]
 pub struct Resamplers {
-    banks: Mutex<HashMap<(u32, u32), Made>>,
+    banks: Arc<Mutex<HashMap<(u32, u32), Made>>>,
 }
 
 impl Resamplers {

@@ -160,6 +160,10 @@ impl Resampling {
         let computed = self.lens.map_or(u64::MAX, |(computed, _)| computed);
         // Outputs that the original makes up with zeros.
         let zeros = (self.time.k + count as u64).saturating_sub(computed).min(count as u64) as usize;
+        // The next output may lie past the end of a track that is shorter than it states.
+        if count == 0 {
+            return Ok(());
+        }
         let (first, _) = self.input_range(self.time.k);
         if count > zeros {
             let (start, length) = self.input_range(self.time.k + (count - zeros) as u64 - 1);

@@ -9,6 +9,7 @@ use super::clips::ClipRequest;
 use super::decode::{Decoder, Lost, check_rate, count_frames};
 use super::error::AudioError;
 use super::foreign::Decoded;
+use super::level::MixPower;
 use super::pulse::Pulse;
 use super::resample::{Resamplers, output_lens};
 use super::source::Kind;
@@ -33,6 +34,11 @@ pub(super) struct Track {
     resample_time: Duration,
     /// Input samples that were passed over.
     passed: u64,
+    /// Input from which on the power is summed.
+    from_input: u64,
+    power: MixPower,
+    /// The clip is read: what follows is counted only.
+    is_done: bool,
 }
 
 enum Input {
@@ -45,6 +51,7 @@ enum Input {
     Decoded {
         file: BufReader<File>,
         frames: u64,
+        power: MixPower,
     },
 }
 
@@ -57,9 +64,9 @@ impl Input {
                 check_rate(*rate_hz)?;
                 Ok((Input::Samples { samples: samples.clone(), at: 0 }, *rate_hz))
             }
-            Kind::Decoded(Decoded { frames, rate_hz, .. }) => {
+            Kind::Decoded(Decoded { frames, rate_hz, power, .. }) => {
                 let file = BufReader::with_capacity(BLOCK * size_of::<f32>(), source.open()?);
-                Ok((Input::Decoded { file, frames: *frames }, *rate_hz))
+                Ok((Input::Decoded { file, frames: *frames, power: *power }, *rate_hz))
             }
             Kind::Path(_) | Kind::Reader(_) | Kind::Spooled(_) | Kind::Missing(_) => {
                 let decoder = Decoder::open(source.open()?, request.decoder)?;
@@ -98,7 +105,7 @@ impl Input {
                 *at = wanted.min(samples.len() as u64) as usize;
                 Ok(Some(*at as u64))
             }
-            Input::Decoded { file, frames } => {
+            Input::Decoded { file, frames, .. } => {
                 let place = wanted.min(*frames);
                 file.seek(SeekFrom::Start(place * size_of::<f32>() as u64)).map_err(|_| Lost)?;
                 Ok(Some(place))
@@ -118,25 +125,49 @@ impl Track {
         let to_hz = request.rate_hz;
         let resampling = Resampling::new(rate_hz, to_hz, resamplers)?;
         let (block, pulse, resample_time) = (Vec::new(), pulse.clone(), Duration::ZERO);
-        Ok(Track { input, rate_hz, to_hz, resampling, block, ended: false, pulse, resample_time, passed: 0 })
+        Ok(Track { input, rate_hz, to_hz, resampling, block, ended: false, pulse, resample_time, passed: 0, from_input: 0, power: MixPower::default(), is_done: false })
     }
 
     /// The length at the track's own rate, found without using its samples; the track must be, and is again, at its
     /// start. `None` where there is nothing to find: samples from memory.
-    pub(super) fn count(&mut self, source: &Kind, request: &ClipRequest) -> Result<Option<u64>, AudioError> {
+    pub(super) fn count(&mut self, source: &Kind) -> Result<Option<u64>, AudioError> {
         let Input::Decoder(decoder) = &mut self.input else { return Ok(None) };
-        if let Some(frames) = decoder.index(source.open()?, &self.pulse)? {
-            return Ok(Some(frames));
+        count_frames(source.open()?, decoder, &self.pulse).map(Some)
+    }
+
+    /// Reads facts about the whole file; the track must be, and is again, at its start.
+    pub(super) fn survey(
+        &mut self,
+        source: &Kind,
+        request: &ClipRequest,
+        resamplers: &Resamplers,
+    ) -> Result<(), AudioError> {
+        let Input::Decoder(decoder) = &mut self.input else { return Ok(()) };
+        decoder.survey(source.open()?, &self.pulse)?;
+        if let Some(rate_hz) = decoder.surveyed().rate_hz {
+            // Begun anew, with the first frames at the rate of the others.
+            self.rate_hz = rate_hz;
+            self.resampling = Resampling::new(rate_hz, self.to_hz, resamplers)?;
+            self.restart(source, request)?;
         }
-        let frames = count_frames(source.open()?, decoder, &self.pulse)?;
-        // Handles of a spooled input share one position: after the count the track starts anew.
-        self.restart(source, request)?;
-        Ok(Some(frames))
+        Ok(())
+    }
+
+    /// Power before and after mixing, over the clips that were read.
+    pub(super) fn power(&self) -> MixPower {
+        match &self.input {
+            Input::Decoded { power, .. } => *power,
+            _ => self.power,
+        }
     }
 
     /// Goes back to the track's start.
     pub(super) fn restart(&mut self, source: &Kind, request: &ClipRequest) -> Result<(), AudioError> {
-        let (input, rate_hz) = Input::open(source, request)?;
+        let (mut input, mut rate_hz) = Input::open(source, request)?;
+        if let (Input::Decoder(new), Input::Decoder(old)) = (&mut input, &self.input) {
+            new.restart_as(old)?;
+            rate_hz = new.rate_hz();
+        }
         if rate_hz != self.rate_hz {
             return Err(AudioError::Damaged { reason: "it changed while it was read".into() });
         }
@@ -144,6 +175,7 @@ impl Track {
         self.resampling = self.resampling.restarted()?;
         self.ended = false;
         self.passed = 0;
+        (self.power, self.is_done) = (MixPower::default(), false);
         Ok(())
     }
 
@@ -228,6 +260,7 @@ impl Track {
     /// At most `length` outputs from output `start` on; fewer at the track's end.
     pub(super) fn read_from(&mut self, start: u64, length: usize) -> Result<Vec<f32>, AudioError> {
         self.resampling.skip_to(start);
+        self.from_input = self.resampling.first_input(start).unwrap_or(0);
         let mut samples = Vec::with_capacity(length.min(MOST_RESERVED));
         self.read(&mut samples, length)?;
         Ok(samples)
@@ -252,6 +285,7 @@ impl Track {
 
     /// Reads on to the end without making outputs, and returns the track's true length.
     pub(super) fn read_to_end(&mut self) -> Result<u64, AudioError> {
+        self.is_done = true;
         while !self.ended {
             // Inputs before the next output are not kept.
             let here = self.resampling.received().saturating_mul(self.to_hz.into()) / u64::from(self.rate_hz);
@@ -264,6 +298,12 @@ impl Track {
     fn feed(&mut self) -> Result<(), AudioError> {
         self.pulse.go_on()?;
         if self.input.next_block(&mut self.block)? {
+            if let Input::Decoder(decoder) = &self.input
+                && self.resampling.received() + self.block.len() as u64 > self.from_input
+                && !self.is_done
+            {
+                self.power.add(decoder.power());
+            }
             self.resampling.push(&self.block)
         } else {
             self.ended = true;

@@ -1,0 +1,277 @@
+//! Format detection by the first bytes of an input.
+//!
+//! A known magic number decides. Only where there is none, frames of MPEG audio or ADTS are searched for, and
+//! several of them must follow one another: single sync words occur in any data.
+
+use std::io;
+
+use super::adts;
+use super::bytes::Bytes;
+use super::frames;
+
+/// Frames that must follow one another where MPEG audio or ADTS does not start at the first byte.
+const CHAIN: usize = 4;
+/// Bytes searched for a first frame where the beginning is unknown: cut streams begin inside a frame.
+const SEARCH_BYTES: usize = 64 << 10;
+/// Bytes searched behind an ID3v2 tag, whose stated size may be wrong by the size of a picture.
+const SEARCH_BEHIND_TAG_BYTES: usize = 1 << 20;
+/// Number of tags in front of the audio that are skipped.
+const MAX_TAGS: usize = 16;
+
+/// Format of an input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Format {
+    Riff,
+    Aiff,
+    Flac,
+    Ogg,
+    /// MP4 and QuickTime.
+    IsoMp4,
+    /// CAF, Matroska: read as they are.
+    Container,
+    /// Bare MPEG audio, layer I to III.
+    Mpeg,
+    /// Bare AAC with ADTS headers.
+    Adts,
+    /// A format, by its name, that has no built-in decoder.
+    External(&'static str),
+    Unknown,
+}
+
+/// Format, and the offset at which it starts: behind tags and stray bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Detected {
+    pub(super) format: Format,
+    pub(super) start: u64,
+}
+
+/// Magic numbers at offset 0 of formats without a built-in decoder; some of them contain bytes that look like MPEG
+/// frames.
+const EXTERNAL: &[(&[u8], &str)] = &[
+    (b"wvpk", "WavPack"),
+    (b"MAC ", "Monkey's Audio"),
+    (b"TTA1", "True Audio"),
+    (b"TTA2", "True Audio"),
+    (b"OFR ", "OptimFROG"),
+    (b"tBaK", "TAK"),
+    (b"ajkg", "Shorten"),
+    (b"LA0", "Lossless Audio"),
+    (b"MPCK", "Musepack"),
+    (b"MP+", "Musepack"),
+    (b"TWIN97", "TwinVQ"),
+    (b".snd", "AU"),
+    (b"dns.", "AU"),
+    (b"riff\x2e\x91\xcf\x11", "Wave64"),
+    (b"\x7f\xfe\x80\x01", "DTS"),
+    (b"\xfe\x7f\x01\x80", "DTS"),
+    (b"\x1f\xff\xe8\x00", "DTS"),
+    (b"\xff\x1f\x00\xe8", "DTS"),
+    (b"\x64\x58\x20\x25", "DTS-HD"),
+    (b"DTSHDHDR", "DTS-HD"),
+    (b"\x0b\x77", "AC-3"),
+    (b"\x77\x0b", "AC-3"),
+    (b"\xf8\x72\x6f", "MLP"),
+    (b"\x72\xf8\x1f\x4e", "S/PDIF"),
+    (b"\xf8\x72\x4e\x1f", "S/PDIF"),
+    (b"#!AMR", "AMR"),
+    (b"\x00\x00\x01\xba", "MPEG program stream"),
+    (b"\x00\x00\x01\xb3", "MPEG video"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "ASF or WMA"),
+    (b".RMF", "RealMedia"),
+    (b".ra\xfd", "RealAudio"),
+    (b"DSD ", "DSF"),
+    (b"FRM8", "DSDIFF"),
+    (b"FLV\x01", "FLV"),
+    (b"MThd", "MIDI"),
+    (b"IMPM", "Impulse Tracker module"),
+    (b"Extended Module", "FastTracker module"),
+    (b"Creative Voice File", "VOC"),
+    (b"2BIT", "AVR"),
+    (b"PVF1", "PVF"),
+    (b"NIST_1A", "NIST SPHERE"),
+    (b"8SVX", "8SVX"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"\xfd7zXZ", "xz data"),
+    (b"BZh", "bzip2 data"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"\x7fELF", "a program"),
+    (b"SQLite format 3", "a database"),
+];
+
+/// Types of the atom that a file of the ISO base format may begin with.
+const ISO_ATOMS: [&[u8; 4]; 9] = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid"];
+
+/// Detects the format of an input.
+pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
+    let (start, tagged) = behind_tags(bytes)?;
+    let head = bytes.get(start, 1024)?;
+    if let Some(format) = by_magic(&head) {
+        return Ok(Detected { format, start });
+    }
+    let limit = if tagged { SEARCH_BEHIND_TAG_BYTES } else { SEARCH_BYTES };
+    // Zeros in front of the audio are no content.
+    let zeros = leading_zeros(bytes, start)?;
+    let window = bytes.get(start + zeros, limit)?;
+    for (offset, pair) in window.windows(2).enumerate() {
+        if pair[0] != 0xff || pair[1] < 0xe0 {
+            continue;
+        }
+        let at = start + zeros + offset as u64;
+        if let Some(format) = frames_at(bytes, at, offset == 0)? {
+            return Ok(Detected { format, start: at });
+        }
+    }
+    Ok(Detected { format: Format::Unknown, start })
+}
+
+fn by_magic(head: &[u8]) -> Option<Format> {
+    let at = |place: usize, magic: &[u8]| head.get(place..place + magic.len()) == Some(magic);
+    if let Some((_, name)) = EXTERNAL.iter().find(|(magic, _)| at(0, magic)) {
+        return Some(Format::External(name));
+    }
+    if at(0, b"RIFF") || at(0, b"RIFX") || at(0, b"RF64") || at(0, b"BW64") {
+        return Some(if at(8, b"WAVE") { Format::Riff } else { Format::External("a RIFF file without WAVE") });
+    }
+    if at(0, b"FORM") {
+        let aiff = at(8, b"AIFF") || at(8, b"AIFC");
+        return Some(if aiff { Format::Aiff } else { Format::External("an IFF file without AIFF") });
+    }
+    if at(0, b"fLaC") {
+        return Some(Format::Flac);
+    }
+    if at(0, b"OggS") {
+        return Some(Format::Ogg);
+    }
+    if at(0, b"caff") || at(0, b"\x1a\x45\xdf\xa3") {
+        return Some(Format::Container);
+    }
+    if head.get(4..8).is_some_and(|atom| ISO_ATOMS.iter().any(|known| *known == atom)) {
+        return Some(Format::IsoMp4);
+    }
+    // Packets of 188 bytes, or of 192 with a time code in front, or of 204 with error correction behind.
+    let packets = |first: usize, size: usize| (0..4).all(|packet| head.get(first + packet * size) == Some(&0x47));
+    if packets(0, 188) || packets(4, 192) || packets(0, 204) {
+        return Some(Format::External("MPEG transport stream"));
+    }
+    None
+}
+
+/// MPEG audio or ADTS, if frames follow one another from `at` on.
+fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<Format>> {
+    for (format, length_at) in [
+        (Format::Adts, adts::frame_bytes as fn([u8; 7]) -> Option<u64>),
+        (Format::Mpeg, frames::frame_bytes as fn([u8; 7]) -> Option<u64>),
+    ] {
+        let (mut place, mut count) = (at, 0);
+        while count < CHAIN {
+            let Some(head) = bytes.array::<7>(place)? else { break };
+            let Some(length) = length_at(head) else { break };
+            count += 1;
+            place += length;
+        }
+        // A short file may have fewer: then its frames reach its end, or the tag at its end.
+        let ends = place >= bytes.len() || bytes.get(place, 3)? == b"TAG" || bytes.get(place, 8)? == b"APETAGEX";
+        if count == CHAIN || (count > 0 && ends && (is_start || count > 1)) {
+            return Ok(Some(format));
+        }
+    }
+    Ok(None)
+}
+
+/// Offset behind ID3v2 and APEv2 tags (id3.org, ID3v2.4.0, 3.1; Hydrogenaudio, APEv2), and if there was one.
+fn behind_tags(bytes: &Bytes) -> io::Result<(u64, bool)> {
+    let mut at = 0;
+    for tag in 0..MAX_TAGS {
+        let head = bytes.get(at, 32)?;
+        let size = match &head[..] {
+            [b'I', b'D', b'3', version, _, flags, a, b, c, d, ..] if *version < 0xff => {
+                let body = [a, b, c, d].iter().fold(0, |size, &byte| size << 7 | u64::from(byte & 0x7f));
+                10 + body + if flags & 0x10 != 0 { 10 } else { 0 }
+            }
+            [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', _, _, _, _, a, b, c, d, ..] => {
+                32 + u64::from(u32::from_le_bytes([*a, *b, *c, *d]))
+            }
+            _ => return Ok((at, tag > 0)),
+        };
+        // A tag that states more than the file has is skipped by searching behind its header.
+        if at + size >= bytes.len() {
+            return Ok((at + 10, true));
+        }
+        at += size;
+    }
+    Ok((at, true))
+}
+
+fn leading_zeros(bytes: &Bytes, start: u64) -> io::Result<u64> {
+    let mut zeros = 0;
+    while zeros < SEARCH_BEHIND_TAG_BYTES as u64 {
+        let block = bytes.get(start + zeros, 4096)?;
+        let found = block.iter().take_while(|&&byte| byte == 0).count();
+        zeros += found as u64;
+        if found < block.len() || block.is_empty() {
+            break;
+        }
+    }
+    Ok(zeros)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn detected(bytes: &[u8]) -> Detected {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        detect(&Bytes::new(file).unwrap()).unwrap()
+    }
+
+    /// MPEG-1 layer III at 128 kbit/s and 44.1 kHz: frames of 417 bytes.
+    fn mpeg(frames: usize) -> Vec<u8> {
+        let mut frame = vec![0; 417];
+        frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x00]);
+        frame.repeat(frames)
+    }
+
+    #[test]
+    fn magic_numbers_win_over_sync_words() {
+        for (magic, name) in EXTERNAL {
+            let bytes = [magic, &mpeg(9)[..]].concat();
+            assert_eq!(detected(&bytes).format, Format::External(name));
+        }
+        let mut stream = vec![0; 188 * 5];
+        (0..5).for_each(|packet| stream[packet * 188] = 0x47);
+        stream.extend(mpeg(9));
+        assert_eq!(detected(&stream).format, Format::External("MPEG transport stream"));
+        assert_eq!(detected(&[b"RIFF....AVI ", &mpeg(9)[..]].concat()).start, 0);
+    }
+
+    #[test]
+    fn several_frames_must_follow_one_another() {
+        let found = |start| Detected { format: Format::Mpeg, start };
+        assert_eq!(detected(&mpeg(9)), found(0));
+        assert_eq!(detected(&mpeg(1)), found(0));
+        assert_eq!(detected(&[&[0; 5000], &mpeg(9)[..]].concat()), found(5000));
+        assert_eq!(detected(&[&[7; 300], &mpeg(9)[..]].concat()), found(300));
+        assert_eq!(detected(&[&[7; 300], &mpeg(1)[..], &[9; 999]].concat()).format, Format::Unknown);
+        assert_eq!(detected(&[&vec![7; 1 << 17], &mpeg(9)[..]].concat()).format, Format::Unknown);
+        assert_eq!(detected(&[7; 9999]).format, Format::Unknown);
+        assert_eq!(detected(b"").format, Format::Unknown);
+    }
+
+    #[test]
+    fn tags_in_front_are_skipped() {
+        let tag = [b"ID3\x04\0\0\0\0\x02\0", &[1; 256][..]].concat();
+        assert_eq!(detected(&[&tag[..], &mpeg(5)].concat()), Detected { format: Format::Mpeg, start: 266 });
+        assert_eq!(detected(&[&tag[..], b"fLaC"].concat()), Detected { format: Format::Flac, start: 266 });
+        let lying = [b"ID3\x04\0\0\x7f\x7f\x7f\x7f", &[1; 256][..], &mpeg(5)].concat();
+        assert_eq!(detected(&lying), Detected { format: Format::Mpeg, start: 266 });
+    }
+}
