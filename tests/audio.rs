@@ -374,7 +374,7 @@ fn silence_is_audio() {
     let (clips, warnings) =
         read(bytes(wav_f32(44_100, &vec![0.0; 88_200])), &request(12_000, Placement::Centre)).unwrap();
     assert!(clips[0].samples.iter().all(|&y| y == 0.0));
-    assert_eq!(warnings, []);
+    assert_eq!(warnings, [Warning::Silent]);
 }
 
 #[test]

@@ -221,8 +221,13 @@ mod tests {
     #[test]
     fn changes_and_stray_bytes_are_found() {
         let mut file = tempfile::tempfile().unwrap();
-        for part in [frame(4, 2, 100).repeat(3), frame(4, 1, 50), vec![0xff; 9], frame(7, 2, 20).repeat(2), b"TAG".repeat(40)]
-        {
+        for part in [
+            frame(4, 2, 100).repeat(3),
+            frame(4, 1, 50),
+            vec![0xff; 9],
+            frame(7, 2, 20).repeat(2),
+            b"TAG".repeat(40),
+        ] {
             file.write_all(&part).unwrap();
         }
         let bytes = Bytes::new(file).unwrap();

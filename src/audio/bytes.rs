@@ -35,7 +35,13 @@ impl Bytes {
     /// The same input without its first `skipped` bytes, unchanged and at its start.
     pub(super) fn skipping(&self, skipped: u64) -> Bytes {
         let skipped = skipped.min(self.len);
-        Bytes { base: self.base + skipped, len: self.len - skipped, at: 0, patches: Arc::new([]), ..self.clone() }
+        Bytes {
+            base: self.base + skipped,
+            len: self.len - skipped,
+            at: 0,
+            patches: Arc::new([]),
+            ..self.clone()
+        }
     }
 
     /// The same input with `patches` applied, at its start.
@@ -77,7 +83,8 @@ impl Read for Bytes {
         let read = read_at(&self.file, &mut out[..count], self.base + self.at)?;
         let range = self.at..self.at + read as u64;
         for patch in &*self.patches {
-            let (start, end) = (patch.at.max(range.start), (patch.at + patch.bytes.len() as u64).min(range.end));
+            let (start, end) =
+                (patch.at.max(range.start), (patch.at + patch.bytes.len() as u64).min(range.end));
             if start < end {
                 let from = &patch.bytes[(start - patch.at) as usize..(end - patch.at) as usize];
                 out[(start - range.start) as usize..(end - range.start) as usize].copy_from_slice(from);

@@ -397,12 +397,16 @@ impl ClipReader {
                 warnings.push(Warning::RateChange { from_hz, to_hz });
             }
             let survey = decoder.surveyed();
-            let counted = [(survey.damaged_pages, "damaged or missing pages"), (survey.stray_bytes, "bytes without audio")];
+            let counted = [
+                (survey.damaged_pages, "damaged or missing pages"),
+                (survey.stray_bytes, "bytes without audio"),
+            ];
             for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
                 warnings.push(Warning::Damaged { extent: format!("{count} {what}") });
             }
             if decoder.missing_s() > 0.0 {
-                warnings.push(Warning::Damaged { extent: format!("{:.2} s without audio", decoder.missing_s()) });
+                warnings
+                    .push(Warning::Damaged { extent: format!("{:.2} s without audio", decoder.missing_s()) });
             }
         }
         if let Kind::Decoded(decoded) = &self.source.0 {
@@ -619,7 +623,9 @@ fn decoded_by_ffmpeg(source: &Kind, first: AudioError, pulse: &Pulse) -> Result<
             Err(AudioError::NeedsFfmpeg { reason: first.to_string() })
         }
         Err(AudioError::NoFfmpeg) => Err(first),
-        Err(AudioError::Ffmpeg { reason }) => Err(AudioError::Both { first: Box::new(first), ffmpeg: reason }),
+        Err(AudioError::Ffmpeg { reason }) => {
+            Err(AudioError::Both { first: Box::new(first), ffmpeg: reason })
+        }
         Err(error) => Err(error),
     }
 }

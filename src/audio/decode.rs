@@ -13,8 +13,8 @@ use super::packets::{End, Next, Packets, Passing, TrackFacts, guarded};
 use super::pulse::Pulse;
 use super::resample::Resamplers;
 use super::stream::Resampling;
-use super::{adts, ogg};
 use super::{MAX_CHANNELS, RATES_HZ};
+use super::{adts, ogg};
 
 /// Samples that the original's MP3 decoder dropped at the start and made up with zeros at the end.
 const ORIGINAL_DELAY: usize = 529;
@@ -336,7 +336,13 @@ impl Decoder {
         }
         // Without an encoder's delay the figure may be the demuxer's own estimate.
         let claims = self.facts.is_bare_mpeg && self.facts.delay.is_some() && self.mode == DecoderMode::Plain;
-        if claims { self.facts.frames } else if self.survey.frames.is_some() { None } else { self.stated_frames() }
+        if claims {
+            self.facts.frames
+        } else if self.survey.frames.is_some() {
+            None
+        } else {
+            self.stated_frames()
+        }
     }
 
     /// Packets that could not be decoded so far.
@@ -503,7 +509,11 @@ impl Survey {
         let rate_hz = if rates.len() < 2 { first_hz } else { rate_hz };
         self.rate_hz = (rate_hz != first_hz).then_some(rate_hz);
         let scaled = |&(from_hz, samples): &(u32, u64)| {
-            if rates.len() < 2 { samples } else { (u128::from(samples) * u128::from(rate_hz) / u128::from(from_hz.max(1))) as u64 }
+            if rates.len() < 2 {
+                samples
+            } else {
+                (u128::from(samples) * u128::from(rate_hz) / u128::from(from_hz.max(1))) as u64
+            }
         };
         self.frames = Some(rates.iter().map(scaled).sum());
     }

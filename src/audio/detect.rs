@@ -105,7 +105,8 @@ const EXTERNAL: &[(&[u8], &str)] = &[
 ];
 
 /// Types of the atom that a file of the ISO base format may begin with.
-const ISO_ATOMS: [&[u8; 4]; 9] = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid"];
+const ISO_ATOMS: [&[u8; 4]; 9] =
+    [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid"];
 
 /// Detects the format of an input.
 pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
@@ -136,7 +137,11 @@ fn by_magic(head: &[u8]) -> Option<Format> {
         return Some(Format::External(name));
     }
     if at(0, b"RIFF") || at(0, b"RIFX") || at(0, b"RF64") || at(0, b"BW64") {
-        return Some(if at(8, b"WAVE") { Format::Riff } else { Format::External("a RIFF file without WAVE") });
+        return Some(if at(8, b"WAVE") {
+            Format::Riff
+        } else {
+            Format::External("a RIFF file without WAVE")
+        });
     }
     if at(0, b"FORM") {
         let aiff = at(8, b"AIFF") || at(8, b"AIFC");
@@ -155,7 +160,8 @@ fn by_magic(head: &[u8]) -> Option<Format> {
         return Some(Format::IsoMp4);
     }
     // Packets of 188 bytes, or of 192 with a time code in front, or of 204 with error correction behind.
-    let packets = |first: usize, size: usize| (0..4).all(|packet| head.get(first + packet * size) == Some(&0x47));
+    let packets =
+        |first: usize, size: usize| (0..4).all(|packet| head.get(first + packet * size) == Some(&0x47));
     if packets(0, 188) || packets(4, 192) || packets(0, 204) {
         return Some(Format::External("MPEG transport stream"));
     }
@@ -176,7 +182,8 @@ fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<Format
             place += length;
         }
         // A short file may have fewer: then its frames reach its end, or the tag at its end.
-        let ends = place >= bytes.len() || bytes.get(place, 3)? == b"TAG" || bytes.get(place, 8)? == b"APETAGEX";
+        let ends =
+            place >= bytes.len() || bytes.get(place, 3)? == b"TAG" || bytes.get(place, 8)? == b"APETAGEX";
         if count == CHAIN || (count > 0 && ends && (is_start || count > 1)) {
             return Ok(Some(format));
         }

@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn two_sync_words_are_a_stream() {
-        let samples = |words: &[u16]| words.iter().map(|&w| f32::from(w as i16) / 32_768.0).collect::<Vec<_>>();
+        let samples =
+            |words: &[u16]| words.iter().map(|&w| f32::from(w as i16) / 32_768.0).collect::<Vec<_>>();
         for pair in SYNC_PAIRS {
             let mut frame = vec![0u16; 1024];
             frame[..2].copy_from_slice(&pair);

@@ -124,7 +124,9 @@ pub enum AudioError {
         reason: String,
     },
     /// The audio is encrypted.
-    #[error("protected by DRM: its audio is encrypted, and only the player that it was bought for can read it")]
+    #[error(
+        "protected by DRM: its audio is encrypted, and only the player that it was bought for can read it"
+    )]
     Protected,
     /// A DTS stream in the place of samples.
     #[error("the samples are a DTS stream")]

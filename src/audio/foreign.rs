@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::decode::{check_rate, mix};
 use super::clips::Warning;
+use super::decode::{check_rate, mix};
 use super::error::AudioError;
 use super::level::MixPower;
 use super::pulse::Pulse;
@@ -83,7 +83,15 @@ pub(super) enum Encoded<'a> {
 /// the samples, or [`AudioError::Spool`].
 pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, AudioError> {
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"]);
+    command.args([
+        "-nostdin",
+        "-hide_banner",
+        "-nostats",
+        "-v",
+        "level+info",
+        "-protocol_whitelist",
+        "file,pipe",
+    ]);
     if matches!(encoded, Encoded::Dts(_)) {
         command.args(["-f", "dts"]);
     }
@@ -148,7 +156,8 @@ fn errors(said: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for line in said.lines() {
         // `[component @ address] [level] message`
-        let Some((_, message)) = ["[error] ", "[fatal] ", "[panic] "].iter().find_map(|level| line.split_once(level))
+        let Some((_, message)) =
+            ["[error] ", "[fatal] ", "[panic] "].iter().find_map(|level| line.split_once(level))
         else {
             continue;
         };

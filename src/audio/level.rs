@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn opposite_channels_cancel() {
         let loss = |right: f32| {
-            let stereo: Vec<f32> = (0..999).flat_map(|i| [(i as f32).sin(), right * (i as f32).sin()]).collect();
+            let stereo: Vec<f32> =
+                (0..999).flat_map(|i| [(i as f32).sin(), right * (i as f32).sin()]).collect();
             let mono: Vec<f32> = stereo.chunks(2).map(|x| 0.5 * (x[0] + x[1])).collect();
             MixPower::of(&stereo, 2, &mono).cancellation_db()
         };

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::ErrorKind::UnexpectedEof;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_AAC, CODEC_ID_AC3, CODEC_ID_ALAC, CODEC_ID_EAC3, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2,
     CODEC_ID_MP3, CODEC_ID_MUSEPACK, CODEC_ID_OPUS, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_F32BE,
@@ -13,7 +14,6 @@ use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_PCM_S16BE, CODEC_ID_PCM_S16LE, CODEC_ID_PCM_S24BE, CODEC_ID_PCM_S24LE, CODEC_ID_PCM_S32BE,
     CODEC_ID_PCM_S32LE, CODEC_ID_PCM_U8, CODEC_ID_SPEEX, CODEC_ID_VORBIS, CODEC_ID_WAVPACK, CODEC_ID_WMA,
 };
-use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::FormatId;
@@ -281,7 +281,9 @@ impl Packets {
             Some(next) => next,
             None => self.read()?,
         };
-        if self.is_ogg && let Next::Packet(packet) = &mut next {
+        if self.is_ogg
+            && let Next::Packet(packet) = &mut next
+        {
             let ahead = self.read()?;
             // Pages of streams that were cut by copying state times of the uncut stream, by which samples in the
             // middle would be trimmed. The reference decoders trim the last packet only.
@@ -384,7 +386,9 @@ fn choose(
                     stated_s: repair.stated_s,
                     is_pcm16: params.codec == CODEC_ID_FLAC
                         || [CODEC_ID_PCM_S16LE, CODEC_ID_PCM_S16BE].contains(&params.codec),
-                    units_per_s: track.time_base.map(|base| f64::from(base.denom.get()) / f64::from(base.numer.get())),
+                    units_per_s: track
+                        .time_base
+                        .map(|base| f64::from(base.denom.get()) / f64::from(base.numer.get())),
                     ..facts(track, params.sample_rate)
                 };
                 // The original's decoder rounds, so that the last bit shows: symphonia's then decides alone.

@@ -130,7 +130,8 @@ fn aiff_bytes_per_s(bytes: &Bytes, at: u64) -> io::Result<Option<u32>> {
 fn is_chunk(bytes: &Bytes, at: u64) -> io::Result<bool> {
     let Some(head) = bytes.array::<8>(at)? else { return Ok(false) };
     let size = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
-    Ok(head[..4].iter().all(|&byte| byte == b' ' || byte.is_ascii_alphanumeric()) && at + 8 + size <= bytes.len())
+    Ok(head[..4].iter().all(|&byte| byte == b' ' || byte.is_ascii_alphanumeric())
+        && at + 8 + size <= bytes.len())
 }
 
 /// FLAC (RFC 9639, 8): block sizes that no frame can have, and metadata other than STREAMINFO and SEEKTABLE, which
@@ -143,6 +144,7 @@ fn flac(bytes: &Bytes) -> io::Result<Repair> {
     let mut repair = Repair::default();
     let mut at = 4;
     let mut last_at = at;
+    let mut block_sizes = None;
     for _block in 0..MAX_CHUNKS {
         let Some(head) = bytes.array::<4>(at)? else { return Ok(repair) };
         let (is_last, kind) = (head[0] & 0x80 != 0, head[0] & 0x7f);
@@ -150,12 +152,7 @@ fn flac(bytes: &Bytes) -> io::Result<Repair> {
         if kind == STREAMINFO {
             if let Some([a, b, c, d]) = bytes.array::<4>(at + 4)? {
                 let (least, most) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-                let right_most = if most < 16 { u16::MAX } else { most };
-                let right_least = least.max(16).min(right_most);
-                if (right_least, right_most) != (least, most) {
-                    let sizes = [right_least.to_be_bytes(), right_most.to_be_bytes()].concat();
-                    repair.patches.push(Patch { at: at + 4, bytes: sizes });
-                }
+                block_sizes = Some((at + 4, least, most)).filter(|_| least < 16 || most < least);
             }
         } else if kind != SEEKTABLE {
             repair.patches.push(Patch { at, bytes: vec![head[0] & 0x80 | PADDING] });
@@ -174,7 +171,15 @@ fn flac(bytes: &Bytes) -> io::Result<Repair> {
         }
         at = next;
     }
-    if is_flac_frame(&bytes.get(at, 16)?) {
+    let frame = bytes.get(at, 16)?;
+    if let Some((place, _, most)) = block_sizes {
+        // Frames of a fixed size are told from others by equal bounds, and must be what their headers say.
+        let is_variable = frame.get(1).is_some_and(|byte| byte & 1 != 0);
+        let most = if most < 16 { u16::MAX } else { most };
+        let least = if is_variable { 16 } else { most };
+        repair.patches.push(Patch { at: place, bytes: [least.to_be_bytes(), most.to_be_bytes()].concat() });
+    }
+    if is_flac_frame(&frame) {
         return Ok(repair);
     }
     // The padding that replaces the last block begins where it began.
@@ -258,7 +263,8 @@ fn iso_mp4(bytes: &Bytes) -> io::Result<Repair> {
                 return Ok(repair);
             }
             // Another audio track is the first: entries of video have names of their own.
-            b"mp4a" | b"alac" | b"fLaC" | b"Opus" | b"sowt" | b"twos" | b"lpcm" | b"ac-3" | b"ec-3" | b".mp3" => {
+            b"mp4a" | b"alac" | b"fLaC" | b"Opus" | b"sowt" | b"twos" | b"lpcm" | b"ac-3" | b"ec-3"
+            | b".mp3" => {
                 return Ok(repair);
             }
             _ => {}

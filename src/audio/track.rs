@@ -125,7 +125,20 @@ impl Track {
         let to_hz = request.rate_hz;
         let resampling = Resampling::new(rate_hz, to_hz, resamplers)?;
         let (block, pulse, resample_time) = (Vec::new(), pulse.clone(), Duration::ZERO);
-        Ok(Track { input, rate_hz, to_hz, resampling, block, ended: false, pulse, resample_time, passed: 0, from_input: 0, power: MixPower::default(), is_done: false })
+        Ok(Track {
+            input,
+            rate_hz,
+            to_hz,
+            resampling,
+            block,
+            ended: false,
+            pulse,
+            resample_time,
+            passed: 0,
+            from_input: 0,
+            power: MixPower::default(),
+            is_done: false,
+        })
     }
 
     /// The length at the track's own rate, found without using its samples; the track must be, and is again, at its

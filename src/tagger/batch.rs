@@ -371,7 +371,8 @@ fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
         return Err(failure);
     }
     let mut warnings = ending.warnings;
-    if file.silent > 0 {
+    // The samples may have told it already.
+    if file.silent > 0 && !warnings.iter().any(|warning| warning == "silent") {
         warnings.push(match file.clips.len() {
             1 => "silent".to_string(),
             clips => format!("silent in {} of {clips} clips", file.silent),
