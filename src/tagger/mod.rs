@@ -142,7 +142,7 @@ pub struct Track {
 }
 
 impl Tagger {
-    /// Settings to start from: `crnn`, restored, best device.
+    /// Settings to start from: [`models::DEFAULT`](crate::models::DEFAULT), restored, the best device.
     pub fn builder() -> TaggerBuilder {
         TaggerBuilder::default()
     }
