@@ -98,6 +98,19 @@ pub enum Error {
         /// Name of the model.
         model: &'static str,
     },
+    /// Another number of labels than of scores.
+    #[error(
+        "{model} gives {scores} scores and has {labels} labels: hand a list with one label per score to \
+         `TaggerBuilder::labels`"
+    )]
+    Labels {
+        /// Name of the model.
+        model: &'static str,
+        /// Scores of a clip.
+        scores: usize,
+        /// Labels in the list.
+        labels: usize,
+    },
     /// A kernel does not do what its twin does.
     #[error("{kernel} disagrees with its twin: {difference}")]
     Kernel {
@@ -128,7 +141,7 @@ impl Error {
             Error::Cpu(error) => error.kind(),
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
-            Error::TooLoud | Error::NoClips | Error::Hung { .. } => ErrorKind::Input,
+            Error::TooLoud | Error::NoClips | Error::Hung { .. } | Error::Labels { .. } => ErrorKind::Input,
             Error::Length(_) | Error::NotFinite { .. } | Error::Panicked | Error::Kernel { .. } => {
                 ErrorKind::Internal
             }

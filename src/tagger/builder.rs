@@ -14,7 +14,7 @@ use crate::gpu::Gpu;
 use crate::kernels::Kernels;
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
-use crate::tags::Aggregation;
+use crate::tags::{Aggregation, Vocabulary};
 use crate::tensor::DType;
 use crate::weights::{DigestCheck, Locator, Weights};
 
@@ -27,6 +27,7 @@ pub struct TaggerBuilder {
     model: String,
     reading: Reading,
     weights: Locator,
+    labels: Option<Vocabulary>,
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
@@ -55,6 +56,7 @@ impl Default for TaggerBuilder {
             model: models::DEFAULT.into(),
             reading: Reading::default(),
             weights: Locator::default(),
+            labels: None,
             devices: vec![Device::Auto],
             gpu: None,
             max_batch: None,
@@ -100,6 +102,12 @@ impl TaggerBuilder {
     /// Where to look for weights, in full.
     pub fn locator(mut self, locator: Locator) -> Self {
         self.weights = locator;
+        self
+    }
+
+    /// Labels of the scores, in their order, for weights that were trained on others than the model's own.
+    pub fn labels(mut self, labels: Vocabulary) -> Self {
+        self.labels = Some(labels);
         self
     }
 
@@ -232,7 +240,8 @@ impl TaggerBuilder {
     /// # Errors
     /// [`Error::Model`] for an unknown model, [`Error::Weights`] for weights that are missing or wrong,
     /// [`Error::Plan`] for a tap that the model does not have, with the names there are,
-    /// [`Error::NoScores`] for scores of weights that have features only,
+    /// [`Error::NoScores`] for scores of weights that have features only, [`Error::Labels`] for another number of
+    /// labels than of scores,
     /// [`Error::Gpu`] when the device asked for cannot be had.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
@@ -253,6 +262,7 @@ impl TaggerBuilder {
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
             return Err(Error::NoScores { model: model.name });
         }
+        let vocabulary = self.vocabulary(&model, &plan)?;
         let plan = self.cut(&plan)?;
         let notes = Arc::new(Notes::default());
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
@@ -291,7 +301,7 @@ impl TaggerBuilder {
         };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Tagger {
-            vocabulary: model.vocabulary()?,
+            vocabulary,
             model,
             reading: self.reading,
             engines,
@@ -313,6 +323,24 @@ impl TaggerBuilder {
             },
             notes,
         })
+    }
+
+    /// The labels, one for each score of `plan`.
+    fn vocabulary(&self, model: &Model, plan: &Plan) -> Result<Vocabulary, Error> {
+        let vocabulary = match &self.labels {
+            Some(labels) => labels.clone(),
+            None => model.vocabulary()?,
+        };
+        // Without scores the model's own list is nothing that could be wrong.
+        let is_used = self.labels.is_some() || self.outputs == Outputs::All;
+        let scores = plan.outputs().iter().find(|(name, _)| name == SCORES).filter(|_| is_used);
+        let scores = scores.map(|(_, id)| plan.tensors()[*id].shape.channels());
+        match scores {
+            Some(scores) if scores != vocabulary.labels().len() => {
+                Err(Error::Labels { model: model.name, scores, labels: vocabulary.labels().len() })
+            }
+            _ => Ok(vocabulary),
+        }
     }
 
     /// The plan with the outputs that were asked for, and no step that none of them needs.
