@@ -109,8 +109,9 @@ pub(super) fn run(tagger: &Tagger, engine: &Engine, feed: &Feed, sender: &Sender
             stats.add(|times| times.model_waits += waits.elapsed());
             let Some(batch) = batch else { break };
             let start = Instant::now();
-            flying.extend(begin(tagger, engine, batch, sender));
-            let clips = flying.back().map_or(0, |batch| batch.clips.len() as u64);
+            let Some(begun) = begin(tagger, engine, batch, sender) else { continue };
+            let clips = begun.clips.len() as u64;
+            flying.push_back(begun);
             stats.add(|times| {
                 // Where nothing overlaps, beginning is all there is.
                 if engine.overlaps() {
