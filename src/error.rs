@@ -83,6 +83,16 @@ pub enum Error {
         /// How long it was waited for, in seconds.
         patience_s: u64,
     },
+    /// The system starts no more threads.
+    #[error(
+        "no thread can be started for {what}: {reason}: end other programs, or raise the limit on threads"
+    )]
+    Threads {
+        /// Purpose of the thread.
+        what: &'static str,
+        /// What the system says.
+        reason: String,
+    },
     /// There is no clip to measure.
     #[error("no clip could be heard")]
     NoClips,
@@ -145,6 +155,7 @@ impl Error {
             Error::Length(_) | Error::NotFinite { .. } | Error::Panicked | Error::Kernel { .. } => {
                 ErrorKind::Internal
             }
+            Error::Threads { .. } => ErrorKind::Resource,
             Error::NoScores { .. } | Error::Precision => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }

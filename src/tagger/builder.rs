@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::Decoding;
+use super::decode::{self, Decoding};
 use super::device::{Engine, KernelsOf, Notes, Opener};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
@@ -312,6 +312,7 @@ impl TaggerBuilder {
                 cancel: self.cancel,
                 stats: Stats::default(),
                 patience: self.patience,
+                spawn: decode::spawn,
             }),
             decode_threads: self.decode_threads.unwrap_or_else(cores),
             aggregation: self.aggregation,
