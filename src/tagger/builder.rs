@@ -31,6 +31,8 @@ pub struct TaggerBuilder {
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
+    device_verdicts: Option<PathBuf>,
+    device_timeout: Option<Duration>,
     kernels: Option<KernelsOf>,
     kernel_times: bool,
     max_batch: Option<usize>,
@@ -71,6 +73,8 @@ impl Default for TaggerBuilder {
             outputs: Outputs::default(),
             tap: None,
             pipeline_cache: None,
+            device_verdicts: None,
+            device_timeout: None,
             kernels: None,
             kernel_times: false,
             precision: DType::F32,
@@ -126,6 +130,21 @@ impl TaggerBuilder {
     /// (Vulkan); nothing is kept by default.
     pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
         self.pipeline_cache = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Remembers in a folder which devices [`Device::Auto`] found unable to run models (a kernel that their driver does
+    /// not compile, wrong numbers, no answer), so that the next tagger does not try them again; a new driver or a new
+    /// version of this library is tried. Nothing is remembered by default.
+    pub fn device_verdicts(mut self, folder: impl AsRef<Path>) -> Self {
+        self.device_verdicts = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Time limit of a wait for a device, after which it counts as lost. By default two minutes on hardware; on a
+    /// software driver a minute for each clip of a batch, and at least ten minutes.
+    pub fn device_timeout(mut self, limit: Duration) -> Self {
+        self.device_timeout = Some(limit);
         self
     }
 
@@ -281,6 +300,9 @@ impl TaggerBuilder {
                 pipeline_cache: self.pipeline_cache.clone(),
                 kernels: self.kernels.clone(),
                 kernel_times: self.kernel_times,
+                timeout: self.device_timeout,
+                verdicts: self.device_verdicts.clone(),
+                picked: None,
             };
             Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())
         };

@@ -140,8 +140,7 @@ fn begin(tagger: &Tagger, engine: &Engine, batch: Batch, sender: &Sender<Message
     let sent = |(index, clip): &(usize, Clip)| Sent {
         index: *index,
         start_s: clip.start_samples as f64 / rate,
-        // Also for NaN.
-        is_too_loud: clip.samples.iter().any(|v| !(v.abs() <= LOUDEST)),
+        is_too_loud: clip.samples.iter().any(|v| v.is_nan() || v.abs() > LOUDEST),
     };
     let clips: Vec<Sent> = batch.iter().map(sent).collect();
     let mut samples = Vec::with_capacity(batch.len() * length);
