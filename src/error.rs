@@ -83,6 +83,16 @@ pub enum Error {
         /// How long it was waited for, in seconds.
         patience_s: u64,
     },
+    /// The system starts no more threads.
+    #[error(
+        "no thread can be started for {what}: {reason}: end other programs, or raise the limit on threads"
+    )]
+    Threads {
+        /// Purpose of the thread.
+        what: &'static str,
+        /// What the system says.
+        reason: String,
+    },
     /// There is no clip to measure.
     #[error("no clip could be heard")]
     NoClips,
@@ -97,6 +107,19 @@ pub enum Error {
     NoScores {
         /// Name of the model.
         model: &'static str,
+    },
+    /// Another number of labels than of scores.
+    #[error(
+        "{model} gives {scores} scores and has {labels} labels: hand a list with one label per score to \
+         `TaggerBuilder::labels`"
+    )]
+    Labels {
+        /// Name of the model.
+        model: &'static str,
+        /// Scores of a clip.
+        scores: usize,
+        /// Labels in the list.
+        labels: usize,
     },
     /// A kernel does not do what its twin does.
     #[error("{kernel} disagrees with its twin: {difference}")]
@@ -128,10 +151,11 @@ impl Error {
             Error::Cpu(error) => error.kind(),
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
-            Error::TooLoud | Error::NoClips | Error::Hung { .. } => ErrorKind::Input,
+            Error::TooLoud | Error::NoClips | Error::Hung { .. } | Error::Labels { .. } => ErrorKind::Input,
             Error::Length(_) | Error::NotFinite { .. } | Error::Panicked | Error::Kernel { .. } => {
                 ErrorKind::Internal
             }
+            Error::Threads { .. } => ErrorKind::Resource,
             Error::NoScores { .. } | Error::Precision => ErrorKind::Unsupported,
             Error::Cancelled => ErrorKind::Cancelled,
         }

@@ -265,6 +265,31 @@ fn an_import_keeps_every_bit_and_says_where_it_is_from() {
 }
 
 #[test]
+fn a_changed_array_is_no_longer_the_published_file() {
+    let root = tempfile::tempdir().unwrap();
+    let manifest = tiny_manifest();
+    let source = write(root.path(), "tiny_theano.h5", TINY_THEANO);
+    let original = load(&source, &tiny_specs(), &manifest).unwrap();
+    // The same array changes nothing.
+    let mut weights = original.clone();
+    weights.insert("conv1.bias", original.get("conv1.bias").unwrap().clone());
+    assert_eq!(weights, original);
+    for name in ["conv1.bias", "bn1.running_mean", "extra"] {
+        let mut weights = original.clone();
+        weights.insert(name, HostTensor::new([3], vec![1.0, 2.0, 3.5]).unwrap());
+        let info = weights.info();
+        assert_eq!((&info.sha256, &info.source_sha256, &info.origin), (&None, &None, &None), "{name}");
+        assert_eq!(info.digest, DigestCheck::Unknown, "{name}");
+        // Which way its kernels lie, whose model it is and under which licence stay true.
+        assert_eq!((info.variant, &info.licence), (original.info().variant, &original.info().licence));
+        let path = root.path().join("changed.safetensors");
+        export(&weights, &path, DType::F32).unwrap();
+        let read = load(&path, &tiny_specs(), &manifest).unwrap();
+        assert_eq!((&read.info().source_sha256, &read.info().origin), (&None, &None), "{name}");
+    }
+}
+
+#[test]
 fn f16_is_written_when_it_can_hold_the_numbers() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("half.safetensors");

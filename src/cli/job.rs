@@ -4,7 +4,8 @@ use super::clips::ClipArgs;
 use super::inputs::{FileArgs, Input, Underway};
 use super::progress::{Progress, ProgressArgs};
 use super::{
-    Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, pipeline_cache_dir, stop_on_interrupt, write_failed,
+    Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
+    write_failed,
 };
 use crate::error::Error;
 use crate::models;
@@ -80,6 +81,7 @@ impl<'a> Job<'a> {
             .kernel_times(shown.stats)
             .cancel_token(cancel.clone());
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
+        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::device_verdicts);
         let builder = files.apply(builder, clips.are_many());
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;

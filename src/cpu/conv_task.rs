@@ -30,6 +30,12 @@ impl WithSimd for Task<'_> {
     }
 }
 
+/// The bias, NaN once a sum of the pool window is not finite: the largest of a window may hide such a sum.
+#[inline(always)]
+fn marked<S: Simd>(simd: S, bias: S::f32s, sum: S::f32s) -> S::f32s {
+    simd.mul_add_e_f32s(sum, simd.splat_f32s(0.0), bias)
+}
+
 impl Task<'_> {
     /// Convolution outputs of the region along each axis.
     fn extent(&self) -> [usize; 2] {
@@ -68,10 +74,12 @@ impl Task<'_> {
                 let row = &panel[k * panel_width + map % panel_width..][..VECTORS * lanes];
                 taps.copy_from_slice(S::as_simd_f32s(row).0);
             }
-            let bias = S::as_simd_f32s(&conv.bias[map..][..VECTORS * lanes]).0;
+            let mut biases = [simd.splat_f32s(0.0); VECTORS];
+            biases.copy_from_slice(S::as_simd_f32s(&conv.bias[map..][..VECTORS * lanes]).0);
             for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
                 for (c, out) in out.chunks_exact_mut(maps).enumerate() {
                     let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); VECTORS];
+                    let mut bias = biases;
                     for i in 0..pf {
                         for j in (0..pt).step_by(COLUMNS) {
                             let corner = &strip[(r * pf + i) * strip_width + c * pt + j..];
@@ -91,6 +99,7 @@ impl Task<'_> {
                             for sums in sums {
                                 for v in 0..VECTORS {
                                     largest[v] = simd.max_f32s(largest[v], sums[v]);
+                                    bias[v] = marked(simd, bias[v], sums[v]);
                                 }
                             }
                         }
@@ -232,12 +241,17 @@ impl Task<'_> {
                     break;
                 }
                 let y = winograd::output(simd, &products[v..], panel_width);
-                let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                let biases = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
                 for i in 0..OUTPUTS / PF {
                     for j in 0..OUTPUTS / PT {
-                        let mut largest = y[i * PF][j * PT];
+                        let (mut largest, mut bias) = (y[i * PF][j * PT], biases);
+                        if PF * PT > 1 {
+                            bias = marked(simd, bias, largest);
+                        }
                         for k in 1..PF * PT {
-                            largest = simd.max_f32s(largest, y[i * PF + k / PT][j * PT + k % PT]);
+                            let sum = y[i * PF + k / PT][j * PT + k % PT];
+                            largest = simd.max_f32s(largest, sum);
+                            bias = marked(simd, bias, sum);
                         }
                         let (r, c) = (first_row + i, first_column + j);
                         if r < self.region.height && c < self.region.width {
@@ -290,13 +304,15 @@ impl Task<'_> {
                         break;
                     }
                     let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+                    let mut bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
                     for i in 0..pf {
                         for j in 0..pt {
                             let sums = &corner[i * line + j * panel_width + v..][..S::F32_LANES];
-                            largest = simd.max_f32s(largest, S::as_simd_f32s(sums).0[0]);
+                            let sums = S::as_simd_f32s(sums).0[0];
+                            largest = simd.max_f32s(largest, sums);
+                            bias = marked(simd, bias, sums);
                         }
                     }
-                    let bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
                     let value = activate(simd, activation, simd.add_f32s(largest, bias));
                     store(simd, &mut out[map..], value);
                 }

@@ -67,7 +67,8 @@ fn max_pool2d(op: &MaxPool2d, shape: Shape, x: &[f32], y: &mut [f32]) {
             for k in 0..pf * pt {
                 let place = (row * pf + k / pt) * t + column * pt + k % pt;
                 for (y, &x) in y.iter_mut().zip(&x[place * channels..][..channels]) {
-                    *y = y.max(x);
+                    // NaN stays, whichever of the two it is.
+                    *y = if *y > x || y.is_nan() { *y } else { x };
                 }
             }
         }

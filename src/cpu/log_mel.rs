@@ -9,7 +9,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 
 use super::layer::{Context, Layer};
 use super::scratch::{Scratch, Shelf};
-use super::simd::{ln, load, store};
+use super::simd::{larger, ln, load, store};
 use crate::kernels::{ClipStats, Level, LogMel, Normalize, Padding};
 use crate::tensor::{HostTensor, Shape};
 
@@ -139,7 +139,7 @@ impl WithSimd for Bands<'_> {
                 for _ in 1..op.exponent {
                     value = simd.mul_f32s(value, sum);
                 }
-                store(simd, &mut y[f..], simd.mul_f32s(ln(simd, simd.max_f32s(value, floor)), scale));
+                store(simd, &mut y[f..], simd.mul_f32s(ln(simd, larger(simd, floor, value)), scale));
             }
         }
     }
@@ -178,7 +178,7 @@ impl Layer for Spectrogram {
     }
 }
 
-/// Maximum, mean and standard deviation of a clip.
+/// Maximum, mean and standard deviation of a clip; all three are NaN where a value is.
 #[derive(Debug)]
 pub(super) struct Statistics(pub(super) ClipStats);
 
@@ -199,7 +199,7 @@ impl Statistics {
             let mut sums = [0f64; LANES];
             for chunk in x.chunks(LANES) {
                 for (sum, &v) in sums.iter_mut().zip(chunk) {
-                    *sum += value(f64::from(if v > floor { v } else { floor }));
+                    *sum += value(f64::from(floored(v, floor)));
                 }
             }
             sums.iter().sum()
@@ -207,8 +207,14 @@ impl Statistics {
         let count = x.len() as f64;
         let mean = sum(&|v| v) / count;
         let variance = sum(&|v| (v - mean) * (v - mean)) / count;
-        [maximum, mean as f32, variance.sqrt() as f32]
+        [if mean.is_nan() { f32::NAN } else { maximum }, mean as f32, variance.sqrt() as f32]
     }
+}
+
+/// `v`, or the floor where `v` lies below; NaN stays NaN.
+#[inline(always)]
+fn floored(v: f32, floor: f32) -> f32 {
+    if v < floor { floor } else { v }
 }
 
 impl Layer for Statistics {
@@ -250,13 +256,15 @@ impl Standardise {
             Level::BelowMaximum => (maximum, 1.0),
             Level::Standardised => (mean, 1.0 / (deviation + self.op.epsilon)),
         };
+        // No value is below such a floor.
+        let offset = if floor.is_nan() { floor } else { offset };
         let left = self.op.pad[0];
         let (scale, shift) = (&self.scale[left..], &self.shift[left..]);
         for (x, y) in x.chunks_exact(self.frames).zip(y.chunks_exact_mut(self.scale.len())) {
             y.copy_from_slice(&self.shift);
             let y = &mut y[left..left + self.frames];
             for (((y, &v), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
-                let v = if v > floor { v } else { floor };
+                let v = floored(v, floor);
                 *y = (v - offset) * factor * scale + shift;
             }
         }

@@ -60,8 +60,14 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     [simd.transmute_f32s_u32s(power), p]
 }
 
-/// `ln(x)` of a normal number, within 2e-7 of it absolutely or relatively; the polynomial is that of Cephes'
-/// `logf` (Moshier, 1989).
+/// The larger of two vectors, lane by lane; `b` where either is NaN. `max_f32s` leaves that to the processor.
+#[inline(always)]
+pub(super) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.greater_than_f32s(a, b), a, b)
+}
+
+/// `ln(x)` of a normal number, within 2e-7 of it absolutely or relatively; infinity and NaN stay what they are. The
+/// polynomial is that of Cephes' `logf` (Moshier, 1989).
 #[inline(always)]
 pub(super) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const TERMS: [f32; 9] = [
@@ -100,24 +106,26 @@ pub(super) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let p = simd.mul_f32s(simd.mul_f32s(p, r), square);
     let p = simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2_LOW), p);
     let p = simd.mul_add_e_f32s(square, simd.splat_f32s(-0.5), p);
-    simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2_HIGH), simd.add_f32s(r, p))
+    let y = simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2_HIGH), simd.add_f32s(r, p));
+    // The exponent of infinity and NaN is that of no number.
+    simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(f32::INFINITY)), y, x)
 }
 
-/// The activation function of a vector.
+/// The activation function of a vector; NaN stays NaN.
 #[inline(always)]
 pub(super) fn activate<S: Simd>(simd: S, op: Activation, v: S::f32s) -> S::f32s {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
     match op {
         Activation::Identity => v,
         Activation::Elu => {
-            // Above zero the first part is exp(0) - 1 = 0, below the second one is.
             let [power, rest] = exp_parts(simd, simd.min_f32s(v, zero));
             let below = simd.mul_add_e_f32s(power, rest, simd.splat_f32s(-1.0));
-            simd.add_f32s(below, simd.max_f32s(v, zero))
+            simd.select_f32s(simd.less_than_or_equal_f32s(v, zero), below, v)
         }
         Activation::Sigmoid => {
             let [power, rest] = exp_parts(simd, simd.sub_f32s(zero, v));
-            simd.div_f32s(one, simd.mul_add_e_f32s(power, rest, one))
+            let y = simd.div_f32s(one, simd.mul_add_e_f32s(power, rest, one));
+            simd.select_f32s(simd.equal_f32s(v, v), y, v)
         }
     }
 }
@@ -125,6 +133,7 @@ pub(super) fn activate<S: Simd>(simd: S, op: Activation, v: S::f32s) -> S::f32s 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Instructions;
 
     struct Each<'a>(&'a mut [f32], bool);
 
@@ -162,5 +171,34 @@ mod tests {
         pulp::Arch::new().dispatch(Each(&mut y, true));
         assert!(y[0] >= 0.0 && y[0] < 1e-37 && y[1] < 1e-37, "{y:?}");
         assert!(y[2] == 1.0 && y[3].is_finite(), "{y:?}");
+    }
+
+    struct Apply<'a>(&'a mut [f32], Activation);
+
+    impl pulp::WithSimd for Apply<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            for chunk in self.0.chunks_mut(S::F32_LANES) {
+                let v = load(simd, chunk);
+                store(simd, chunk, activate(simd, self.1, v));
+            }
+        }
+    }
+
+    #[test]
+    fn infinity_and_nan_have_no_plausible_value() {
+        for arch in Instructions::available().into_iter().filter_map(|set| set.arch().ok()) {
+            let mut y = [f32::INFINITY, f32::NAN, -f32::NAN];
+            arch.dispatch(Each(&mut y, false));
+            assert!(y[0] == f32::INFINITY && y[1].is_nan() && y[2].is_nan(), "ln: {y:?}");
+            for op in [Activation::Identity, Activation::Elu, Activation::Sigmoid] {
+                let mut y = [f32::NAN, f32::INFINITY];
+                arch.dispatch(Apply(&mut y, op));
+                let largest = if op == Activation::Sigmoid { 1.0 } else { f32::INFINITY };
+                assert!(y[0].is_nan() && y[1] == largest, "{op:?}: {y:?}");
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::GpuError;
 use super::cache::PipelineCache;
@@ -173,41 +175,46 @@ impl Selection {
 
 /// All adapters of this machine, the one that [`Selection::Best`] takes first.
 pub fn adapters() -> Vec<AdapterSummary> {
-    enumerate().iter().map(AdapterSummary::of).collect()
+    Adapters::all().summaries
 }
 
-/// A device with its queue, and what it can do. Cheap to clone; clones share the device.
-#[derive(Clone, Debug)]
-pub struct Gpu {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
-    summary: Arc<AdapterSummary>,
-    kernels: Arc<Kernels>,
-    pub(super) cache: Option<Arc<PipelineCache>>,
+/// The adapters of this machine, ready to be opened: finding them takes a while.
+#[derive(Debug)]
+pub struct Adapters {
+    adapters: Vec<wgpu::Adapter>,
+    summaries: Vec<AdapterSummary>,
 }
 
-impl Gpu {
-    /// A device of its own, for programs that have none.
+impl Adapters {
+    /// Finds all of them, the one that [`Selection::Best`] takes first.
+    pub fn all() -> Adapters {
+        let adapters = enumerate();
+        Adapters { summaries: adapters.iter().map(AdapterSummary::of).collect(), adapters }
+    }
+
+    /// Descriptions, in the order of [`Selection::Index`].
+    pub fn summaries(&self) -> &[AdapterSummary] {
+        &self.summaries
+    }
+
+    /// A device of its own on the adapter that `selection` names.
     ///
     /// # Errors
-    /// [`GpuError::NoAdapter`] and [`GpuError::NoMatch`] when no adapter fits, [`GpuError::Device`] when the
-    /// driver gives no device.
-    pub fn request(selection: &Selection) -> Result<Gpu, GpuError> {
-        let adapters = enumerate();
-        if adapters.is_empty() {
+    /// As [`Gpu::request`].
+    pub fn open(&self, selection: &Selection) -> Result<Gpu, GpuError> {
+        if self.adapters.is_empty() {
             return Err(GpuError::NoAdapter);
         }
-        let summaries: Vec<_> = adapters.iter().map(AdapterSummary::of).collect();
-        let Some(index) = selection.find(&summaries) else {
+        let Some(index) = selection.find(&self.summaries) else {
             let wanted = match selection {
                 Selection::Index(index) => index.to_string(),
                 Selection::Name(name) => name.clone(),
                 Selection::Best => String::new(),
             };
-            let found = summaries.into_iter().map(|adapter| adapter.name).collect();
+            let found = self.summaries.iter().map(|adapter| adapter.name.clone()).collect();
             return Err(GpuError::NoMatch { wanted, found });
         };
-        let adapter = &adapters[index];
+        let adapter = &self.adapters[index];
         let mut features = adapter.features() & WANTED;
         let matrices = matrices(adapter);
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
@@ -225,19 +232,49 @@ impl Gpu {
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request).map_err(|error| GpuError::Device {
-            adapter: summaries[index].name.clone(),
+            adapter: self.summaries[index].name.clone(),
             reason: error.to_string(),
         })?;
         let mut gpu = Gpu::from_device(device, queue);
         Arc::make_mut(&mut gpu.summary).limits.matrices = matrices;
         Ok(gpu)
     }
+}
+
+/// A device with its queue, and what it can do. Cheap to clone; clones share the device.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    summary: Arc<AdapterSummary>,
+    kernels: Arc<Kernels>,
+    pub(super) cache: Option<Arc<PipelineCache>>,
+    /// True once the device did not answer in time; it is not waited for again.
+    is_stuck: Arc<AtomicBool>,
+}
+
+/// Time limit of a wait for a hardware device, which gets work for a fraction of a second at a time.
+const HARDWARE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Least time limit of a wait for a software driver, and the time limit for each clip of a batch.
+const SOFTWARE_TIMEOUT: Duration = Duration::from_secs(600);
+const SOFTWARE_TIMEOUT_OF_A_CLIP: Duration = Duration::from_secs(60);
+
+impl Gpu {
+    /// A device of its own, for programs that have none.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] and [`GpuError::NoMatch`] when no adapter fits, [`GpuError::Device`] when the
+    /// driver gives no device.
+    pub fn request(selection: &Selection) -> Result<Gpu, GpuError> {
+        Adapters::all().open(selection)
+    }
 
     /// A device and queue that the caller shares, as a game or a media tool does. Features that the caller
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
-        let gpu = Gpu { device, queue, summary: Arc::new(summary), kernels: Arc::default(), cache: None };
+        let (summary, is_stuck) = (Arc::new(summary), Arc::default());
+        let gpu = Gpu { device, queue, summary, kernels: Arc::default(), cache: None, is_stuck };
         gpu.with_kernels(Kernels::default())
     }
 
@@ -270,6 +307,47 @@ impl Gpu {
     /// Gives the device up, whoever else has it: what runs on it fails from now on.
     pub fn destroy(&self) {
         self.device.destroy();
+    }
+
+    /// Time limit of a wait for a submission of `clips` clips where the caller sets none.
+    pub(super) fn default_timeout(&self, clips: usize) -> Duration {
+        if !self.summary.limits.software {
+            return HARDWARE_TIMEOUT;
+        }
+        let clips = u32::try_from(clips).unwrap_or(u32::MAX);
+        SOFTWARE_TIMEOUT_OF_A_CLIP.saturating_mul(clips).max(SOFTWARE_TIMEOUT)
+    }
+
+    /// Fails if the device was not waited for successfully before.
+    pub(super) fn check_responding(&self, limit: Duration) -> Result<(), GpuError> {
+        if self.is_stuck.load(Ordering::Acquire) {
+            return Err(GpuError::NotResponding { limit_s: limit.as_secs() });
+        }
+        Ok(())
+    }
+
+    /// Waits for a submission, or for all of them, at most `limit`.
+    ///
+    /// A device that does not answer in time is given up: nothing waits for it again, and it is never freed, since
+    /// freeing it waits without a limit.
+    pub(super) fn wait(
+        &self,
+        submission_index: Option<wgpu::SubmissionIndex>,
+        limit: Duration,
+    ) -> Result<(), GpuError> {
+        self.check_responding(limit)?;
+        let poll = || self.device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(limit) });
+        // No time is over before the device can have done anything.
+        match if limit.is_zero() { Err(wgpu::PollError::Timeout) } else { poll() } {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => {
+                if !self.is_stuck.swap(true, Ordering::AcqRel) {
+                    std::mem::forget((self.device.clone(), self.queue.clone()));
+                }
+                Err(GpuError::NotResponding { limit_s: limit.as_secs() })
+            }
+            Err(error) => Err(GpuError::Failed { reason: error.to_string() }),
+        }
     }
 
     /// Runs `work` and returns what went wrong on the device meanwhile, without touching the error handlers

@@ -19,11 +19,14 @@ mod timing;
 mod trial;
 
 pub use batch::suitable_batch;
-pub use device::{AdapterSummary, AdapterType, Gpu, Selection, adapters};
+pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection, adapters};
 pub use executor::{Executor, Options, Ticket, Times};
 pub use probe::Probe;
 pub use timing::StepTime;
 pub use trial::{Prepared, Trial};
+
+#[cfg(test)]
+pub(crate) use tests::adapter;
 
 /// Why a device cannot be had or cannot run a plan.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +101,22 @@ pub enum GpuError {
         /// What the driver says.
         reason: String,
     },
+    /// A device that was asked for by name cannot run the model.
+    #[error("{adapter:?} cannot run the model: {source}: use {}", advice.join(", "))]
+    Unusable {
+        /// Name of the adapter.
+        adapter: String,
+        /// Devices to try in its place.
+        advice: Vec<String>,
+        /// What it failed at.
+        source: Box<GpuError>,
+    },
+    /// The device did not finish its work in time.
+    #[error("the device did not answer within {limit_s} s: update its driver, or choose another device")]
+    NotResponding {
+        /// Seconds that it was waited for.
+        limit_s: u64,
+    },
     /// The inputs do not fit the plan.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -108,8 +127,40 @@ impl GpuError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             GpuError::Dispatch { source, .. } => source.kind(),
+            GpuError::Unusable { source, .. } => source.kind(),
             GpuError::Shader { .. } | GpuError::Input(_) => ErrorKind::Internal,
             _ => ErrorKind::Resource,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The best adapter, or the one that `TAGWAVE_TEST_ADAPTER` names. Without one the test is skipped, or fails under
+    /// `REQUIRE_GPU=1`.
+    pub(crate) fn adapter() -> Option<Gpu> {
+        let selection = std::env::var("TAGWAVE_TEST_ADAPTER").map_or(Selection::Best, Selection::Name);
+        match Gpu::request(&selection) {
+            Ok(gpu) => Some(gpu),
+            Err(error) => {
+                let is_required =
+                    std::env::var_os("REQUIRE_GPU").is_some_and(|value| value != "0" && !value.is_empty());
+                assert!(!is_required, "REQUIRE_GPU is set: {error}");
+                println!("skipped: no adapter ({error})");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn an_unusable_device_is_of_the_kind_of_its_cause() {
+        let source = Box::new(GpuError::Shader { kernel: "gru".into(), reason: "no".into() });
+        let advice = vec!["auto".into(), "cpu".into()];
+        let error = GpuError::Unusable { adapter: "card".into(), advice, source };
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(error.to_string().ends_with("use auto, cpu"), "{error}");
+        assert_eq!(GpuError::NotResponding { limit_s: 120 }.kind(), ErrorKind::Resource);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::choose::choose;
-use super::executor::{Options, binding, upload_weights};
+use super::executor::{MAPPING, Options, binding, upload_weights};
 use super::layout::{from_stored, to_stored};
 use super::shader::Pipelines;
 use super::timing::Timestamps;
@@ -209,7 +209,7 @@ fn submit(
         gpu.queue.submit([encoder.finish()])
     };
     gpu.scoped(record).map_err(|error| failed(error.to_string()))?;
-    gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| failed(error.to_string()))?;
+    gpu.wait(None, gpu.default_timeout(runs))?;
     Ok(start.elapsed())
 }
 
@@ -240,9 +240,9 @@ fn read<T>(gpu: &Gpu, buffer: &wgpu::Buffer, read: impl FnOnce(&[u8]) -> T) -> R
         // The receiver waits below; if it has given up there is nobody to tell.
         let _ = sender.send(result);
     });
-    gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| failed(error.to_string()))?;
+    gpu.wait(None, gpu.default_timeout(1))?;
     receiver
-        .recv()
+        .recv_timeout(MAPPING)
         .map_err(|_| failed("the device was lost".into()))?
         .map_err(|error| failed(error.to_string()))?;
     let value = {

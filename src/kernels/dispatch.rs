@@ -1,6 +1,6 @@
 //! What one run of a kernel needs, and whether a device can do it: plain data.
 
-use super::unroll::unroll;
+use super::unroll::{constants, unroll, value};
 use super::{Call, Packed};
 use crate::error::ErrorKind;
 use crate::tensor::DType;
@@ -276,12 +276,55 @@ pub(super) fn check(dispatch: &Dispatch, call: &Call, limits: &Limits) -> Result
             return Err(DispatchError::BindingTooLarge { kernel, binding: binding.name, bytes, limit });
         }
     }
-    let buffers = dispatch.kernel.bindings.len() as u64;
-    let has = u64::from(limits.max_storage_buffers);
-    if buffers > has {
-        return Err(DispatchError::Unsupported { kernel, what: "storage buffers", needs: buffers, has });
+    let most = dispatch.workgroups.into_iter().max().unwrap_or(0);
+    if most > limits.max_workgroups_per_axis {
+        let (workgroups, limit) = (u64::from(most), limits.max_workgroups_per_axis);
+        return Err(DispatchError::TooManyWorkgroups { kernel, workgroups, limit });
     }
-    Ok(())
+    let [threads, shared] = workgroup_needs(dispatch);
+    let needs = [
+        ("storage buffers", dispatch.kernel.bindings.len() as u64, limits.max_storage_buffers),
+        ("threads per workgroup", threads, limits.max_workgroup_threads),
+        ("bytes of workgroup memory", shared, limits.max_shared_bytes),
+    ];
+    match needs.into_iter().find(|&(_, needs, has)| needs > u64::from(has)) {
+        Some((what, needs, has)) => {
+            Err(DispatchError::Unsupported { kernel, what, needs, has: u64::from(has) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Threads and bytes of workgroup memory of a workgroup, as far as the built-in kernel's text states them in plain
+/// products. Tiled kernels that state them otherwise compare them with the limits themselves.
+fn workgroup_needs(dispatch: &Dispatch) -> [u64; 2] {
+    let texts = dispatch.kernel.appends.iter().map(|piece| piece.source).chain([dispatch.kernel.source]);
+    let header = dispatch.header.replace("; ", ";\n");
+    let own = constants(&[&*header, dispatch.kernel.source].join("\n"));
+    let overrides = dispatch.constants.iter().map(|&(name, value)| (name.to_string(), value as u32));
+    let known = own.into_iter().chain(overrides).collect();
+    let (mut threads, mut bytes) = (0, 0);
+    for line in texts.flat_map(str::lines) {
+        let code = line.split("//").next().unwrap_or_default();
+        if let Some((_, rest)) = code.split_once("@workgroup_size(") {
+            let size = rest.split_once(')').map_or(rest, |(size, _)| size);
+            let plain = size.parse().ok();
+            threads = plain.or_else(|| value(size, &known)).map_or(threads, u64::from);
+        }
+        let array = code.strip_prefix("var<workgroup>").and_then(|rest| rest.split_once("array<"));
+        let array = array.and_then(|(_, array)| array.trim_end().strip_suffix(">;"));
+        if let Some((element, len)) = array.and_then(|array| array.rsplit_once(", ")) {
+            let size = match element {
+                "f32" => 4,
+                "vec2<f32>" => 8,
+                "vec4<f32>" => 16,
+                "Element4" => 4 * dispatch.element.size() as u64,
+                _ => continue,
+            };
+            bytes += value(len, &known).map_or(0, |len| u64::from(len) * size);
+        }
+    }
+    [threads, bytes]
 }
 
 /// Whether every value that the kernel may touch, as its op states, lies inside what is bound: tensors as they
@@ -304,7 +347,8 @@ pub(super) fn fold(
     limits: &Limits,
 ) -> Result<[u32; 3], DispatchError> {
     let per_axis = limits.max_workgroups_per_axis as usize;
-    let rows = count.div_ceil(per_axis).max(1);
+    // A device without compute shaders has a limit of zero.
+    let rows = count.div_ceil(per_axis.max(1)).max(1);
     if rows > per_axis {
         return Err(DispatchError::TooManyWorkgroups {
             kernel: kernel.name,

@@ -80,7 +80,7 @@ fn substitute(line: &str, name: &str, value: u32) -> String {
 }
 
 /// The unsigned constants of a text, in the order of their definition.
-fn constants(text: &str) -> HashMap<String, u32> {
+pub(super) fn constants(text: &str) -> HashMap<String, u32> {
     let mut constants = HashMap::new();
     for line in text.lines() {
         let definition = line.strip_prefix("const ").and_then(|rest| rest.split_once(';'));
@@ -94,7 +94,7 @@ fn constants(text: &str) -> HashMap<String, u32> {
 }
 
 /// Sums and differences of products of names and numbers; anything else is no value.
-fn value(expression: &str, constants: &HashMap<String, u32>) -> Option<u32> {
+pub(super) fn value(expression: &str, constants: &HashMap<String, u32>) -> Option<u32> {
     let (mut sum, mut product, mut operator) = (0i64, 0i64, "+");
     for word in expression.split_whitespace() {
         if ["+", "-", "*"].contains(&word) {
@@ -106,12 +106,12 @@ fn value(expression: &str, constants: &HashMap<String, u32>) -> Option<u32> {
             None => word.strip_suffix('u')?.parse().ok()?,
         };
         match operator {
-            "*" => product *= i64::from(number),
-            "-" => (sum, product) = (sum + product, -i64::from(number)),
-            _ => (sum, product) = (sum + product, i64::from(number)),
+            "*" => product = product.checked_mul(i64::from(number))?,
+            "-" => (sum, product) = (sum.checked_add(product)?, -i64::from(number)),
+            _ => (sum, product) = (sum.checked_add(product)?, i64::from(number)),
         }
     }
-    u32::try_from(sum + product).ok()
+    u32::try_from(sum.checked_add(product)?).ok()
 }
 
 #[cfg(test)]

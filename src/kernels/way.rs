@@ -2,6 +2,9 @@
 
 use super::{Call, Dispatch, DispatchError, Kernel, Limits, Strategy};
 
+/// Largest tile constant: products of all of them are to fit a `usize`.
+const LARGEST: usize = 1 << 10;
+
 /// Workgroups along x, y and z of a kernel for one call of `O`.
 type Workgroups<O> = fn(&O, &Call, Strategy, &Limits) -> Result<[u32; 3], DispatchError>;
 
@@ -32,7 +35,7 @@ impl<O, Own> Ways<O, Own> {
     /// The strategy asked for, or the first that is known, with its way: other tiles than the known ones will do.
     ///
     /// # Errors
-    /// [`DispatchError::NotApplicable`] for a kernel that is not among the known strategies.
+    /// [`DispatchError::NotApplicable`] for a kernel that is not among the known strategies, or lacks a tile constant.
     pub(super) fn choose(
         &self,
         strategy: Strategy,
@@ -40,7 +43,10 @@ impl<O, Own> Ways<O, Own> {
         call: &Call,
     ) -> Result<(Strategy, &'static Way<O, Own>), DispatchError> {
         let strategy = strategy.or_first(known);
-        let is_known = known.iter().any(|known| known.kernel() == strategy.kernel());
+        // A tile constant of zero, or one that is left out, is no tile.
+        let is_complete =
+            |known: &Strategy| known.constants().all(|(name, _)| (1..=LARGEST).contains(&strategy.get(name)));
+        let is_known = known.iter().any(|known| known.kernel() == strategy.kernel() && is_complete(known));
         match self.of(strategy).filter(|_| is_known) {
             Some(way) => Ok((strategy, way)),
             None => Err(DispatchError::NotApplicable {

@@ -1,5 +1,6 @@
 //! Twin of `clip_stats.wgsl`.
 
+use super::larger;
 use crate::kernels::{ClipStats, Scope};
 use crate::tensor::HostTensor;
 
@@ -11,8 +12,8 @@ pub(super) fn clip_stats(op: &ClipStats, x: &HostTensor) -> Vec<f32> {
             Scope::Clip => clip,
             Scope::Batch => x.data(),
         };
-        let maximum = heard.iter().fold(f64::NEG_INFINITY, |m, &v| m.max(f64::from(v)));
-        let floored = || clip.iter().map(|&v| f64::from(v).max(maximum - f64::from(op.range_db)));
+        let maximum = heard.iter().fold(f64::NEG_INFINITY, |m, &v| larger(m, f64::from(v)));
+        let floored = || clip.iter().map(|&v| larger(f64::from(v), maximum - f64::from(op.range_db)));
         let mean = floored().sum::<f64>() / clip.len() as f64;
         let variance = floored().map(|v| (v - mean) * (v - mean)).sum::<f64>() / clip.len() as f64;
         y.extend([maximum as f32, mean as f32, variance.sqrt() as f32]);

@@ -1,6 +1,7 @@
 //! Twin of `conv2d_*.wgsl`.
 
 use super::activation::activate;
+use super::larger;
 use crate::kernels::Conv2d;
 use crate::tensor::HostTensor;
 
@@ -26,7 +27,7 @@ pub(super) fn conv2d(op: &Conv2d, x: &HostTensor, w: &HostTensor, b: &HostTensor
             for fo in 0..f / pf {
                 for to in 0..t / pt {
                     let window = (0..pf * pt).map(|k| plane[(fo * pf + k / pt) * t + to * pt + k % pt]);
-                    y.push(activate(op.activation, window.fold(f64::NEG_INFINITY, f64::max)) as f32);
+                    y.push(activate(op.activation, window.fold(f64::NEG_INFINITY, larger)) as f32);
                 }
             }
         }
@@ -63,7 +64,7 @@ pub(super) fn conv2d_at(
         }
         sum
     });
-    activate(op.activation, window.fold(f64::NEG_INFINITY, f64::max)) as f32
+    activate(op.activation, window.fold(f64::NEG_INFINITY, larger)) as f32
 }
 
 /// `plane[f, t] += weight * input[f + i - 1, t + j - 1]`, where that lies inside.

@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use super::larger;
 use crate::kernels::{LogMel, Padding};
 use crate::tensor::HostTensor;
 
@@ -25,13 +26,21 @@ pub(super) fn log_mel(
             let power: Vec<f64> = (0..bins).map(|k| bin_power(&frame, &circle, k)).collect();
             for m in 0..bands {
                 let band = &filters.data()[m * bins..(m + 1) * bins];
-                let mel: f64 = band.iter().zip(&power).map(|(&w, &p)| f64::from(w) * p).sum();
-                let db = 10.0 * mel.powi(op.exponent as i32).max(f64::from(op.power_floor)).log10();
+                // Zero times infinity is no part of a band.
+                let weighed = band.iter().zip(&power).filter(|(w, _)| **w != 0.0);
+                let mel = as_f32_range(weighed.map(|(&w, &p)| f64::from(w) * as_f32_range(p)).sum());
+                let mel = as_f32_range(mel.powi(op.exponent as i32));
+                let db = 10.0 * larger(mel, f64::from(op.power_floor)).log10();
                 y[(n * bands + m) * frames + t] = db as f32;
             }
         }
     }
     y
+}
+
+/// The value, infinite where f32 ends: every executor refuses the same clips.
+fn as_f32_range(v: f64) -> f64 {
+    if v > f64::from(f32::MAX) { f64::INFINITY } else { v }
 }
 
 /// `|sum over s of frame[s] e^(-2 pi i k s / n)|^2`.

@@ -1,5 +1,6 @@
 //! Twin of `max_pool2d.wgsl`.
 
+use super::larger;
 use crate::kernels::MaxPool2d;
 use crate::tensor::HostTensor;
 
@@ -11,7 +12,7 @@ pub(super) fn max_pool2d(op: &MaxPool2d, x: &HostTensor) -> Vec<f32> {
         for fo in 0..f / pf {
             for to in 0..t / pt {
                 let window = (0..pf * pt).map(|k| plane[(fo * pf + k / pt) * t + to * pt + k % pt]);
-                y.push(window.fold(f32::NEG_INFINITY, f32::max));
+                y.push(window.map(f64::from).fold(f64::NEG_INFINITY, larger) as f32);
             }
         }
     }

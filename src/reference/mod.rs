@@ -119,6 +119,11 @@ pub fn sampled(plan: &Plan, inputs: &[HostTensor], places: &[usize]) -> Result<V
     Ok(values)
 }
 
+/// The larger of two values; NaN where either is NaN, unlike [`f64::max`].
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
 /// What storing does to values.
 fn round(data: &mut [f32], dtype: DType) {
     if dtype == DType::F16 {

@@ -1,5 +1,6 @@
 //! Twin of `normalize.wgsl`.
 
+use super::larger;
 use crate::kernels::{Level, Normalize};
 use crate::tensor::HostTensor;
 
@@ -19,7 +20,7 @@ pub(super) fn normalize(
             let v = match frame.checked_sub(op.pad[0]).and_then(|frame| values.get(frame)) {
                 None => 0.0,
                 Some(&db) => {
-                    let floored = f64::from(db).max(maximum - f64::from(op.range_db));
+                    let floored = larger(f64::from(db), maximum - f64::from(op.range_db));
                     match op.level {
                         Level::Absolute => floored,
                         Level::BelowMaximum => floored - maximum,

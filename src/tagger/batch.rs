@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -37,33 +38,55 @@ pub(super) enum Message {
 
 /// How far sources were taken and given back.
 struct Progress {
-    state: Mutex<(usize, bool)>,
+    state: Mutex<State>,
     moved: Condvar,
+}
+
+struct State {
+    /// Sources that were given back.
+    finished: usize,
+    is_closed: bool,
+    /// Sources that may be ahead of the oldest unfinished one.
     window: usize,
 }
 
 impl Progress {
-    fn lock(&self) -> MutexGuard<'_, (usize, bool)> {
+    fn new(window: usize) -> Progress {
+        Progress { state: Mutex::new(State { finished: 0, is_closed: false, window }), moved: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn finish(&self, count: usize) {
-        self.lock().0 = count;
+        self.lock().finished = count;
         self.moved.notify_all();
     }
 
     fn close(&self) {
-        self.lock().1 = true;
+        self.lock().is_closed = true;
+        self.moved.notify_all();
+    }
+
+    fn window(&self) -> usize {
+        self.lock().window
+    }
+
+    /// Lets `sources` more be ahead of the oldest unfinished one.
+    fn widen(&self, sources: usize) {
+        let mut state = self.lock();
+        state.window = state.window.saturating_add(sources);
         self.moved.notify_all();
     }
 
     /// Waits until source `index` is not too far ahead; `false` once nothing more is wanted.
     fn wait_for(&self, index: usize) -> bool {
         let mut state = self.lock();
-        while !state.1 && index >= state.0.saturating_add(self.window) {
+        while !state.is_closed && index >= state.finished.saturating_add(state.window) {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        !state.1
+        !state.is_closed
     }
 }
 
@@ -84,16 +107,35 @@ impl Drop for Closing<'_> {
 pub(super) fn run<I: Iterator<Item = Source> + Send>(
     tagger: &Tagger,
     sources: I,
-    each: impl FnMut(usize, Result<Track, Error>),
+    mut each: impl FnMut(usize, Result<Track, Error>),
 ) {
-    let (_, most) = sources.size_hint();
+    // Taken by the thread that hands them out, once there is one.
+    let sources = Mutex::new(Some(sources));
+    let Err((what, error)) = run_threads(tagger, &sources, &mut each) else { return };
+    let sources = sources.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (index, _) in sources.into_iter().flatten().enumerate() {
+        if tagger.decoding.cancel.is_cancelled() {
+            return;
+        }
+        each(index, Err(Error::Threads { what, reason: error.to_string() }));
+    }
+}
+
+/// [`run`] where all threads can be started; otherwise says for what one could not, before any source is taken.
+fn run_threads<I: Iterator<Item = Source> + Send>(
+    tagger: &Tagger,
+    sources: &Mutex<Option<I>>,
+    each: impl FnMut(usize, Result<Track, Error>),
+) -> Result<(), (&'static str, io::Error)> {
+    let lock = || sources.lock().unwrap_or_else(PoisonError::into_inner);
+    let most = lock().as_ref().and_then(|sources| sources.size_hint().1);
     let batch = tagger.max_batch();
     let window = match tagger.grouping {
         // The batch ends with the call; what does not fit the device is refused as it comes.
         Grouping::Call => usize::MAX,
         _ => LEAST_WINDOW.max(4 * batch),
     };
-    let progress = Progress { state: Mutex::new((0, false)), moved: Condvar::new(), window };
+    let progress = Progress::new(window);
     // Clips that depend on each other are batched in the order of their sources: one thread keeps it.
     let threads = match tagger.grouping {
         Grouping::Free => tagger.decode_threads.min(most.unwrap_or(usize::MAX)).max(1),
@@ -114,17 +156,26 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
             threads,
         );
         let _closing = Closing { progress: &progress, feed: &feed };
+        if let Some((0, reason)) = decoders.shortage() {
+            return Err(("decoding", io::Error::other(reason)));
+        }
         for engine in &tagger.engines {
             let (sender, feed) = (sender.clone(), &feed);
-            scope.spawn(move || runner::run(tagger, engine, feed, &sender));
+            let work = move || runner::run(tagger, engine, feed, &sender);
+            thread::Builder::new().spawn_scoped(scope, work).map_err(|error| ("the model", error))?;
         }
         let fed = sender.clone();
         let progress = &progress;
-        scope.spawn(move || {
-            let count = feed_sources(sources, progress, &jobs);
+        let work = move || {
+            let sources = sources.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let count = sources.map_or(0, |sources| feed_sources(sources, progress, &jobs));
             // Nobody listens when the collector is gone.
             let _ = fed.send(Message::Fed(count));
-        });
+        };
+        thread::Builder::new().spawn_scoped(scope, work).map_err(|error| ("the list of sources", error))?;
+        if let Some((started, reason)) = decoders.shortage() {
+            tagger.notes.add(format!("{started} threads decode instead of {threads}: {reason}"));
+        }
         let collector = Collector {
             tagger,
             decoders,
@@ -140,7 +191,8 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
             each,
         };
         collector.collect(&receiver, progress);
-    });
+        Ok(())
+    })
 }
 
 /// Hands sources to the decoding threads, none too far ahead, and returns how many there were.
@@ -196,7 +248,7 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
     fn collect(mut self, receiver: &Receiver<Message>, progress: &Progress) {
         let mut looked = Instant::now();
         while self.total.is_none_or(|total| self.next < total) {
-            let message = receiver.recv_timeout(TICK);
+            let message = receiver.recv_timeout(self.tick());
             if self.tagger.decoding.cancel.is_cancelled() {
                 return self.stop(message.ok(), receiver, progress);
             }
@@ -213,11 +265,17 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
                 looked = Instant::now();
                 self.give_up_hung();
             }
+            for (index, error) in self.decoders.refused() {
+                self.end(index, Err(error));
+            }
             // A source may wait for the rest of its batch only as long as others are still read.
             let free = self.tagger.grouping == Grouping::Free;
             if self.total == Some(self.decoded) || free && (self.stuck(progress) || idle && self.flying == 0)
             {
                 self.run_pending();
+            } else if self.stuck(progress) {
+                // A batch of neighbours must not be cut: what fills it lies further ahead, behind sources that failed.
+                progress.widen(LEAST_WINDOW);
             }
             self.give(progress);
         }
@@ -233,10 +291,7 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
                     self.pending.push((index, clip));
                     self.run_full();
                 }
-                Decoded::Done(index, ending) => {
-                    self.decoded += 1;
-                    self.files.entry(index).or_default().ending = Some(ending);
-                }
+                Decoded::Done(index, ending) => self.end(index, ending),
             },
             Message::Fed(total) => self.total = Some(total),
             Message::Ran(clips) => {
@@ -248,6 +303,18 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
                 self.fail(indices, &error);
             }
         }
+    }
+
+    /// A source was read to its end, or never will be.
+    fn end(&mut self, index: usize, ending: Result<Ending, Error>) {
+        self.decoded += 1;
+        self.files.entry(index).or_default().ending = Some(ending);
+    }
+
+    /// How long to wait for a message.
+    fn tick(&self) -> Duration {
+        // Without a decoding thread nobody sends one.
+        if matches!(self.decoders.shortage(), Some((0, _))) { Duration::from_millis(1) } else { TICK }
     }
 
     fn landed(&mut self, clips: usize) {
@@ -277,8 +344,7 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
     fn give_up_hung(&mut self) {
         let patience_s = self.tagger.decoding.patience.as_secs();
         for index in self.decoders.abandon_hung() {
-            self.decoded += 1;
-            self.files.entry(index).or_default().ending = Some(Err(Error::Hung { patience_s }));
+            self.end(index, Err(Error::Hung { patience_s }));
         }
     }
 
@@ -299,7 +365,7 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
     /// Whether the oldest source waits for clips of this batch alone, and no other may be read before it is done.
     fn stuck(&self, progress: &Progress) -> bool {
         let waits = self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting > 0);
-        waits && self.flying == 0 && self.decoded >= self.next.saturating_add(progress.window)
+        waits && self.flying == 0 && self.decoded >= self.next.saturating_add(progress.window())
     }
 
     /// Hands the clips that are waiting to a device.
@@ -392,4 +458,104 @@ fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
         warnings,
         clips,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::models::{self, crnn};
+    use crate::problems::paint_weight;
+    use crate::tagger::decode;
+    use crate::tagger::{Device, TaggerBuilder};
+    use crate::tags::Vocabulary;
+    use crate::weights::Weights;
+
+    /// A tagger whose decoding threads are started by `spawn`.
+    fn tagger(builder: TaggerBuilder, spawn: decode::Spawn) -> Tagger {
+        let mut model = models::find(models::DEFAULT).unwrap();
+        model.architecture = Box::new(crnn::Config::tiny());
+        let specs = model.architecture.tensors();
+        let painted = specs
+            .iter()
+            .enumerate()
+            .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
+        let labels = Vocabulary::parse("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk").unwrap();
+        let mut tagger = builder.labels(labels).build_from(model, &Weights::from_tensors(painted)).unwrap();
+        Arc::get_mut(&mut tagger.decoding).unwrap().spawn = spawn;
+        tagger
+    }
+
+    fn quiet() -> Source {
+        Source::samples(vec![0.1; 9000], 12_000)
+    }
+
+    /// A reader that does not come back while a test runs.
+    struct Hangs;
+
+    impl Read for Hangs {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            thread::sleep(Duration::from_secs(3600));
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn fewer_threads_than_wanted_do_the_work() {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let spawn: decode::Spawn = |builder, work| match STARTED.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => decode::spawn(builder, work),
+            _ => Err(io::Error::other("no more")),
+        };
+        let tagger = tagger(Tagger::builder().device(Device::None).decode_threads(4), spawn);
+        let results = tagger.tag_batch((0..100).map(|_| quiet()));
+        assert!(results.iter().all(Result::is_ok));
+        let notes = tagger.take_notes().join("\n");
+        assert!(notes.contains("2 threads decode instead of 4: no more"), "{notes}");
+    }
+
+    #[test]
+    fn sources_fail_when_no_thread_replaces_one_that_hangs() {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let spawn: decode::Spawn = |builder, work| match STARTED.fetch_add(1, Ordering::Relaxed) {
+            0 => decode::spawn(builder, work),
+            _ => Err(io::Error::other("no more")),
+        };
+        let builder = Tagger::builder().device(Device::None).decode_threads(1);
+        let tagger = tagger(builder.patience(Duration::from_millis(50)), spawn);
+        // More than may be ahead of the oldest one.
+        let sources = [quiet(), Source::reader(Hangs)].into_iter().chain((0..300).map(|_| quiet()));
+        let results = tagger.tag_batch(sources);
+        assert!(results[0].is_ok(), "{:?}", results[0]);
+        assert!(matches!(results[1], Err(Error::Hung { .. })), "{:?}", results[1]);
+        for result in &results[2..] {
+            assert!(matches!(result, Err(Error::Threads { what: "decoding", .. })), "{result:?}");
+        }
+    }
+
+    /// Set for the process in which no thread of the default size can be started: no stack is so large.
+    const CHILD: &str = "TAGWAVE_TEST_WITHOUT_MODEL_THREADS";
+
+    #[test]
+    fn sources_fail_when_the_model_has_no_thread() {
+        if std::env::var_os(CHILD).is_none() {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            let name = "tagger::batch::tests::sources_fail_when_the_model_has_no_thread";
+            child.args(["--exact", name, "--test-threads=1", "--nocapture"]).env(CHILD, "1");
+            let output = child.env("RUST_MIN_STACK", (1usize << 46).to_string()).output().unwrap();
+            let said =
+                [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            assert!(output.status.success() && said[0].contains("5 errors"), "{said:?}");
+            return;
+        }
+        let spawn: decode::Spawn = |builder, work| decode::spawn(builder.stack_size(1 << 20), work);
+        let tagger = tagger(Tagger::builder().device(Device::None), spawn);
+        let results = tagger.tag_batch((0..5).map(|_| quiet()));
+        let is_right =
+            |result: &Result<Track, Error>| matches!(result, Err(Error::Threads { what: "the model", .. }));
+        assert!(results.iter().all(is_right), "{results:?}");
+        println!("{} errors", results.len());
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::Decoding;
+use super::decode::{self, Decoding};
 use super::device::{Engine, KernelsOf, Notes, Opener};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
@@ -14,7 +14,7 @@ use crate::gpu::Gpu;
 use crate::kernels::Kernels;
 use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
 use crate::plan::Plan;
-use crate::tags::Aggregation;
+use crate::tags::{Aggregation, Vocabulary};
 use crate::tensor::DType;
 use crate::weights::{DigestCheck, Locator, Weights};
 
@@ -27,9 +27,12 @@ pub struct TaggerBuilder {
     model: String,
     reading: Reading,
     weights: Locator,
+    labels: Option<Vocabulary>,
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
+    device_verdicts: Option<PathBuf>,
+    device_timeout: Option<Duration>,
     kernels: Option<KernelsOf>,
     kernel_times: bool,
     max_batch: Option<usize>,
@@ -55,6 +58,7 @@ impl Default for TaggerBuilder {
             model: models::DEFAULT.into(),
             reading: Reading::default(),
             weights: Locator::default(),
+            labels: None,
             devices: vec![Device::Auto],
             gpu: None,
             max_batch: None,
@@ -69,6 +73,8 @@ impl Default for TaggerBuilder {
             outputs: Outputs::default(),
             tap: None,
             pipeline_cache: None,
+            device_verdicts: None,
+            device_timeout: None,
             kernels: None,
             kernel_times: false,
             precision: DType::F32,
@@ -103,6 +109,12 @@ impl TaggerBuilder {
         self
     }
 
+    /// Labels of the scores, in their order, for weights that were trained on others than the model's own.
+    pub fn labels(mut self, labels: Vocabulary) -> Self {
+        self.labels = Some(labels);
+        self
+    }
+
     /// Where the model runs; [`Device::Auto`] by default.
     pub fn device(self, device: Device) -> Self {
         self.devices([device])
@@ -118,6 +130,21 @@ impl TaggerBuilder {
     /// (Vulkan); nothing is kept by default.
     pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
         self.pipeline_cache = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Remembers in a folder which devices [`Device::Auto`] found unable to run models (a kernel that their driver does
+    /// not compile, wrong numbers, no answer), so that the next tagger does not try them again; a new driver or a new
+    /// version of this library is tried. Nothing is remembered by default.
+    pub fn device_verdicts(mut self, folder: impl AsRef<Path>) -> Self {
+        self.device_verdicts = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Time limit of a wait for a device, after which it counts as lost. By default two minutes on hardware; on a
+    /// software driver a minute for each clip of a batch, and at least ten minutes.
+    pub fn device_timeout(mut self, limit: Duration) -> Self {
+        self.device_timeout = Some(limit);
         self
     }
 
@@ -232,7 +259,8 @@ impl TaggerBuilder {
     /// # Errors
     /// [`Error::Model`] for an unknown model, [`Error::Weights`] for weights that are missing or wrong,
     /// [`Error::Plan`] for a tap that the model does not have, with the names there are,
-    /// [`Error::NoScores`] for scores of weights that have features only,
+    /// [`Error::NoScores`] for scores of weights that have features only, [`Error::Labels`] for another number of
+    /// labels than of scores,
     /// [`Error::Gpu`] when the device asked for cannot be had.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
@@ -253,6 +281,7 @@ impl TaggerBuilder {
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
             return Err(Error::NoScores { model: model.name });
         }
+        let vocabulary = self.vocabulary(&model, &plan)?;
         let plan = self.cut(&plan)?;
         let notes = Arc::new(Notes::default());
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
@@ -271,6 +300,9 @@ impl TaggerBuilder {
                 pipeline_cache: self.pipeline_cache.clone(),
                 kernels: self.kernels.clone(),
                 kernel_times: self.kernel_times,
+                timeout: self.device_timeout,
+                verdicts: self.device_verdicts.clone(),
+                picked: None,
             };
             Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())
         };
@@ -291,7 +323,7 @@ impl TaggerBuilder {
         };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Tagger {
-            vocabulary: model.vocabulary()?,
+            vocabulary,
             model,
             reading: self.reading,
             engines,
@@ -302,6 +334,7 @@ impl TaggerBuilder {
                 cancel: self.cancel,
                 stats: Stats::default(),
                 patience: self.patience,
+                spawn: decode::spawn,
             }),
             decode_threads: self.decode_threads.unwrap_or_else(cores),
             aggregation: self.aggregation,
@@ -313,6 +346,24 @@ impl TaggerBuilder {
             },
             notes,
         })
+    }
+
+    /// The labels, one for each score of `plan`.
+    fn vocabulary(&self, model: &Model, plan: &Plan) -> Result<Vocabulary, Error> {
+        let vocabulary = match &self.labels {
+            Some(labels) => labels.clone(),
+            None => model.vocabulary()?,
+        };
+        // Without scores the model's own list is nothing that could be wrong.
+        let is_used = self.labels.is_some() || self.outputs == Outputs::All;
+        let scores = plan.outputs().iter().find(|(name, _)| name == SCORES).filter(|_| is_used);
+        let scores = scores.map(|(_, id)| plan.tensors()[*id].shape.channels());
+        match scores {
+            Some(scores) if scores != vocabulary.labels().len() => {
+                Err(Error::Labels { model: model.name, scores, labels: vocabulary.labels().len() })
+            }
+            _ => Ok(vocabulary),
+        }
     }
 
     /// The plan with the outputs that were asked for, and no step that none of them needs.

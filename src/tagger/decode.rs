@@ -1,5 +1,6 @@
 //! The decoding threads: sources in, clips out. One that hangs is left behind and replaced.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -12,6 +13,14 @@ use super::stats::Stats;
 use crate::audio::{Clip, ClipReader, ClipRequest, Pulse, Resamplers, Source};
 use crate::error::Error;
 
+/// Starts a thread that nobody joins; tests put one here that fails.
+pub(super) type Spawn = fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+/// [`thread::Builder::spawn`].
+pub(super) fn spawn(builder: thread::Builder, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    builder.spawn(work).map(drop)
+}
+
 /// What decoding needs to know; outlives the tagger if a thread hangs.
 #[derive(Debug)]
 pub(super) struct Decoding {
@@ -21,6 +30,7 @@ pub(super) struct Decoding {
     pub(super) stats: Stats,
     /// How long a decoder may work without a sign of life.
     pub(super) patience: Duration,
+    pub(super) spawn: Spawn,
 }
 
 /// What a decoding thread has to say of source `index`.
@@ -103,10 +113,15 @@ pub(super) struct Decoders<M> {
     wrap: fn(usize, Decoded) -> M,
     workers: Vec<Worker>,
     next_id: usize,
+    /// Threads that there should be.
+    wanted: usize,
+    /// Why the last thread could not be started.
+    refusal: Option<String>,
 }
 
 impl<M: Send + 'static> Decoders<M> {
-    /// Starts `threads` of them; each message is wrapped together with the number of its thread.
+    /// Starts `threads` of them, or as many as the system allows; each message is wrapped together with the number of
+    /// its thread.
     pub(super) fn start(
         decoding: Arc<Decoding>,
         jobs: Jobs,
@@ -115,13 +130,51 @@ impl<M: Send + 'static> Decoders<M> {
         wrap: fn(usize, Decoded) -> M,
         threads: usize,
     ) -> Decoders<M> {
-        let workers = Vec::new();
-        let mut decoders = Decoders { decoding, jobs, room, sender, wrap, workers, next_id: 0 };
-        (0..threads).for_each(|_| decoders.hire());
+        let mut decoders = Decoders {
+            decoding,
+            jobs,
+            room,
+            sender,
+            wrap,
+            workers: Vec::new(),
+            next_id: 0,
+            wanted: threads,
+            refusal: None,
+        };
+        decoders.fill();
         decoders
     }
 
-    fn hire(&mut self) {
+    /// Starts the threads that are missing, as far as the system allows.
+    fn fill(&mut self) {
+        self.refusal = None;
+        while self.workers.len() < self.wanted {
+            if let Err(error) = self.hire() {
+                self.refusal = Some(error.to_string());
+                return;
+            }
+        }
+    }
+
+    /// The number of threads, and why there are not more of them where the system refused one.
+    pub(super) fn shortage(&self) -> Option<(usize, &str)> {
+        self.refusal.as_deref().map(|reason| (self.workers.len(), reason))
+    }
+
+    /// The sources that wait while there is no thread at all, each with the error that it ends with.
+    pub(super) fn refused(&mut self) -> Vec<(usize, Error)> {
+        if !self.workers.is_empty() {
+            return Vec::new();
+        }
+        // The system may have recovered.
+        self.fill();
+        let Some((0, reason)) = self.shortage() else { return Vec::new() };
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = || Error::Threads { what: "decoding", reason: reason.to_string() };
+        jobs.try_iter().map(|(index, _)| (index, error())).collect()
+    }
+
+    fn hire(&mut self) -> io::Result<()> {
         let id = self.next_id;
         self.next_id += 1;
         let seat = Arc::new(Seat { pulse: Pulse::default(), index: AtomicUsize::new(IDLE) });
@@ -135,10 +188,10 @@ impl<M: Send + 'static> Decoders<M> {
             id,
         };
         // The name is how a program can tell a decoder's panic from its own.
-        let spawned = thread::Builder::new().name(super::DECODER_THREAD.into()).spawn(move || thread.work());
-        if spawned.is_ok() {
-            self.workers.push(Worker { id, seat, seen: (0, Instant::now()) });
-        }
+        let builder = thread::Builder::new().name(super::DECODER_THREAD.into());
+        (self.decoding.spawn)(builder, Box::new(move || thread.work()))?;
+        self.workers.push(Worker { id, seat, seen: (0, Instant::now()) });
+        Ok(())
     }
 
     /// Whether messages of this thread still count.
@@ -164,7 +217,9 @@ impl<M: Send + 'static> Decoders<M> {
             }
             !hangs
         });
-        hung.iter().for_each(|_| self.hire());
+        if !hung.is_empty() {
+            self.fill();
+        }
         hung
     }
 }

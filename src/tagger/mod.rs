@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::models::{Model, Reading};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
 
+mod auto;
 mod batch;
 mod builder;
 mod calibrate;
@@ -19,6 +20,7 @@ mod decode;
 mod device;
 mod runner;
 mod stats;
+mod verdicts;
 
 pub use builder::TaggerBuilder;
 pub use calibrate::measure_statistics;
@@ -142,7 +144,7 @@ pub struct Track {
 }
 
 impl Tagger {
-    /// Settings to start from: `crnn`, restored, best device.
+    /// Settings to start from: [`models::DEFAULT`](crate::models::DEFAULT), restored, the best device.
     pub fn builder() -> TaggerBuilder {
         TaggerBuilder::default()
     }

@@ -16,6 +16,11 @@ use crate::tensor::HostTensor;
 /// Batches on a device at a time: one computes while the next one is uploaded and the last one is read back.
 pub(super) const IN_FLIGHT: usize = 2;
 
+/// Magnitude of a sample past which every spectrogram overflows, also where the mel power is not squared: one sample
+/// alone has the power `0.25e40` in each bin of a frame around it, and f32 ends at 3.4e38. A Fourier transform in f32
+/// holds such samples, but not much larger ones, of which it makes NaN, which some drivers hide.
+const LOUDEST: f32 = 1e20;
+
 /// Clips with the source each is of.
 pub(super) type Batch = Vec<(usize, Clip)>;
 
@@ -74,10 +79,19 @@ impl Feed {
     }
 }
 
+/// A clip of a batch that was handed over.
+struct Sent {
+    /// Its source.
+    index: usize,
+    /// Where it begins in the source, in seconds.
+    start_s: f64,
+    /// True if its samples are past [`LOUDEST`].
+    is_too_loud: bool,
+}
+
 /// A batch on a device.
 struct Flying {
-    /// Source of each clip and where the clip begins in it, in seconds.
-    clips: Vec<(usize, f64)>,
+    clips: Vec<Sent>,
     input: HostTensor,
     /// Where it went.
     running: Arc<Running>,
@@ -95,8 +109,9 @@ pub(super) fn run(tagger: &Tagger, engine: &Engine, feed: &Feed, sender: &Sender
             stats.add(|times| times.model_waits += waits.elapsed());
             let Some(batch) = batch else { break };
             let start = Instant::now();
-            flying.extend(begin(tagger, engine, batch, sender));
-            let clips = flying.back().map_or(0, |batch| batch.clips.len() as u64);
+            let Some(begun) = begin(tagger, engine, batch, sender) else { continue };
+            let clips = begun.clips.len() as u64;
+            flying.push_back(begun);
             stats.add(|times| {
                 // Where nothing overlaps, beginning is all there is.
                 if engine.overlaps() {
@@ -122,8 +137,12 @@ pub(super) fn run(tagger: &Tagger, engine: &Engine, feed: &Feed, sender: &Sender
 fn begin(tagger: &Tagger, engine: &Engine, batch: Batch, sender: &Sender<Message>) -> Option<Flying> {
     let rate = f64::from(tagger.decoding.request.rate_hz);
     let length = tagger.decoding.request.length_samples;
-    let clips: Vec<_> =
-        batch.iter().map(|(index, clip)| (*index, clip.start_samples as f64 / rate)).collect();
+    let sent = |(index, clip): &(usize, Clip)| Sent {
+        index: *index,
+        start_s: clip.start_samples as f64 / rate,
+        is_too_loud: clip.samples.iter().any(|v| v.is_nan() || v.abs() > LOUDEST),
+    };
+    let clips: Vec<Sent> = batch.iter().map(sent).collect();
     let mut samples = Vec::with_capacity(batch.len() * length);
     // Each clip is freed once it is copied: a batch is in memory once.
     batch.into_iter().for_each(|(_, clip)| samples.extend_from_slice(&clip.samples));
@@ -133,7 +152,7 @@ fn begin(tagger: &Tagger, engine: &Engine, batch: Batch, sender: &Sender<Message
             Some(Flying { clips, running, ticket: engine.begin(&input), input })
         }
         Err(error) => {
-            let indices = clips.into_iter().map(|(index, _)| index).collect();
+            let indices = clips.into_iter().map(|clip| clip.index).collect();
             // Nobody listens when the collector is gone.
             let _ = sender.send(Message::Failed(indices, Arc::new(error.into())));
             None
@@ -150,25 +169,26 @@ fn finish(tagger: &Tagger, engine: &Engine, batch: Flying) -> Message {
     match outputs {
         Ok(outputs) => Message::Ran(rows(tagger, &batch.clips, &outputs)),
         Err(error) => {
-            let indices = batch.clips.into_iter().map(|(index, _)| index).collect();
+            let indices = batch.clips.into_iter().map(|clip| clip.index).collect();
             Message::Failed(indices, Arc::new(error))
         }
     }
 }
 
-fn rows(tagger: &Tagger, clips: &[(usize, f64)], outputs: &Outputs) -> Vec<Ran> {
+fn rows(tagger: &Tagger, clips: &[Sent], outputs: &Outputs) -> Vec<Ran> {
     let find =
         |name: &str| outputs.tensors.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor);
     let row = |name: &str, clip: usize| find(name).map_or(Vec::new(), |tensor| tensor.row(clip).to_vec());
-    let ran = clips.iter().enumerate().map(|(place, &(index, start_s))| {
+    let ran = clips.iter().enumerate().map(|(place, clip)| {
         let result = ClipResult {
-            start_s,
+            start_s: clip.start_s,
             scores: row(SCORES, place),
             embedding: row(EMBEDDING, place),
             tap: tagger.tap.as_deref().map_or(Vec::new(), |name| row(name, place)),
             device: outputs.device.clone(),
         };
-        Ran { index, result, stats: row(STATS, place) }
+        let stats = if clip.is_too_loud { vec![f32::INFINITY; 3] } else { row(STATS, place) };
+        Ran { index: clip.index, result, stats }
     });
     ran.collect()
 }

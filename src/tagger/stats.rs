@@ -31,23 +31,23 @@ pub struct StageTimes {
 }
 
 impl StageTimes {
-    /// What came after `before`, an earlier state of the same tagger.
+    /// What came after `before`, an earlier state of the same tagger; zero where `before` is the later one.
     pub fn since(&self, before: &StageTimes) -> StageTimes {
         let kernels = self.kernels.iter().map(|(&name, &time)| {
             (name, time.saturating_sub(before.kernels.get(name).copied().unwrap_or_default()))
         });
         StageTimes {
-            decode: self.decode - before.decode,
-            resample: self.resample - before.resample,
-            decode_waits: self.decode_waits - before.decode_waits,
-            upload: self.upload - before.upload,
-            model: self.model - before.model,
+            decode: self.decode.saturating_sub(before.decode),
+            resample: self.resample.saturating_sub(before.resample),
+            decode_waits: self.decode_waits.saturating_sub(before.decode_waits),
+            upload: self.upload.saturating_sub(before.upload),
+            model: self.model.saturating_sub(before.model),
             // What a device spent that was lost meanwhile is not known any more.
             readback: self.readback.saturating_sub(before.readback),
             kernels: kernels.collect(),
-            model_waits: self.model_waits - before.model_waits,
-            batches: self.batches - before.batches,
-            clips: self.clips - before.clips,
+            model_waits: self.model_waits.saturating_sub(before.model_waits),
+            batches: self.batches.saturating_sub(before.batches),
+            clips: self.clips.saturating_sub(before.clips),
         }
     }
 }
@@ -63,5 +63,29 @@ impl Stats {
 
     pub(super) fn times(&self) -> StageTimes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_another_tagger_are_no_negative_times() {
+        let second = Duration::from_secs(1);
+        let later = StageTimes {
+            decode: second,
+            resample: second,
+            decode_waits: second,
+            upload: second,
+            model: second,
+            readback: second,
+            kernels: BTreeMap::from([("gru", second)]),
+            model_waits: second,
+            batches: 1,
+            clips: 1,
+        };
+        assert_eq!(StageTimes::default().since(&later), StageTimes::default());
+        assert_eq!(later.since(&StageTimes::default()), later);
     }
 }

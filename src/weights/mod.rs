@@ -153,8 +153,20 @@ impl Weights {
     }
 
     /// Adds an array, or replaces the one of that name: statistics that a caller measured, for example.
+    ///
+    /// Unless nothing changes by it, the weights are no longer those of a file: [`WeightsInfo`] keeps what they were
+    /// made from (path, variant, model, licence) and loses what only the unchanged file can claim: both digests, the
+    /// result of their check, and the origin.
     pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
-        self.tensors.insert(name.into(), tensor);
+        let name = name.into();
+        if self.tensors.get(&name) == Some(&tensor) {
+            return;
+        }
+        self.tensors.insert(name, tensor);
+        self.info.sha256 = None;
+        self.info.source_sha256 = None;
+        self.info.origin = None;
+        self.info.digest = DigestCheck::Unknown;
     }
 
     /// All names, sorted.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tagwave::models::{self, Architecture};
+use tagwave::tags::Vocabulary;
 use tagwave::tensor::DType;
 use tagwave::weights::{self, Weights};
 
@@ -44,4 +45,18 @@ pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
     }
     std::fs::write(path, bytes).unwrap();
     path.to_path_buf()
+}
+
+/// A network of few milliseconds a clip with `count` scores, and painted weights for it.
+pub fn tiny(count: usize) -> (models::Model, Weights) {
+    let mut model = models::find(models::DEFAULT).unwrap();
+    model.architecture = Box::new(models::crnn::Config { labels: count, ..models::crnn::Config::tiny() });
+    let weights = weights_of(&*model.architecture);
+    (model, weights)
+}
+
+/// `count` labels: `label 0` and so on.
+pub fn labels(count: usize) -> Vocabulary {
+    let lines: Vec<String> = (0..count).map(|index| format!("label {index}")).collect();
+    Vocabulary::parse(&lines.join("\n")).unwrap()
 }

@@ -44,6 +44,9 @@ pub struct Options {
     /// How long a submission may keep a hardware adapter; a batch that takes longer goes in parts. A software driver
     /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
     pub submission: Duration,
+    /// Time limit of a wait for a submission, after which the device counts as not responding. `None` for 120 s on
+    /// hardware, and a minute for each clip but at least ten on a software driver.
+    pub timeout: Option<Duration>,
     /// Whether every submission is timed kernel by kernel, where the device has timestamps; they keep kernels from
     /// overlapping.
     pub timed: bool,
@@ -59,6 +62,7 @@ impl Default for Options {
             // Tests are built with debug assertions.
             checked: cfg!(debug_assertions),
             submission: Duration::from_millis(100),
+            timeout: None,
             timed: false,
         }
     }
@@ -74,7 +78,7 @@ pub struct Times {
 }
 
 /// How long the word that a buffer is readable may take once the device is done.
-const MAPPING: Duration = Duration::from_secs(10);
+pub(super) const MAPPING: Duration = Duration::from_secs(10);
 
 /// A plan made ready on a device.
 #[derive(Debug)]
@@ -206,7 +210,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::CoupledBatch`] for a batch that may
-    /// not be cut and is too large, [`GpuError::OutOfMemory`] and
+    /// not be cut and is too large, [`GpuError::OutOfMemory`], [`GpuError::NotResponding`] and
     /// [`GpuError::Failed`] from the device.
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
@@ -260,7 +264,7 @@ impl Executor {
     /// Waits for a batch and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`GpuError::Failed`] from the device.
+    /// [`GpuError::Failed`] and [`GpuError::NotResponding`] from the device.
     pub fn collect(&self, ticket: Ticket) -> Result<Vec<HostTensor>, GpuError> {
         let Ticket { batch, mut done, pending } = ticket;
         for pending in pending {
@@ -316,6 +320,7 @@ impl Executor {
         clips: usize,
         timed: bool,
     ) -> Result<Pending, GpuError> {
+        self.gpu.check_responding(self.timeout(clips))?;
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let program = match programs.get(&clips) {
             Some(program) => program.clone(),
@@ -350,7 +355,7 @@ impl Executor {
     /// Waits for a submission.
     fn end(&self, pending: Pending) -> Result<Ended, GpuError> {
         let Pending { program, readback, submission, mapped, stamped, began } = pending;
-        self.wait(submission)?;
+        self.gpu.wait(Some(submission), self.timeout(program.batch))?;
         let now = Instant::now();
         let before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         self.budget.record(program.batch, now - before.map_or(began, |before| before.max(began)));
@@ -423,11 +428,9 @@ impl Executor {
         self.gpu.queue.submit([encoder.finish()])
     }
 
-    /// Waits until the device is done with a submission.
-    fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-        let polled = self.gpu.device.poll(wait).map(drop);
-        polled.map_err(|error| GpuError::Failed { reason: error.to_string() })
+    /// Time limit of a wait for a submission of `clips` clips.
+    fn timeout(&self, clips: usize) -> Duration {
+        self.options.timeout.unwrap_or_else(|| self.gpu.default_timeout(clips))
     }
 }
 
@@ -500,7 +503,6 @@ fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, Gpu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Selection;
     use crate::kernels::{Conv2d, Op};
     use crate::plan::Builder;
     use crate::tensor::Shape;
@@ -521,7 +523,7 @@ mod tests {
     /// Timed and untimed submissions take turns, and both give the same.
     #[test]
     fn kernels_are_timed_where_that_is_asked_for() {
-        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
         let input = [painted(&[3, 4, 6, 7])];
         let untimed = Executor::new(&gpu, &plan, &Options::default()).unwrap();
@@ -543,7 +545,7 @@ mod tests {
     /// A batch that may not keep the device goes clip by clip, and nothing of it is lost or mixed up.
     #[test]
     fn submissions_keep_their_time() {
-        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
         let input = [painted(&[5, 4, 6, 7])];
         let limits = Some(Limits { software: false, ..gpu.summary().limits.clone() });
@@ -561,5 +563,26 @@ mod tests {
         // The first clip was waited for; what is left goes at once, or one by one.
         assert_eq!((few, many), (1, 4));
         assert_eq!(found, expected);
+    }
+
+    /// No time at all stands for a driver that never answers.
+    #[test]
+    fn a_device_that_does_not_answer_is_given_up() {
+        let Some(gpu) = crate::gpu::adapter() else { return };
+        let plan = one_convolution();
+        let input = [painted(&[64, 4, 6, 7])];
+        let options = Options { max_batch: 64, timeout: Some(Duration::ZERO), ..Options::default() };
+        let executor = Executor::new(&gpu, &plan, &options).unwrap();
+        let start = Instant::now();
+        let error = executor.run(&input).unwrap_err();
+        assert!(matches!(error, GpuError::NotResponding { limit_s: 0 }), "{error}");
+        // Nothing is queued or waited for any more, whatever the limit.
+        let patient = Executor::new(&gpu, &plan, &Options::default()).unwrap();
+        for executor in [&executor, &patient] {
+            let error = executor.run(&input).unwrap_err();
+            assert!(matches!(error, GpuError::NotResponding { .. }), "{error}");
+            assert!(executor.submit(&input).is_err());
+        }
+        assert!(start.elapsed() < Duration::from_secs(60));
     }
 }

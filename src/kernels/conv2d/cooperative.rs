@@ -25,13 +25,13 @@ const TILES: [[u32; 4]; 3] = [[2, 2, 4, 4], [2, 2, 2, 2], [2, 1, 2, 2]];
 fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
     // The number of subgroups in a workgroup must be known.
     let threads = match limits.subgroup {
-        Some([least, most]) if least == most => most,
+        Some([least, most]) if least == most && most > 0 => most,
         _ => return Vec::new(),
     };
     if call.inputs[0].extent(1) == 1 || call.element != DType::F16 {
         return Vec::new();
     }
-    let sides = limits.matrices.iter().rev();
+    let sides = limits.matrices.iter().rev().filter(|&&side| side > 0);
     let tiles = sides.flat_map(|&side| {
         TILES.map(|[sr, sc, rm, cm]| {
             let constants = [("S", side), ("SG", threads), ("SR", sr), ("SC", sc), ("RM", rm), ("CM", cm)];

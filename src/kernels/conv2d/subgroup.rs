@@ -18,7 +18,7 @@ const TILES: [[u32; 2]; 2] = [[8, 4], [18, 8]];
 fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
     // A workgroup is one subgroup, whose size must be known: software drivers have one size.
     let threads = match limits.subgroup {
-        Some([least, most]) if least == most && limits.software => most,
+        Some([least, most]) if least == most && most > 0 && limits.software => most,
         _ => return Vec::new(),
     };
     if call.inputs[0].extent(1) == 1 {

@@ -1,0 +1,206 @@
+//! The choice of `auto`: one adapter after the other until one runs the plan and gives the right numbers.
+
+use super::verdicts::Verdicts;
+use crate::cpu;
+use crate::error::Error;
+use crate::gpu::{self, GpuError};
+use crate::plan::Plan;
+use crate::problems::{Tolerance, compare};
+use crate::tensor::{DType, HostTensor, Shape};
+
+/// A device that may be tried.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    /// Number of its adapter.
+    pub(super) index: usize,
+    /// Name to show.
+    pub(super) name: String,
+    /// Name in [`Verdicts`].
+    pub(super) key: String,
+}
+
+/// Why a candidate cannot be taken.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    /// True if another attempt would end in the same way, as long as the driver is the same.
+    pub(super) is_lasting: bool,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        // Memory and lost devices are matters of the moment, features and limits matters of the plan.
+        let is_lasting =
+            matches!(error, Error::Gpu(GpuError::Shader { .. } | GpuError::NotResponding { .. }));
+        Refusal { reason: error.to_string(), is_lasting }
+    }
+}
+
+/// Result of going over the candidates.
+#[derive(Debug)]
+pub(super) struct Search<T> {
+    /// Index of the candidate that works, and what the attempt made of it.
+    pub(super) found: Option<(usize, T)>,
+    /// One line about each candidate that was refused.
+    pub(super) refused: Vec<String>,
+}
+
+/// The first candidate with which `attempt` succeeds, and why those before it were refused. Lasting refusals are
+/// remembered, and candidates that were refused on an earlier run are passed over.
+///
+/// # Errors
+/// The outer error of `attempt`: one that no other candidate would mend.
+pub(super) fn first_working<T>(
+    candidates: &[Candidate],
+    verdicts: &mut Verdicts,
+    mut attempt: impl FnMut(&Candidate) -> Result<Result<T, Refusal>, Error>,
+) -> Result<Search<T>, Error> {
+    let mut refused = Vec::new();
+    for candidate in candidates {
+        if let Some(reason) = verdicts.refused(&candidate.key) {
+            let advice = verdicts.file().map(|file| format!(", delete {} to try again", file.display()));
+            let advice = advice.unwrap_or_default();
+            refused.push(format!("{}: {reason} (on an earlier run{advice})", candidate.name));
+            continue;
+        }
+        match attempt(candidate)? {
+            Ok(found) => return Ok(Search { found: Some((candidate.index, found)), refused }),
+            Err(Refusal { reason, is_lasting }) => {
+                if is_lasting {
+                    verdicts.refuse(&candidate.key, &reason);
+                }
+                refused.push(format!("{}: {reason}", candidate.name));
+            }
+        }
+    }
+    Ok(Search { found: None, refused })
+}
+
+/// One clip through the plan on a device and on the CPU executor, which the tests hold against the reference
+/// implementation: milliseconds, where the reference implementation would take seconds.
+///
+/// # Errors
+/// [`Refusal`] for an error of the device and for numbers that are too far off. A CPU executor that cannot be made
+/// proves nothing against the device.
+pub(super) fn check(executor: &gpu::Executor, plan: &Plan) -> Result<(), Refusal> {
+    let inputs: Vec<HostTensor> =
+        plan.inputs().iter().map(|&id| noise(plan.tensors()[id].shape.with_batch(1))).collect();
+    let options = cpu::Options { max_batch: 1, ..cpu::Options::default() };
+    let on_cpu = cpu::Executor::new(&plan.with_precision(DType::F32), &options);
+    let Ok(expected) = on_cpu.and_then(|executor| executor.run(&inputs)) else { return Ok(()) };
+    let found = executor.run(&inputs).map_err(|error| Refusal::from(Error::from(error)))?;
+    let names = plan.outputs().iter().map(|(name, _)| name.as_str());
+    close(names, &found, &expected, plan.precision())
+}
+
+/// Compares outputs, each within a share of its largest value.
+fn close<'a>(
+    names: impl Iterator<Item = &'a str>,
+    found: &[HostTensor],
+    expected: &[HostTensor],
+    precision: DType,
+) -> Result<(), Refusal> {
+    // Ten times what docs/numerics.md allows of scores: a broken driver is off by far more.
+    let share = if precision == DType::F16 { 5e-2 } else { 1e-3 };
+    for (name, (found, expected)) in names.zip(found.iter().zip(expected)) {
+        let largest = expected.data().iter().fold(1f32, |most, v| most.max(v.abs()));
+        let difference = compare(found, expected, Tolerance { absolute: share * largest, relative: 0.0 });
+        if !difference.within {
+            return Err(Refusal { reason: format!("gives wrong {name}: {difference}"), is_lasting: true });
+        }
+    }
+    Ok(())
+}
+
+/// Bursts of noise of falling loudness: sound in every band, quiet and loud frames.
+fn noise(shape: impl Into<Shape>) -> HostTensor {
+    // A linear congruential generator (Numerical Recipes' constants), started at 1.
+    let mut state = 1u32;
+    HostTensor::from_fn(shape, |i| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let loudness = 1.0 - (i % 8192) as f32 / 8192.0;
+        (state as f32 / 4_294_967_296.0 - 0.5) * loudness
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates() -> Vec<Candidate> {
+        let candidate = |(index, name): (usize, &&str)| Candidate {
+            index,
+            name: name.to_string(),
+            key: format!("{name} key"),
+        };
+        ["first", "second", "third"].iter().enumerate().map(candidate).collect()
+    }
+
+    /// Refuses a kernel on the first, gives wrong numbers on the second, loses the third if `is_lost`.
+    fn attempt(candidate: &Candidate, is_lost: bool) -> Result<Result<usize, Refusal>, Error> {
+        Ok(match candidate.index {
+            0 => {
+                let error = GpuError::Shader { kernel: "gru".into(), reason: "no".into() };
+                Err(Error::from(error).into())
+            }
+            1 => {
+                let tensor = |v: f32| [HostTensor::new([1], vec![v]).unwrap()];
+                close(["scores"].into_iter(), &tensor(0.5), &tensor(0.1), DType::F32).map(|()| 1)
+            }
+            _ if is_lost => Err(Error::from(GpuError::Failed { reason: "lost".into() }).into()),
+            index => Ok(index),
+        })
+    }
+
+    #[test]
+    fn the_first_that_works_is_taken_and_refusals_are_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        for run in 0..2 {
+            let mut tried = Vec::new();
+            let mut verdicts = Verdicts::read(Some(folder.path()));
+            let Search { found, refused } = first_working(&candidates(), &mut verdicts, |candidate| {
+                tried.push(candidate.index);
+                attempt(candidate, false)
+            })
+            .unwrap();
+            assert_eq!(found, Some((2, 2)));
+            assert_eq!(tried, if run == 0 { vec![0, 1, 2] } else { vec![2] });
+            assert_eq!(refused.len(), 2);
+            assert!(refused[0].starts_with("first: kernel \"gru\": no"), "{refused:?}");
+            assert!(refused[1].starts_with("second: gives wrong scores"), "{refused:?}");
+            assert_eq!(refused[0].contains("earlier run, delete"), run == 1, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn none_works_and_what_may_pass_is_not_remembered() {
+        let mut verdicts = Verdicts::read(None);
+        for _ in 0..2 {
+            let mut tried = 0;
+            let Search { found, refused } = first_working(&candidates(), &mut verdicts, |candidate| {
+                tried += usize::from(candidate.index == 2);
+                attempt(candidate, true)
+            })
+            .unwrap();
+            assert!(found.is_none());
+            assert_eq!((tried, refused.len()), (1, 3));
+        }
+    }
+
+    #[test]
+    fn an_error_that_no_device_mends_ends_the_search() {
+        let outcome: Result<Search<()>, _> =
+            first_working(&candidates(), &mut Verdicts::read(None), |_| Err(Error::Precision));
+        assert!(matches!(outcome, Err(Error::Precision)));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_wrong() {
+        let tensor = |v: f32| [HostTensor::new([2], vec![0.5, v]).unwrap()];
+        let close = |found: f32, precision: DType| {
+            close(["scores"].into_iter(), &tensor(found), &tensor(0.5), precision).is_ok()
+        };
+        assert!(close(0.5005, DType::F32) && !close(0.502, DType::F32) && !close(f32::NAN, DType::F32));
+        assert!(close(0.52, DType::F16) && !close(0.6, DType::F16) && !close(f32::NAN, DType::F16));
+    }
+}

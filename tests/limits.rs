@@ -1,0 +1,123 @@
+//! Devices of others: any limit may be tiny, and each is an error that names it, never a panic.
+
+mod common;
+
+use tagwave::gpu::{Executor, Gpu, GpuError, Options};
+use tagwave::kernels::{DispatchError, Limits, Operation, Strategy};
+use tagwave::problems;
+use tagwave::tensor::{DType, HostTensor};
+use tagwave::wgpu;
+
+/// The least limits of WebGPU, each of them cut down to `value` in turn, and what that one is called.
+fn cut_down(value: u32) -> Vec<(&'static str, Limits)> {
+    let (least, wide) = (Limits::default(), u64::from(value));
+    let all = Limits { f16: true, subgroup: Some([32, 32]), subgroup_ids: true, ..least.clone() };
+    let all = Limits { matrices: vec![8, 16], max_shared_bytes: 48 << 10, ..all };
+    vec![
+        ("workgroups per axis", Limits { max_workgroups_per_axis: value, ..all.clone() }),
+        ("threads", Limits { max_workgroup_threads: value, ..all.clone() }),
+        ("workgroup memory", Limits { max_shared_bytes: value, ..all.clone() }),
+        ("storage buffers", Limits { max_storage_buffers: value, ..all.clone() }),
+        ("binding bytes", Limits { max_binding_bytes: wide, ..all.clone() }),
+        ("buffer bytes", Limits { max_buffer_bytes: wide, ..all.clone() }),
+        ("subgroup", Limits { subgroup: Some([value, value]), ..all.clone() }),
+        ("matrices", Limits { matrices: vec![value], ..all.clone() }),
+    ]
+}
+
+/// A strategy, and what is left of it without each of its constants.
+fn crippled(strategy: Strategy) -> Vec<Strategy> {
+    let zeroed = strategy.constants().filter_map(|(name, _)| strategy.with(name, 0));
+    let huge = strategy.constants().filter_map(|(name, _)| strategy.with(name, u32::MAX));
+    let bare = Strategy::new(strategy.kernel(), &[]);
+    [strategy, bare].into_iter().chain(zeroed).chain(huge).collect()
+}
+
+#[test]
+fn no_limit_makes_a_kernel_panic() {
+    let problems: Vec<_> = problems::all()
+        .into_iter()
+        .filter(|problem| problem.inputs[0].data().len() < 1 << 20)
+        .flat_map(|problem| [problem.stored_as(DType::F16), problem])
+        .collect();
+    let mut runs = 0;
+    for (name, limits) in [0, 1].into_iter().flat_map(cut_down) {
+        for limits in [true, false].map(|software| Limits { software, ..limits.clone() }) {
+            for problem in &problems {
+                let step = &problem.plan.steps()[0];
+                let shapes = problem.plan.shapes(step);
+                let call = problem.plan.call(step, &shapes);
+                let own = step.op.strategies(&call, &limits);
+                let elsewhere = step.op.strategies(&call, &Limits::default());
+                let strategies = [own, elsewhere, vec![Strategy::DEFAULT]].concat();
+                let weights: Vec<&HostTensor> =
+                    step.weights.iter().filter_map(|&id| problem.plan.weight(id).map(|w| &**w)).collect();
+                for strategy in strategies.into_iter().flat_map(crippled) {
+                    runs += 1;
+                    let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) else { continue };
+                    let what = format!("{} ({strategy}), {name}", problem.name);
+                    let most = limits.max_workgroups_per_axis;
+                    assert!(dispatch.workgroups.iter().all(|&count| (1..=most).contains(&count)), "{what}");
+                    assert!(dispatch.kernel.bindings.len() <= limits.max_storage_buffers as usize, "{what}");
+                    if strategy.constants().all(|(_, value)| value < 1 << 10) {
+                        let packed = step.op.pack(&call, strategy, &weights);
+                        step.op.bounds(&call, strategy, &packed);
+                    }
+                }
+            }
+        }
+    }
+    println!("{runs} runs");
+}
+
+/// A device with limits of the caller's choice, on the first adapter; `None` without one.
+fn device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Option<Gpu> {
+    common::gpu()?;
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let instance = wgpu::Instance::new(descriptor);
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let adapter = adapters.into_iter().next()?;
+    let required_limits = limits(wgpu::Limits::defaults());
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    Some(Gpu::from_device(device, queue))
+}
+
+/// What a device says to each test case, the large ones left out.
+fn errors(gpu: &Gpu) -> Vec<(String, GpuError)> {
+    let problems = problems::all().into_iter().filter(|problem| problem.inputs[0].data().len() < 1 << 12);
+    let tried = problems.filter_map(|problem| {
+        let error = Executor::new(gpu, &problem.plan, &Options::default()).err()?;
+        Some((problem.name, error))
+    });
+    tried.collect()
+}
+
+#[test]
+fn a_device_without_compute_shaders_is_refused_by_its_limit() {
+    let Some(gpu) = device(|_| wgpu::Limits::downlevel_webgl2_defaults()) else { return };
+    let errors = errors(&gpu);
+    assert!(!errors.is_empty());
+    for (name, error) in errors {
+        let text = error.to_string();
+        assert!(matches!(error, GpuError::Dispatch { .. }), "{name}: {text}");
+        let named = ["workgroups", "storage buffers", "threads", "workgroup memory", "bytes"];
+        assert!(named.iter().any(|word| text.contains(word)), "{name}: {text}");
+    }
+}
+
+#[test]
+fn four_storage_buffers_are_too_few_for_some_kernels() {
+    let Some(gpu) = device(|limits| wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..limits })
+    else {
+        return;
+    };
+    let errors = errors(&gpu);
+    assert!(errors.iter().any(|(name, _)| name.starts_with("log_mel")));
+    for (name, error) in errors {
+        let GpuError::Dispatch { source, .. } = &error else { panic!("{name}: {error}") };
+        let is_named = matches!(source, DispatchError::Unsupported { what: "storage buffers", has: 4, .. });
+        assert!(is_named, "{name}: {error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Infinity and NaN: no executor may make a plausible number of them.
+
+mod common;
+
+use tagwave::Error;
+use tagwave::cpu::{self, Convolution, Instructions};
+use tagwave::gpu;
+use tagwave::problems::{self, Problem};
+use tagwave::reference;
+use tagwave::tagger::{Device, Outputs, Tagger};
+use tagwave::tensor::HostTensor;
+
+/// Every test case with `value` in the middle of each of its inputs in turn; the large ones are left out.
+fn poisoned(value: f32) -> Vec<(Problem, Vec<HostTensor>)> {
+    let mut cases = Vec::new();
+    for problem in problems::all().into_iter().filter(|problem| problem.inputs[0].data().len() < 1 << 15) {
+        for index in 0..problem.inputs.len() {
+            let mut inputs = problem.inputs.clone();
+            let middle = inputs[index].data().len() / 2;
+            inputs[index].data_mut()[middle] = value;
+            cases.push((problem.clone(), inputs));
+        }
+    }
+    cases
+}
+
+/// Number of finite elements of `found` where `is_lost` holds for the reference implementation's.
+fn hidden(expected: &HostTensor, found: &HostTensor, is_lost: fn(f32) -> bool) -> usize {
+    let pairs = expected.data().iter().zip(found.data());
+    pairs.filter(|(expected, found)| is_lost(**expected) && found.is_finite()).count()
+}
+
+#[test]
+fn the_cpu_hides_neither_infinity_nor_nan() {
+    let mut failures = Vec::new();
+    for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        for (problem, inputs) in poisoned(value) {
+            if problem.plan.couples_clips() && problem.plan.batch() > 1 {
+                continue;
+            }
+            let expected = reference::run(&problem.plan, &inputs).unwrap();
+            for instructions in Instructions::available() {
+                for convolution in [Convolution::Direct, Convolution::Winograd] {
+                    let options = cpu::Options {
+                        threads: Some(1),
+                        convolution: Some(convolution),
+                        instructions: Some(instructions),
+                        ..Default::default()
+                    };
+                    let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
+                    let found = executor.run(&inputs).unwrap();
+                    let count = hidden(&expected[0], &found[0], |v| !v.is_finite());
+                    if count > 0 {
+                        failures.push(format!(
+                            "{value} in {} ({instructions:?}, {convolution:?}): {count} hidden",
+                            problem.name
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// WGSL lets a driver assume that there is no NaN, and pools begin with the lowest finite number, so only positive
+/// infinity is compared. Samples that a Fourier transform cannot take are refused on the host; those whose power
+/// overflows are given here.
+#[test]
+fn the_gpu_does_not_hide_infinity() {
+    let Some(gpu) = common::gpu() else { return };
+    let mut failures = Vec::new();
+    let cases =
+        poisoned(f32::INFINITY).into_iter().filter(|(problem, _)| !problem.name.starts_with("log_mel"));
+    let spectrograms = poisoned(1e19).into_iter().filter(|(problem, _)| problem.name.starts_with("log_mel"));
+    for (problem, inputs) in cases.chain(spectrograms) {
+        let expected = reference::run(&problem.plan, &inputs).unwrap();
+        let options = gpu::Options { max_batch: problem.plan.batch(), ..Default::default() };
+        let executor = gpu::Executor::new(&gpu, &problem.plan, &options).unwrap();
+        let found = executor.run(&inputs).unwrap();
+        let count = hidden(&expected[0], &found[0], |v| v == f32::INFINITY);
+        if count > 0 {
+            failures.push(format!("{}: {count} hidden", problem.name));
+        }
+    }
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Gains past which the power of the spectrogram, squared, is no f32; and one sample among quiet ones.
+#[test]
+fn too_loud_is_said_by_every_device() {
+    let quiet = problems::synthetic_clip(349_440);
+    let mut one = quiet.clone();
+    one[100_000] = f32::MAX;
+    let mut clips: Vec<(String, Vec<f32>)> = [1e12f32, 1e15, 1e30, 1e38]
+        .map(|gain| (format!("gain {gain:e}"), quiet.iter().map(|v| v * gain).collect()))
+        .into();
+    clips.push(("one sample".into(), one));
+    let gpu = common::gpu();
+    for device in [Device::Cpu, Device::Gpu, Device::Reference] {
+        if device == Device::Gpu && gpu.is_none() {
+            continue;
+        }
+        // The statistics alone: everything before the convolutions.
+        let outputs = if device == Device::Cpu { Outputs::All } else { Outputs::Tap };
+        let tagger = Tagger::builder().device(device.clone()).outputs(outputs).tap("input").build().unwrap();
+        for (name, samples) in &clips {
+            let result = tagger.tag_samples(samples, 12_000);
+            assert!(matches!(result, Err(Error::TooLoud)), "{device}, {name}: {result:.1?}");
+        }
+    }
+}
