@@ -184,7 +184,7 @@ pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError>
     let mut survey = Survey::default();
     let mut last = None;
     while let Some(kind) = frames.skip().map_err(AudioError::Io)? {
-        if frames.count() % 64 == 0 {
+        if frames.count().is_multiple_of(64) {
             pulse.go_on()?;
         }
         survey.changes += u64::from(last.replace(kind).is_some_and(|last| last != kind));

@@ -237,6 +237,13 @@ pub struct ClipReader {
     progress: Progress,
 }
 
+/// A track that was opened, its length at its own rate as far as it is known, and if it states another.
+struct Tracked {
+    track: Track,
+    frames: Option<u64>,
+    length_wrong: Option<Warning>,
+}
+
 enum Progress {
     /// The one clip of `Centre` or `At` is still to be made.
     One,
@@ -290,53 +297,61 @@ impl ClipReader {
         request.check()?;
         pulse.go_on()?;
         let source = Source(source.0.rereadable()?);
-        let opened = ClipReader::open_source(source, request, resamplers, pulse);
-        match opened {
-            Err((error, Some(source))) if error.is_of_content() && request.foreign == Foreign::Ffmpeg => {
-                let decoded = Source(decoded_by_ffmpeg(&source.0, error, pulse)?);
-                ClipReader::open_source(decoded, request, resamplers, pulse).map_err(|(error, _)| error)
+        match ClipReader::tracked(&source, request, resamplers, pulse) {
+            Ok(tracked) => Ok(ClipReader::new(source, tracked, request, resamplers, pulse)),
+            Err(error) if error.is_of_content() && request.foreign == Foreign::Ffmpeg => {
+                ClipReader::open_decoded(&source, error, request, resamplers, pulse)
             }
-            opened => opened.map_err(|(error, _)| error),
+            Err(error) => Err(error),
         }
     }
 
-    /// Opens a source with the decoder that it names. An error comes with the source, for another decoder.
-    fn open_source(
-        source: Source,
+    /// Opens `source` as `ffmpeg` decodes it, because the built-in decoder failed with `first`.
+    fn open_decoded(
+        source: &Source,
+        first: AudioError,
         request: &ClipRequest,
         resamplers: &Resamplers,
         pulse: &Pulse,
-    ) -> Result<ClipReader, (AudioError, Option<Source>)> {
-        match ClipReader::tracked(&source, request, resamplers, pulse) {
-            Ok((track, frames, length_wrong)) => {
-                let progress = match request.placement {
-                    Placement::All { .. } => Progress::All(Sliding::default()),
-                    _ => Progress::One,
-                };
-                Ok(ClipReader {
-                    source,
-                    request: *request,
-                    track,
-                    frames,
-                    padded: None,
-                    length_wrong,
-                    loudness: None,
-                    resamplers: resamplers.clone(),
-                    pulse: pulse.clone(),
-                    progress,
-                })
-            }
-            Err(error) => Err((error, Some(source))),
+    ) -> Result<ClipReader, AudioError> {
+        let decoded = Source(decoded_by_ffmpeg(&source.0, first, pulse)?);
+        let tracked = ClipReader::tracked(&decoded, request, resamplers, pulse)?;
+        Ok(ClipReader::new(decoded, tracked, request, resamplers, pulse))
+    }
+
+    fn new(
+        source: Source,
+        tracked: Tracked,
+        request: &ClipRequest,
+        resamplers: &Resamplers,
+        pulse: &Pulse,
+    ) -> ClipReader {
+        let Tracked { track, frames, length_wrong } = tracked;
+        let progress = match request.placement {
+            Placement::All { .. } => Progress::All(Sliding::default()),
+            _ => Progress::One,
+        };
+        ClipReader {
+            source,
+            request: *request,
+            track,
+            frames,
+            padded: None,
+            length_wrong,
+            loudness: None,
+            resamplers: resamplers.clone(),
+            pulse: pulse.clone(),
+            progress,
         }
     }
 
-    /// The track, its length in samples as far as it is known, and what is wrong with it.
+    /// Opens the track and reads facts about the whole of it.
     fn tracked(
         source: &Source,
         request: &ClipRequest,
         resamplers: &Resamplers,
         pulse: &Pulse,
-    ) -> Result<(Track, Option<u64>, Option<Warning>), AudioError> {
+    ) -> Result<Tracked, AudioError> {
         let mut track = Track::open(&source.0, request, resamplers, pulse)?;
         track.survey(&source.0, request, resamplers)?;
         let centre = request.placement == Placement::Centre;
@@ -349,7 +364,7 @@ impl ClipReader {
             (_, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
             _ => None,
         };
-        Ok((track, frames, length_wrong))
+        Ok(Tracked { track, frames, length_wrong })
     }
 
     /// What decodes the track: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
@@ -581,15 +596,13 @@ fn louder(a: Loudness, b: Loudness) -> Loudness {
 impl ClipReader {
     /// The first clip, as `ffmpeg` decodes it where the built-in decoder failed with `error`.
     fn read_by_ffmpeg(&mut self, error: AudioError) -> Result<Option<Clip>, AudioError> {
-        let decoded = Source(decoded_by_ffmpeg(&self.source.0, error, &self.pulse)?);
-        let opened = ClipReader::open_source(decoded, &self.request, &self.resamplers, &self.pulse);
-        *self = opened.map_err(|(error, _)| error)?;
+        *self = ClipReader::open_decoded(&self.source, error, &self.request, &self.resamplers, &self.pulse)?;
         self.next_clip()
     }
 
     fn next_clip(&mut self) -> Result<Option<Clip>, AudioError> {
         // An error leaves the reader done; only sliding puts its progress back.
-        let clip = match (std::mem::replace(&mut self.progress, Progress::Done), self.request.placement) {
+        match (std::mem::replace(&mut self.progress, Progress::Done), self.request.placement) {
             (Progress::One, Placement::At(seconds)) => self.at(seconds).map(Some),
             (Progress::One, _) => self.centre().map(Some),
             (Progress::All(mut sliding), Placement::All { stride_samples }) => {
@@ -601,8 +614,7 @@ impl ClipReader {
                 clip
             }
             _ => Ok(None),
-        };
-        clip
+        }
     }
 }
 

@@ -25,7 +25,13 @@ pub(super) struct Codec {
     faster: Option<Mp3>,
     /// Parameters to make the decoder anew with, and the rate and channels of its last packet, where these may change:
     /// in MPEG audio.
-    renewal: Option<(AudioCodecParameters, AudioDecoderOptions, Option<(u32, usize)>)>,
+    renewal: Option<Renewal>,
+}
+
+struct Renewal {
+    params: AudioCodecParameters,
+    options: AudioDecoderOptions,
+    last: Option<(u32, usize)>,
 }
 
 impl Codec {
@@ -35,12 +41,12 @@ impl Codec {
 
     /// The same decoder for a stream whose rate and channels may change from packet to packet.
     pub(super) fn renewed_by(self, params: AudioCodecParameters, options: AudioDecoderOptions) -> Codec {
-        Codec { renewal: Some((params, options, None)), ..self }
+        Codec { renewal: Some(Renewal { params, options, last: None }), ..self }
     }
 
     /// Decodes with symphonia, whose decoders of MPEG audio refuse a packet of another rate or of other channels.
     fn decode_slowly(&mut self, packet: &Packet) -> Result<(), Error> {
-        if let Some((params, options, last)) = &mut self.renewal
+        if let Some(Renewal { params, options, last }) = &mut self.renewal
             && let Some(spec) = frames::spec(&packet.data)
             && last.replace(spec).is_some_and(|last| last != spec)
         {

@@ -158,18 +158,18 @@ pub enum AudioError {
 impl AudioError {
     /// True for a fault of the content, of which another decoder may make more.
     pub(super) fn is_of_content(&self) -> bool {
-        match self {
+        matches!(
+            self,
             AudioError::UnknownFormat { .. }
-            | AudioError::UnknownCodec { .. }
-            | AudioError::Dts
-            | AudioError::NoAudioTrack { .. }
-            | AudioError::Damaged { .. }
-            | AudioError::NothingDecoded { .. }
-            | AudioError::Rate { .. }
-            | AudioError::Channels { .. }
-            | AudioError::Crashed { .. } => true,
-            _ => false,
-        }
+                | AudioError::UnknownCodec { .. }
+                | AudioError::Dts
+                | AudioError::NoAudioTrack { .. }
+                | AudioError::Damaged { .. }
+                | AudioError::NothingDecoded { .. }
+                | AudioError::Rate { .. }
+                | AudioError::Channels { .. }
+                | AudioError::Crashed { .. }
+        )
     }
 
     /// What a batch should do about it.

@@ -34,7 +34,7 @@ pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError>
     let mut streams: Vec<(u32, u32, u64)> = Vec::new();
     let mut page = Vec::new();
     for number in 0u64.. {
-        if number % 16 == 0 {
+        if number.is_multiple_of(16) {
             pulse.go_on()?;
         }
         match read_page(&mut reader, &mut page, &mut survey.stray_bytes) {

@@ -123,7 +123,7 @@ fn aiff_bytes_per_s(bytes: &Bytes, at: u64) -> io::Result<Option<u32>> {
     let mantissa = f64::from(u32::from_be_bytes([comm[10], comm[11], comm[12], comm[13]]));
     let rate_hz = mantissa * f64::from(exponent - 31).exp2();
     let rate = channels * (bits / 8.0).ceil() * rate_hz;
-    Ok((rate >= 1.0 && rate < 1e9).then_some(rate as u32))
+    Ok((1.0..1e9).contains(&rate).then_some(rate as u32))
 }
 
 /// If a chunk seems to begin at `at`: four printable characters, and a size that fits the file.
