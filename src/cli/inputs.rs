@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::walk::{Entry, Filter, Root, Shard, files};
+use super::walk::{Entry, Filter, LeftOut, Root, Shard, files};
 use super::{Failed, USAGE};
 use crate::audio::{Access, DecoderMode, Foreign, Source};
 use crate::sinks::{Done, Key};
@@ -23,7 +23,8 @@ pub(super) struct FileArgs {
     #[arg(required_unless_present = "files_from", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// File with more paths, one a line, or each ended by a NUL byte; `-` reads the list from standard input
+    /// File with more paths, one a line, or each ended by a NUL byte, or a playlist (.m3u, .m3u8); `-` reads the list
+    /// from standard input
     #[arg(long, value_name = "LIST")]
     files_from: Option<PathBuf>,
 
@@ -34,6 +35,10 @@ pub(super) struct FileArgs {
     /// Hidden files of folders too
     #[arg(long)]
     hidden: bool,
+
+    /// Video files of folders too: their audio
+    #[arg(long)]
+    video: bool,
 
     /// Files of folders too that .gitignore and .ignore files name
     #[arg(long)]
@@ -141,10 +146,10 @@ impl FileArgs {
         paths.chain(self.files_from.clone().map(Root::List)).collect()
     }
 
-    /// Every file, one by one.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + Send + use<> {
-        let filter = Filter { hidden: self.hidden, ignored: self.no_ignore };
-        files(self.roots(), filter, self.shard)
+    /// Every file, one by one; what folders hold besides is counted.
+    pub(super) fn entries(&self, left_out: &Arc<LeftOut>) -> impl Iterator<Item = Entry> + Send + use<> {
+        let filter = Filter { hidden: self.hidden, ignored: self.no_ignore, video: self.video };
+        files(self.roots(), filter, self.shard, left_out)
     }
 
     /// Number of files, counted on a thread of its own; `usize::MAX` until it is known.
@@ -152,7 +157,7 @@ impl FileArgs {
         let total = Arc::new(AtomicUsize::new(self.plain_files().unwrap_or(usize::MAX)));
         let once = self.files_from.as_deref().is_none_or(|list| !is_stdin(list));
         if once && self.plain_files().is_none() {
-            let (entries, total) = (self.entries(), total.clone());
+            let (entries, total) = (self.entries(&Arc::default()), total.clone());
             std::thread::spawn(move || total.store(entries.count(), Ordering::Relaxed));
         }
         total

@@ -1,8 +1,11 @@
 //! What `tag` and `embed` share: a model, many files, a row for each.
 
+use std::sync::Arc;
+
 use super::clips::ClipArgs;
 use super::inputs::{FileArgs, Input, Underway};
 use super::progress::{Progress, ProgressArgs};
+use super::walk::LeftOut;
 use super::{
     Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
     write_failed,
@@ -116,7 +119,8 @@ impl<'a> Job<'a> {
     pub(super) fn run(&self, sink: &mut dyn Sink, done: Done, wanted: &Wanted) -> Result<u8, Failed> {
         let settings = format!("{} wanted={wanted:?} per_clip={}", self.settings, self.per_clip);
         let underway = Underway::default();
-        let sources = underway.sources(self.files.entries(), settings, done);
+        let left_out = Arc::new(LeftOut::default());
+        let sources = underway.sources(self.files.entries(&left_out), settings, done);
         let mut progress = Progress::new(self.shown, self.files.are_many(), || self.files.count());
         let mut outcome = Ok(0);
         let mut written = 0;
@@ -145,7 +149,7 @@ impl<'a> Job<'a> {
         });
         self.say_notes();
         let skipped = underway.skipped();
-        progress.finish(skipped, &self.tagger.stage_times());
+        progress.finish(skipped, &self.tagger.stage_times(), &left_out);
         let code = outcome.map_err(|error| write_failed(&error))?;
         if self.cancel.is_cancelled() {
             let kept = match sink.interrupt().map_err(|error| write_failed(&error))? {

@@ -9,9 +9,12 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
+use super::walk::LeftOut;
 use crate::sinks::Row;
 use crate::tagger::StageTimes;
 
+/// Reasons of failures that are counted apart.
+const MAX_REASONS: usize = 64;
 /// How often programs are told.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -61,9 +64,47 @@ struct Tally {
     failed: BTreeMap<&'static str, usize>,
     audio_s: f64,
     writing: Duration,
+    /// Failures by their message without numbers: the first kinds of them.
+    reasons: BTreeMap<String, usize>,
 }
 
 impl Tally {
+    fn count_reason(&mut self, message: &str) {
+        let mut reason = String::new();
+        for c in message.chars() {
+            // Numbers differ from file to file.
+            match (c.is_ascii_digit(), reason.ends_with('#')) {
+                (true, true) => {}
+                (true, false) => reason.push('#'),
+                _ => reason.push(c),
+            }
+        }
+        if self.reasons.len() < MAX_REASONS || self.reasons.contains_key(&reason) {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+    }
+
+    /// Says so where most files failed: the commonest reason, and what to do.
+    fn alarm(&self) -> Option<String> {
+        let (failed, all) = (self.failures(), self.good + self.failures());
+        let (reason, count) = self.reasons.iter().max_by_key(|(_, count)| **count)?;
+        let advice = match reason {
+            reason if reason.contains("no ffmpeg on PATH") => "install ffmpeg, which reads such formats",
+            reason if reason.contains("DRM") => {
+                "files bought with protection can only be played by their shop's player"
+            }
+            reason if reason.contains("cannot open") => "check that the paths exist and may be read",
+            reason if reason.contains("0 bytes") => "the files are empty: were they copied completely?",
+            reason if reason.contains("known audio format") => "check that the paths are audio files",
+            _ => "each row has its error",
+        };
+        (2 * failed > all && all > 1).then(|| {
+            format!(
+                "warning: {failed} of {all} files failed, {count} of them with: {reason}\ntagwave: {advice}"
+            )
+        })
+    }
+
     fn failures(&self) -> usize {
         self.failed.values().sum()
     }
@@ -109,7 +150,10 @@ impl Progress {
                 self.tally.good += 1;
                 self.tally.audio_s += found.track_s.unwrap_or(0.0);
             }
-            Err(failure) => *self.tally.failed.entry(failure.kind.as_str()).or_default() += 1,
+            Err(failure) => {
+                *self.tally.failed.entry(failure.kind.as_str()).or_default() += 1;
+                self.tally.count_reason(&failure.message);
+            }
         }
         let total = self.total.load(Ordering::Relaxed);
         if total != usize::MAX {
@@ -160,10 +204,12 @@ impl Progress {
     }
 
     /// Ends the showing and sums up.
-    pub(super) fn finish(&self, skipped: usize, times: &StageTimes) {
+    pub(super) fn finish(&self, skipped: usize, times: &StageTimes, left_out: &LeftOut) {
         self.bar.finish_and_clear();
         if self.json {
             let mut object = self.object("summary", skipped);
+            object["left_out"] =
+                left_out.counts().into_iter().map(|(kind, count)| (kind.to_string(), json!(count))).collect();
             if self.stats {
                 object["stages_s"] =
                     self.stages(times).into_iter().map(|(name, s)| (name, json!(s))).collect();
@@ -188,6 +234,10 @@ impl Progress {
                 self.audio_hours_per_s(),
                 self.tally.failures(),
             );
+        }
+        if self.summary {
+            let lines = [left_out.sentence(), self.tally.alarm()];
+            lines.iter().flatten().for_each(|line| eprintln!("tagwave: {line}"));
         }
         if self.stats {
             let per_track = 1e3 / self.done().max(1) as f64;

@@ -4,17 +4,28 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
 /// Endings that a folder's audio files have, in lower case. Whatever ends otherwise is looked into.
-const AUDIO: [&str; 43] = [
-    "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts", "eac3",
-    "flac", "m4a", "m4b", "m4r", "mka", "mp1", "mp2", "mp3", "mp4", "mpa", "mpc", "mpga", "oga", "ogg",
-    "opus", "ra", "rf64", "shn", "snd", "spx", "tak", "tta", "w64", "wav", "wave", "weba", "webm", "wma",
-    "wv",
+const AUDIO: [&str; 45] = [
+    "aac", "aax", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts",
+    "eac3", "flac", "m4a", "m4b", "m4p", "m4r", "mka", "mp1", "mp2", "mp3", "mp4", "mpa", "mpc", "mpga",
+    "oga", "ogg", "opus", "ra", "rf64", "shn", "snd", "spx", "tak", "tta", "w64", "wav", "wave", "weba",
+    "webm", "wma", "wv",
 ];
+/// Endings of video files, which may have audio. `mp4` and `webm` are among the audio files: many hold nothing else.
+const VIDEO: [&str; 16] = [
+    "3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mpeg", "mpg", "mts", "ogm", "ogv", "ts", "vob", "wmv",
+    "asf",
+];
+/// Entries of a hidden folder that are looked at to tell if it holds audio.
+const HIDDEN_ENTRIES: usize = 256;
+/// Hidden names that the summary shows.
+const MAX_NAMES: usize = 3;
 /// Bytes of a file that are looked at.
 const PROBE_BYTES: usize = 64;
 /// How much of a list is searched for a NUL, which then separates its entries.
@@ -35,6 +46,56 @@ pub(super) struct Filter {
     pub(super) hidden: bool,
     /// What ignore files name too.
     pub(super) ignored: bool,
+    /// Video files too.
+    pub(super) video: bool,
+}
+
+/// Counts of what a walk of folders leaves out.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    hidden: AtomicUsize,
+    ignored: AtomicUsize,
+    video: AtomicUsize,
+    other: AtomicUsize,
+    /// A few of the hidden names.
+    names: Mutex<Vec<String>>,
+}
+
+impl LeftOut {
+    fn hide(&self, path: &Path) {
+        self.hidden.fetch_add(1, Ordering::Relaxed);
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < MAX_NAMES {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            names.push(name.replace(char::is_control, "\u{fffd}"));
+        }
+    }
+
+    /// Counts by kind, for programs.
+    pub(super) fn counts(&self) -> [(&'static str, usize); 4] {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        [
+            ("hidden", count(&self.hidden)),
+            ("ignored", count(&self.ignored)),
+            ("video", count(&self.video)),
+            ("not_audio", count(&self.other)),
+        ]
+    }
+
+    /// A sentence for people, with the options that take in what was left out; `None` where it is nothing.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
+        let [(_, hidden), (_, ignored), (_, video), (_, other)] = self.counts();
+        let parts = [
+            (hidden, format!("{hidden} hidden ({names}; --hidden takes them)")),
+            (ignored, format!("{ignored} named by ignore files (--no-ignore takes them)")),
+            (video, format!("{video} video files (--video takes them)")),
+            (other, format!("{other} files that are not audio")),
+        ];
+        let parts: Vec<String> =
+            parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, part)| part).collect();
+        (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
+    }
 }
 
 /// Part `index` of `count` of any list: which part a path belongs to depends on the path alone.
@@ -81,15 +142,20 @@ pub(super) fn files(
     roots: Vec<Root>,
     filter: Filter,
     shard: Option<Shard>,
-) -> impl Iterator<Item = Entry> + Send {
+    left_out: &Arc<LeftOut>,
+) -> impl Iterator<Item = Entry> + Send + use<> {
+    let left_out = left_out.clone();
     let entries = roots.into_iter().flat_map(move |root| -> Box<dyn Iterator<Item = Entry> + Send> {
         match root {
-            Root::Path(path) => below(path, filter),
+            Root::Path(path) => below(path, filter, &left_out),
             Root::List(list) => match paths_of_list(&list) {
-                Ok(paths) => Box::new(paths.flat_map(move |path| match path {
-                    Ok(path) => below(path, filter),
-                    Err(error) => one(list.clone(), Some(error)),
-                })),
+                Ok(paths) => {
+                    let left_out = left_out.clone();
+                    Box::new(paths.flat_map(move |path| match path {
+                        Ok(path) => below(path, filter, &left_out),
+                        Err(error) => one(list.clone(), Some(error)),
+                    }))
+                }
                 Err(error) => one(list, Some(error)),
             },
         }
@@ -102,23 +168,111 @@ fn one(path: PathBuf, error: Option<io::Error>) -> Box<dyn Iterator<Item = Entry
 }
 
 /// The file itself, or the audio files of a folder.
-fn below(path: PathBuf, filter: Filter) -> Box<dyn Iterator<Item = Entry> + Send> {
+fn below(path: PathBuf, filter: Filter, left_out: &Arc<LeftOut>) -> Box<dyn Iterator<Item = Entry> + Send> {
     if !path.is_dir() {
         return one(path, None);
     }
-    let mut walk = WalkBuilder::new(&path);
-    walk.follow_links(true).sort_by_file_name(Ord::cmp).hidden(!filter.hidden);
-    if filter.ignored {
-        walk.ignore(false).git_ignore(false).git_global(false).git_exclude(false).parents(false);
-    }
-    Box::new(walk.build().filter_map(move |entry| match entry {
+    let has_ignore_files = Arc::new(AtomicBool::new(false));
+    let mut walk = walker(&path, filter.ignored);
+    let (counts, noticed) = (left_out.clone(), has_ignore_files.clone());
+    walk.filter_entry(move |entry| {
+        let name = entry.file_name().to_string_lossy();
+        if entry.depth() == 0 || !name.starts_with('.') {
+            return true;
+        }
+        noticed.fetch_or(name == ".gitignore" || name == ".ignore", Ordering::Relaxed);
+        // Resource forks that macOS writes beside each file on other file systems.
+        if name.starts_with("._") {
+            return false;
+        }
+        if !filter.hidden && holds_audio(entry.path()) {
+            counts.hide(entry.path());
+        }
+        filter.hidden
+    });
+    let found = Arc::new(AtomicUsize::new(0));
+    let (root, counts, count) = (path.clone(), left_out.clone(), found.clone());
+    let files = walk.build().filter_map(move |entry| match entry {
         Ok(entry) => {
             let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-            (is_file && looks_like_audio(entry.path()))
-                .then(|| Entry { path: entry.into_path(), error: None })
+            let kind = if is_file { kind_of(entry.path(), filter.video) } else { return None };
+            match kind {
+                FileKind::Audio => {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    return Some(Entry { path: entry.into_path(), error: None });
+                }
+                FileKind::Video => counts.video.fetch_add(1, Ordering::Relaxed),
+                FileKind::Other if is_known_companion(entry.path()) => 0,
+                FileKind::Other => counts.other.fetch_add(1, Ordering::Relaxed),
+            };
+            None
         }
-        Err(error) => unwalked(error, &path),
-    }))
+        Err(error) => unwalked(error, &root),
+    });
+    let left_out = left_out.clone();
+    // Counting what ignore files name takes a second walk: only where there are such files.
+    let ignored = std::iter::once_with(move || {
+        if has_ignore_files.load(Ordering::Relaxed) && !filter.ignored {
+            let all = walker(&path, true)
+                .filter_entry(move |entry| {
+                    entry.depth() == 0
+                        || filter.hidden
+                        || !entry.file_name().to_string_lossy().starts_with('.')
+                })
+                .build()
+                .flatten()
+                .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+                .filter(|entry| matches!(kind_of(entry.path(), filter.video), FileKind::Audio))
+                .count();
+            left_out.ignored.fetch_add(all.saturating_sub(found.load(Ordering::Relaxed)), Ordering::Relaxed);
+        }
+        None
+    });
+    Box::new(files.chain(ignored.flatten()))
+}
+
+fn walker(path: &Path, ignored: bool) -> WalkBuilder {
+    let mut walk = WalkBuilder::new(path);
+    // Hidden entries are counted, so they are filtered apart.
+    walk.follow_links(true).sort_by_file_name(Ord::cmp).hidden(false);
+    if ignored {
+        walk.ignore(false).git_ignore(false).git_global(false).git_exclude(false).parents(false);
+    }
+    walk
+}
+
+/// A file with an audio name, or a folder with one in it or in one of its folders.
+fn holds_audio(path: &Path) -> bool {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().take(HIDDEN_ENTRIES);
+    if !path.is_dir() {
+        return has_audio_name(path);
+    }
+    entries(path).any(|entry| {
+        has_audio_name(&entry.path())
+            || (entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && entries(&entry.path()).any(|entry| has_audio_name(&entry.path())))
+    })
+}
+
+enum FileKind {
+    Audio,
+    Video,
+    Other,
+}
+
+fn kind_of(path: &Path, video: bool) -> FileKind {
+    if has_ending(path, &VIDEO) {
+        return if video { FileKind::Audio } else { FileKind::Video };
+    }
+    if looks_like_audio(path) { FileKind::Audio } else { FileKind::Other }
+}
+
+/// Files that belong to audio files and are nobody's loss: corrections, cue sheets, covers, texts.
+fn is_known_companion(path: &Path) -> bool {
+    has_ending(
+        path,
+        &["wvc", "cue", "log", "jpg", "jpeg", "png", "webp", "txt", "nfo", "lrc", "m3u", "m3u8", "pls"],
+    )
 }
 
 /// What the walk stumbled over; a folder that contains itself is none of it.
@@ -152,14 +306,22 @@ fn unwalked(error: ignore::Error, root: &Path) -> Option<Entry> {
 }
 
 fn has_audio_name(path: &Path) -> bool {
+    has_ending(path, &AUDIO)
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    ending.is_some_and(|ending| AUDIO.contains(&&*ending))
+    ending.is_some_and(|ending| endings.contains(&&*ending))
 }
 
 /// By its ending, else by how it begins.
 fn looks_like_audio(path: &Path) -> bool {
     if has_audio_name(path) {
         return true;
+    }
+    // Corrections to WavPack files begin as these do.
+    if is_known_companion(path) {
+        return false;
     }
     let mut start = Vec::with_capacity(PROBE_BYTES);
     let read = File::open(path).and_then(|file| file.take(PROBE_BYTES as u64).read_to_end(&mut start));
@@ -190,7 +352,15 @@ fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<Path
             Box::new(BufReader::with_capacity(LIST_BYTES, File::open(list)?))
         }
     };
-    let separator = if reader.fill_buf()?.contains(&0) { 0 } else { b'\n' };
+    const BOM: &[u8] = b"\xef\xbb\xbf";
+    let start = reader.fill_buf()?;
+    let separator = if start.contains(&0) { 0 } else { b'\n' };
+    let playlist = separator == b'\n'
+        && (has_ending(list, &["m3u", "m3u8"])
+            || start.strip_prefix(BOM).unwrap_or(start).starts_with(b"#EXTM3U"));
+    let bom = if start.starts_with(BOM) { BOM.len() } else { 0 };
+    reader.consume(bom);
+    let base = if playlist { list.parent().map(Path::to_path_buf) } else { None };
     let entries = std::iter::from_fn(move || {
         let mut entry = Vec::new();
         match reader.read_until(separator, &mut entry) {
@@ -209,10 +379,27 @@ fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<Path
             if separator == b'\n' && entry.last() == Some(&b'\r') {
                 entry.pop();
             }
-            (!entry.is_empty()).then(|| path_of(entry))
+            if playlist && entry.starts_with(b"#") {
+                return None;
+            }
+            (!entry.is_empty()).then(|| match &base {
+                Some(base) => of_playlist(base, entry),
+                None => path_of(entry),
+            })
         }
         Err(error) => Some(Err(error)),
     }))
+}
+
+/// The path of a playlist's entry: relative to the playlist. Addresses are an error when they are opened; separators of
+/// Windows are read as such where no file has them in its name.
+fn of_playlist(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
+    let path = base.join(path_of(entry)?);
+    if path.exists() {
+        return Ok(path);
+    }
+    let turned = path.to_str().map(|path| PathBuf::from(path.replace('\\', "/")));
+    Ok(turned.filter(|turned| turned.exists()).unwrap_or(path))
 }
 
 #[cfg(unix)]
@@ -232,7 +419,7 @@ mod tests {
     use super::*;
 
     fn names(root: &Path, filter: Filter) -> Vec<String> {
-        files(vec![Root::Path(root.to_path_buf())], filter, None)
+        files(vec![Root::Path(root.to_path_buf())], filter, None, &Arc::default())
             .map(|entry| entry.path.strip_prefix(root).unwrap().to_str().unwrap().to_string())
             .collect()
     }
@@ -251,8 +438,57 @@ mod tests {
         fs::write(at(".ignore"), "ignored.mp3\n").unwrap();
         let plain = ["a.mp3", "b/10.wav", "b/2.FLAC", "b/song.mp3/in.ogg", "no ending"];
         assert_eq!(names(folder.path(), Filter::default()), plain);
-        let all = names(folder.path(), Filter { hidden: true, ignored: true });
+        let all = names(folder.path(), Filter { hidden: true, ignored: true, video: false });
         assert_eq!(all.len(), 7, "{all:?}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("...And Justice for All")).unwrap();
+        fs::create_dir_all(at(".config")).unwrap();
+        for name in [
+            "...And Justice for All/1.mp3",
+            ".config/x",
+            "a.mp3",
+            "._a.mp3",
+            "a.wvc",
+            "film.mkv",
+            "b.mp3",
+            "thesis.doc",
+        ] {
+            fs::write(at(name), "x").unwrap();
+        }
+        fs::write(at("a.wvc"), "wvpk").unwrap();
+        fs::write(at(".ignore"), "b.mp3\n").unwrap();
+        let walk = |filter| {
+            let left_out = Arc::new(LeftOut::default());
+            let count = files(vec![Root::Path(folder.path().into())], filter, None, &left_out).count();
+            (count, left_out)
+        };
+        let (count, left_out) = walk(Filter::default());
+        assert_eq!(count, 1);
+        assert_eq!(left_out.counts().map(|(_, count)| count), [1, 1, 1, 1]);
+        let sentence = left_out.sentence().unwrap();
+        assert!(sentence.contains("1 hidden (...And Justice for All;"), "{sentence}");
+        let (count, left_out) = walk(Filter { hidden: true, ignored: true, video: true });
+        assert_eq!((count, left_out.counts().map(|(_, count)| count)), (4, [0, 0, 0, 3]));
+    }
+
+    #[test]
+    fn playlists_name_files_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("cd")).unwrap();
+        fs::write(folder.path().join("cd/1.mp3"), "x").unwrap();
+        let list = folder.path().join("list.m3u8");
+        fs::write(&list, "\u{feff}#EXTM3U\r\n#EXTINF:1,One\r\ncd\\1.mp3\r\ncd/1.mp3\r\ngone.mp3\r\n")
+            .unwrap();
+        let found: Vec<PathBuf> = files(vec![Root::List(list)], Filter::default(), None, &Arc::default())
+            .map(|entry| entry.path)
+            .collect();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(found, [at("cd/1.mp3"), at("cd/1.mp3"), at("gone.mp3")]);
     }
 
     #[cfg(unix)]
@@ -268,7 +504,7 @@ mod tests {
         symlink("gone.mp3", at("dangling.mp3")).unwrap();
         symlink("round.txt", at("round.txt")).unwrap();
         let found: Vec<Entry> =
-            files(vec![Root::Path(folder.path().into())], Filter::default(), None).collect();
+            files(vec![Root::Path(folder.path().into())], Filter::default(), None, &Arc::default()).collect();
         let good: Vec<_> = found.iter().filter(|entry| entry.error.is_none()).collect();
         assert_eq!(good.len(), 2, "{found:?}");
         assert_eq!(found.len(), 3, "{found:?}");
@@ -299,13 +535,16 @@ mod tests {
         let list = folder.path().join("list");
         let read = |bytes: &[u8]| -> Vec<Vec<u8>> {
             fs::write(&list, bytes).unwrap();
-            let found = files(vec![Root::List(list.clone())], Filter::default(), None);
+            let found = files(vec![Root::List(list.clone())], Filter::default(), None, &Arc::default());
             found.map(|entry| entry.path.as_os_str().as_bytes().to_vec()).collect()
         };
         assert_eq!(read(b"a.mp3\r\n\n-b \xff.mp3\nc"), [&b"a.mp3"[..], b"-b \xff.mp3", b"c"]);
         assert_eq!(read(b"a\nb\r.mp3\r\0c\0"), [&b"a\nb\r.mp3\r"[..], b"c"]);
         assert_eq!(read(b""), Vec::<Vec<u8>>::new());
-        let missing = files(vec![Root::List("no such list".into())], Filter::default(), None).next().unwrap();
+        let missing =
+            files(vec![Root::List("no such list".into())], Filter::default(), None, &Arc::default())
+                .next()
+                .unwrap();
         assert!(missing.error.is_some());
     }
 

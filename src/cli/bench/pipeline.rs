@@ -1,6 +1,7 @@
 //! `tagwave bench pipeline`: files to scores, end to end, and what its stages would allow.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -70,7 +71,8 @@ impl Measured {
 /// Times the files of a folder on each device.
 pub(super) fn bench(args: &PipelineBench) -> Result<u8, Failed> {
     let roots = || args.paths.iter().cloned().map(Root::Path).collect();
-    let found: Vec<PathBuf> = files(roots(), Filter::default(), None).map(|entry| entry.path).collect();
+    let found: Vec<PathBuf> =
+        files(roots(), Filter::default(), None, &Arc::default()).map(|entry| entry.path).collect();
     if found.is_empty() {
         return Err(Failed { message: "no audio files found".into(), code: SOME_FAILED });
     }
