@@ -118,3 +118,30 @@ fn rows_are_json_and_errors_stay_in_their_row() {
     let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(row["embedding"].as_array().unwrap().len(), 32);
 }
+
+/// A batch in which most files fail says so, with the commonest reason; what folders hold besides is named.
+#[test]
+fn a_batch_that_mostly_fails_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("...And Justice for All")).unwrap();
+    for name in ["a.mp3", "b.mp3", "c.mp3", "...And Justice for All/d.mp3", "film.mkv"] {
+        std::fs::write(folder.path().join(name), "this is text, and no music at all").unwrap();
+    }
+    let folder = folder.path().to_str().unwrap();
+    let arguments = ["tag", "--model", "small", "--device", "cpu", "--no-ffmpeg", folder];
+    let output = tagwave(&arguments).env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("3 of 3 files failed, 3 of them with: not a known audio format"), "{said}");
+    assert!(said.contains("1 hidden (...And Justice for All; --hidden takes them)"), "{said}");
+    assert!(said.contains("1 video files (--video takes them)"), "{said}");
+    assert!(!said.contains("XDG_RUNTIME_DIR"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_driver_is_silent_without_a_runtime_folder() {
+    let output = tagwave(&["devices"]).env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    assert!(output.status.success());
+    assert!(!text(&output.stderr).contains("XDG_RUNTIME_DIR"), "{}", text(&output.stderr));
+}
