@@ -27,7 +27,14 @@ fn tight(problem: &Problem, native: &Limits) -> Limits {
     };
     // Just enough for the strategy that needs the most.
     let most = problem.strategies(&other).iter().map(workgroups).max().unwrap_or(1);
-    Limits { max_workgroups_per_axis: (most.isqrt() as u32 + 1).min(native.max_workgroups_per_axis), ..other }
+    // Axes besides the first are not split.
+    let widest = |strategy: &Strategy| -> u32 {
+        let [_, y, z] = step.op.dispatch(&call, *strategy, &other).unwrap().workgroups;
+        y.max(z)
+    };
+    let least = problem.strategies(&other).iter().map(widest).max().unwrap_or(1);
+    let per_axis = (most.isqrt() as u32 + 1).max(least).min(native.max_workgroups_per_axis);
+    Limits { max_workgroups_per_axis: per_axis, ..other }
 }
 
 /// What a problem is run as: storage type and limits. The few that are too large for a laptop's patience run

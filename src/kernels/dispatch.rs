@@ -277,8 +277,7 @@ pub(super) fn check(dispatch: &Dispatch, call: &Call, limits: &Limits) -> Result
         }
     }
     let most = dispatch.workgroups.into_iter().max().unwrap_or(0);
-    // Axes that are not folded stay below the 65,535 that every device with compute shaders has.
-    if limits.max_workgroups_per_axis == 0 && most > 0 {
+    if most > limits.max_workgroups_per_axis {
         let (workgroups, limit) = (u64::from(most), limits.max_workgroups_per_axis);
         return Err(DispatchError::TooManyWorkgroups { kernel, workgroups, limit });
     }
