@@ -9,7 +9,7 @@ use super::mp3::Mp3;
 
 /// What a packet decoded to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spec {
+pub(super) struct BlockSpec {
     pub(super) rate_hz: u32,
     pub(super) channels: usize,
     /// Samples per channel.
@@ -56,7 +56,7 @@ impl Codec {
     }
 
     /// Replaces `interleaved` by the packet's samples.
-    pub(super) fn decode(&mut self, packet: Packet, interleaved: &mut Vec<f32>) -> Result<Spec, Error> {
+    pub(super) fn decode(&mut self, packet: Packet, interleaved: &mut Vec<f32>) -> Result<BlockSpec, Error> {
         if let Some(mp3) = &mut self.faster {
             if let Some(spec) = mp3.decode(&packet, interleaved) {
                 mp3.remember(packet);
@@ -73,7 +73,7 @@ impl Codec {
         let buffer = self.decoder.last_decoded();
         buffer.copy_to_vec_interleaved(interleaved);
         let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
-        Ok(Spec { rate_hz, channels, frames: buffer.frames() })
+        Ok(BlockSpec { rate_hz, channels, frames: buffer.frames() })
     }
 
     /// What decodes: `symphonia`, or what takes its place.

@@ -4,15 +4,15 @@ use std::fs::File;
 
 use symphonia::core::errors::Error;
 
-use super::codec::{Codec, Spec};
+use super::codec::{BlockSpec, Codec};
 use super::dts;
 use super::error::AudioError;
 use super::frames;
+use super::heartbeat::Heartbeat;
 use super::level::MixPower;
-use super::packets::{End, Next, Packets, Passing, TrackFacts, guarded};
-use super::pulse::Pulse;
-use super::resample::Resamplers;
-use super::stream::Resampling;
+use super::packets::{End, Next, Packets, SkipMethod, TrackFacts, guarded};
+use super::polyphase::Resamplers;
+use super::resample::Resampling;
 use super::{MAX_CHANNELS, RATES_HZ};
 use super::{adts, ogg};
 
@@ -22,13 +22,13 @@ const ORIGINAL_DELAY: usize = 529;
 const MAX_FRUITLESS: u64 = 1_000_000;
 
 /// Samples that passing over must save.
-const LEAST_GAIN: u64 = 1 << 16;
+const MIN_SKIP_SAMPLES: u64 = 1 << 16;
 
 /// Time between two packets of a container from which on something is missing, in seconds.
 const GAP_S: f64 = 0.25;
 
 /// The place in a track is not known any more.
-pub(super) struct Lost;
+pub(super) struct PositionLost;
 
 /// How encoded audio becomes samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,9 +72,9 @@ pub(super) struct Decoder {
     other_rate_hz: Option<u32>,
     /// Power of the latest block before and after mixing.
     power: MixPower,
-    dts: dts::Detector,
-    /// Facts about the whole file: [`Decoder::survey`].
-    survey: Survey,
+    dts: dts::DtsDetector,
+    /// Facts about the whole file: [`Decoder::scan`].
+    scan: FileScan,
     /// Time in seconds at which the latest packet ended, and the seconds that no packet covered, in containers whose
     /// packets have times and no order numbers.
     covered_s: Option<f64>,
@@ -127,8 +127,8 @@ impl Decoder {
             adapter: None,
             other_rate_hz: None,
             power: MixPower::default(),
-            dts: dts::Detector::default(),
-            survey: Survey::default(),
+            dts: dts::DtsDetector::default(),
+            scan: FileScan::default(),
             covered_s: None,
             missing_s: 0.0,
             origin: 0,
@@ -143,13 +143,14 @@ impl Decoder {
     /// done because little or nothing could be gained.
     ///
     /// # Errors
-    /// [`Lost`] when the place is not known any more and the track must be begun anew.
-    pub(super) fn pass_over(&mut self, wanted: u64) -> Result<Option<u64>, Lost> {
-        let (Some((passing, warm_up)), Some(time_hz)) = (self.facts.passing, self.facts.time_hz) else {
+    /// [`PositionLost`] when the place is not known any more and the track must be begun anew.
+    pub(super) fn skip_to(&mut self, wanted: u64) -> Result<Option<u64>, PositionLost> {
+        let (Some((skip_method, warm_up)), Some(time_hz)) = (self.facts.skip_method, self.facts.time_hz)
+        else {
             return Ok(None);
         };
         // Places in a track of several rates are not those of its packets.
-        if !self.survey.is_uniform || self.adapter.is_some() {
+        if !self.scan.is_uniform || self.adapter.is_some() {
             return Ok(None);
         }
         // What is dropped at the start of bare MPEG audio, before anything is counted.
@@ -157,37 +158,38 @@ impl Decoder {
         let raw = wanted + dropped;
         // The first block tells whether packets give what is expected of them.
         let regular = self.place + self.first.len() as u64 == self.next_place;
-        if time_hz != self.rate_hz || wanted < warm_up + LEAST_GAIN || self.first.is_empty() || !regular {
+        if time_hz != self.rate_hz || wanted < warm_up + MIN_SKIP_SAMPLES || self.first.is_empty() || !regular
+        {
             return Ok(None);
         }
-        match passing {
-            Passing::Seek => {
+        match skip_method {
+            SkipMethod::Seek => {
                 let time = self.origin.saturating_add((raw - warm_up) as i64);
                 if !self.packets.seek(time).unwrap_or(false) {
-                    return Err(Lost);
+                    return Err(PositionLost);
                 }
             }
-            Passing::Count { .. } => {
+            SkipMethod::Count { .. } => {
                 while self.next_place < raw - warm_up {
-                    let Ok(Next::Packet(packet)) = self.packets.next() else { return Err(Lost) };
+                    let Ok(Next::Packet(packet)) = self.packets.next() else { return Err(PositionLost) };
                     self.next_place += self.facts.frames_of(&packet);
                 }
             }
         }
         self.codec.reset();
         self.first.clear();
-        self.dts = dts::Detector::default();
+        self.dts = dts::DtsDetector::default();
         let (damaged, mut block) = (self.damaged, Vec::new());
         loop {
             if !self.decode_block(&mut block).unwrap_or(false) {
-                return Err(Lost);
+                return Err(PositionLost);
             }
-            let place = match passing {
-                Passing::Seek => u64::try_from(self.time - self.origin).map_err(|_| Lost)?,
-                Passing::Count { .. } => self.place,
+            let place = match skip_method {
+                SkipMethod::Seek => u64::try_from(self.time - self.origin).map_err(|_| PositionLost)?,
+                SkipMethod::Count { .. } => self.place,
             };
             if place > raw {
-                return Err(Lost);
+                return Err(PositionLost);
             }
             if place + block.len() as u64 > raw {
                 // What was damaged while the codec settled is no damage of the track.
@@ -207,25 +209,25 @@ impl Decoder {
     ///
     /// # Errors
     /// [`AudioError::Stopped`], [`AudioError::Io`].
-    pub(super) fn survey(&mut self, file: File, pulse: &Pulse) -> Result<(), AudioError> {
+    pub(super) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
         let edges = edges(&self.facts, self.mode);
-        let mut survey = Survey { is_uniform: true, ..Survey::default() };
+        let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
         if self.facts.is_adts {
-            let found = adts::survey(self.packets.bytes(), pulse)?;
-            survey.stray_bytes = found.stray_bytes;
+            let found = adts::scan(self.packets.bytes(), heartbeat)?;
+            scan.stray_bytes = found.stray_bytes;
             let rates = found.frames.iter().map(|&(rate_hz, frames)| (rate_hz, frames * adts::FRAME_SAMPLES));
-            survey.is_uniform = found.changes == 0;
-            survey.set_rates(rates.collect(), self.rate_hz);
+            scan.is_uniform = found.changes == 0;
+            scan.set_rates(rates.collect(), self.rate_hz);
         } else if self.facts.is_bare_mpeg {
             let time = self.time + (self.next_place - self.place) as i64;
-            let indexed = if self.facts.is_mp3 { self.packets.index(time, pulse)? } else { None };
+            let indexed = if self.facts.is_mp3 { self.packets.index(time, heartbeat)? } else { None };
             match indexed {
-                Some(samples) => survey.frames = Some(samples),
+                Some(samples) => scan.frames = Some(samples),
                 None => {
                     let (mut packets, _, facts) = Packets::open(file, self.mode)?;
                     let mut rates: Vec<(u32, u64)> = Vec::new();
                     while let Next::Packet(packet) = packets.next()? {
-                        pulse.go_on()?;
+                        heartbeat.check_stopped()?;
                         let samples = facts.frames_of(&packet);
                         let rate_hz = frames::spec(&packet.data).map_or(self.rate_hz, |(rate_hz, _)| rate_hz);
                         match rates.iter_mut().find(|(known, _)| *known == rate_hz) {
@@ -233,42 +235,42 @@ impl Decoder {
                             None => rates.push((rate_hz, samples)),
                         }
                     }
-                    survey.is_uniform = rates.len() < 2;
-                    survey.set_rates(rates, self.rate_hz);
+                    scan.is_uniform = rates.len() < 2;
+                    scan.set_rates(rates, self.rate_hz);
                     // Frames that are not contiguous are counted, and found by decoding up to them.
-                    survey.is_uniform &= !self.facts.is_mp3;
+                    scan.is_uniform &= !self.facts.is_mp3;
                 }
             }
         } else if self.packets.is_ogg() {
-            let found = ogg::survey(self.packets.bytes(), pulse)?;
-            (survey.damaged_pages, survey.stray_bytes) = (found.damaged_pages, found.stray_bytes);
+            let found = ogg::scan(self.packets.bytes(), heartbeat)?;
+            (scan.damaged_pages, scan.stray_bytes) = (found.damaged_pages, found.stray_bytes);
             // Times that begin elsewhere than at 0 are those of a stream that this one was cut out of.
             if found.is_irregular || self.origin != 0 {
-                survey.frames = Some(count_frames(file, self, pulse)?);
-                survey.is_uniform = false;
+                scan.frames = Some(count_frames(file, self, heartbeat)?);
+                scan.is_uniform = false;
             }
         }
         if !self.packets.is_ogg() {
-            survey.frames = survey.frames.map(|frames| trimmed(frames, edges));
+            scan.frames = scan.frames.map(|frames| trimmed(frames, edges));
         }
-        self.survey = survey;
+        self.scan = scan;
         Ok(())
     }
 
-    /// Facts about the whole file, once [`Decoder::survey`] was called.
-    pub(super) fn surveyed(&self) -> &Survey {
-        &self.survey
+    /// Facts about the whole file, once [`Decoder::scan`] was called.
+    pub(super) fn scanned(&self) -> &FileScan {
+        &self.scan
     }
 
     /// Takes over what `old` found out about the same file: before anything was read from here.
     pub(super) fn restart_as(&mut self, old: &Decoder) -> Result<(), AudioError> {
-        if let Some(rate_hz) = old.survey.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
+        if let Some(rate_hz) = old.scan.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
             let from_hz = std::mem::replace(&mut self.rate_hz, rate_hz);
             let mut first = std::mem::take(&mut self.first);
             self.adapt(from_hz, &mut first)?;
             self.first = first;
         }
-        self.survey = old.survey.clone();
+        self.scan = old.scan.clone();
         Ok(())
     }
 
@@ -319,8 +321,8 @@ impl Decoder {
     /// The track's length in samples: as counted, else as the container states it; `None` where it says nothing or
     /// guesses.
     pub(super) fn stated_frames(&self) -> Option<u64> {
-        if self.survey.frames.is_some() {
-            return self.survey.frames;
+        if self.scan.frames.is_some() {
+            return self.scan.frames;
         }
         let frames = if self.facts.counts_exactly { None } else { self.facts.frames }?;
         // An AAC stream may state twice the rate that its core, which is what is decoded, has.
@@ -338,7 +340,7 @@ impl Decoder {
         let claims = self.facts.is_bare_mpeg && self.facts.delay.is_some() && self.mode == DecoderMode::Plain;
         if claims {
             self.facts.frames
-        } else if self.survey.frames.is_some() {
+        } else if self.scan.frames.is_some() {
             None
         } else {
             self.stated_frames()
@@ -400,7 +402,7 @@ impl Decoder {
                     self.next_place += self.facts.frames_of(&packet);
                     let (codec, interleaved) = (&mut self.codec, &mut self.interleaved);
                     match guarded("decoding a packet", || codec.decode(packet, interleaved))? {
-                        Ok(Spec { frames: 0, .. }) => {}
+                        Ok(BlockSpec { frames: 0, .. }) => {}
                         Ok(spec) => {
                             self.accept(spec, out)?;
                             // A resampler that has just begun may give nothing yet.
@@ -421,8 +423,8 @@ impl Decoder {
     }
 
     /// Replaces `out` by the samples of a packet, mixed to mono and at the track's rate.
-    fn accept(&mut self, spec: Spec, out: &mut Vec<f32>) -> Result<(), AudioError> {
-        let Spec { rate_hz, channels, frames } = spec;
+    fn accept(&mut self, spec: BlockSpec, out: &mut Vec<f32>) -> Result<(), AudioError> {
+        let BlockSpec { rate_hz, channels, frames } = spec;
         check_rate(rate_hz)?;
         if self.rate_hz == 0 {
             self.rate_hz = rate_hz;
@@ -438,7 +440,7 @@ impl Decoder {
         }
         mix(&self.interleaved, channels, out);
         self.power = MixPower::of(&self.interleaved, channels, out);
-        if let (None, Some(units_per_s)) = (self.facts.passing, self.facts.units_per_s) {
+        if let (None, Some(units_per_s)) = (self.facts.skip_method, self.facts.units_per_s) {
             let start_s = self.time as f64 / units_per_s;
             let gap_s = self.covered_s.map_or(0.0, |covered_s| start_s - covered_s);
             self.missing_s += if gap_s > GAP_S { gap_s } else { 0.0 };
@@ -486,7 +488,7 @@ impl Decoder {
 
 /// Facts about a whole file that are found without decoding it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Survey {
+pub(super) struct FileScan {
     /// Exact number of samples at the track's rate, where they were counted.
     pub(super) frames: Option<u64>,
     /// The rate in Hz that most of the track has, where its first frame has another.
@@ -499,7 +501,7 @@ pub(super) struct Survey {
     pub(super) stray_bytes: u64,
 }
 
-impl Survey {
+impl FileScan {
     /// Sets length and rate from the samples of each rate in Hz.
     fn set_rates(&mut self, rates: Vec<(u32, u64)>, first_hz: u32) {
         let seconds = |&(rate_hz, samples): &(u32, u64)| samples as f64 / f64::from(rate_hz.max(1));
@@ -531,11 +533,11 @@ fn edges(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
 }
 
 /// The exact number of samples that a track decodes to, by decoding it.
-pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Result<u64, AudioError> {
+pub(super) fn count_frames(file: File, decoder: &Decoder, heartbeat: &Heartbeat) -> Result<u64, AudioError> {
     let mut counter = Decoder::open(file, decoder.mode)?;
     let (mut frames, mut block) = (0, Vec::new());
     while counter.next_block(&mut block)? {
-        pulse.go_on()?;
+        heartbeat.check_stopped()?;
         frames += block.len() as u64;
     }
     Ok(frames)

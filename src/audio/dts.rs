@@ -9,13 +9,13 @@ const SYNC_PAIRS: [[u16; 2]; 4] = [[0x7ffe, 0x8001], [0xfe7f, 0x0180], [0x1fff, 
 
 /// Looks for DTS frames in the samples that a decoder gives.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Detector {
+pub(super) struct DtsDetector {
     searched: usize,
     found: usize,
     last: u16,
 }
 
-impl Detector {
+impl DtsDetector {
     /// True once the samples so far hold a DTS stream. Interleaved samples of two channels in -1..1.
     pub(super) fn find(&mut self, interleaved: &[f32]) -> bool {
         if self.searched < SEARCHED {
@@ -41,11 +41,11 @@ mod tests {
         for pair in SYNC_PAIRS {
             let mut frame = vec![0u16; 1024];
             frame[..2].copy_from_slice(&pair);
-            let mut detector = Detector::default();
+            let mut detector = DtsDetector::default();
             assert!(!detector.find(&samples(&frame)));
             assert!(detector.find(&samples(&frame)));
         }
         let music: Vec<f32> = (0..99_999).map(|i| (i as f32 * 0.1).sin()).collect();
-        assert!(!Detector::default().find(&music));
+        assert!(!DtsDetector::default().find(&music));
     }
 }

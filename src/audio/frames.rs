@@ -11,7 +11,7 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use super::bytes::Bytes;
 use super::error::AudioError;
-use super::pulse::Pulse;
+use super::heartbeat::Heartbeat;
 
 /// Bytes that are read at a time.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -24,15 +24,15 @@ const NOTES_END: usize = 4 + 32 + 4;
 
 /// What a frame's header says (ISO 11172-3, 2.4.1.3; ISO 13818-3 for the low rates).
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Header {
+struct Mp3Header {
     bytes: usize,
     /// Version, layer and sample rate: the bits that stay the same.
     kind: [u8; 2],
 }
 
-impl Header {
+impl Mp3Header {
     /// `None` for anything but layer III with a stated bitrate.
-    fn parse(word: [u8; 4]) -> Option<Header> {
+    fn parse(word: [u8; 4]) -> Option<Mp3Header> {
         const KBPS: [[usize; 14]; 2] = [
             [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
             [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
@@ -51,7 +51,7 @@ impl Header {
                 _ => 2,
             };
         let bytes = if is_mpeg1 { 144 } else { 72 } * kbps * 1000 / rate_hz + usize::from(rates >> 1 & 1);
-        Some(Header { bytes, kind: [kind & 0xfe, rates & 0x0c] })
+        Some(Mp3Header { bytes, kind: [kind & 0xfe, rates & 0x0c] })
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn frame_bytes(head: [u8; 7]) -> Option<u64> {
     const LAYER_2: [usize; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
     const LAYER_2_LOW: [usize; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
     let [sync, kind, rates, mode, ..] = head;
-    if let Some(header) = Header::parse([sync, kind, rates, mode]) {
+    if let Some(header) = Mp3Header::parse([sync, kind, rates, mode]) {
         return Some(header.bytes as u64);
     }
     let (rate_hz, _) = spec(&head)?;
@@ -106,29 +106,33 @@ pub(super) fn frame_samples(frame: &[u8]) -> u64 {
 
 /// Where the frames of a file are.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct Mp3Index {
     /// Byte positions of every [`STRIDE`]th frame.
     places: Vec<u64>,
     frames: u64,
     samples_per_frame: u64,
 }
 
-impl Index {
+impl Mp3Index {
     /// The frames of `file` from the one whose bytes are `first`, or `None` where they are not regular.
     ///
     /// # Errors
     /// [`AudioError::Stopped`]; what cannot be read is not regular.
-    pub(super) fn of(file: &Bytes, first: &[u8], pulse: &Pulse) -> Result<Option<Index>, AudioError> {
-        let mut walk = match Walk::begin(file, first) {
-            Ok(Some(walk)) => walk,
+    pub(super) fn of(
+        file: &Bytes,
+        first: &[u8],
+        heartbeat: &Heartbeat,
+    ) -> Result<Option<Mp3Index>, AudioError> {
+        let mut builder = match IndexBuilder::begin(file, first) {
+            Ok(Some(builder)) => builder,
             Ok(None) | Err(_) => return Ok(None),
         };
         loop {
-            pulse.go_on()?;
-            match walk.stride() {
-                Ok(Stride::More) => {}
-                Ok(Stride::End) => return Ok(Some(walk.index)),
-                Ok(Stride::Irregular) | Err(_) => return Ok(None),
+            heartbeat.check_stopped()?;
+            match builder.stride() {
+                Ok(IndexStatus::More) => {}
+                Ok(IndexStatus::End) => return Ok(Some(builder.index)),
+                Ok(IndexStatus::Irregular) | Err(_) => return Ok(None),
             }
         }
     }
@@ -140,24 +144,26 @@ impl Index {
 }
 
 /// A file that is being indexed.
-struct Walk {
+struct IndexBuilder {
     file: BufReader<Bytes>,
     bytes: u64,
     at: u64,
     kind: [u8; 2],
-    index: Index,
+    index: Mp3Index,
 }
 
-enum Stride {
+enum IndexStatus {
     More,
     End,
     Irregular,
 }
 
-impl Walk {
+impl IndexBuilder {
     /// Finds the first frame: behind the frame with the encoder's notes.
-    fn begin(file: &Bytes, first: &[u8]) -> io::Result<Option<Walk>> {
-        let Some(header) = first.first_chunk().and_then(|&word| Header::parse(word)) else { return Ok(None) };
+    fn begin(file: &Bytes, first: &[u8]) -> io::Result<Option<IndexBuilder>> {
+        let Some(header) = first.first_chunk().and_then(|&word| Mp3Header::parse(word)) else {
+            return Ok(None);
+        };
         let bytes = file.len();
         let mut file = BufReader::with_capacity(BUFFER_BYTES, file.rewound());
         let mut at = 0;
@@ -165,13 +171,14 @@ impl Walk {
             let mut word = [0; 4];
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(&mut word)?;
-            let Some(found) = Header::parse(word) else { break };
+            let Some(found) = Mp3Header::parse(word) else { break };
             let mut frame = word.to_vec();
             file.by_ref().take(found.bytes.saturating_sub(4) as u64).read_to_end(&mut frame)?;
             if frame == first {
                 file.seek(SeekFrom::Start(at))?;
-                let index = Index { places: Vec::new(), frames: 0, samples_per_frame: frame_samples(first) };
-                return Ok(Some(Walk { file, bytes, at, kind: header.kind, index }));
+                let index =
+                    Mp3Index { places: Vec::new(), frames: 0, samples_per_frame: frame_samples(first) };
+                return Ok(Some(IndexBuilder { file, bytes, at, kind: header.kind, index }));
             }
             at += found.bytes as u64;
         }
@@ -179,42 +186,42 @@ impl Walk {
     }
 
     /// The next [`STRIDE`] frames.
-    fn stride(&mut self) -> io::Result<Stride> {
+    fn stride(&mut self) -> io::Result<IndexStatus> {
         self.index.places.push(self.at);
         for _frame in 0..STRIDE {
             if self.at + 4 > self.bytes {
-                return Ok(Stride::End);
+                return Ok(IndexStatus::End);
             }
             let mut start = [0; NOTES_END];
             self.file.read_exact(&mut start[..4])?;
-            let header = match Header::parse([start[0], start[1], start[2], start[3]]) {
+            let header = match Mp3Header::parse([start[0], start[1], start[2], start[3]]) {
                 Some(header) if header.kind == self.kind => header,
-                Some(_) => return Ok(Stride::Irregular),
+                Some(_) => return Ok(IndexStatus::Irregular),
                 None => return self.tail(start),
             };
             // A frame that is cut off is none.
             if self.at + header.bytes as u64 > self.bytes {
-                return Ok(Stride::End);
+                return Ok(IndexStatus::End);
             }
             let read = header.bytes.min(NOTES_END);
             self.file.read_exact(&mut start[4..read])?;
             if has_notes(&start[..read]) {
-                return Ok(Stride::Irregular);
+                return Ok(IndexStatus::Irregular);
             }
             self.file.seek_relative((header.bytes - read) as i64)?;
             self.at += header.bytes as u64;
             self.index.frames += 1;
         }
-        Ok(Stride::More)
+        Ok(IndexStatus::More)
     }
 
     /// What comes after the last frame, beginning with `start`: the end, if no frame may begin there.
-    fn tail(&mut self, start: [u8; NOTES_END]) -> io::Result<Stride> {
+    fn tail(&mut self, start: [u8; NOTES_END]) -> io::Result<IndexStatus> {
         let mut tail = start[..4].to_vec();
         self.file.by_ref().take(MAX_TAIL_BYTES).read_to_end(&mut tail)?;
         let is_whole = tail.len() as u64 == self.bytes - self.at;
         let may_begin = tail.windows(2).any(|pair| pair[0] == 0xff && pair[1] >> 5 == 7);
-        Ok(if is_whole && !may_begin { Stride::End } else { Stride::Irregular })
+        Ok(if is_whole && !may_begin { IndexStatus::End } else { IndexStatus::Irregular })
     }
 }
 
@@ -228,20 +235,20 @@ fn has_notes(start: &[u8]) -> bool {
 }
 
 /// The frames of an indexed file, from any place on.
-pub(super) struct Frames {
+pub(super) struct Mp3Frames {
     file: BufReader<Bytes>,
-    index: Index,
+    index: Mp3Index,
     /// The next frame.
     next: u64,
     /// Time of the first frame, in samples.
     first_time: i64,
 }
 
-impl Frames {
+impl Mp3Frames {
     /// Frames from that at `time` on, the first of all being at `first_time`.
-    pub(super) fn new(file: Bytes, index: Index, first_time: i64, time: i64) -> io::Result<Frames> {
+    pub(super) fn new(file: Bytes, index: Mp3Index, first_time: i64, time: i64) -> io::Result<Mp3Frames> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
-        let mut frames = Frames { file, index, next: 0, first_time };
+        let mut frames = Mp3Frames { file, index, next: 0, first_time };
         frames.seek(time)?;
         Ok(frames)
     }
@@ -274,10 +281,10 @@ impl Frames {
         Ok(Some(Packet::new(track, Timestamp::new(time), Duration::from(self.index.samples_per_frame), data)))
     }
 
-    fn header(&mut self) -> io::Result<([u8; 4], Header)> {
+    fn header(&mut self) -> io::Result<([u8; 4], Mp3Header)> {
         let mut word = [0; 4];
         self.file.read_exact(&mut word)?;
-        Ok((word, Header::parse(word).filter(|header| header.bytes >= 4).ok_or_else(changed)?))
+        Ok((word, Mp3Header::parse(word).filter(|header| header.bytes >= 4).ok_or_else(changed)?))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use nanomp3_core::{DecodeError, MAX_SAMPLES_PER_FRAME};
 use symphonia::core::packet::Packet;
 
-use super::codec::Spec;
+use super::codec::BlockSpec;
 
 /// Frames that a decoder's state depends on: its bits may begin 511 bytes before a frame.
 const REMEMBERED: usize = 32;
@@ -32,15 +32,15 @@ impl Mp3 {
     }
 
     /// Replaces `interleaved` by the frame's samples; `None` for what is not taken here.
-    pub(super) fn decode(&mut self, packet: &Packet, interleaved: &mut Vec<f32>) -> Option<Spec> {
+    pub(super) fn decode(&mut self, packet: &Packet, interleaved: &mut Vec<f32>) -> Option<BlockSpec> {
         interleaved.resize(MAX_SAMPLES_PER_FRAME, 0.0);
         let (read, result) = self.decoder.decode(&packet.data, interleaved);
         let spec = match result {
             Ok(info) => {
                 let channels = usize::from(info.channels.num());
-                Spec { rate_hz: info.sample_rate, channels, frames: info.samples_produced }
+                BlockSpec { rate_hz: info.sample_rate, channels, frames: info.samples_produced }
             }
-            Err(DecodeError::ReservoirUnavailable(_)) if self.may_lack_bits => Spec::default(),
+            Err(DecodeError::ReservoirUnavailable(_)) if self.may_lack_bits => BlockSpec::default(),
             Err(_) => return None,
         };
         if spec.frames > 0 {

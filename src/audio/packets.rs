@@ -22,7 +22,7 @@ use symphonia::core::formats::well_known::{
     FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP1,
     FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
-use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track};
+use symphonia::core::formats::{self, FormatOptions, FormatReader, SeekTo, Track};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -32,11 +32,11 @@ use super::adts;
 use super::bytes::Bytes;
 use super::codec::Codec;
 use super::decode::DecoderMode;
-use super::detect::{Format, detect};
+use super::detect::{InputFormat, detect};
 use super::error::AudioError;
-use super::frames::{Frames, Index, frame_samples};
+use super::frames::{Mp3Frames, Mp3Index, frame_samples};
+use super::heartbeat::Heartbeat;
 use super::mp3::Mp3;
-use super::pulse::Pulse;
 use super::repair::{Repair, repair};
 
 /// Packets of other tracks, or without a result, that may follow one another before a file is given up:
@@ -95,7 +95,7 @@ pub(super) enum Next {
 
 /// An audio track of an open container.
 pub(super) struct Packets {
-    supply: Supply,
+    input: PacketSource,
     track: u32,
     /// The input, without what lies before the audio.
     bytes: Bytes,
@@ -107,10 +107,10 @@ pub(super) struct Packets {
 }
 
 /// Where packets come from.
-enum Supply {
+enum PacketSource {
     Container(Box<dyn FormatReader>),
-    Frames(Box<Frames>),
-    Adts { frames: Box<adts::Frames>, next: Option<adts::Frame> },
+    Mp3(Box<Mp3Frames>),
+    Adts { frames: Box<adts::AdtsFrames>, next: Option<adts::AdtsFrame> },
 }
 
 /// What the container says about the track.
@@ -135,7 +135,7 @@ pub(super) struct TrackFacts {
     /// Units of its packets' times in a second.
     pub(super) units_per_s: Option<f64>,
     /// How to pass over the start of the track, and the samples to decode before a place.
-    pub(super) passing: Option<(Passing, u64)>,
+    pub(super) skip_method: Option<(SkipMethod, u64)>,
     /// Its packets' times are counted in samples at this rate, in Hz.
     pub(super) time_hz: Option<u32>,
 }
@@ -143,11 +143,11 @@ pub(super) struct TrackFacts {
 impl TrackFacts {
     /// Number of samples that a packet decodes to.
     pub(super) fn frames_of(&self, packet: &Packet) -> u64 {
-        match self.passing {
+        match self.skip_method {
             // Bare MPEG audio is not trimmed by its decoder. What its packets say of trimming differs between
             // versions of symphonia; their headers do not.
             _ if self.is_bare_mpeg => frame_samples(&packet.data),
-            Some((Passing::Count { block: Some(block) }, _)) => {
+            Some((SkipMethod::Count { block: Some(block) }, _)) => {
                 block.saturating_sub(packet.trim_start.get() + packet.trim_end.get())
             }
             _ => packet.dur.get(),
@@ -167,8 +167,8 @@ impl Packets {
         let whole = Bytes::new(file).map_err(AudioError::Io)?;
         let detected = detect(&whole).map_err(AudioError::Io)?;
         match detected.format {
-            Format::External(name) => return Err(AudioError::UnknownFormat { reason: name.into() }),
-            Format::Unknown => {
+            InputFormat::External(name) => return Err(AudioError::UnknownFormat { reason: name.into() }),
+            InputFormat::Unknown => {
                 let reason = "neither a known magic number nor frames of MPEG audio or AAC".into();
                 return Err(AudioError::UnknownFormat { reason });
             }
@@ -179,7 +179,7 @@ impl Packets {
         if repair.is_protected {
             return Err(AudioError::Protected);
         }
-        if detected.format == Format::Adts {
+        if detected.format == InputFormat::Adts {
             return Packets::open_adts(bytes);
         }
         let bytes = bytes.patched(repair.patches.clone());
@@ -193,19 +193,19 @@ impl Packets {
                     Error::IoError(error) if error.raw_os_error().is_some() => AudioError::Io(error),
                     error => AudioError::Damaged { reason: error.to_string() },
                 })?;
-            let (track, codec, facts) = choose(&*format, mode, &repair)?;
-            let is_ogg = detected.format == Format::Ogg;
-            let supply = Supply::Container(format);
-            Ok((Packets { is_ogg, ..Packets::new(supply, track, bytes) }, codec, facts))
+            let (track, codec, facts) = open_first_track(&*format, mode, &repair)?;
+            let is_ogg = detected.format == InputFormat::Ogg;
+            let input = PacketSource::Container(format);
+            Ok((Packets { is_ogg, ..Packets::new(input, track, bytes) }, codec, facts))
         })?
     }
 
-    fn new(supply: Supply, track: u32, bytes: Bytes) -> Packets {
-        Packets { supply, track, bytes, ahead: None, is_ogg: false, first: None }
+    fn new(input: PacketSource, track: u32, bytes: Bytes) -> Packets {
+        Packets { input, track, bytes, ahead: None, is_ogg: false, first: None }
     }
 
     fn open_adts(bytes: Bytes) -> Result<(Packets, Codec, TrackFacts), AudioError> {
-        let mut frames = adts::Frames::new(&bytes);
+        let mut frames = adts::AdtsFrames::new(&bytes);
         let Some(frame) = frames.next().map_err(AudioError::Io)? else {
             return Err(AudioError::Damaged { reason: "no whole ADTS frame".into() });
         };
@@ -213,13 +213,13 @@ impl Packets {
             rate_hz: Some(frame.kind.rate_hz),
             counts_exactly: true,
             is_adts: true,
-            passing: passing(FORMAT_ID_ADTS, CODEC_ID_AAC),
+            skip_method: skip_method(FORMAT_ID_ADTS, CODEC_ID_AAC),
             time_hz: Some(frame.kind.rate_hz),
             ..TrackFacts::default()
         };
         let codec = adts_codec(frame.kind)?;
-        let supply = Supply::Adts { frames: Box::new(frames), next: Some(frame) };
-        Ok((Packets::new(supply, 0, bytes), codec, facts))
+        let input = PacketSource::Adts { frames: Box::new(frames), next: Some(frame) };
+        Ok((Packets::new(input, 0, bytes), codec, facts))
     }
 
     /// The input, without what lies before the audio.
@@ -236,24 +236,27 @@ impl Packets {
     ///
     /// # Errors
     /// [`AudioError::Stopped`].
-    pub(super) fn index(&mut self, time: i64, pulse: &Pulse) -> Result<Option<u64>, AudioError> {
+    pub(super) fn index(&mut self, time: i64, heartbeat: &Heartbeat) -> Result<Option<u64>, AudioError> {
         let Some((first_time, first)) = &self.first else { return Ok(None) };
-        let Some(index) = Index::of(&self.bytes, first, pulse)? else { return Ok(None) };
+        let Some(index) = Mp3Index::of(&self.bytes, first, heartbeat)? else { return Ok(None) };
         let samples = index.samples();
-        let Ok(frames) = Frames::new(self.bytes.rewound(), index, *first_time, time) else { return Ok(None) };
-        self.supply = Supply::Frames(Box::new(frames));
+        let Ok(frames) = Mp3Frames::new(self.bytes.rewound(), index, *first_time, time) else {
+            return Ok(None);
+        };
+        self.input = PacketSource::Mp3(Box::new(frames));
         Ok(Some(samples))
     }
 
     /// A decoder for the track that follows a [`Next::Restart`].
     pub(super) fn restart(&mut self, mode: DecoderMode) -> Result<Option<Codec>, AudioError> {
-        let format = match &self.supply {
-            Supply::Container(format) => format,
-            Supply::Adts { next: Some(frame), .. } => return adts_codec(frame.kind).map(Some),
-            Supply::Frames(_) | Supply::Adts { .. } => return Ok(None),
+        let format = match &self.input {
+            PacketSource::Container(format) => format,
+            PacketSource::Adts { next: Some(frame), .. } => return adts_codec(frame.kind).map(Some),
+            PacketSource::Mp3(_) | PacketSource::Adts { .. } => return Ok(None),
         };
-        let (track, codec, _) =
-            guarded("reading the next stream's header", || choose(&**format, mode, &Repair::default()))??;
+        let (track, codec, _) = guarded("reading the next stream's header", || {
+            open_first_track(&**format, mode, &Repair::default())
+        })??;
         self.track = track;
         Ok(Some(codec))
     }
@@ -261,13 +264,13 @@ impl Packets {
     /// Goes to the packet at `time`, or one before it.
     pub(super) fn seek(&mut self, time: i64) -> Result<bool, AudioError> {
         self.ahead = None;
-        match &mut self.supply {
-            Supply::Container(format) => {
+        match &mut self.input {
+            PacketSource::Container(format) => {
                 let to = SeekTo::Timestamp { ts: Timestamp::new(time), track_id: self.track };
-                Ok(guarded("seeking", || format.seek(SeekMode::Accurate, to))?.is_ok())
+                Ok(guarded("seeking", || format.seek(formats::SeekMode::Accurate, to))?.is_ok())
             }
-            Supply::Frames(frames) => Ok(frames.seek(time).is_ok()),
-            Supply::Adts { frames, next } => {
+            PacketSource::Mp3(frames) => Ok(frames.seek(time).is_ok()),
+            PacketSource::Adts { frames, next } => {
                 let wanted = time.max(0) as u64 / adts::FRAME_SAMPLES;
                 *next = None;
                 Ok(frames.go_to(wanted).unwrap_or(false))
@@ -300,10 +303,10 @@ impl Packets {
     }
 
     fn read(&mut self) -> Result<Next, AudioError> {
-        let packet = match &mut self.supply {
-            Supply::Container(format) => return next_of(&mut **format, self.track),
-            Supply::Frames(frames) => frames.next(self.track),
-            Supply::Adts { frames, next } => match next.take() {
+        let packet = match &mut self.input {
+            PacketSource::Container(format) => return next_of(&mut **format, self.track),
+            PacketSource::Mp3(frames) => frames.next(self.track),
+            PacketSource::Adts { frames, next } => match next.take() {
                 Some(frame) => Ok(Some(frame.packet)),
                 None => match frames.next() {
                     Ok(Some(frame)) if frame.changed => {
@@ -324,7 +327,7 @@ impl Packets {
 }
 
 /// A decoder for ADTS frames of this kind.
-fn adts_codec(kind: adts::Kind) -> Result<Codec, AudioError> {
+fn adts_codec(kind: adts::FrameParams) -> Result<Codec, AudioError> {
     let mut params = AudioCodecParameters::new();
     params.for_codec(CODEC_ID_AAC).with_sample_rate(kind.rate_hz);
     let channels = if kind.channels == 7 { 8 } else { u16::from(kind.channels) };
@@ -359,7 +362,7 @@ fn next_of(format: &mut dyn FormatReader, track: u32) -> Result<Next, AudioError
 }
 
 /// The first audio track that has a decoder.
-fn choose(
+fn open_first_track(
     reader: &dyn FormatReader,
     mode: DecoderMode,
     repair: &Repair,
@@ -382,7 +385,7 @@ fn choose(
                     is_bare_mpeg,
                     counts_exactly: is_bare_mpeg || format == FORMAT_ID_ADTS,
                     is_mp3: params.codec == CODEC_ID_MP3,
-                    passing: passing(format, params.codec),
+                    skip_method: skip_method(format, params.codec),
                     stated_s: repair.stated_s,
                     is_pcm16: params.codec == CODEC_ID_FLAC
                         || [CODEC_ID_PCM_S16LE, CODEC_ID_PCM_S16BE].contains(&params.codec),
@@ -424,7 +427,7 @@ fn in_byte_order(params: &AudioCodecParameters, big_endian: bool) -> AudioCodecP
 
 /// How to get to a place in a track without decoding what lies before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Passing {
+pub(super) enum SkipMethod {
     /// The reader seeks: its packets' times count samples, whatever was written before them.
     Seek,
     /// Packets are read and dropped, and their samples counted: where a file was cut or joined, the times that
@@ -435,7 +438,7 @@ pub(super) enum Passing {
 
 /// Where places can be told to the sample: how, and the samples that must be decoded before a place for those
 /// from there on to be right. Held against decoding through by tests/seeking.rs.
-fn passing(format: FormatId, codec: AudioCodecId) -> Option<(Passing, u64)> {
+fn skip_method(format: FormatId, codec: AudioCodecId) -> Option<(SkipMethod, u64)> {
     let seeks = [
         FORMAT_ID_ADTS,
         FORMAT_ID_AIFF,
@@ -446,11 +449,11 @@ fn passing(format: FormatId, codec: AudioCodecId) -> Option<(Passing, u64)> {
         FORMAT_ID_MP3,
         FORMAT_ID_WAVE,
     ];
-    let passing = match format {
+    let skip_method = match format {
         FORMAT_ID_ISOMP4 | FORMAT_ID_OGG => {
-            Passing::Count { block: (codec == CODEC_ID_AAC).then_some(AAC_FRAME) }
+            SkipMethod::Count { block: (codec == CODEC_ID_AAC).then_some(AAC_FRAME) }
         }
-        format if seeks.contains(&format) => Passing::Seek,
+        format if seeks.contains(&format) => SkipMethod::Seek,
         // The times of Matroska are rounded to milliseconds, and its packets' durations to nothing better.
         _ => return None,
     };
@@ -465,7 +468,7 @@ fn passing(format: FormatId, codec: AudioCodecId) -> Option<(Passing, u64)> {
         CODEC_ID_MP3 => 16 * 1152,
         _ => return None,
     };
-    Some((passing, warm_up))
+    Some((skip_method, warm_up))
 }
 
 fn facts(track: &Track, rate_hz: Option<u32>) -> TrackFacts {

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::bytes::{Bytes, Patch};
-use super::detect::Format;
+use super::detect::InputFormat;
 
 /// Chunks or metadata blocks that are looked at.
 const MAX_CHUNKS: usize = 4096;
@@ -28,12 +28,12 @@ pub(super) struct Repair {
 }
 
 /// Looks for faults in the header of `bytes`.
-pub(super) fn repair(bytes: &Bytes, format: Format) -> io::Result<Repair> {
+pub(super) fn repair(bytes: &Bytes, format: InputFormat) -> io::Result<Repair> {
     match format {
-        Format::Riff => chunks(bytes, Endian::of_riff(bytes)?),
-        Format::Aiff => chunks(bytes, Endian::Big),
-        Format::Flac => flac(bytes),
-        Format::IsoMp4 => iso_mp4(bytes),
+        InputFormat::Riff => chunks(bytes, Endian::of_riff(bytes)?),
+        InputFormat::Aiff => chunks(bytes, Endian::Big),
+        InputFormat::Flac => flac(bytes),
+        InputFormat::IsoMp4 => iso_mp4(bytes),
         _ => Ok(Repair::default()),
     }
 }

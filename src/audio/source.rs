@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::AudioError;
-use super::foreign::{Decoded, Encoded};
+use super::ffmpeg::{DecodedTrack, Encoded};
 
 /// Largest input without a name that is kept on disk: beyond ten hours of 24-bit stereo at 96 kHz, short of
 /// filling a disk with an endless pipe.
@@ -16,9 +16,9 @@ pub(super) const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
 
 /// Something that clips can be read from.
-pub struct Source(pub(super) Kind);
+pub struct Source(pub(super) SourceKind);
 
-pub(super) enum Kind {
+pub(super) enum SourceKind {
     Path(PathBuf),
     Reader(Box<dyn Read + Send>),
     Spooled(File),
@@ -27,7 +27,7 @@ pub(super) enum Kind {
         rate_hz: u32,
     },
     /// What another program decoded.
-    Decoded(Decoded),
+    Decoded(DecodedTrack),
     /// Nothing: it could not even be found.
     Missing(io::Error),
 }
@@ -35,52 +35,52 @@ pub(super) enum Kind {
 impl Source {
     /// A file. It is opened by [`super::ClipReader::open`].
     pub fn path(path: impl Into<PathBuf>) -> Source {
-        Source(Kind::Path(path.into()))
+        Source(SourceKind::Path(path.into()))
     }
 
     /// A reader that cannot be seeked, such as standard input. [`super::ClipReader::open`] copies it to a
     /// temporary file without a name: a track is read more than once, and some containers have their index at
     /// the end.
     pub fn reader(reader: impl Read + Send + 'static) -> Source {
-        Source(Kind::Reader(Box::new(reader)))
+        Source(SourceKind::Reader(Box::new(reader)))
     }
 
     /// A file that could not be found for this reason: reading it fails with [`AudioError::Open`].
     pub fn missing(reason: io::Error) -> Source {
-        Source(Kind::Missing(reason))
+        Source(SourceKind::Missing(reason))
     }
 
     /// Mono samples in memory, in -1..1, at `rate_hz`.
     pub fn samples(samples: impl Into<Arc<[f32]>>, rate_hz: u32) -> Source {
-        Source(Kind::Samples { samples: samples.into(), rate_hz })
+        Source(SourceKind::Samples { samples: samples.into(), rate_hz })
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Path(path) => write!(f, "Source::path({path:?})"),
-            Kind::Reader(_) => f.write_str("Source::reader(..)"),
-            Kind::Spooled(file) => write!(f, "Source::reader({file:?})"),
-            Kind::Samples { samples, rate_hz } => {
+            SourceKind::Path(path) => write!(f, "Source::path({path:?})"),
+            SourceKind::Reader(_) => f.write_str("Source::reader(..)"),
+            SourceKind::Spooled(file) => write!(f, "Source::reader({file:?})"),
+            SourceKind::Samples { samples, rate_hz } => {
                 write!(f, "Source::samples({} at {rate_hz} Hz)", samples.len())
             }
-            Kind::Decoded(decoded) => write!(f, "Source::decoded({decoded:?})"),
-            Kind::Missing(reason) => write!(f, "Source::missing({reason:?})"),
+            SourceKind::Decoded(decoded) => write!(f, "Source::decoded({decoded:?})"),
+            SourceKind::Missing(reason) => write!(f, "Source::missing({reason:?})"),
         }
     }
 }
 
-impl Kind {
+impl SourceKind {
     /// The same source, one that can be read more than once.
     ///
     /// # Errors
     /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing does,
     /// [`AudioError::SpoolLimit`] when there is no end, [`AudioError::Empty`].
-    pub(super) fn rereadable(self) -> Result<Kind, AudioError> {
+    pub(super) fn rereadable(self) -> Result<SourceKind, AudioError> {
         match self {
-            Kind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(Kind::Spooled),
-            Kind::Missing(reason) => Err(AudioError::Open(reason)),
+            SourceKind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(SourceKind::Spooled),
+            SourceKind::Missing(reason) => Err(AudioError::Open(reason)),
             kind => Ok(kind),
         }
     }
@@ -88,8 +88,8 @@ impl Kind {
     /// The encoded bytes as another program takes them; none of samples.
     pub(super) fn encoded(&self) -> Option<Encoded<'_>> {
         match self {
-            Kind::Path(path) => Some(Encoded::Path(path)),
-            Kind::Spooled(_) => self.open().ok().map(Encoded::File),
+            SourceKind::Path(path) => Some(Encoded::Path(path)),
+            SourceKind::Spooled(_) => self.open().ok().map(Encoded::File),
             _ => None,
         }
     }
@@ -98,7 +98,7 @@ impl Kind {
     /// not be used any more.
     pub(super) fn open(&self) -> Result<File, AudioError> {
         match self {
-            Kind::Path(path) => {
+            SourceKind::Path(path) => {
                 // Asked before opening, because opening a named pipe waits for its writer.
                 let found = std::fs::metadata(path).map_err(AudioError::Open)?;
                 if found.is_dir() {
@@ -112,13 +112,15 @@ impl Kind {
                 }
                 File::open(path).map_err(AudioError::Open)
             }
-            Kind::Spooled(file) | Kind::Decoded(Decoded { file, .. }) => {
+            SourceKind::Spooled(file) | SourceKind::Decoded(DecodedTrack { file, .. }) => {
                 // The clone shares its position with the original and with earlier clones.
                 let mut file = file.try_clone().map_err(AudioError::Spool)?;
                 file.rewind().map_err(AudioError::Spool)?;
                 Ok(file)
             }
-            Kind::Reader(_) | Kind::Samples { .. } | Kind::Missing(_) => Err(AudioError::Empty),
+            SourceKind::Reader(_) | SourceKind::Samples { .. } | SourceKind::Missing(_) => {
+                Err(AudioError::Empty)
+            }
         }
     }
 }

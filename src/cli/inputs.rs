@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::walk::{Entry, Filter, LeftOut, Root, Shard, files};
 use super::{Failed, USAGE};
-use crate::audio::{Access, DecoderMode, Foreign, Source};
+use crate::audio::{DecoderMode, ExternalDecoder, SeekMode, Source};
 use crate::sinks::{Done, Key};
 use crate::tagger::TaggerBuilder;
 
@@ -128,8 +128,12 @@ impl FileArgs {
         let builder = most.into_iter().fold(builder, TaggerBuilder::max_batch);
         let builder = builder
             .decoder(if self.original_decoder { DecoderMode::Original } else { DecoderMode::Plain })
-            .access(if self.no_seek { Access::Through } else { Access::Seek })
-            .foreign(if self.no_ffmpeg { Foreign::Refuse } else { Foreign::Ffmpeg });
+            .seek_mode(if self.no_seek { SeekMode::DecodeAll } else { SeekMode::Seek })
+            .external_decoder(if self.no_ffmpeg {
+                ExternalDecoder::Disabled
+            } else {
+                ExternalDecoder::Ffmpeg
+            });
         match self.decode_threads {
             Some(threads) => builder.decode_threads(threads.into()),
             None => builder,

@@ -8,7 +8,7 @@ use super::decode::{self, Decoding};
 use super::device::{Engine, KernelsOf, Notes, Opener};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
-use crate::audio::{Access, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers};
+use crate::audio::{ClipRequest, DecoderMode, ExternalDecoder, Padding, Placement, Resamplers, SeekMode};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::Kernels;
@@ -39,8 +39,8 @@ pub struct TaggerBuilder {
     placement: Placement,
     padding: Padding,
     decoder: DecoderMode,
-    access: Access,
-    foreign: Foreign,
+    seek_mode: SeekMode,
+    external_decoder: ExternalDecoder,
     decode_threads: Option<usize>,
     patience: Duration,
     aggregation: Aggregation,
@@ -65,8 +65,8 @@ impl Default for TaggerBuilder {
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
-            access: Access::default(),
-            foreign: Foreign::default(),
+            seek_mode: SeekMode::default(),
+            external_decoder: ExternalDecoder::default(),
             decode_threads: None,
             patience: PATIENCE,
             aggregation: Aggregation::default(),
@@ -193,14 +193,14 @@ impl TaggerBuilder {
     }
 
     /// Whether what comes before a clip is passed over or decoded; passed over by default.
-    pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+    pub fn seek_mode(mut self, seek_mode: SeekMode) -> Self {
+        self.seek_mode = seek_mode;
         self
     }
 
     /// What becomes of formats that are not read here; given to `ffmpeg` where there is one by default.
-    pub fn foreign(mut self, foreign: Foreign) -> Self {
-        self.foreign = foreign;
+    pub fn external_decoder(mut self, external_decoder: ExternalDecoder) -> Self {
+        self.external_decoder = external_decoder;
         self
     }
 
@@ -317,8 +317,8 @@ impl TaggerBuilder {
             placement: self.placement,
             padding: self.padding,
             decoder: self.decoder,
-            access: self.access,
-            foreign: self.foreign,
+            seek_mode: self.seek_mode,
+            external_decoder: self.external_decoder,
             ..ClipRequest::new(clip.sample_rate, clip.samples)
         };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::CancelToken;
 use super::stats::Stats;
-use crate::audio::{Clip, ClipReader, ClipRequest, Pulse, Resamplers, Source};
+use crate::audio::{Clip, ClipReader, ClipRequest, Heartbeat, Resamplers, Source};
 use crate::error::Error;
 
 /// Starts a thread that nobody joins; tests put one here that fails.
@@ -97,7 +97,7 @@ struct Worker {
 
 /// What a thread is doing.
 struct Seat {
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     /// The source that is being decoded, or [`IDLE`].
     index: AtomicUsize,
 }
@@ -177,7 +177,7 @@ impl<M: Send + 'static> Decoders<M> {
     fn hire(&mut self) -> io::Result<()> {
         let id = self.next_id;
         self.next_id += 1;
-        let seat = Arc::new(Seat { pulse: Pulse::default(), index: AtomicUsize::new(IDLE) });
+        let seat = Arc::new(Seat { heartbeat: Heartbeat::default(), index: AtomicUsize::new(IDLE) });
         let thread = Thread {
             decoding: self.decoding.clone(),
             jobs: self.jobs.clone(),
@@ -205,14 +205,14 @@ impl<M: Send + 'static> Decoders<M> {
         let mut hung = Vec::new();
         self.workers.retain_mut(|worker| {
             let index = worker.seat.index.load(Ordering::Acquire);
-            let beats = worker.seat.pulse.beats();
+            let beats = worker.seat.heartbeat.ticks();
             if index == IDLE || beats != worker.seen.0 {
                 worker.seen = (beats, now);
             }
             let hangs = now.duration_since(worker.seen.1) > patience;
             if hangs {
                 // If it comes to, it ends by itself.
-                worker.seat.pulse.stop();
+                worker.seat.heartbeat.stop();
                 hung.push(index);
             }
             !hangs
@@ -227,7 +227,7 @@ impl<M: Send + 'static> Decoders<M> {
 impl<M> Drop for Decoders<M> {
     fn drop(&mut self) {
         self.room.close();
-        self.workers.iter().for_each(|worker| worker.seat.pulse.stop());
+        self.workers.iter().for_each(|worker| worker.seat.heartbeat.stop());
     }
 }
 
@@ -247,13 +247,13 @@ impl<M> Thread<M> {
         loop {
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((index, source)) = job else { return };
-            self.seat.pulse.beat();
+            self.seat.heartbeat.tick();
             self.seat.index.store(index, Ordering::Release);
             // A decoder that panics costs its own source only.
             let result = catch_unwind(AssertUnwindSafe(|| self.read(index, source)));
             self.seat.index.store(IDLE, Ordering::Release);
             let result = result.unwrap_or(Err(Error::Panicked));
-            if self.seat.pulse.is_stopped() || self.decoding.cancel.is_cancelled() {
+            if self.seat.heartbeat.is_stopped() || self.decoding.cancel.is_cancelled() {
                 return;
             }
             if self.send(Decoded::Done(index, result)).is_none() {
@@ -268,7 +268,7 @@ impl<M> Thread<M> {
         let mut waited = Duration::ZERO;
         let decoding = &*self.decoding;
         let reader =
-            ClipReader::open_watched(source, &decoding.request, &decoding.resamplers, &self.seat.pulse);
+            ClipReader::open_watched(source, &decoding.request, &decoding.resamplers, &self.seat.heartbeat);
         let mut reader = match reader {
             Ok(reader) => reader,
             Err(error) => {
@@ -283,7 +283,7 @@ impl<M> Thread<M> {
                 // Who waits for room does not hang.
                 self.seat.index.store(IDLE, Ordering::Release);
                 let room = self.room.take() && !decoding.cancel.is_cancelled();
-                self.seat.pulse.beat();
+                self.seat.heartbeat.tick();
                 self.seat.index.store(index, Ordering::Release);
                 let sent = room.then(|| self.send(Decoded::Clip(index, clip))).flatten();
                 sent.ok_or(Error::Cancelled)

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use super::clips::Warning;
 use super::decode::{check_rate, mix};
 use super::error::AudioError;
+use super::heartbeat::Heartbeat;
 use super::level::MixPower;
-use super::pulse::Pulse;
 use super::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
 
 /// How long it may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked after.
 const TICK: Duration = Duration::from_millis(50);
 /// Samples of all channels that are converted at a time.
@@ -36,17 +36,17 @@ const TOLERATED_S: f64 = 0.5;
 
 /// What becomes of formats that are not read here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Foreign {
+pub enum ExternalDecoder {
     /// `ffmpeg` decodes them, where there is one on the path.
     #[default]
     Ffmpeg,
     /// They are an error.
-    Refuse,
+    Disabled,
 }
 
 /// Mono samples as little-endian f32 in a file.
 #[derive(Debug)]
-pub(super) struct Decoded {
+pub(super) struct DecodedTrack {
     pub(super) file: File,
     pub(super) frames: u64,
     pub(super) rate_hz: u32,
@@ -58,9 +58,9 @@ pub(super) struct Decoded {
     pub(super) stated_s: Option<f64>,
 }
 
-impl Decoded {
+impl DecodedTrack {
     /// A warning where the container states another length than was decoded.
-    pub(super) fn wrong_length(&self) -> Option<Warning> {
+    pub(super) fn length_warning(&self) -> Option<Warning> {
         let stated_s = self.stated_s?;
         let found_s = self.frames as f64 / f64::from(self.rate_hz);
         let tolerated_s = TOLERATED_S.max(0.01 * stated_s);
@@ -81,7 +81,7 @@ pub(super) enum Encoded<'a> {
 /// # Errors
 /// [`AudioError::NoFfmpeg`] where there is none, [`AudioError::Ffmpeg`] for what it says, what is wrong with
 /// the samples, or [`AudioError::Spool`].
-pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, AudioError> {
+pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<DecodedTrack, AudioError> {
     let mut command = Command::new("ffmpeg");
     command.args([
         "-nostdin",
@@ -116,7 +116,7 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
             }
         })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let guard = Guard::watch(child, pulse.clone())?;
+    let guard = ChildGuard::watch(child, heartbeat.clone())?;
     // Read apart: a pipe that nobody empties would stop it.
     let said = thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
@@ -133,13 +133,13 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
     let messages = errors(&said);
     let reason = messages.first().cloned().unwrap_or_else(|| "it gave no samples".into());
     match (decoded, ended) {
-        (_, Ended::Killed) if pulse.is_stopped() => Err(AudioError::Stopped),
-        (_, Ended::Killed) => {
-            Err(AudioError::Ffmpeg { reason: format!("no sample for {} s", PATIENCE.as_secs()) })
+        (_, ChildExit::Killed) if heartbeat.is_stopped() => Err(AudioError::Stopped),
+        (_, ChildExit::Killed) => {
+            Err(AudioError::Ffmpeg { reason: format!("no sample for {} s", TIMEOUT.as_secs()) })
         }
         (Ok(decoded), _) if decoded.frames > 0 => {
             let messages = messages.into_iter().take(MAX_MESSAGES).collect();
-            Ok(Decoded { messages, stated_s: duration_s(&said), ..decoded })
+            Ok(DecodedTrack { messages, stated_s: duration_s(&said), ..decoded })
         }
         (Ok(_) | Err(AudioError::Empty), _) => Err(AudioError::Ffmpeg { reason }),
         (Err(error), _) => Err(error),
@@ -183,7 +183,7 @@ fn duration_s(said: &str) -> Option<f64> {
 }
 
 /// Samples out of a WAV stream without an end, into a file.
-fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
+fn keep(stream: impl Read, guard: &ChildGuard) -> Result<DecodedTrack, AudioError> {
     let mut stream = BufReader::with_capacity(BLOCK_SAMPLES * 4, stream);
     let (channels, rate_hz) = header(&mut stream)?;
     check_rate(rate_hz)?;
@@ -216,7 +216,7 @@ fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
     }
     writer.flush().map_err(AudioError::Spool)?;
     drop(writer);
-    Ok(Decoded { file, frames, rate_hz, power, messages: Vec::new(), stated_s: None })
+    Ok(DecodedTrack { file, frames, rate_hz, power, messages: Vec::new(), stated_s: None })
 }
 
 /// As many bytes as there are.
@@ -259,27 +259,27 @@ fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Ended {
+enum ChildExit {
     ByItself,
     Killed,
 }
 
 /// A process that does not outlive its use, nor a silence.
-struct Guard {
-    state: Arc<Mutex<Watched>>,
-    pulse: Pulse,
+struct ChildGuard {
+    state: Arc<Mutex<WatchedChild>>,
+    heartbeat: Heartbeat,
 }
 
-struct Watched {
+struct WatchedChild {
     child: Child,
     heard: Instant,
-    ended: Option<Ended>,
+    ended: Option<ChildExit>,
 }
 
-impl Guard {
-    fn watch(child: Child, pulse: Pulse) -> Result<Guard, AudioError> {
-        let state = Arc::new(Mutex::new(Watched { child, heard: Instant::now(), ended: None }));
-        let (watched, stop) = (state.clone(), pulse.clone());
+impl ChildGuard {
+    fn watch(child: Child, heartbeat: Heartbeat) -> Result<ChildGuard, AudioError> {
+        let state = Arc::new(Mutex::new(WatchedChild { child, heard: Instant::now(), ended: None }));
+        let (watched, stop) = (state.clone(), heartbeat.clone());
         let watcher = thread::Builder::new().spawn(move || {
             loop {
                 thread::sleep(TICK);
@@ -287,45 +287,45 @@ impl Guard {
                 if watched.ended.is_some() {
                     return;
                 }
-                if stop.is_stopped() || watched.heard.elapsed() > PATIENCE {
-                    watched.end(Ended::Killed);
+                if stop.is_stopped() || watched.heard.elapsed() > TIMEOUT {
+                    watched.end(ChildExit::Killed);
                     return;
                 }
             }
         });
-        let guard = Guard { state, pulse };
+        let guard = ChildGuard { state, heartbeat };
         // Without a watcher the process is ended as the guard is dropped.
         watcher.map_err(no_thread)?;
         Ok(guard)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, WatchedChild> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn alive(&self) {
-        self.pulse.beat();
+        self.heartbeat.tick();
         self.lock().heard = Instant::now();
     }
 
     /// Its output was read to the end, or nobody wants it: it goes.
-    fn end(&self) -> Ended {
+    fn end(&self) -> ChildExit {
         let mut watched = self.lock();
         match watched.ended {
             Some(ended) => ended,
-            None => watched.end(Ended::ByItself),
+            None => watched.end(ChildExit::ByItself),
         }
     }
 }
 
-impl Drop for Guard {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Watched {
-    fn end(&mut self, how: Ended) -> Ended {
+impl WatchedChild {
+    fn end(&mut self, how: ChildExit) -> ChildExit {
         // It may have ended already; then there is nobody to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
