@@ -26,7 +26,7 @@ pub(super) struct FrameParams {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct AdtsHeader {
     kind: FrameParams,
-    /// Length of header and payload.
+    /// Length of header and payload in bytes.
     bytes: usize,
     header_bytes: usize,
 }
@@ -47,23 +47,23 @@ impl AdtsHeader {
     }
 }
 
-/// Length in bytes of the frame that begins with `head`.
+/// Length in bytes of the ADTS frame with this header.
 pub(super) fn frame_bytes(head: [u8; 7]) -> Option<u64> {
     AdtsHeader::parse(head).map(|header| header.bytes as u64)
 }
 
-/// Contents of a file of ADTS frames.
+/// Summary of a file of ADTS frames.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct AdtsScan {
-    /// Frames of each rate in Hz.
+    /// Number of frames of each rate in Hz.
     pub(super) frames: Vec<(u32, u64)>,
     /// Number of changes of rate, channels or object type.
     pub(super) changes: u64,
-    /// Bytes that belong to no frame, tags at the end not counted.
+    /// Bytes between frames, without tags at the end.
     pub(super) stray_bytes: u64,
 }
 
-/// Frames one after the other.
+/// Reader of ADTS frames.
 pub(super) struct AdtsFrames {
     file: BufReader<Bytes>,
     at: u64,
@@ -73,7 +73,7 @@ pub(super) struct AdtsFrames {
     stray_bytes: u64,
 }
 
-/// Frame as read: with a change of kind before it, if there is one.
+/// ADTS frame; `changed` if its parameters differ from those of the frame before.
 pub(super) struct AdtsFrame {
     pub(super) packet: Packet,
     pub(super) kind: FrameParams,
@@ -86,7 +86,7 @@ impl AdtsFrames {
         AdtsFrames { file, at: 0, len: bytes.len(), count: 0, kind: None, stray_bytes: 0 }
     }
 
-    /// Goes to frame `wanted`, counted from the first one; `false` where there are fewer.
+    /// Seeks to frame `wanted`, counted from 0; `false` if there are fewer.
     pub(super) fn go_to(&mut self, wanted: u64) -> io::Result<bool> {
         if wanted < self.count {
             self.file.seek(SeekFrom::Start(0))?;
@@ -108,12 +108,12 @@ impl AdtsFrames {
         self.stray_bytes
     }
 
-    /// The next frame, or `None` after the last one.
+    /// Reads the next frame, or `None` after the last one.
     pub(super) fn next(&mut self) -> io::Result<Option<AdtsFrame>> {
         let Some(header) = self.header()? else { return Ok(None) };
         let mut data = vec![0; header.bytes];
         if let Err(error) = self.file.read_exact(&mut data) {
-            // The last frame is cut off.
+            // The last frame is truncated.
             return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(None) } else { Err(error) };
         }
         data.drain(..header.header_bytes);
@@ -175,7 +175,7 @@ impl AdtsFrames {
     }
 }
 
-/// Reads the headers of all frames.
+/// Scans the headers of all frames.
 ///
 /// # Errors
 /// [`AudioError::Io`], [`AudioError::Stopped`].

@@ -1,7 +1,7 @@
-//! Format detection by the first bytes of an input.
+//! Format detection by content.
 //!
-//! A known magic number decides. Only where there is none, frames of MPEG audio or ADTS are searched for, and
-//! several of them must follow one another: single sync words occur in any data.
+//! A magic number decides. Without one, the input is searched for frames of MPEG audio or ADTS; several must be
+//! contiguous, because single sync words occur in any data.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use super::adts;
 use super::bytes::Bytes;
 use super::frames;
 
-/// Frames that must follow one another where MPEG audio or ADTS does not start at the first byte.
+/// Required number of contiguous frames of MPEG audio or ADTS.
 const CHAIN: usize = 4;
-/// Bytes searched for a first frame where the beginning is unknown: cut streams begin inside a frame.
+/// Number of bytes searched for a first frame: cut streams begin inside a frame.
 const SEARCH_BYTES: usize = 64 << 10;
-/// Bytes searched behind an ID3v2 tag, whose stated size may be wrong by the size of a picture.
+/// Number of bytes searched after an ID3v2 tag, whose stated size may be wrong by the size of a picture.
 const SEARCH_BEHIND_TAG_BYTES: usize = 1 << 20;
-/// Number of tags in front of the audio that are skipped.
+/// Maximum number of tags skipped before the audio.
 const MAX_TAGS: usize = 16;
 
 /// Format of an input.
@@ -27,26 +27,25 @@ pub(super) enum InputFormat {
     Ogg,
     /// MP4 and QuickTime.
     IsoMp4,
-    /// CAF, Matroska: read as they are.
+    /// CAF and Matroska, which need no repair.
     Container,
-    /// Bare MPEG audio, layer I to III.
+    /// MPEG audio without a container, layer I to III.
     Mpeg,
-    /// Bare AAC with ADTS headers.
+    /// AAC in ADTS frames.
     Adts,
-    /// A format, by its name, that has no built-in decoder.
+    /// Name of a format without a built-in decoder.
     External(&'static str),
     Unknown,
 }
 
-/// Format, and the offset at which it starts: behind tags and stray bytes.
+/// Format and its start offset after tags and stray bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Detected {
     pub(super) format: InputFormat,
     pub(super) start: u64,
 }
 
-/// Magic numbers at offset 0 of formats without a built-in decoder; some of them contain bytes that look like MPEG
-/// frames.
+/// Magic numbers at offset 0 of formats without a built-in decoder; some contain bytes that look like MPEG frames.
 const EXTERNAL: &[(&[u8], &str)] = &[
     (b"wvpk", "WavPack"),
     (b"MAC ", "Monkey's Audio"),
@@ -104,7 +103,7 @@ const EXTERNAL: &[(&[u8], &str)] = &[
     (b"SQLite format 3", "a database"),
 ];
 
-/// Types of the atom that a file of the ISO base format may begin with.
+/// Types of the first atom of an ISO base media file.
 const ISO_ATOMS: [&[u8; 4]; 9] =
     [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid"];
 
@@ -116,7 +115,7 @@ pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
         return Ok(Detected { format, start });
     }
     let limit = if tagged { SEARCH_BEHIND_TAG_BYTES } else { SEARCH_BYTES };
-    // Zeros in front of the audio are no content.
+    // Leading zeros are skipped.
     let zeros = leading_zeros(bytes, start)?;
     let window = bytes.get(start + zeros, limit)?;
     for (offset, pair) in window.windows(2).enumerate() {
@@ -172,7 +171,7 @@ fn by_magic(head: &[u8]) -> Option<InputFormat> {
     None
 }
 
-/// MPEG audio or ADTS, if frames follow one another from `at` on.
+/// Detects contiguous frames of MPEG audio or ADTS at `at`.
 fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<InputFormat>> {
     for (format, length_at) in [
         (InputFormat::Adts, adts::frame_bytes as fn([u8; 7]) -> Option<u64>),
@@ -185,7 +184,7 @@ fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<InputF
             count += 1;
             place += length;
         }
-        // A short file may have fewer: then its frames reach its end, or the tag at its end.
+        // A short file may have fewer frames if they reach its end, or the tag at its end.
         let ends =
             place >= bytes.len() || bytes.get(place, 3)? == b"TAG" || bytes.get(place, 8)? == b"APETAGEX";
         if count == CHAIN || (count > 0 && ends && (is_start || count > 1)) {
@@ -195,7 +194,7 @@ fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<InputF
     Ok(None)
 }
 
-/// Offset behind ID3v2 and APEv2 tags (id3.org, ID3v2.4.0, 3.1; Hydrogenaudio, APEv2), and if there was one.
+/// Offset after ID3v2 and APEv2 tags (id3.org, ID3v2.4.0, 3.1; Hydrogenaudio, APEv2), and true if there was one.
 fn behind_tags(bytes: &Bytes) -> io::Result<(u64, bool)> {
     let mut at = 0;
     for tag in 0..MAX_TAGS {
@@ -210,7 +209,7 @@ fn behind_tags(bytes: &Bytes) -> io::Result<(u64, bool)> {
             }
             _ => return Ok((at, tag > 0)),
         };
-        // A tag that states more than the file has is skipped by searching behind its header.
+        // A tag that states more bytes than the file has is skipped by searching after its header.
         if at + size >= bytes.len() {
             return Ok((at + 10, true));
         }

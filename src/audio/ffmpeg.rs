@@ -1,8 +1,8 @@
-//! Formats that are not read here, decoded by the `ffmpeg` that is on the machine.
+//! External decoder: formats without a built-in decoder are decoded by `ffmpeg`.
 //!
-//! The path is an argument of the process, never a shell's, and named so that it cannot be taken for an option
-//! or an address. Samples come back through a pipe, are mixed to mono and kept in a temporary file without a
-//! name: the track's length must be known before its middle is.
+//! The path is passed as an argument without a shell, with a prefix so that it cannot be taken for an option or a URL.
+//! Samples are read from a pipe, mixed to mono and kept in an unnamed temporary file, because the length of a track
+//! must be known to find its middle.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,27 +20,28 @@ use super::heartbeat::Heartbeat;
 use super::level::MixPower;
 use super::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
 
-/// How long it may be silent.
+/// Maximum time without output.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How often it is looked after.
+/// Polling interval of the watchdog.
 const TICK: Duration = Duration::from_millis(50);
-/// Samples of all channels that are converted at a time.
+/// Samples of all channels per block.
 const BLOCK_SAMPLES: usize = 1 << 14;
-/// Bytes of its messages that are kept.
+/// Maximum number of bytes of messages that are kept.
 const MESSAGE_BYTES: u64 = 64 << 10;
-/// Messages that become warnings, and characters of each.
+/// Maximum number of messages that become warnings.
 const MAX_MESSAGES: usize = 3;
+/// Maximum length of a message in characters.
 const MESSAGE_CHARS: usize = 200;
-/// Difference between stated and decoded length that is no news, in seconds.
+/// Tolerated difference between stated and decoded length in seconds.
 const TOLERATED_S: f64 = 0.5;
 
-/// What becomes of formats that are not read here.
+/// Decoder of formats without a built-in decoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ExternalDecoder {
-    /// `ffmpeg` decodes them, where there is one on the path.
+    /// `ffmpeg`, if it is on PATH.
     #[default]
     Ffmpeg,
-    /// They are an error.
+    /// None: such formats are an error.
     Disabled,
 }
 
@@ -52,14 +53,14 @@ pub(super) struct DecodedTrack {
     pub(super) rate_hz: u32,
     /// Power before and after mixing, over the whole track.
     pub(super) power: MixPower,
-    /// Messages about damage.
+    /// Error messages.
     pub(super) messages: Vec<String>,
-    /// Length in seconds that the container states.
+    /// Stated length in seconds.
     pub(super) stated_s: Option<f64>,
 }
 
 impl DecodedTrack {
-    /// A warning where the container states another length than was decoded.
+    /// Warning if the stated length differs from the decoded one.
     pub(super) fn length_warning(&self) -> Option<Warning> {
         let stated_s = self.stated_s?;
         let found_s = self.frames as f64 / f64::from(self.rate_hz);
@@ -68,19 +69,19 @@ impl DecodedTrack {
     }
 }
 
-/// Where the encoded bytes are.
+/// Encoded input of `ffmpeg`.
 pub(super) enum Encoded<'a> {
     Path(&'a Path),
     File(File),
-    /// A bare DTS stream.
+    /// DTS stream without a container.
     Dts(File),
 }
 
 /// Decodes a whole track.
 ///
 /// # Errors
-/// [`AudioError::NoFfmpeg`] where there is none, [`AudioError::Ffmpeg`] for what it says, what is wrong with
-/// the samples, or [`AudioError::Spool`].
+/// [`AudioError::NoFfmpeg`] if it is not installed, [`AudioError::Ffmpeg`] with its message,
+/// [`AudioError::Rate`] or [`AudioError::Channels`] for unsupported samples, or [`AudioError::Spool`].
 pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<DecodedTrack, AudioError> {
     let mut command = Command::new("ffmpeg");
     command.args([
@@ -117,7 +118,7 @@ pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<Deco
         })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let guard = ChildGuard::watch(child, heartbeat.clone())?;
-    // Read apart: a pipe that nobody empties would stop it.
+    // Read on a thread: a full pipe would block ffmpeg.
     let said = thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
         if let Some(mut stderr) = stderr {
@@ -131,11 +132,11 @@ pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<Deco
     let ended = guard.end();
     let said = said.join().unwrap_or_default();
     let messages = errors(&said);
-    let reason = messages.first().cloned().unwrap_or_else(|| "it gave no samples".into());
+    let reason = messages.first().cloned().unwrap_or_else(|| "no samples decoded".into());
     match (decoded, ended) {
         (_, ChildExit::Killed) if heartbeat.is_stopped() => Err(AudioError::Stopped),
         (_, ChildExit::Killed) => {
-            Err(AudioError::Ffmpeg { reason: format!("no sample for {} s", TIMEOUT.as_secs()) })
+            Err(AudioError::Ffmpeg { reason: format!("no output for {} s", TIMEOUT.as_secs()) })
         }
         (Ok(decoded), _) if decoded.frames > 0 => {
             let messages = messages.into_iter().take(MAX_MESSAGES).collect();
@@ -147,11 +148,11 @@ pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<Deco
 }
 
 fn no_thread(error: io::Error) -> AudioError {
-    AudioError::Ffmpeg { reason: format!("no thread to watch it: {error}") }
+    AudioError::Ffmpeg { reason: format!("cannot start a watchdog thread: {error}") }
 }
 
-/// Its error messages, each once, without the addresses that they begin with: messages should not change from run to
-/// run. Control characters are replaced.
+/// Error messages, each once, without the addresses that they begin with, which change from run to run. Control
+/// characters are replaced.
 fn errors(said: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for line in said.lines() {
@@ -170,7 +171,7 @@ fn errors(said: &str) -> Vec<String> {
     messages
 }
 
-/// Length in seconds that the container states; an estimate from the bitrate is none.
+/// Stated length in seconds, if it is not an estimate from the bitrate.
 fn duration_s(said: &str) -> Option<f64> {
     if said.contains("Estimating duration from bitrate") {
         return None;
@@ -182,7 +183,7 @@ fn duration_s(said: &str) -> Option<f64> {
     Some(hours * 3600.0 + minutes * 60.0 + seconds)
 }
 
-/// Samples out of a WAV stream without an end, into a file.
+/// Copies the samples of a WAV stream into a temporary file.
 fn keep(stream: impl Read, guard: &ChildGuard) -> Result<DecodedTrack, AudioError> {
     let mut stream = BufReader::with_capacity(BLOCK_SAMPLES * 4, stream);
     let (channels, rate_hz) = header(&mut stream)?;
@@ -219,7 +220,7 @@ fn keep(stream: impl Read, guard: &ChildGuard) -> Result<DecodedTrack, AudioErro
     Ok(DecodedTrack { file, frames, rate_hz, power, messages: Vec::new(), stated_s: None })
 }
 
-/// As many bytes as there are.
+/// Reads until `bytes` is full or the stream ends.
 fn fill(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -233,7 +234,7 @@ fn fill(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Channels and rate in Hz; the stream is then at its first sample.
+/// Reads the WAV header: number of channels and rate in Hz. The stream is then at its first sample.
 fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
     let mut head = [0; 12];
     let unreadable = |_| AudioError::Empty;
@@ -257,14 +258,14 @@ fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
     }
 }
 
-/// How a process ended.
+/// Exit of a child process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ChildExit {
     ByItself,
     Killed,
 }
 
-/// A process that does not outlive its use, nor a silence.
+/// Child process with a watchdog: killed on drop, on cancellation, and after [`TIMEOUT`] without output.
 struct ChildGuard {
     state: Arc<Mutex<WatchedChild>>,
     heartbeat: Heartbeat,
@@ -294,7 +295,7 @@ impl ChildGuard {
             }
         });
         let guard = ChildGuard { state, heartbeat };
-        // Without a watcher the process is ended as the guard is dropped.
+        // Without a watchdog, dropping the guard kills the process.
         watcher.map_err(no_thread)?;
         Ok(guard)
     }
@@ -308,7 +309,7 @@ impl ChildGuard {
         self.lock().heard = Instant::now();
     }
 
-    /// Its output was read to the end, or nobody wants it: it goes.
+    /// Reaps the process after its output was read, or kills it if the output is no longer needed.
     fn end(&self) -> ChildExit {
         let mut watched = self.lock();
         match watched.ended {
@@ -326,7 +327,7 @@ impl Drop for ChildGuard {
 
 impl WatchedChild {
     fn end(&mut self, how: ChildExit) -> ChildExit {
-        // It may have ended already; then there is nobody to kill.
+        // Fails if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.ended = Some(how);

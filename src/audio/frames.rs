@@ -1,8 +1,7 @@
-//! Bare MP3 by the headers of its frames, which say how long each is in bytes and samples: its exact length, and
-//! where any place of it lies, without decoding and without copying what is passed over.
+//! Frame index of bare MP3: exact length and byte positions, from frame headers alone, without decoding.
 //!
-//! Only what is regular from end to end is indexed: frames of one kind that follow each other without a gap, and after
-//! them nothing that could be taken for another. The rest is left to the demuxer.
+//! Only regular files are indexed: contiguous frames of one kind, followed by nothing that could be another frame.
+//! The demuxer reads all others.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -13,20 +12,20 @@ use super::bytes::Bytes;
 use super::error::AudioError;
 use super::heartbeat::Heartbeat;
 
-/// Bytes that are read at a time.
+/// Buffer size in bytes.
 const BUFFER_BYTES: usize = 1 << 16;
-/// Of so many frames one is remembered.
+/// Distance between indexed frames.
 const STRIDE: u64 = 64;
-/// Longest end without a frame: tags in front of which players stop.
+/// Maximum number of bytes after the last frame: metadata tags.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
-/// Where an encoder's notes lie at the latest, which are no audio: after header and side information.
-const NOTES_END: usize = 4 + 32 + 4;
+/// Upper limit of the end of a Xing, Info or VBRI identifier in a frame: after header and side information.
+const INFO_END: usize = 4 + 32 + 4;
 
-/// What a frame's header says (ISO 11172-3, 2.4.1.3; ISO 13818-3 for the low rates).
+/// Header of an MP3 frame (ISO 11172-3, 2.4.1.3; ISO 13818-3 for the low rates).
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Mp3Header {
     bytes: usize,
-    /// Version, layer and sample rate: the bits that stay the same.
+    /// Version, layer and sample rate: header bits that are the same in all frames.
     kind: [u8; 2],
 }
 
@@ -55,7 +54,7 @@ impl Mp3Header {
     }
 }
 
-/// Length in bytes of the MPEG audio frame of any layer that begins with `head`; `None` for a free bitrate.
+/// Length in bytes of an MPEG audio frame of any layer from its header; `None` for a free bitrate.
 pub(super) fn frame_bytes(head: [u8; 7]) -> Option<u64> {
     const LAYER_1: [usize; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
     const LAYER_1_LOW: [usize; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256];
@@ -104,7 +103,7 @@ pub(super) fn frame_samples(frame: &[u8]) -> u64 {
     }
 }
 
-/// Where the frames of a file are.
+/// Byte positions of the frames of a file.
 #[derive(Debug)]
 pub(super) struct Mp3Index {
     /// Byte positions of every [`STRIDE`]th frame.
@@ -114,10 +113,10 @@ pub(super) struct Mp3Index {
 }
 
 impl Mp3Index {
-    /// The frames of `file` from the one whose bytes are `first`, or `None` where they are not regular.
+    /// Indexes the frames of `file` from the one with data `first`; `None` if they are not regular or cannot be read.
     ///
     /// # Errors
-    /// [`AudioError::Stopped`]; what cannot be read is not regular.
+    /// [`AudioError::Stopped`].
     pub(super) fn of(
         file: &Bytes,
         first: &[u8],
@@ -137,13 +136,13 @@ impl Mp3Index {
         }
     }
 
-    /// Samples per channel, all of them.
+    /// Total number of samples per channel.
     pub(super) fn samples(&self) -> u64 {
         self.frames * self.samples_per_frame
     }
 }
 
-/// A file that is being indexed.
+/// Index under construction.
 struct IndexBuilder {
     file: BufReader<Bytes>,
     bytes: u64,
@@ -159,7 +158,7 @@ enum IndexStatus {
 }
 
 impl IndexBuilder {
-    /// Finds the first frame: behind the frame with the encoder's notes.
+    /// Finds the first audio frame, after a Xing, Info or VBRI frame.
     fn begin(file: &Bytes, first: &[u8]) -> io::Result<Option<IndexBuilder>> {
         let Some(header) = first.first_chunk().and_then(|&word| Mp3Header::parse(word)) else {
             return Ok(None);
@@ -167,7 +166,7 @@ impl IndexBuilder {
         let bytes = file.len();
         let mut file = BufReader::with_capacity(BUFFER_BYTES, file.rewound());
         let mut at = 0;
-        for _notes in 0..2 {
+        for _info in 0..2 {
             let mut word = [0; 4];
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(&mut word)?;
@@ -185,27 +184,27 @@ impl IndexBuilder {
         Ok(None)
     }
 
-    /// The next [`STRIDE`] frames.
+    /// Reads the next [`STRIDE`] frame headers.
     fn stride(&mut self) -> io::Result<IndexStatus> {
         self.index.places.push(self.at);
         for _frame in 0..STRIDE {
             if self.at + 4 > self.bytes {
                 return Ok(IndexStatus::End);
             }
-            let mut start = [0; NOTES_END];
+            let mut start = [0; INFO_END];
             self.file.read_exact(&mut start[..4])?;
             let header = match Mp3Header::parse([start[0], start[1], start[2], start[3]]) {
                 Some(header) if header.kind == self.kind => header,
                 Some(_) => return Ok(IndexStatus::Irregular),
                 None => return self.tail(start),
             };
-            // A frame that is cut off is none.
+            // A truncated frame does not count.
             if self.at + header.bytes as u64 > self.bytes {
                 return Ok(IndexStatus::End);
             }
-            let read = header.bytes.min(NOTES_END);
+            let read = header.bytes.min(INFO_END);
             self.file.read_exact(&mut start[4..read])?;
-            if has_notes(&start[..read]) {
+            if is_info_frame(&start[..read]) {
                 return Ok(IndexStatus::Irregular);
             }
             self.file.seek_relative((header.bytes - read) as i64)?;
@@ -215,8 +214,8 @@ impl IndexBuilder {
         Ok(IndexStatus::More)
     }
 
-    /// What comes after the last frame, beginning with `start`: the end, if no frame may begin there.
-    fn tail(&mut self, start: [u8; NOTES_END]) -> io::Result<IndexStatus> {
+    /// Checks the bytes after the last frame, beginning with `start`: the file is regular if no frame may begin there.
+    fn tail(&mut self, start: [u8; INFO_END]) -> io::Result<IndexStatus> {
         let mut tail = start[..4].to_vec();
         self.file.by_ref().take(MAX_TAIL_BYTES).read_to_end(&mut tail)?;
         let is_whole = tail.len() as u64 == self.bytes - self.at;
@@ -225,27 +224,27 @@ impl IndexBuilder {
     }
 }
 
-/// Whether the frame that begins like this is no audio but an encoder's notes.
-fn has_notes(start: &[u8]) -> bool {
-    // Behind the side information, whose length depends on version and channels.
+/// True if the frame is a Xing, Info or VBRI header without audio.
+fn is_info_frame(start: &[u8]) -> bool {
+    // After the side information, whose length depends on version and channels.
     [13, 21, 36].iter().any(|&at| {
         let id = start.get(at..at + 4);
         id.is_some_and(|id| [b"Xing", b"Info", b"VBRI"].iter().any(|known| id == &known[..]))
     })
 }
 
-/// The frames of an indexed file, from any place on.
+/// Reader of the frames of an indexed file.
 pub(super) struct Mp3Frames {
     file: BufReader<Bytes>,
     index: Mp3Index,
-    /// The next frame.
+    /// Index of the next frame.
     next: u64,
     /// Time of the first frame, in samples.
     first_time: i64,
 }
 
 impl Mp3Frames {
-    /// Frames from that at `time` on, the first of all being at `first_time`.
+    /// Opens the frames at `time`; the first frame of the file is at `first_time`.
     pub(super) fn new(file: Bytes, index: Mp3Index, first_time: i64, time: i64) -> io::Result<Mp3Frames> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         let mut frames = Mp3Frames { file, index, next: 0, first_time };
@@ -253,7 +252,7 @@ impl Mp3Frames {
         Ok(frames)
     }
 
-    /// Goes to the frame at `time`, or to the end.
+    /// Seeks to the frame at `time`, or to the end.
     pub(super) fn seek(&mut self, time: i64) -> io::Result<()> {
         let samples = time.saturating_sub(self.first_time).max(0) as u64;
         let frame = (samples / self.index.samples_per_frame).min(self.index.frames);
@@ -267,7 +266,7 @@ impl Mp3Frames {
         Ok(())
     }
 
-    /// The next frame, or `None` after the last one.
+    /// Reads the next frame, or `None` after the last one.
     pub(super) fn next(&mut self, track: u32) -> io::Result<Option<Packet>> {
         if self.next == self.index.frames {
             return Ok(None);
@@ -289,5 +288,5 @@ impl Mp3Frames {
 }
 
 fn changed() -> io::Error {
-    io::Error::other("it changed while it was read")
+    io::Error::other("the file changed while it was read")
 }

@@ -1,5 +1,5 @@
-//! Pages of an Ogg file (RFC 3533), for what a demuxer passes over in silence: lost pages, wrong checksums, bytes between
-//! pages.
+//! Damage scan of Ogg files (RFC 3533): lost pages, wrong checksums and bytes between pages, which the demuxer skips
+//! silently.
 
 use std::io::{self, BufReader, Read};
 
@@ -8,21 +8,21 @@ use super::error::AudioError;
 use super::heartbeat::Heartbeat;
 
 const BUFFER_BYTES: usize = 1 << 17;
-/// Logical streams whose page numbers are followed.
+/// Maximum number of logical streams whose page numbers are checked.
 const MAX_STREAMS: usize = 64;
 
-/// State of an Ogg file's pages.
+/// Result of a damage scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct OggScan {
-    /// Pages with a wrong checksum, or whose number is missing.
+    /// Number of pages with a wrong checksum and of gaps in the page numbers.
     pub(super) damaged_pages: u64,
-    /// Bytes that belong to no page.
+    /// Number of bytes outside pages.
     pub(super) stray_bytes: u64,
-    /// More than one logical stream, or times that go back.
+    /// True for more than one logical stream, or times that go backwards.
     pub(super) is_irregular: bool,
 }
 
-/// Reads all pages.
+/// Scans all pages.
 ///
 /// # Errors
 /// [`AudioError::Io`], [`AudioError::Stopped`].
@@ -69,7 +69,7 @@ pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<OggScan, Audi
     Ok(scan)
 }
 
-/// Reads the next page, after counting the bytes before it; `false` at the end.
+/// Reads the next page and counts the bytes before it; `false` at the end.
 fn read_page(reader: &mut impl Read, page: &mut Vec<u8>, stray_bytes: &mut u64) -> io::Result<bool> {
     page.resize(27, 0);
     if reader.read(&mut page[..1])? == 0 {

@@ -1,5 +1,5 @@
-//! The container: finding the audio track and handing out its packets. Everything that calls into a demuxer
-//! or decoder goes through [`guarded`].
+//! Demuxing: finds the audio track of a container and yields its packets. Every call into a demuxer or decoder goes
+//! through [`guarded`].
 
 use std::any::Any;
 use std::fs::File;
@@ -39,14 +39,13 @@ use super::heartbeat::Heartbeat;
 use super::mp3::Mp3;
 use super::repair::{Repair, repair};
 
-/// Packets of other tracks, or without a result, that may follow one another before a file is given up:
-/// hours of video frames, but not for ever.
+/// Maximum number of consecutive packets of other tracks: hours of video frames, but not an endless loop.
 const MAX_FRUITLESS: u64 = 10_000_000;
 
 /// Samples of an AAC packet.
 const AAC_FRAME: u64 = 1024;
 
-/// Uncompressed or companded samples.
+/// Codecs of uncompressed or companded samples.
 const PCM: [AudioCodecId; 14] = [
     CODEC_ID_PCM_ALAW,
     CODEC_ID_PCM_F32BE,
@@ -64,9 +63,9 @@ const PCM: [AudioCodecId; 14] = [
     CODEC_ID_PCM_U8,
 ];
 
-/// Runs a demuxer or decoder; its panic becomes an error of the file at hand.
+/// Runs a demuxer or decoder and turns a panic into [`AudioError::Crashed`].
 pub(super) fn guarded<T>(doing: &'static str, call: impl FnOnce() -> T) -> Result<T, AudioError> {
-    // Unwind safety: after a panic the reader is dropped and never used again.
+    // Unwind safety: after a panic the reader is dropped.
     catch_unwind(AssertUnwindSafe(call))
         .map_err(|panic| AudioError::Crashed { doing, message: panic_message(panic.as_ref()) })
 }
@@ -76,19 +75,19 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
-/// Why no packet follows.
+/// Reason for the end of a stream of packets.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum End {
-    /// The container says so.
+    /// Regular end of the stream.
     Regular,
-    /// The bytes end, or make no sense from here on.
+    /// The file is truncated, or damaged from here on.
     Broken { reason: String },
 }
 
-/// What to do next with a container.
+/// Next event of a container.
 pub(super) enum Next {
     Packet(Packet),
-    /// A new logical stream begins and a new decoder is needed.
+    /// A new logical stream begins; it needs a new decoder.
     Restart,
     End(End),
 }
@@ -97,46 +96,46 @@ pub(super) enum Next {
 pub(super) struct Packets {
     input: PacketSource,
     track: u32,
-    /// The input, without what lies before the audio.
+    /// The input, without anything before the audio.
     bytes: Bytes,
-    /// The next packet, read ahead where the last one of a stream is treated apart.
+    /// Look-ahead packet, for containers whose last packet is handled differently.
     ahead: Option<Next>,
     is_ogg: bool,
-    /// Time and bytes of the first packet, once it was read.
+    /// Time and data of the first packet, once it was read.
     first: Option<(i64, Box<[u8]>)>,
 }
 
-/// Where packets come from.
+/// Source of packets: a demuxer, or an indexed file.
 enum PacketSource {
     Container(Box<dyn FormatReader>),
     Mp3(Box<Mp3Frames>),
     Adts { frames: Box<adts::AdtsFrames>, next: Option<adts::AdtsFrame> },
 }
 
-/// What the container says about the track.
+/// Properties of the track, as the container states them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrackFacts {
     /// Number of samples per channel, at `rate_hz`.
     pub(super) frames: Option<u64>,
     pub(super) rate_hz: Option<u32>,
-    /// Samples that an encoder put before and after the music.
+    /// Encoder delay and padding in samples.
     pub(super) delay: Option<u32>,
     pub(super) padding: Option<u32>,
-    /// Bare MPEG audio: frames one after the other. Its stated length may be an estimate.
+    /// MPEG audio without a container. Its stated length may be an estimate.
     pub(super) is_bare_mpeg: bool,
-    /// The sum of its packets' durations is exact, and its stated length is not.
+    /// The sum of the packets' durations is exact, the stated length is not.
     pub(super) counts_exactly: bool,
     pub(super) is_mp3: bool,
     pub(super) is_adts: bool,
-    /// Seconds of audio that the header states, where the file ends before that.
+    /// Stated length in seconds, if the file ends before that.
     pub(super) stated_s: Option<f64>,
-    /// 16-bit integers, among which a DTS stream may hide.
+    /// 16-bit integers, which may contain a DTS stream.
     pub(super) is_pcm16: bool,
-    /// Units of its packets' times in a second.
+    /// Time units of the packets per second.
     pub(super) units_per_s: Option<f64>,
-    /// How to pass over the start of the track, and the samples to decode before a place.
+    /// Skip method of this format and codec, and the number of samples to decode before a position.
     pub(super) skip_method: Option<(SkipMethod, u64)>,
-    /// Its packets' times are counted in samples at this rate, in Hz.
+    /// Rate in Hz of the packets' times, if they count samples.
     pub(super) time_hz: Option<u32>,
 }
 
@@ -144,8 +143,8 @@ impl TrackFacts {
     /// Number of samples that a packet decodes to.
     pub(super) fn frames_of(&self, packet: &Packet) -> u64 {
         match self.skip_method {
-            // Bare MPEG audio is not trimmed by its decoder. What its packets say of trimming differs between
-            // versions of symphonia; their headers do not.
+            // MPEG audio without a container is not trimmed by its decoder, and the trimming that its packets state
+            // differs between versions of symphonia; frame headers do not.
             _ if self.is_bare_mpeg => frame_samples(&packet.data),
             Some((SkipMethod::Count { block: Some(block) }, _)) => {
                 block.saturating_sub(packet.trim_start.get() + packet.trim_end.get())
@@ -162,7 +161,7 @@ impl TrackFacts {
 }
 
 impl Packets {
-    /// Recognises the container by its content and picks the first audio track that can be decoded.
+    /// Detects the container by its content and opens the first audio track that can be decoded.
     pub(super) fn open(file: File, mode: DecoderMode) -> Result<(Packets, Codec, TrackFacts), AudioError> {
         let whole = Bytes::new(file).map_err(AudioError::Io)?;
         let detected = detect(&whole).map_err(AudioError::Io)?;
@@ -222,7 +221,7 @@ impl Packets {
         Ok((Packets::new(input, 0, bytes), codec, facts))
     }
 
-    /// The input, without what lies before the audio.
+    /// The input, without anything before the audio.
     pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -231,8 +230,8 @@ impl Packets {
         self.is_ogg
     }
 
-    /// The number of samples of a bare MP3 track whose frames are regular; its packets then come
-    /// from there, from the one at `time` on. `None`, and nothing has changed, where they are not.
+    /// Indexes a bare MP3 track with regular frames and returns its number of samples; packets then come from the
+    /// index, from the one at `time` on. `None`, without a change, if the frames are not regular.
     ///
     /// # Errors
     /// [`AudioError::Stopped`].
@@ -247,7 +246,7 @@ impl Packets {
         Ok(Some(samples))
     }
 
-    /// A decoder for the track that follows a [`Next::Restart`].
+    /// Makes a decoder for the track after a [`Next::Restart`].
     pub(super) fn restart(&mut self, mode: DecoderMode) -> Result<Option<Codec>, AudioError> {
         let format = match &self.input {
             PacketSource::Container(format) => format,
@@ -261,7 +260,7 @@ impl Packets {
         Ok(Some(codec))
     }
 
-    /// Goes to the packet at `time`, or one before it.
+    /// Seeks to the packet at `time`, or one before it.
     pub(super) fn seek(&mut self, time: i64) -> Result<bool, AudioError> {
         self.ahead = None;
         match &mut self.input {
@@ -288,8 +287,8 @@ impl Packets {
             && let Next::Packet(packet) = &mut next
         {
             let ahead = self.read()?;
-            // Pages of streams that were cut by copying state times of the uncut stream, by which samples in the
-            // middle would be trimmed. The reference decoders trim the last packet only.
+            // Pages of a stream that was cut without re-encoding state times of the uncut stream, by which samples in
+            // the middle would be trimmed. The reference decoders trim the last packet only.
             if matches!(ahead, Next::Packet(_)) {
                 packet.dur = packet.dur.saturating_add(packet.trim_end);
                 packet.trim_end = SymphoniaDuration::ZERO;
@@ -326,7 +325,7 @@ impl Packets {
     }
 }
 
-/// A decoder for ADTS frames of this kind.
+/// Makes a decoder for ADTS frames with these parameters.
 fn adts_codec(kind: adts::FrameParams) -> Result<Codec, AudioError> {
     let mut params = AudioCodecParameters::new();
     params.for_codec(CODEC_ID_AAC).with_sample_rate(kind.rate_hz);
@@ -341,7 +340,7 @@ fn adts_codec(kind: adts::FrameParams) -> Result<Codec, AudioError> {
     }
 }
 
-/// The next packet of a track in a container.
+/// Reads the next packet of a track in a container.
 fn next_of(format: &mut dyn FormatReader, track: u32) -> Result<Next, AudioError> {
     for _packet in 0..MAX_FRUITLESS {
         match guarded("reading a packet", || format.next_packet())? {
@@ -361,7 +360,7 @@ fn next_of(format: &mut dyn FormatReader, track: u32) -> Result<Next, AudioError
     Ok(Next::End(End::Broken { reason: format!("{MAX_FRUITLESS} packets of other tracks") }))
 }
 
-/// The first audio track that has a decoder.
+/// Opens the first audio track that has a decoder.
 fn open_first_track(
     reader: &dyn FormatReader,
     mode: DecoderMode,
@@ -376,7 +375,7 @@ fn open_first_track(
         };
         let params = &in_byte_order(params, repair.big_endian);
         let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
-        // Bare MPEG streams are trimmed by `Decoder`: symphonia would cut them at an estimated end.
+        // Bare MPEG audio is trimmed by `Decoder`: symphonia would cut it at an estimated end.
         let keep_all = is_bare_mpeg || (is_mpeg && mode == DecoderMode::Original);
         let options = AudioDecoderOptions::default().gapless(!keep_all);
         match symphonia::default::get_codecs().make_audio_decoder(params, &options) {
@@ -394,7 +393,7 @@ fn open_first_track(
                         .map(|base| f64::from(base.denom.get()) / f64::from(base.numer.get())),
                     ..facts(track, params.sample_rate)
                 };
-                // The original's decoder rounds, so that the last bit shows: symphonia's then decides alone.
+                // The original's decoder rounds to 16 bits, so the last bit matters: only symphonia's decoder is used.
                 let faster = facts.is_mp3 && is_bare_mpeg && mode == DecoderMode::Plain;
                 let codec = Codec::new(decoder, faster.then(Mp3::new));
                 let codec = if is_mpeg { codec.renewed_by(params.clone(), options) } else { codec };
@@ -410,7 +409,7 @@ fn open_first_track(
     Err(failure)
 }
 
-/// Parameters with the byte order that the file states: symphonia takes PCM of QuickTime for little-endian.
+/// Corrects the byte order of PCM in QuickTime, which symphonia takes for little-endian.
 fn in_byte_order(params: &AudioCodecParameters, big_endian: bool) -> AudioCodecParameters {
     let mut params = params.clone();
     if big_endian {
@@ -425,19 +424,18 @@ fn in_byte_order(params: &AudioCodecParameters, big_endian: bool) -> AudioCodecP
     params
 }
 
-/// How to get to a place in a track without decoding what lies before it.
+/// Method of reaching a position without decoding everything before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SkipMethod {
-    /// The reader seeks: its packets' times count samples, whatever was written before them.
+    /// Seek by time: the times of packets are exact in samples.
     Seek,
-    /// Packets are read and dropped, and their samples counted: where a file was cut or joined, the times that
-    /// its container states have gaps and the samples have none. So many samples each, or as many as they
-    /// last.
+    /// Read packets, drop them and count their samples. Times may jump after an edit although the decoded samples are
+    /// contiguous. Each packet has `block` samples, or its duration.
     Count { block: Option<u64> },
 }
 
-/// Where places can be told to the sample: how, and the samples that must be decoded before a place for those
-/// from there on to be right. Held against decoding through by tests/seeking.rs.
+/// Skip method of a format and codec with sample-accurate positions, and the number of samples to decode before a
+/// position until the decoder has settled. Checked against decoding everything by tests/seeking.rs.
 fn skip_method(format: FormatId, codec: AudioCodecId) -> Option<(SkipMethod, u64)> {
     let seeks = [
         FORMAT_ID_ADTS,
@@ -454,16 +452,16 @@ fn skip_method(format: FormatId, codec: AudioCodecId) -> Option<(SkipMethod, u64
             SkipMethod::Count { block: (codec == CODEC_ID_AAC).then_some(AAC_FRAME) }
         }
         format if seeks.contains(&format) => SkipMethod::Seek,
-        // The times of Matroska are rounded to milliseconds, and its packets' durations to nothing better.
+        // Times and durations in Matroska are rounded to milliseconds.
         _ => return None,
     };
     let warm_up = match codec {
         codec if PCM.contains(&codec) => 0,
         CODEC_ID_FLAC | CODEC_ID_ALAC => 2 * 4608,
-        // The filter bank remembers the packet before.
+        // The filter bank depends on the packet before.
         CODEC_ID_AAC => 4 * AAC_FRAME,
         CODEC_ID_VORBIS => 3 * 8192,
-        // The filter bank remembers two frames; the bits of a frame may begin 511 bytes before it.
+        // The filter bank depends on two frames; the bit reservoir reaches back 511 bytes.
         CODEC_ID_MP1 | CODEC_ID_MP2 => 4 * 1152,
         CODEC_ID_MP3 => 16 * 1152,
         _ => return None,

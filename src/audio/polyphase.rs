@@ -1,23 +1,22 @@
-//! The original's resampler as a polyphase filter bank.
+//! The original's resampler as a polyphase filter.
 //!
 //! The published tags were made from audio resampled by resampy 0.2 (`kaiser_best`: a sinc of 64 zero
 //! crossings under a Kaiser window, tabulated 512 times per crossing and interpolated linearly) and cut or
-//! padded by librosa 0.4.3 to `ceil(len * ratio)`. Its quirk belongs to the numerics: going down, the step
-//! through the table, `512 * ratio`, is truncated to an integer, which makes 44.1 kHz about 0.17 % too loud.
+//! padded by librosa 0.4.3 to `ceil(len * ratio)`. One defect is reproduced: when downsampling, the step through the
+//! table, `512 * ratio`, is truncated to an integer, which makes 44.1 kHz about 0.17 % too loud.
 //!
-//! For a rational ratio L/M the filter's position takes L values only, so the whole filter is tabulated once
-//! in f64, one row of taps per value. Sums are f64; outputs are rounded to f32 as the original's are.
+//! For a rational ratio L/M the filter has L phases, so all taps are tabulated once in f64, one row per phase. Sums
+//! are f64; outputs are rounded to f32 as the original's are.
 //!
-//! **Position.** The original adds `1 / ratio` up in f64 and drifts away from `k * M / L`, by some 1e-5 input
-//! samples in a few minutes. The exact position is used here, with one exception: where it is an integer, the
-//! drifted sum may lie just below it. Then the original centres its filter on the sample before, and as the
-//! truncated step makes the two halves unlike, all taps of one half move by a third of a table entry.
-//! [`PhaseAccumulator`] follows the sum, bit by bit, to know on which side it is.
+//! **Position.** The original accumulates `1 / ratio` in f64 and drifts away from `k * M / L` by some 1e-5 input
+//! samples in a few minutes. The exact position is used here, with one exception: at integer positions the accumulated
+//! sum may lie just below the integer. The original then centres its filter on the sample before, and because the
+//! truncated step makes the two halves of the filter different, all taps of one half move by a third of a table entry.
+//! [`PhaseAccumulator`] reproduces the sum bit for bit to decide this.
 //!
-//! Largest difference from the original for noise of amplitude 0.5: none where the ratio is a power of two
-//! (96 and 48 kHz to 12), below 1e-7 in the first quarter of a second, 1e-6 in 20 s and 7e-5 in three minutes
-//! at 44.1 kHz, where the drift is all of it. Without the exception it would be 6e-4 (44.1 kHz) to 1e-3
-//! (22.05 kHz) from the start.
+//! Maximum difference from the original for noise of amplitude 0.5: none where the ratio is a power of two (96 and
+//! 48 kHz to 12); at 44.1 kHz below 1e-7 in the first quarter of a second, 1e-6 in 20 s and 7e-5 in three minutes, all
+//! of it by drift. Without the exception it would be 6e-4 (44.1 kHz) to 1e-3 (22.05 kHz) from the start.
 
 use std::collections::HashMap;
 use std::f64::consts::PI;
@@ -32,18 +31,17 @@ const TABLE_STEPS: usize = 512;
 const ROLLOFF: f64 = 0.947_593_716_739_959_6;
 const KAISER_BETA: f64 = 14.769_656_459_379_492;
 
-/// Largest number of phases that are tabulated.
+/// Maximum number of phases.
 const MAX_PHASES: u64 = 1024;
-/// Largest table, in taps: 32 MB.
+/// Maximum size of a table in taps: 32 MB.
 const MAX_TAPS: u64 = 4 << 20;
-/// Outputs that are worked on together: enough to share taps, few enough for their inputs to stay in the nearest
-/// cache.
+/// Number of outputs computed together: enough to share taps, few enough for their inputs to stay in the L1 cache.
 const OUTPUTS_AT_A_TIME: usize = 480;
 
-/// The filter table of one pair of rates.
+/// Polyphase filter of one pair of rates: a table of taps.
 ///
-/// Outputs are computed in tiles of four, from output 0 on. The rows of a tile are moved apart by zeros so that
-/// they begin at the same input: what is loaded of the inputs serves all of them.
+/// Outputs are computed in tiles of four. The rows of a tile are padded with zeros so that they begin at the same input
+/// sample and share loads.
 #[derive(Debug)]
 pub struct PolyphaseFilter {
     from_hz: u32,
@@ -53,17 +51,17 @@ pub struct PolyphaseFilter {
     m: u64,
     /// Taps of one half of the filter.
     half_taps: usize,
-    /// Taps of one row in a tile, zeros included: a multiple of [`LANES`].
+    /// Number of taps of one row including padding, a multiple of [`LANES`].
     width: usize,
-    /// The tiles until their taps repeat, after `l` of them or a fraction of that.
+    /// Taps of all tiles of one period.
     tiles: Vec<f64>,
-    /// A row for integer positions seen from just below.
+    /// Taps for an accumulated position just below an integer.
     below: Vec<f64>,
 }
 
 impl PolyphaseFilter {
-    /// The table from `from_hz` to `to_hz`, or `None` when the rates are equal (nothing to do), zero, or
-    /// their ratio has no small numerator.
+    /// Computes the filter from `from_hz` to `to_hz`; `None` if the rates are equal or zero, or their ratio is not a
+    /// small fraction.
     pub fn new(from_hz: u32, to_hz: u32) -> Option<PolyphaseFilter> {
         if from_hz == to_hz || from_hz == 0 || to_hz == 0 {
             return None;
@@ -100,35 +98,35 @@ impl PolyphaseFilter {
         Some(PolyphaseFilter { from_hz, to_hz, l, m, half_taps, width, tiles, below })
     }
 
-    /// Rates in Hz of input and output.
+    /// Input and output rate in Hz.
     pub fn rates_hz(&self) -> (u32, u32) {
         (self.from_hz, self.to_hz)
     }
 
-    /// Number of different filter positions and taps of each.
+    /// Number of phases and number of taps per phase.
     pub fn size(&self) -> (usize, usize) {
         (self.l as usize, self.below.len())
     }
 
-    /// Which input samples output `k` and the others of its tile are made of, as the first one (negative before
-    /// the track's start) and the number of them. Outside the track samples count as zero.
+    /// Range of input samples that the tile of output `k` depends on: first index (negative before the start of the
+    /// track) and count. Samples outside the track are zero.
     pub(super) fn input_range(&self, k: u64) -> (i64, usize) {
         let tile = k / TILE as u64 * TILE as u64;
-        // One sample earlier than the exact position asks for: an integer position may be seen from below.
+        // One sample earlier than the exact position: the accumulated position may lie just below an integer.
         (self.position(tile) as i64 - self.half_taps as i64, self.width + 1)
     }
 
-    /// The input at or before output `k`.
+    /// Index of the input sample at or before output `k`.
     fn position(&self, k: u64) -> u64 {
         (u128::from(k) * u128::from(self.m) / u128::from(self.l)) as u64
     }
 
-    /// The next outputs from `time` on, as many as `y` has room for, from the input samples of their
-    /// [`PolyphaseFilter::input_range`]s: `x` begins with that of the first one.
+    /// Fills `y` with the outputs from position `time` on. `x` begins with the first input sample of the first output's
+    /// [`PolyphaseFilter::input_range`].
     pub(super) fn outputs(&self, arch: Arch, time: &mut PhaseAccumulator, x: &[f64], y: &mut [f32]) {
         let k = time.k;
         let tile = k / TILE as u64 * TILE as u64;
-        // Tiles are computed as a whole.
+        // Whole tiles are computed.
         let before = (k - tile) as usize;
         let mut all = vec![0.0; (before + y.len()).next_multiple_of(TILE)];
         self.tiles(arch, tile, x, &mut all);
@@ -151,7 +149,7 @@ impl PolyphaseFilter {
         }
     }
 
-    /// All outputs of whole tiles from output `k` on, the first of a tile; `x` is as in [`PolyphaseFilter::outputs`].
+    /// Computes whole tiles from output `k` on, the first of a tile; `x` as in [`PolyphaseFilter::outputs`].
     fn tiles(&self, arch: Arch, k: u64, x: &[f64], y: &mut [f32]) {
         let start = self.position(k);
         let period = self.tiles.len() / self.width;
@@ -171,9 +169,8 @@ impl PolyphaseFilter {
     }
 }
 
-/// Number of outputs for `n_in` inputs as `(computed, total)`: the original computes the floor of
-/// `n_in * ratio` and appends zeros up to the ceiling. In f64, as the original: near an integer the rounding
-/// of the product decides.
+/// Number of outputs for `n_in` inputs as `(computed, total)`: the original computes the floor of `n_in * ratio` and
+/// appends zeros up to the ceiling. Computed in f64 like the original, because rounding matters near an integer.
 pub(super) fn output_lens(n_in: u64, from_hz: u32, to_hz: u32) -> (u64, u64) {
     if from_hz == to_hz {
         return (n_in, n_in);
@@ -182,7 +179,7 @@ pub(super) fn output_lens(n_in: u64, from_hz: u32, to_hz: u32) -> (u64, u64) {
     (product.floor() as u64, product.ceil() as u64)
 }
 
-/// The original's running sum of `1 / ratio`, after `k` additions.
+/// Running sum of `1 / ratio` after `k` additions, as in the original.
 #[derive(Clone, Debug)]
 pub(super) struct PhaseAccumulator {
     pub(super) k: u64,
@@ -200,9 +197,9 @@ impl PhaseAccumulator {
         self.k += 1;
     }
 
-    /// Steps to output `k`, if that lies ahead. Between two powers of two the sum has one spacing, so once a
-    /// tie has been rounded to even each addition adds the same rounded increment, and many can be done at
-    /// once with the same bits.
+    /// Advances to output `k` with the same bits as single steps. Between two powers of two the sum has a fixed
+    /// spacing, so after a tie has been rounded to even each addition adds the same rounded increment, and many
+    /// additions can be done at once.
     pub(super) fn advance_to(&mut self, k: u64) {
         while self.k < k {
             for _settling in 0..3.min(k - self.k) {
@@ -218,28 +215,27 @@ impl PhaseAccumulator {
     }
 }
 
-/// A table, or that there is none for these rates.
+/// Cached filter, or `None` for rates without one.
 type CachedFilter = Option<Arc<PolyphaseFilter>>;
 
-/// The filter tables made so far, one per pair of rates. Owned by whoever reads many files and shared
-/// between threads: clones share the tables.
+/// Cache of polyphase filters, one per pair of rates. Clones share the cache.
 #[derive(Clone, Debug, Default)]
 pub struct Resamplers {
     filters: Arc<Mutex<HashMap<(u32, u32), CachedFilter>>>,
 }
 
 impl Resamplers {
-    /// No table yet.
+    /// An empty cache.
     pub fn new() -> Resamplers {
         Resamplers::default()
     }
 
-    /// The table from `from_hz` to `to_hz`, made if it is the first time; `None` as for [`PolyphaseFilter::new`].
+    /// The filter from `from_hz` to `to_hz`, computed on first use; `None` as for [`PolyphaseFilter::new`].
     pub fn filter(&self, from_hz: u32, to_hz: u32) -> Option<Arc<PolyphaseFilter>> {
-        // A panic while the lock was held leaves at worst a missing table.
+        // A panic while the lock was held leaves at worst a missing filter.
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
         if filters.len() >= 64 {
-            // A library of files with hostile rates must not pile up tables.
+            // Files with many different rates must not fill the memory.
             filters.clear();
         }
         filters
@@ -249,7 +245,7 @@ impl Resamplers {
     }
 }
 
-/// One half of a row: taps at `position`, `position + step / 512`, ... crossings from the centre.
+/// Fills one half of a row: taps at `position`, `position + step / 512`, ... crossings from the centre.
 fn fill_half<'a>(taps: impl Iterator<Item = &'a mut f64>, position: f64, step: usize, table: &[f64]) {
     let index = position * TABLE_STEPS as f64;
     let offset = index as usize;
@@ -262,7 +258,7 @@ fn fill_half<'a>(taps: impl Iterator<Item = &'a mut f64>, position: f64, step: u
     }
 }
 
-/// The right half of the windowed sinc, scaled for going down.
+/// Right half of the windowed sinc, scaled for downsampling.
 fn half_window(scale: f64) -> Vec<f64> {
     let n = ZERO_CROSSINGS * TABLE_STEPS;
     let norm = bessel_i0(KAISER_BETA);
@@ -276,8 +272,7 @@ fn half_window(scale: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Modified Bessel function of order 0 by its power series (DLMF 10.25.2), which converges for every x and
-/// has positive terms only.
+/// Modified Bessel function of order 0 by its power series (DLMF 10.25.2).
 fn bessel_i0(x: f64) -> f64 {
     let quarter = x * x / 4.0;
     let (mut sum, mut term, mut k) = (1.0, 1.0, 1.0);

@@ -1,4 +1,4 @@
-//! Where the bytes or samples come from.
+//! Audio sources: a file, a reader, samples in memory.
 
 use std::fmt;
 use std::fs::File;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use super::error::AudioError;
 use super::ffmpeg::{DecodedTrack, Encoded};
 
-/// Largest input without a name that is kept on disk: beyond ten hours of 24-bit stereo at 96 kHz, short of
-/// filling a disk with an endless pipe.
+/// Maximum size of a temporary copy of a reader: more than ten hours of 24-bit stereo at 96 kHz, but an endless pipe
+/// does not fill the disk.
 pub(super) const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
 /// Bytes copied at a time from a pipe to its temporary file.
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
 
-/// Something that clips can be read from.
+/// Source of audio.
 pub struct Source(pub(super) SourceKind);
 
 pub(super) enum SourceKind {
@@ -26,26 +26,25 @@ pub(super) enum SourceKind {
         samples: Arc<[f32]>,
         rate_hz: u32,
     },
-    /// What another program decoded.
+    /// Audio decoded by another program.
     Decoded(DecodedTrack),
-    /// Nothing: it could not even be found.
+    /// A file that was not found.
     Missing(io::Error),
 }
 
 impl Source {
-    /// A file. It is opened by [`super::ClipReader::open`].
+    /// An audio file, opened by [`super::ClipReader::open`].
     pub fn path(path: impl Into<PathBuf>) -> Source {
         Source(SourceKind::Path(path.into()))
     }
 
-    /// A reader that cannot be seeked, such as standard input. [`super::ClipReader::open`] copies it to a
-    /// temporary file without a name: a track is read more than once, and some containers have their index at
-    /// the end.
+    /// A reader that cannot seek, such as standard input. [`super::ClipReader::open`] copies it to an unnamed temporary
+    /// file, because a track may be read twice and some containers have their index at the end.
     pub fn reader(reader: impl Read + Send + 'static) -> Source {
         Source(SourceKind::Reader(Box::new(reader)))
     }
 
-    /// A file that could not be found for this reason: reading it fails with [`AudioError::Open`].
+    /// A file that could not be found: reading it fails with [`AudioError::Open`].
     pub fn missing(reason: io::Error) -> Source {
         Source(SourceKind::Missing(reason))
     }
@@ -72,11 +71,11 @@ impl fmt::Debug for Source {
 }
 
 impl SourceKind {
-    /// The same source, one that can be read more than once.
+    /// Makes the source readable more than once: copies a reader to a temporary file.
     ///
     /// # Errors
-    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing does,
-    /// [`AudioError::SpoolLimit`] when there is no end, [`AudioError::Empty`].
+    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing fails,
+    /// [`AudioError::SpoolLimit`] for a reader that is too long, [`AudioError::Empty`].
     pub(super) fn rereadable(self) -> Result<SourceKind, AudioError> {
         match self {
             SourceKind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(SourceKind::Spooled),
@@ -85,7 +84,7 @@ impl SourceKind {
         }
     }
 
-    /// The encoded bytes as another program takes them; none of samples.
+    /// The encoded file for an external decoder; `None` for samples.
     pub(super) fn encoded(&self) -> Option<Encoded<'_>> {
         match self {
             SourceKind::Path(path) => Some(Encoded::Path(path)),
@@ -94,12 +93,12 @@ impl SourceKind {
         }
     }
 
-    /// The encoded bytes from their start. Opening again moves the position of earlier handles, which must
-    /// not be used any more.
+    /// Opens the encoded bytes at their start. Opening again moves the position of earlier handles, which must not be
+    /// used any more.
     pub(super) fn open(&self) -> Result<File, AudioError> {
         match self {
             SourceKind::Path(path) => {
-                // Asked before opening, because opening a named pipe waits for its writer.
+                // Checked before opening, because opening a named pipe waits for its writer.
                 let found = std::fs::metadata(path).map_err(AudioError::Open)?;
                 if found.is_dir() {
                     return Err(AudioError::NotAFile { found: "a folder" });
@@ -140,7 +139,7 @@ fn spool(mut reader: impl Read, limit_bytes: u64) -> Result<File, AudioError> {
         if total > limit_bytes {
             return Err(AudioError::SpoolLimit { limit_bytes });
         }
-        // A reader that claims more than the buffer is broken; take what there is.
+        // A broken reader may claim more than the size of the buffer.
         file.write_all(&buffer[..read.min(SPOOL_BUFFER_BYTES)]).map_err(AudioError::Spool)?;
     }
     if total == 0 { Err(AudioError::Empty) } else { Ok(file) }

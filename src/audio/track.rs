@@ -183,7 +183,7 @@ impl TrackReader {
             rate_hz = new.rate_hz();
         }
         if rate_hz != self.rate_hz {
-            return Err(AudioError::Damaged { reason: "it changed while it was read".into() });
+            return Err(AudioError::Damaged { reason: "the file changed while it was read".into() });
         }
         self.input = input;
         self.resampling = self.resampling.restarted()?;
