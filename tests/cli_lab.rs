@@ -59,7 +59,7 @@ fn a_wrong_kernel_is_not_timed_and_says_where() {
     let wrong = source.replace("y[", "y[1u + ");
     assert_ne!(wrong, source);
     let errors = home.fails(1, &lab("wrong.wgsl", &wrong));
-    assert!(errors.contains("disagrees with its twin") && errors.contains("worst at"), "{errors}");
+    assert!(errors.contains("differs from the reference implementation") && errors.contains("worst at"), "{errors}");
     let errors = home.fails(1, &lab("broken.wgsl", &source.replace("fn main(", "fn main((")));
     assert!(errors.contains("conv2d_direct"), "{errors}");
     // Usage: the header, the bindings, the names.

@@ -14,12 +14,12 @@ use crate::error::Error;
 use crate::models;
 use crate::sinks::{Done, Failure, Found, FoundInClip, Row, SCHEMA, Sink, Values};
 use crate::tagger::{CancelToken, ClipResult, Device, Tagger, TaggerBuilder, Track};
-use crate::tags::Selection;
+use crate::tags::TagSelection;
 
 /// What is wanted of each file.
 #[derive(Clone, Debug)]
 pub(super) enum Wanted {
-    Tags(Selection),
+    Tags(TagSelection),
     Embedding,
     Tap(String),
 }
@@ -84,7 +84,7 @@ impl<'a> Job<'a> {
             .kernel_times(shown.stats)
             .cancel_token(cancel.clone());
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
-        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::device_verdicts);
+        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::refused_devices);
         let builder = files.apply(builder, clips.are_many());
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
@@ -109,7 +109,7 @@ impl<'a> Job<'a> {
     }
 
     fn say_notes(&self) {
-        let notes = self.tagger.take_notes();
+        let notes = self.tagger.take_warnings();
         if !self.shown.quiet {
             notes.iter().for_each(|note| eprintln!("tagwave: {note}"));
         }

@@ -11,7 +11,7 @@ use super::output::{Kind, Output, OutputArgs};
 use super::progress::ProgressArgs;
 use super::{Failed, ModelArgs};
 use crate::sinks::{Format, PartKind};
-use crate::tags::Selection;
+use crate::tags::TagSelection;
 
 /// Arguments of `tagwave tag`.
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ fn score(word: &str) -> Result<f32, String> {
 
 /// Tags files and writes a row for each.
 pub(super) fn tag(args: &TagArgs) -> Result<u8, Failed> {
-    let selection = args.threshold.map_or(Selection::Top(args.top), Selection::Threshold);
+    let selection = args.threshold.map_or(TagSelection::Top(args.top), TagSelection::Threshold);
     let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?;
     let Output { mut sink, done } = args.output.open(args.kind())?;
     job.run(&mut *sink, done, &Wanted::Tags(selection))
