@@ -36,7 +36,7 @@ fn wav(samples: &[[f32; 2]]) -> Vec<u8> {
 }
 
 /// What was read of a source: clip, warnings, length in seconds, decoder.
-struct Found {
+struct Prediction {
     clip: Clip,
     warnings: Vec<Warning>,
     seconds: f64,
@@ -47,10 +47,10 @@ fn request() -> ClipRequest {
     ClipRequest::new(12_000, 24_000)
 }
 
-fn read(source: Source, request: &ClipRequest) -> Found {
+fn read(source: Source, request: &ClipRequest) -> Prediction {
     let mut reader = ClipReader::open(source, request, &Resamplers::new()).unwrap();
     let clip = reader.next().unwrap().unwrap();
-    Found {
+    Prediction {
         clip,
         warnings: reader.warnings(),
         seconds: reader.track_seconds().unwrap(),
@@ -59,7 +59,7 @@ fn read(source: Source, request: &ClipRequest) -> Found {
 }
 
 /// Reads a file in both ways, which must agree, and from a pipe.
-fn read_file(path: &Path) -> Found {
+fn read_file(path: &Path) -> Prediction {
     let found = read(Source::path(path), &request());
     let through = read(Source::path(path), &ClipRequest { seek_mode: SeekMode::DecodeAll, ..request() });
     let piped = read(Source::reader(Cursor::new(fs::read(path).unwrap())), &request());
