@@ -182,12 +182,8 @@ fn what_was_tuned_is_remembered_until_it_is_forgotten() {
     let home = Home::new();
     let tune = ["tune", "--device", &device, "--model", "compact", "--batch", "1", "--seconds", "3"];
     let said = home.ok(&tune);
-    let file = said
-        .lines()
-        .find_map(|line| line.strip_prefix("saved ")?.split_once(" in "))
-        .unwrap()
-        .1
-        .to_string();
+    let file =
+        said.lines().find_map(|line| line.strip_prefix("saved ")?.split_once(" in ")).unwrap().1.to_string();
     let winners = fs::read_to_string(&file).unwrap();
     assert!(winners.lines().count() > 0 && winners.lines().all(|line| line.contains(" = ")), "{winners}");
     // Damage costs what was remembered, nothing else.
