@@ -3,7 +3,7 @@
 mod common;
 
 use tagwave::Error;
-use tagwave::cpu::{self, Convolution, Instructions};
+use tagwave::cpu::{self, Convolution, SimdLevel};
 use tagwave::gpu;
 use tagwave::problems::{self, Problem};
 use tagwave::reference;
@@ -39,12 +39,12 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
                 continue;
             }
             let expected = reference::run(&problem.plan, &inputs).unwrap();
-            for instructions in Instructions::available() {
+            for simd_level in SimdLevel::available() {
                 for convolution in [Convolution::Direct, Convolution::Winograd] {
                     let options = cpu::Options {
                         threads: Some(1),
                         convolution: Some(convolution),
-                        instructions: Some(instructions),
+                        simd_level: Some(simd_level),
                         ..Default::default()
                     };
                     let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
@@ -52,7 +52,7 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
                     let count = hidden(&expected[0], &found[0], |v| !v.is_finite());
                     if count > 0 {
                         failures.push(format!(
-                            "{value} in {} ({instructions:?}, {convolution:?}): {count} hidden",
+                            "{value} in {} ({simd_level:?}, {convolution:?}): {count} hidden",
                             problem.name
                         ));
                     }

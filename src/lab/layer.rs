@@ -1,4 +1,4 @@
-//! The layers that the models are made of.
+//! Layers of the models.
 
 use crate::error::Error;
 use crate::kernels::{Conv2d, Custom, Limits, Op, layer};
@@ -8,7 +8,7 @@ use crate::problems::paint_weight;
 use crate::tensor::DType;
 use crate::weights::{TensorSpec, Weights};
 
-/// A layer of a model, alone.
+/// One layer of a model in isolation.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// Model and step, `crnn.conv2`.
@@ -18,12 +18,12 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// What is computed.
+    /// The op of the layer.
     pub fn op(&self) -> &Op {
         &self.plan.steps()[0].op
     }
 
-    /// Whether a kernel from outside stands in for the built-in one here.
+    /// True if a user kernel replaces the built-in one for this layer.
     pub fn is_run_by(&self, custom: &Custom, limits: &Limits) -> bool {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
@@ -31,15 +31,15 @@ impl Layer {
     }
 }
 
-/// A model's plan, fused, from samples to scores, with painted weights: speed does not depend on them.
+/// Fused plan of a model from samples to scores, with synthetic weights: speed does not depend on them.
 ///
 /// # Errors
-/// [`Error::Model`] and [`Error::Plan`] when the model does not build, which its own tests exclude.
+/// [`Error::Model`] and [`Error::Plan`] if the model cannot be built.
 pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
     Ok(painted(model)?.fused().with_precision(precision))
 }
 
-/// The front end of a model alone, fused: from samples to what the network is given.
+/// Fused plan of the front end of a model: from samples to the input of the network.
 ///
 /// # Errors
 /// As [`painted_plan`].
@@ -56,7 +56,7 @@ fn painted(model: &Model) -> Result<Plan, Error> {
     Ok(model.architecture.build(&weights, Reading::Restored, Starts::Samples)?)
 }
 
-/// Every different layer of `models`.
+/// All distinct layers of `models`.
 ///
 /// # Errors
 /// As [`painted_plan`].
@@ -76,7 +76,7 @@ pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
     Ok(layers)
 }
 
-/// The convolution by which drivers are compared: 64 to 128 channels at 48x720, nothing fused.
+/// Convolution for comparing drivers: 64 to 128 channels at 48x720, not fused.
 pub fn probe_layer(precision: DType) -> Layer {
     let mut builder = Builder::new();
     let x = builder.input("x", [1, 64, 48, 720]);

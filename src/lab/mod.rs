@@ -1,7 +1,6 @@
-//! The laboratory: layers of the models one at a time, their kernels checked against the twins and then timed.
+//! Kernel benchmarks: layers of the models in isolation, checked against the reference implementation and then timed.
 //!
-//! What `tagwave bench kernels`, `tagwave lab` and `tagwave tune` share. Nothing is timed before it agrees with
-//! its twin. Not here: how results are shown.
+//! Shared by `tagwave bench kernels`, `tagwave lab` and `tagwave tune`. A kernel is timed only after it was checked.
 
 mod layer;
 mod measure;

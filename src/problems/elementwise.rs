@@ -1,4 +1,4 @@
-//! Problems of the ops with one thread per element: activation, batch_norm, last_state, max_pool2d,
+//! Test cases of the ops with one thread per element: activation, batch_norm, last_state, max_pool2d,
 //! normalize, pad_time.
 
 use super::{Problem, ROUNDING, Tolerance, paint, paint_scaled};

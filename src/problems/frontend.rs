@@ -1,4 +1,4 @@
-//! Problems of the front end: log_mel and clip_stats.
+//! Test cases of the front end: log_mel and clip_stats.
 
 use super::{DECIBELS, Problem, Tolerance, paint, paint_scaled};
 use crate::kernels::{ClipStats, FrameCount, LogMel, Op, Padding, Scope};

@@ -1,4 +1,4 @@
-//! Problems of the layers that sum: conv2d, dense, gru, mean_pool2d, batch_stats; and of what belongs to them:
+//! Test cases of the layers that sum: conv2d, dense, gru, mean_pool2d, batch_stats; and of what belongs to them:
 //! normalize_channels, concat.
 
 use super::{Problem, ROUNDING, SUMS, paint, paint_scaled};
