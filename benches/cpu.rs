@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Options, SimdLevel};
-use tagwave::models::{Architecture, Reading, SCORES, Starts, cnn, compact, crnn};
+use tagwave::models::{Architecture, Compat, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare, paint_weight};
 use tagwave::reference;
@@ -50,7 +50,7 @@ impl Arguments {
                 "--batches" => arguments.batches = numbers(&value()?)?,
                 "--threads" => arguments.threads = numbers(&value()?)?,
                 "--seconds" => arguments.seconds = value()?.parse()?,
-                "--instructions" => {
+                "--simd" => {
                     let name = value()?;
                     let found = SimdLevel::available().into_iter().find(|i| i.as_str() == name);
                     arguments.simd_level = Some(found.ok_or(format!("no {name} on this processor"))?);
@@ -82,7 +82,7 @@ fn seeded(architecture: &dyn Architecture) -> Weights {
 /// The plan called `model`, fused, and a batch of inputs for it.
 fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
     let of = |architecture: &dyn Architecture, starts| {
-        architecture.build(&seeded(architecture), Reading::Restored, starts)
+        architecture.build(&seeded(architecture), Compat::Corrected, starts)
     };
     let plan = match model {
         "crnn" => of(&crnn::Config::default(), Starts::Mel)?,

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
-use tagwave::models::{self, Reading, Starts};
+use tagwave::models::{self, Compat, Starts};
 use tagwave::problems::{paint_weight, synthetic_clip};
 use tagwave::tensor::HostTensor;
 use tagwave::weights::Weights;
@@ -31,7 +31,7 @@ fn main() {
         );
         let plan = model
             .architecture
-            .build(&weights, Reading::Restored, Starts::Samples)
+            .build(&weights, Compat::Corrected, Starts::Samples)
             .expect("painted weights fit");
         let start = Instant::now();
         let options = Options { max_batch: batch, ..Options::default() };

@@ -129,7 +129,7 @@ pub enum Error {
     },
     /// f16 cannot represent the activations.
     #[error(
-        "f16 ends at 65504 and the activations of `upstream` reach 210000: use f32, or the restored reading"
+        "f16 ends at 65504 and activations with compatibility `original` reach 210000: use f32, or `corrected`"
     )]
     Precision,
     /// Cancelled with a [`crate::tagger::CancelToken`].

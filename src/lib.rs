@@ -1,5 +1,6 @@
-//! tagwave: music auto-tagging on any GPU. The whole signal path after decoding (spectrogram, convolutions,
-//! recurrence, dense layers) is hand-written WGSL, driven through wgpu; every kernel has a CPU twin, and the same plans run fast on a CPU.
+//! Music auto-tagging on GPUs (through wgpu) and CPUs. The whole signal path after decoding (spectrogram, convolutions,
+//! recurrence, dense layers) is hand-written WGSL; every kernel has a reference implementation, and the same plans run on
+//! a fast CPU executor.
 //!
 //! ```no_run
 //! use tagwave::tagger::Tagger;
@@ -15,13 +16,13 @@
 //! }
 //! ```
 //!
-//! # The walk of one file
+//! # Data flow of one file
 //!
-//! | where | value in | value out |
+//! | where | in | out |
 //! |---|---|---|
 //! | [`audio`] | path, reader or samples | mono clips at the model's rate, each with its start |
 //! | [`tagger`] | clips of many files | one batch `[N, S]` |
-//! | [`gpu`], [`cpu`] or [`reference`](mod@reference) | batch | one upload, every step of a [`plan`], one readback |
+//! | [`gpu`], [`cpu`] or [`reference`](mod@reference) | batch | one upload, all steps of a [`plan`], one readback |
 //! | [`frontend`] steps | `[N, S]` | `[N, 1, F, T]` log-mel in dB, standardised |
 //! | [`models`] steps | `[N, 1, F, T]` | `[N, K]` scores and `[N, D]` embeddings |
 //! | [`tags`] | scores per clip | scores per track, labels |
@@ -32,12 +33,12 @@
 //! |---|---|
 //! | samples | -1..1 nominally, mono f32 |
 //! | rates, frequencies | Hz (`_hz`) |
-//! | places in audio | samples (`_samples`) or seconds (`_s`) |
+//! | positions in audio | samples (`_samples`) or seconds (`_s`) |
 //! | spectrogram | dB: 10 log10 of a mel power, squared for CNN and CRNN |
 //! | scores | 0..1, after the sigmoid; they rank labels and are not calibrated probabilities |
 //!
-//! Embedding: give [`gpu::Gpu::from_device`] your own device and queue. Nothing here reads the environment,
-//! prints or exits; there are no globals.
+//! To run on a device of your own application, use [`gpu::Gpu::from_device`]. The library does not read the environment,
+//! print or exit, and has no globals.
 #![warn(missing_docs)]
 
 pub mod audio;
@@ -64,5 +65,5 @@ pub mod tensor;
 pub mod weights;
 
 pub use error::{Error, ErrorKind};
-/// The wgpu that [`gpu::Gpu::from_device`] takes devices of.
+/// The version of wgpu whose devices [`gpu::Gpu::from_device`] accepts.
 pub use wgpu;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::npz;
 use tagwave::gpu::{Executor, Gpu, GpuError, Options};
-use tagwave::models::{self, Architecture, Reading, Starts, compact};
+use tagwave::models::{self, Architecture, Compat, Starts, compact};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::tensor::HostTensor;
@@ -35,8 +35,8 @@ fn load(variant: &str) -> Option<Weights> {
     Some(weights)
 }
 
-fn build(weights: &Weights, reading: Reading) -> Plan {
-    compact::Config::default().build(weights, reading, Starts::Samples).unwrap()
+fn build(weights: &Weights, compat: Compat) -> Plan {
+    compact::Config::default().build(weights, compat, Starts::Samples).unwrap()
 }
 
 fn run(gpu: &Gpu, plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTensor> {
@@ -90,7 +90,7 @@ fn every_layer_of_the_originals_clip_in_both_framings() {
             .iter()
             .filter_map(|name| Some(name.strip_prefix("layer_")?.to_string()))
             .collect();
-        let plan = build(&weights, Reading::Upstream).tapped(&layers).unwrap().fused();
+        let plan = build(&weights, Compat::Original).tapped(&layers).unwrap().fused();
         let outputs = run(&gpu, &plan, std::slice::from_ref(&clip));
         check(&format!("{variant} mel"), &outputs["input"], &npz::array(&file, "mel_full"), SPECTROGRAM);
         for layer in &layers {
@@ -101,7 +101,7 @@ fn every_layer_of_the_originals_clip_in_both_framings() {
             let tolerance = Tolerance { absolute: 2e-5 * largest.max(1.0), relative: 1e-4 };
             check(&format!("{variant} {layer}"), &sampled, &golden, tolerance);
         }
-        let on_cpu = run_on_cpu(&build(&weights, Reading::Upstream).fused(), &[clip]);
+        let on_cpu = run_on_cpu(&build(&weights, Compat::Original).fused(), &[clip]);
         for (how, outputs) in [("gpu", outputs), ("cpu", on_cpu)] {
             check(
                 &format!("{variant} scores, {how}"),
@@ -120,7 +120,7 @@ fn a_batch_shares_its_statistics_and_its_maximum() {
     let Some(gpu) = common::gpu() else { return };
     let (Some(weights), Some(clips)) = (load("theano"), clips()) else { return };
     let Some(file) = common::fixture("golden/compact_clips.npz") else { return };
-    let plan = build(&weights, Reading::Upstream);
+    let plan = build(&weights, Compat::Original);
     let row = |array: &HostTensor, clip: usize| {
         HostTensor::new([1, array.shape().extent(1)], array.row(clip).to_vec()).unwrap()
     };
@@ -169,7 +169,7 @@ fn frozen_statistics_give_the_calibrated_tags() {
             weights.insert(format!("bn{number}.{ours}"), npz::array(&file, &format!("{theirs}{number}")));
         }
     }
-    let plan = build(&weights, Reading::Restored).fused();
+    let plan = build(&weights, Compat::Corrected).fused();
     assert!(!plan.couples_clips());
     let outputs = run(&gpu, &plan, &clips[..5]);
     for (how, outputs) in [("gpu", outputs), ("cpu", run_on_cpu(&plan, &clips[..5]))] {
@@ -186,7 +186,7 @@ fn frozen_statistics_with_f16_storage() {
         return println!("f16: not run on this adapter");
     }
     let (Some(weights), Some(clips)) = (load("theano"), clips()) else { return };
-    let plan = build(&weights, Reading::Restored).fused();
+    let plan = build(&weights, Compat::Corrected).fused();
     let single = run(&gpu, &plan, &clips[..5]);
     let half = run(&gpu, &plan.with_precision(tagwave::tensor::DType::F16), &clips[..5]);
     let tolerance = Tolerance { absolute: 5e-3, relative: 0.0 };

@@ -9,7 +9,7 @@ use common::seeded::{labels, tiny, weights_of};
 use tagwave::Error;
 use tagwave::audio::Source;
 use tagwave::error::ErrorKind;
-use tagwave::models::{self, Reading};
+use tagwave::models::{self, Compat};
 use tagwave::problems::synthetic_clip;
 use tagwave::tagger::{Device, Outputs, Tagger, Track};
 use tagwave::tags::TagSelection;
@@ -64,7 +64,7 @@ fn coupled(batch: usize) -> Tagger {
     let mut model = models::find("compact").unwrap();
     model.architecture = Box::new(models::compact::Config::tiny());
     let weights = weights_of(&*model.architecture);
-    let builder = Tagger::builder().device(Device::Reference).reading(Reading::Upstream);
+    let builder = Tagger::builder().device(Device::Reference).compat(Compat::Original);
     builder.labels(labels(11)).coupled_batch(batch).build_from(model, &weights).unwrap()
 }
 

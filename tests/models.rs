@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use common::executors::makers;
 use common::npz;
 use tagwave::cpu;
-use tagwave::models::{self, Reading, Starts};
+use tagwave::models::{self, Compat, Starts};
 use tagwave::plan::Plan;
 use tagwave::problems::{Tolerance, compare};
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::weights::{self, Weights};
 
-/// A golden file: which model and reading it shows, and its weight file.
+/// A golden file with its model, compatibility and weight file.
 struct Golden {
     model: &'static str,
-    reading: Reading,
+    compat: Compat,
     file: &'static str,
     weights: &'static str,
 }
@@ -26,25 +26,25 @@ struct Golden {
 const GOLDENS: &[Golden] = &[
     Golden {
         model: "crnn",
-        reading: Reading::Restored,
+        compat: Compat::Corrected,
         file: "golden/crnn_trained.npz",
         weights: "weights/music_tagger_crnn_weights_theano.h5",
     },
     Golden {
         model: "crnn",
-        reading: Reading::Upstream,
+        compat: Compat::Original,
         file: "golden/crnn_published.npz",
         weights: "weights/music_tagger_crnn_weights_tensorflow.h5",
     },
     Golden {
         model: "cnn",
-        reading: Reading::Restored,
+        compat: Compat::Corrected,
         file: "golden/cnn_trained.npz",
         weights: "weights/music_tagger_cnn_weights_theano.h5",
     },
     Golden {
         model: "cnn",
-        reading: Reading::Upstream,
+        compat: Compat::Original,
         file: "golden/cnn_raw106.npz",
         weights: "weights/music_tagger_cnn_weights_tensorflow.h5",
     },
@@ -61,7 +61,7 @@ fn plan(golden: &Golden) -> Option<Plan> {
     let model = models::find(golden.model).unwrap();
     let path = common::fixture(golden.weights)?;
     let weights = weights::load(&path, &model.architecture.tensors(), &model.manifest().unwrap()).unwrap();
-    Some(model.architecture.build(&weights, golden.reading, Starts::Mel).unwrap())
+    Some(model.architecture.build(&weights, golden.compat, Starts::Mel).unwrap())
 }
 
 /// The golden clips' spectrograms, `[1, 1, 96, 1366]` each.
@@ -77,7 +77,7 @@ fn golden_scores_and_features() {
     for maker in makers(common::gpu()) {
         for golden in GOLDENS {
             let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
-            let what = format!("{} {} ({})", golden.model, golden.reading.as_str(), maker.name);
+            let what = format!("{} {} ({})", golden.model, golden.compat.as_str(), maker.name);
             let outputs = maker.make(&plan.fused(), 5).run(&[npz::stack(&mels)]);
             let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
             println!("{what}: scores: {scores}");
@@ -90,14 +90,14 @@ fn golden_scores_and_features() {
     }
 }
 
-/// f16 storage with f32 sums, `restored`: within 5e-3 of the golden scores.
+/// f16 storage with f32 sums, `corrected`: within 5e-3 of the golden scores.
 #[test]
 fn golden_scores_with_f16_storage() {
     let (Some(gpu), Some(mels)) = (common::gpu(), mels()) else { return };
     if !gpu.summary().limits.f16 {
         return println!("f16: not run on this adapter");
     }
-    for golden in GOLDENS.iter().filter(|golden| golden.reading == Reading::Restored) {
+    for golden in GOLDENS.iter().filter(|golden| golden.compat == Compat::Corrected) {
         let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
         let plan = plan.fused().with_precision(DType::F16);
         let executor = tagwave::gpu::Executor::new(
@@ -149,7 +149,7 @@ fn golden_layers_on_every_executor() {
     for maker in makers(common::gpu()) {
         for golden in GOLDENS {
             let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
-            let what = format!("{} {} ({})", golden.model, golden.reading.as_str(), maker.name);
+            let what = format!("{} {} ({})", golden.model, golden.compat.as_str(), maker.name);
             let layers = golden_layers(&file);
             let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
             let outputs = maker.make(&plan, 1).run(&mels[..1]);
@@ -167,7 +167,7 @@ fn golden_layers_on_the_reference_executor() {
         let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
         let outputs = tagwave::reference::run(&plan, &mels[..1]).unwrap();
         compare_layers(
-            &format!("{} {}", golden.model, golden.reading.as_str()),
+            &format!("{} {}", golden.model, golden.compat.as_str()),
             &layers,
             &taps(&plan, outputs),
         );
@@ -217,17 +217,17 @@ fn tiny_models_give_the_golden_layers() {
             .join(format!("tests/golden/models/{name}_tiny.npz"));
         let mel = npz::array(&file, "mel");
         let weights = seeded(&*architecture);
-        for reading in [Reading::Restored, Reading::Upstream] {
-            let prefix = format!("{}.", reading.as_str());
+        for compat in [Compat::Corrected, Compat::Original] {
+            let prefix = format!("{}.", compat.as_str());
             let layers: BTreeMap<String, HostTensor> = npz::names(&file)
                 .into_iter()
                 .filter_map(|array| {
                     Some((array.strip_prefix(&prefix)?.to_string(), npz::array(&file, &array)))
                 })
                 .collect();
-            let plan = architecture.build(&weights, reading, Starts::Mel).unwrap().with_batch(2);
+            let plan = architecture.build(&weights, compat, Starts::Mel).unwrap().with_batch(2);
             let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
-            let what = format!("tiny {name} {}", reading.as_str());
+            let what = format!("tiny {name} {}", compat.as_str());
             let outputs = tagwave::reference::run(&plan, std::slice::from_ref(&mel)).unwrap();
             compare_layers(&format!("{what}, reference,"), &layers, &taps(&plan, outputs));
             // The processor takes clips that depend on each other one at a time.
@@ -244,8 +244,8 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
     let makers = makers(common::gpu());
     for (name, architecture) in tiny() {
         let weights = seeded(&*architecture);
-        for reading in [Reading::Restored, Reading::Upstream] {
-            let plan = architecture.build(&weights, reading, Starts::Samples).unwrap().with_batch(3);
+        for compat in [Compat::Corrected, Compat::Original] {
+            let plan = architecture.build(&weights, compat, Starts::Samples).unwrap().with_batch(3);
             let inputs = [clips(3, architecture.clip().samples)];
             let expected = tagwave::reference::run(&plan, &inputs).unwrap();
             let fused = tagwave::reference::run(&plan.fused(), &inputs).unwrap();
@@ -258,11 +258,11 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
                 found.push((format!("{}, unfused", maker.name), maker.make(&plan, 3).run(&inputs)));
             }
             for (index, (output, _)) in plan.outputs().iter().enumerate() {
-                // `upstream` multiplies decibels: its statistics keep fewer digits.
+                // `original` multiplies decibels: its statistics keep fewer digits.
                 let tolerance = Tolerance { absolute: 2e-4, relative: 1e-4 };
                 for (how, found) in &found {
                     let difference = compare(&found[index], &expected[index], tolerance);
-                    assert!(difference.within, "{name} {reading:?} {how}, {output}: {difference}");
+                    assert!(difference.within, "{name} {compat:?} {how}, {output}: {difference}");
                 }
             }
         }
@@ -276,7 +276,7 @@ fn the_same_clip_gives_the_same_bits_in_any_batch() {
     {
         let name = format!("{name} ({})", maker.name);
         let weights = seeded(&*architecture);
-        let plan = architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap().fused();
+        let plan = architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap().fused();
         assert!(!plan.couples_clips(), "{name}");
         let samples = architecture.clip().samples;
         let batch = clips(7, samples);
@@ -301,7 +301,7 @@ fn the_processor_gives_the_same_bits_with_any_number_of_threads() {
     let architectures: [Box<dyn models::Architecture>; 2] =
         [Box::<models::crnn::Config>::default(), Box::<models::cnn::Config>::default()];
     for architecture in architectures {
-        let plan = architecture.build(&seeded(&*architecture), Reading::Restored, Starts::Samples).unwrap();
+        let plan = architecture.build(&seeded(&*architecture), Compat::Corrected, Starts::Samples).unwrap();
         let inputs = [clips(3, architecture.clip().samples)];
         let run = |threads: usize| {
             let options = cpu::Options { threads: Some(threads), ..Default::default() };

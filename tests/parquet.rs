@@ -6,12 +6,15 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use common::command::Home;
 use common::seeded;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::Value;
+use tagwave::sinks::{TableFile, read_table};
 
 /// A home with the model's weights, a folder of short tracks and a file that is no music.
 fn home() -> Home {
@@ -86,7 +89,7 @@ fn tags_are_those_of_the_lines() {
             assert!(row["tags"].is_null() && row["model"].is_null());
             continue;
         }
-        for field in ["model", "reading", "device", "decoder", "clip_start_s", "warnings"] {
+        for field in ["model", "compat", "device", "decoder", "clip_start_s", "warnings"] {
             assert_eq!(row[field], line[field], "{path}: {field}");
         }
         let tags = line["tags"].as_array().unwrap();
@@ -141,10 +144,24 @@ fn parts_go_on_and_are_merged() {
     merged = table(&home.path("merged.parquet"));
     whole.values_mut().for_each(|rows| assert_eq!(rows.len(), 1));
     assert_eq!(merged, whole);
-    // One file cannot be gone on with, and needs a name; what is no table is said to be none.
+    // A single file cannot be resumed and needs a name; an invalid table is reported.
     home.fails(2, &[&tag[..], &["-o", "whole.parquet", "--resume"]].concat());
     home.fails(2, &[&tag[..], &["--format", "parquet"]].concat());
     fs::write(home.path("torn.parquet"), "PAR1").unwrap();
     let said = home.fails(1, &["merge", "-o", "merged.parquet", "whole.parquet", "torn.parquet"]);
     assert!(said.contains("torn.parquet"), "{said}");
+    // Rows of an older schema are refused.
+    let mut old = TableFile::create(&home.path("old.parquet")).unwrap();
+    for rows in read_table(&home.path("whole.parquet")).unwrap() {
+        let rows = rows.unwrap();
+        let schema = rows.schema();
+        let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+            let ones: ArrayRef = Arc::new(UInt32Array::from(vec![1; rows.num_rows()]));
+            (field.name(), if field.name() == "schema" { ones } else { column.clone() }, true)
+        });
+        old.write(&RecordBatch::try_from_iter_with_nullable(columns).unwrap()).unwrap();
+    }
+    old.finish().unwrap();
+    let said = home.fails(1, &["merge", "-o", "merged.parquet", "whole.parquet", "old.parquet"]);
+    assert!(said.contains("old.parquet: expected rows of schema 2, found schema 1"), "{said}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use common::npz;
 use tagwave::audio::{DecoderMode, Source};
 use tagwave::gpu::Gpu;
-use tagwave::models::{self, Reading};
+use tagwave::models::{self, Compat};
 use tagwave::problems::{Tolerance, compare};
 use tagwave::tagger::{CancelToken, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::TagSelection;
@@ -42,7 +42,7 @@ fn the_published_crnn_table() {
     let tables: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(tables).unwrap()).unwrap();
     let table = tables.iter().find(|table| table["readme_commit"] == "f9438fb").unwrap();
 
-    let tagger = builder.reading(Reading::Upstream).decoder(DecoderMode::Original).build().unwrap();
+    let tagger = builder.compat(Compat::Original).decoder(DecoderMode::Original).build().unwrap();
     let mut figures = 0;
     let mut worst = 0.0f64;
     for (clip, track) in CLIPS.iter().zip(tag_all(&tagger, &files)) {
@@ -69,18 +69,18 @@ fn golden_scores(file: &str) -> Option<HostTensor> {
 #[test]
 fn decoded_samples_give_the_golden_scores() {
     let Some(gpu) = common::gpu() else { return };
-    for (reading, file) in
-        [(Reading::Restored, "golden/crnn_trained.npz"), (Reading::Upstream, "golden/crnn_published.npz")]
+    for (compat, file) in
+        [(Compat::Corrected, "golden/crnn_trained.npz"), (Compat::Original, "golden/crnn_published.npz")]
     {
         let Some((files, builder)) = original(&gpu) else { return };
         let Some(golden) = golden_scores(file) else { return };
-        let tagger = builder.reading(reading).decoder(DecoderMode::Original).build().unwrap();
+        let tagger = builder.compat(compat).decoder(DecoderMode::Original).build().unwrap();
         for (clip, track) in tag_all(&tagger, &files).iter().enumerate() {
             let found = HostTensor::new([50], track.scores.clone()).unwrap();
             let expected = HostTensor::new([50], golden.row(clip).to_vec()).unwrap();
             let difference = compare(&found, &expected, Tolerance { absolute: 2e-3, relative: 0.0 });
-            println!("{} {}: {difference}", reading.as_str(), CLIPS[clip]);
-            assert!(difference.within, "{} {}: {difference}", reading.as_str(), CLIPS[clip]);
+            println!("{} {}: {difference}", compat.as_str(), CLIPS[clip]);
+            assert!(difference.within, "{} {}: {difference}", compat.as_str(), CLIPS[clip]);
         }
     }
 }
@@ -298,7 +298,7 @@ fn coupled(gpu: &Gpu, builder: impl FnOnce(TaggerBuilder) -> TaggerBuilder) -> T
         tensor.data_mut().iter_mut().for_each(|v| *v *= 0.2);
         (spec.name.clone(), tensor)
     }));
-    let tagger = Tagger::builder().gpu(gpu.clone()).reading(Reading::Upstream).max_batch(3);
+    let tagger = Tagger::builder().gpu(gpu.clone()).compat(Compat::Original).max_batch(3);
     builder(tagger).build_from(model, &weights).unwrap()
 }
 
@@ -333,7 +333,7 @@ fn f16_is_refused_where_it_overflows_and_close_elsewhere() {
     }
     let Some((files, builder)) = original(&gpu) else { return };
     let half = builder.clone().precision(DType::F16);
-    let error = half.clone().reading(Reading::Upstream).build().unwrap_err();
+    let error = half.clone().compat(Compat::Original).build().unwrap_err();
     assert!(matches!(error, Error::Precision), "{error}");
     let found = half.build().unwrap().tag_file(&files[3]).unwrap();
     let expected = builder.build().unwrap().tag_file(&files[3]).unwrap();

@@ -4,7 +4,7 @@
 mod common;
 
 use tagwave::audio::Source;
-use tagwave::models::{self, Reading};
+use tagwave::models::{self, Compat};
 use tagwave::problems::{Tolerance, compare};
 use tagwave::tagger::{Tagger, TaggerBuilder};
 use tagwave::tensor::{DType, HostTensor};
@@ -21,11 +21,10 @@ fn f16_scores_stay_within_the_tolerance_wherever_they_are_said_to_fit() {
     let files = CLIPS.map(|clip| common::fixture(&format!("audio/bensound-{clip}.mp3")));
     let Some(files) = files.into_iter().collect::<Option<Vec<_>>>() else { return };
     for model in models::all() {
-        for reading in [Reading::Restored, Reading::Upstream].into_iter().filter(|reading| reading.fits_f16())
-        {
+        for compat in [Compat::Corrected, Compat::Original].into_iter().filter(|compat| compat.fits_f16()) {
             let locator = Locator { search: vec![weights.clone()], ..Locator::default() };
             let builder =
-                Tagger::builder().model(model.name).reading(reading).locator(locator).gpu(gpu.clone());
+                Tagger::builder().model(model.name).compat(compat).locator(locator).gpu(gpu.clone());
             let scores = |builder: TaggerBuilder| -> HostTensor {
                 let tracks =
                     builder.build().unwrap().tag_batch(files.iter().map(Source::path).collect::<Vec<_>>());
@@ -34,7 +33,7 @@ fn f16_scores_stay_within_the_tolerance_wherever_they_are_said_to_fit() {
             };
             let (single, half) = (scores(builder.clone()), scores(builder.precision(DType::F16)));
             let difference = compare(&half, &single, Tolerance { absolute: 5e-3, relative: 0.0 });
-            println!("{} {} f16: {difference}", model.name, reading.as_str());
+            println!("{} {} f16: {difference}", model.name, compat.as_str());
             // A difference of nothing would mean that nothing was stored as f16.
             assert!(difference.within && difference.largest > 0.0, "{} f16: {difference}", model.name);
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::command::{Home, word};
 use common::executors::makers;
 use common::npz;
-use tagwave::models::{self, ModelError, Reading, Starts};
+use tagwave::models::{self, Compat, ModelError, Starts};
 use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::TagSelection;
@@ -33,7 +33,7 @@ fn golden_layers_features_and_scores() {
         npz::names(&golden).into_iter().map(|name| (name.clone(), npz::array(&golden, &name))).collect();
     assert_eq!(layers["probs"].data().len(), 50);
     let (model, weights) = embedded();
-    let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap();
+    let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
     let tapped = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
     let samples = model.architecture.clip().samples;
     let input = [HostTensor::new([1, samples], synthetic_clip(samples)).unwrap()];
@@ -74,10 +74,10 @@ fn the_manifest_is_that_of_the_file() {
 
 #[test]
 fn it_has_one_reading() {
-    let error = Tagger::builder().device(Device::Cpu).reading(Reading::Upstream).build().unwrap_err();
-    assert!(error.to_string().contains("upstream"), "{error}");
+    let error = Tagger::builder().device(Device::Cpu).compat(Compat::Original).build().unwrap_err();
+    assert!(error.to_string().contains("original"), "{error}");
     let (model, _) = embedded();
-    assert!(matches!(model.check_reading(Reading::Upstream), Err(ModelError::Reading { .. })));
+    assert!(matches!(model.check_compat(Compat::Original), Err(ModelError::Compat { .. })));
 }
 
 /// A folder that is not named explicitly decides nothing: not which model, not which weights.
@@ -93,15 +93,15 @@ fn what_lies_in_the_store_changes_nothing() {
     };
     let (code, before, said) = run(&[]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(before.contains(",small,restored,"), "{before}");
+    assert!(before.contains(",small,corrected,"), "{before}");
     for name in ["crnn", "small"] {
         common::seeded::export(name, &home.store());
     }
     assert_eq!(run(&[]).1, before);
-    assert_eq!(run(&["--reading", "restored"]).1, before);
-    let (code, _, said) = run(&["--reading", "upstream"]);
+    assert_eq!(run(&["--compat", "corrected"]).1, before);
+    let (code, _, said) = run(&["--compat", "original"]);
     assert_eq!(code, Some(2));
-    assert!(said.contains("restored only"), "{said}");
+    assert!(said.contains("corrected only"), "{said}");
     // An explicit folder is searched, and says what it lacks.
     let empty = tempfile::tempdir().unwrap();
     let (code, _, said) = run(&["--weights", word(empty.path())]);

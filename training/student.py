@@ -13,7 +13,7 @@ from spectrogram import CLIP_FRAMES, PAD_FRAMES
 
 POOLS = [2, 3, 4, 4]
 FRAMES = CLIP_FRAMES + 2 * PAD_FRAMES
-# What tagwave adds to a deviation, `restored`.
+# What tagwave adds to a deviation, `--compat corrected`.
 EPSILON = 1e-6
 
 
@@ -80,7 +80,7 @@ class Crnn(nn.Module):
     @staticmethod
     @torch.no_grad()
     def published(path):
-        """The original's network, reading `restored`, from its Theano file."""
+        """The original's network, `--compat corrected`, from its Theano file."""
         import h5py
 
         with h5py.File(path) as file:

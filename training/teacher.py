@@ -1,4 +1,4 @@
-"""Asks tagwave's CRNN and CNN (reading `restored`) what they hear in every clip of the tracks of CORPUS/tracks.tsv.
+"""Asks tagwave's CRNN and CNN (`--compat corrected`) what they hear in every clip of the tracks of CORPUS/tracks.tsv.
 
     python teacher.py CORPUS --tagwave PATH --weights FOLDER
 
@@ -24,7 +24,7 @@ TRACKS_OF_A_SHARD = 48
 def features(tagwave, weights, model, stride, files, scratch):
     """(row number of its file, start in samples) of each clip, and [clips, D] features."""
     out = scratch.with_name(f"{scratch.name}-{model}.npy")
-    command = [tagwave, "embed", "--quiet", "--device", "cpu", "--model", model, "--reading", "restored",
+    command = [tagwave, "embed", "--quiet", "--device", "cpu", "--model", model, "--compat", "corrected",
                "--weights", weights, "--clips", "all", "--stride", str(stride), "--per-clip", "--format", "npy",
                "-o", out, *files]
     subprocess.run(command, check=False)

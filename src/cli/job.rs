@@ -75,9 +75,9 @@ impl<'a> Job<'a> {
         let precision = resolved.precision;
         let builder = Tagger::builder()
             .model(&model.model)
-            .reading(model.reading.into())
+            .compat(model.compat.into())
             .precision(precision)
-            .coupled_batch(model.upstream_batch.into())
+            .coupled_batch(model.original_batch.into())
             .locator(model.weights.locator())
             .devices(resolved.devices.iter().cloned())
             .kernels(resolved.kernels())
@@ -89,11 +89,11 @@ impl<'a> Job<'a> {
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
         let settings = format!(
-            "schema={SCHEMA} model={} weights={} reading={} precision={precision} coupled={} {} {}{}",
+            "schema={SCHEMA} model={} weights={} compat={} precision={precision} coupled={} {} {}{}",
             tagger.model().name,
             tagger.weights_digest().unwrap_or("none"),
-            tagger.reading().as_str(),
-            model.upstream_batch,
+            tagger.compat().as_str(),
+            model.original_batch,
             files.settings(),
             clips.settings(),
             model.kernels.settings(),
@@ -178,7 +178,7 @@ impl<'a> Job<'a> {
         let outcome = match result {
             Ok(track) => Ok(Prediction {
                 model: tagger.model().name.to_string(),
-                reading: tagger.reading().as_str(),
+                compat: tagger.compat().as_str(),
                 device: track.clips.first().map_or(String::new(), |clip| clip.device.to_string()),
                 decoder: track.decoder.to_string(),
                 clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::target::Target;
-use super::{CliError, DeviceArgs, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, print_line};
+use super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use crate::error::Error;
 use crate::gpu::{Gpu, Options};
 use crate::kernels::{Call, Custom, Kernel, Kernels, Limits, Operation, Strategy, parse_constant};
@@ -139,7 +139,7 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
         });
     }
     let combinations = combinations(&custom, &args.sweep)?;
-    let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
+    let precision = args.precision.resolve(Some(gpu), CompatArg::Corrected);
     let layers = chosen_layers(args, gpu, &op, &custom)?;
     let mut best: Option<(f64, String)> = None;
     'combination: for custom in combinations {
@@ -243,7 +243,7 @@ fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
 
 /// Layers of the models that were requested and that the kernel can run.
 fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result<Vec<Layer>, CliError> {
-    let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
+    let precision = args.precision.resolve(Some(gpu), CompatArg::Corrected);
     let mut all = layers(&models::all(), precision)?;
     all.push(probe_layer(precision));
     let fits = |layer: &Layer| layer.op().name() == op && layer.is_run_by(custom, &gpu.summary().limits);

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cpu::CpuError;
 use crate::error::Error;
 use crate::gpu::{Gpu, GpuError};
-use crate::models::{self as zoo, Reading};
+use crate::models::{self as zoo, Compat};
 use crate::tagger::{CancelToken, DECODER_THREAD, Device};
 use crate::tensor::DType;
 use crate::weights::Locator;
@@ -45,7 +45,7 @@ const NO_DEVICE: u8 = 3;
 /// Exit code: interrupted by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Music auto-tagging on any GPU
+/// Music auto-tagging on GPU or CPU
 ///
 /// Scores 50 Last.fm tags (genres, moods, eras, instruments) for 29 seconds of each track, or extracts the features
 /// behind them. Results go to standard output, everything else to standard error.
@@ -92,17 +92,17 @@ struct ModelArgs {
     #[arg(long, value_name = "NAME", default_value = zoo::DEFAULT, env = "TAGWAVE_MODEL")]
     model: String,
 
-    /// How the weights are understood: as they were trained, or as the original's scripts ran them
+    /// Compatibility with the original project: corrected, or with its mistakes
     #[arg(long, value_enum, default_value_t)]
-    reading: ReadingArg,
+    compat: CompatArg,
 
     /// Storage type of activations and weights on the device; sums are always f32
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionArg,
 
-    /// Clips that share their statistics in compact_cnn's upstream reading, neighbours in the list of files
+    /// Batch size of compact_cnn with --compat original, whose clips share statistics with their batch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    upstream_batch: u16,
+    original_batch: u16,
 
     #[command(flatten)]
     weights: WeightsArgs,
@@ -119,7 +119,7 @@ enum PrecisionArg {
     /// 32-bit floats
     #[default]
     F32,
-    /// 16-bit floats, if the device supports them; not possible with --reading upstream, which overflows them
+    /// 16-bit floats, if the device supports them; not possible with --compat original, whose activations overflow
     F16,
     /// f16 if the device supports it and scores stay within 0.005 of the exact ones, else f32
     Auto,
@@ -127,11 +127,11 @@ enum PrecisionArg {
 
 impl PrecisionArg {
     /// Storage type of a model on a device (`None`: the CPU, which computes in f32).
-    fn resolve(self, gpu: Option<&Gpu>, reading: ReadingArg) -> DType {
+    fn resolve(self, gpu: Option<&Gpu>, compat: CompatArg) -> DType {
         let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
         match self {
             PrecisionArg::F16 => DType::F16,
-            PrecisionArg::Auto if f16 && Reading::from(reading).fits_f16() => DType::F16,
+            PrecisionArg::Auto if f16 && Compat::from(compat).fits_f16() => DType::F16,
             _ => DType::F32,
         }
     }
@@ -207,19 +207,19 @@ struct DevicesArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum ReadingArg {
+enum CompatArg {
     /// As the networks were trained
     #[default]
-    Restored,
-    /// As the original project ran them, mistakes included: reproduces its published figures
-    Upstream,
+    Corrected,
+    /// As the original project ran them, including its mistakes: reproduces its published results
+    Original,
 }
 
-impl From<ReadingArg> for Reading {
-    fn from(reading: ReadingArg) -> Reading {
-        match reading {
-            ReadingArg::Restored => Reading::Restored,
-            ReadingArg::Upstream => Reading::Upstream,
+impl From<CompatArg> for Compat {
+    fn from(compat: CompatArg) -> Compat {
+        match compat {
+            CompatArg::Corrected => Compat::Corrected,
+            CompatArg::Original => Compat::Original,
         }
     }
 }
@@ -317,11 +317,11 @@ mod tests {
 
     #[test]
     fn precision_auto_is_f16_only_where_it_fits() {
-        let auto = |gpu: Option<&Gpu>, reading| PrecisionArg::Auto.resolve(gpu, reading);
-        assert_eq!(auto(None, ReadingArg::Restored), DType::F32);
+        let auto = |gpu: Option<&Gpu>, compat| PrecisionArg::Auto.resolve(gpu, compat);
+        assert_eq!(auto(None, CompatArg::Corrected), DType::F32);
         let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
         let best = if gpu.summary().limits.f16 { DType::F16 } else { DType::F32 };
-        assert_eq!(auto(Some(&gpu), ReadingArg::Restored), best);
-        assert_eq!(auto(Some(&gpu), ReadingArg::Upstream), DType::F32);
+        assert_eq!(auto(Some(&gpu), CompatArg::Corrected), best);
+        assert_eq!(auto(Some(&gpu), CompatArg::Original), DType::F32);
     }
 }

@@ -72,12 +72,12 @@ fn check_model(
     let clip = model.architecture.clip();
     let samples = problems::synthetic_clip(clip.samples);
     let input = HostTensor::new([1, clip.samples], samples).map_err(Error::from)?;
-    for &reading in model.readings {
-        let plan = model.architecture.build(&weights, reading, Starts::Samples).map_err(Error::from)?;
+    for &compat in model.compats {
+        let plan = model.architecture.build(&weights, compat, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
         let found = run(target, &plan.fused(), Strategy::DEFAULT, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
-        report.compare(&format!("{} {}", model.name, reading.as_str()), found, &expected[0], tolerance)?;
+        report.compare(&format!("{} {}", model.name, compat.as_str()), found, &expected[0], tolerance)?;
     }
     Ok(())
 }

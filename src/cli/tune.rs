@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 
 use super::target::Target;
 use super::{
-    CliError, DeviceArgs, ModelArgs, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, cache_dir, lab,
-    print_line, with_pipeline_cache,
+    CliError, CompatArg, DeviceArgs, ModelArgs, PrecisionArg, SOME_FAILED, USAGE, cache_dir, lab, print_line,
+    with_pipeline_cache,
 };
 use crate::error::Error;
 use crate::gpu::{Gpu, Selection};
@@ -100,7 +100,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, CliError> {
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     folder.and_then(|()| write(&file, &before.to_string())).map_err(|error| write_error(&file, &error))?;
     print_line(&format!("device {}", gpu.summary().name))?;
-    let precision = args.precision.resolve(Some(&gpu), ReadingArg::Restored);
+    let precision = args.precision.resolve(Some(&gpu), CompatArg::Corrected);
     let seconds = Duration::from_secs(args.seconds.into());
     let mut unsaved = Ok(());
     // Saved after each layer, so that an interruption keeps the results.
@@ -216,7 +216,7 @@ impl KernelArgs {
             custom: Vec::new(),
         };
         if !asked && !auto_precision {
-            return Ok(unchanged(model.precision.resolve(None, model.reading)));
+            return Ok(unchanged(model.precision.resolve(None, model.compat)));
         }
         let selection = match devices {
             [Device::Auto | Device::Gpu] => Selection::Best,
@@ -242,7 +242,7 @@ impl KernelArgs {
         if devices == [Device::Auto] && gpu.summary().limits.software && !asked {
             return Ok(unchanged(DType::F32));
         }
-        let precision = model.precision.resolve(Some(&gpu), model.reading);
+        let precision = model.precision.resolve(Some(&gpu), model.compat);
         if !custom.is_empty() {
             let layers = layers(&[models::find(&model.model).map_err(Error::from)?], precision)?;
             let is_idle = |custom: &&Arc<Custom>| {

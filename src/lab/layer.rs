@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::kernels::{Conv2d, Custom, Limits, Op, layer};
-use crate::models::{Model, Reading, Starts};
+use crate::models::{Compat, Model, Starts};
 use crate::plan::{Builder, Plan};
 use crate::problems::paint_weight;
 use crate::tensor::DType;
@@ -53,7 +53,7 @@ fn painted(model: &Model) -> Result<Plan, Error> {
     let painted =
         |(seed, spec): (usize, &TensorSpec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed));
     let weights = Weights::from_tensors(specs.iter().enumerate().map(painted));
-    Ok(model.architecture.build(&weights, Reading::Restored, Starts::Samples)?)
+    Ok(model.architecture.build(&weights, Compat::Corrected, Starts::Samples)?)
 }
 
 /// All distinct layers of `models`.

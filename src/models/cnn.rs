@@ -2,7 +2,7 @@
 //! networks", ISMIR 2016, arXiv:1606.00298. Reference implementation:
 //! github.com/keunwoochoi/music-auto_tagging-keras, `music_tagger_cnn.py`.
 
-use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
+use super::{Architecture, ClipSpec, Compat, ModelError, NormRule, Starts, blocks};
 use crate::frontend::{self, MelConfig};
 use crate::plan::{Axis, Builder, Plan, Scope};
 use crate::weights::{TensorSpec, Weights};
@@ -75,11 +75,11 @@ impl Architecture for Config {
         rows
     }
 
-    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError> {
+    fn build(&self, weights: &Weights, compat: Compat, starts: Starts) -> Result<Plan, ModelError> {
         let mut b = Builder::new();
         // The comments give the published shapes, [N, C, F, T].
         let mel = self.mel.input(&mut b, starts, self.clip_samples)?; // [N, 1, 96, 1366]
-        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading), Scope::Clip)?;
+        let (x, stats) = frontend::level(&mut b, mel, super::input_level(compat), Scope::Clip)?;
         let mut x = b.batch_norm("bn0", x, Axis::Time, RULE.fold(weights, "bn0")?)?;
         for (block, &pool) in self.pools.iter().enumerate() {
             // [N, 32, 48, 341], [N, 128, 24, 85], [N, 128, 12, 21], [N, 192, 4, 4], [N, 256, 1, 1]

@@ -6,7 +6,7 @@
 //! (`original`): the tags of a clip depend on the other clips of its batch. `corrected` freezes both: decibels relative
 //! to the clip's own maximum, and [`Statistics`] measured once over varied music.
 
-use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
+use super::{Architecture, ClipSpec, Compat, ModelError, NormRule, Starts, blocks};
 use crate::frontend::{self, Framing, MelConfig};
 use crate::plan::{Activation, Axis, Builder, Level, Plan, PlanError, Scope, TensorId};
 use crate::tensor::HostTensor;
@@ -128,14 +128,14 @@ impl Architecture for Config {
         rows
     }
 
-    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError> {
+    fn build(&self, weights: &Weights, compat: Compat, starts: Starts) -> Result<Plan, ModelError> {
         let mut b = Builder::new();
         // The comments give the published shapes, [N, C, F, T].
-        let (mut x, stats) = self.input(&mut b, weights, reading, starts)?; // [N, 1, 96, 1360]
+        let (mut x, stats) = self.input(&mut b, weights, compat, starts)?; // [N, 1, 96, 1360]
         let mut levels = Vec::new();
         for number in 1..=self.pools.len() {
             // [N, 32, 48, 340], [N, 32, 16, 85], [N, 32, 8, 17], [N, 32, 4, 4], [N, 32, 1, 1]
-            x = self.block(&mut b, x, weights, reading, number)?;
+            x = self.block(&mut b, x, weights, compat, number)?;
             levels.push(b.mean_pool2d(&format!("feat{}", number - 1), x)?); // [N, 32]
         }
         let features = b.flatten("features", x)?; // [N, 32]
@@ -163,9 +163,9 @@ impl Config {
         let mut weights = weights.clone();
         known.insert_into(&mut weights);
         let mut b = Builder::new();
-        let (mut x, _) = self.input(&mut b, &weights, Reading::Restored, Starts::Mel)?;
+        let (mut x, _) = self.input(&mut b, &weights, Compat::Corrected, Starts::Mel)?;
         for number in 1..=known.layers.len() {
-            x = self.block(&mut b, x, &weights, Reading::Restored, number)?;
+            x = self.block(&mut b, x, &weights, Compat::Corrected, number)?;
         }
         let x = self.conv(&mut b, x, &weights, known.layers.len() + 1)?;
         let statistics = b.batch_stats("statistics", x)?;
@@ -178,7 +178,7 @@ impl Config {
         &self,
         b: &mut Builder,
         weights: &Weights,
-        reading: Reading,
+        compat: Compat,
         starts: Starts,
     ) -> Result<(TensorId, TensorId), PlanError> {
         let framing = match weights.info().variant {
@@ -186,9 +186,9 @@ impl Config {
             _ => Framing::ZerosReversed,
         };
         let mel = MelConfig { framing, ..self.mel.clone() }.input(b, starts, self.clip_samples)?;
-        let scope = match reading {
-            Reading::Restored => Scope::Clip,
-            Reading::Upstream => Scope::Batch,
+        let scope = match compat {
+            Compat::Corrected => Scope::Clip,
+            Compat::Original => Scope::Batch,
         };
         frontend::level(b, mel, Level::BelowMaximum, scope)
     }
@@ -210,16 +210,16 @@ impl Config {
         b: &mut Builder,
         x: TensorId,
         weights: &Weights,
-        reading: Reading,
+        compat: Compat,
         number: usize,
     ) -> Result<TensorId, ModelError> {
         let x = self.conv(b, x, weights, number)?;
         let (layer, array) = (format!("bn{number}"), |part: &str| weights.get(&format!("bn{number}.{part}")));
-        let x = match reading {
-            Reading::Upstream => {
+        let x = match compat {
+            Compat::Original => {
                 b.batch_norm_of_batch(&layer, x, EPSILON, [array("gamma")?.clone(), array("beta")?.clone()])?
             }
-            Reading::Restored => {
+            Compat::Corrected => {
                 let [mean, variance] = frozen(weights, number)?;
                 let rule = NormRule::Variance { epsilon: f64::from(EPSILON) };
                 let norm = rule.fold_arrays(array("gamma")?, array("beta")?, &mean, &variance);

@@ -4,7 +4,7 @@
 //!
 //! The layer sizes are those of its weight files; the newest source there has others and cannot load them.
 
-use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
+use super::{Architecture, ClipSpec, Compat, ModelError, NormRule, Starts, blocks};
 use crate::frontend::{self, MelConfig};
 use crate::plan::{Axis, Builder, GruWeights, Plan, Scope};
 use crate::tensor::{HostTensor, Shape};
@@ -69,10 +69,10 @@ impl Config {
 }
 
 /// Meaning of `running_std`, by compatibility.
-fn rule(reading: Reading) -> NormRule {
-    match reading {
-        Reading::Restored => NormRule::Deviation { epsilon: 1e-6 },
-        Reading::Upstream => NormRule::Variance { epsilon: 1e-5 },
+fn rule(compat: Compat) -> NormRule {
+    match compat {
+        Compat::Corrected => NormRule::Deviation { epsilon: 1e-6 },
+        Compat::Original => NormRule::Variance { epsilon: 1e-5 },
     }
 }
 
@@ -112,13 +112,13 @@ impl Architecture for Config {
         rows
     }
 
-    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError> {
-        let rule = rule(reading);
+    fn build(&self, weights: &Weights, compat: Compat, starts: Starts) -> Result<Plan, ModelError> {
+        let rule = rule(compat);
         let mut b = Builder::new();
         // The comments give the published shapes, [N, C, F, T].
         let mel = self.mel.input(&mut b, starts, self.clip_samples)?; // [N, 1, 96, 1366]
-        let (x, stats) = frontend::level(&mut b, mel, super::input_level(reading), Scope::Clip)?;
-        // In `upstream` the padding is 0 dB, far above the music; in `restored` it is the clip's mean.
+        let (x, stats) = frontend::level(&mut b, mel, super::input_level(compat), Scope::Clip)?;
+        // In the original the padding is 0 dB, far above the music; corrected, it is the clip's mean.
         let x = b.pad_time("pad", x, [self.pad_frames; 2])?; // [N, 1, 96, 1440]
         let mut x = b.batch_norm("bn0", x, Axis::Time, rule.fold(weights, "bn0")?)?;
         for (block, &pool) in self.pools.iter().enumerate() {

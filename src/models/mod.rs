@@ -28,14 +28,14 @@ pub enum ModelError {
         /// Valid names.
         known: Vec<&'static str>,
     },
-    /// Its weights can be understood in one way only.
-    #[error("{model} has no reading {:?}: it was trained by this project, and has {} only",
-        reading.as_str(), Reading::Restored.as_str())]
-    Reading {
-        /// The model.
+    /// The model does not support the compatibility.
+    #[error("{model} does not support compatibility {:?}: it was trained by this project and supports {} only",
+        compat.as_str(), Compat::Corrected.as_str())]
+    Compat {
+        /// Name of the model.
         model: &'static str,
-        /// What was asked for.
-        reading: Reading,
+        /// Requested compatibility.
+        compat: Compat,
     },
     /// Missing or invalid weights.
     #[error(transparent)]
@@ -58,7 +58,7 @@ impl ModelError {
     /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ModelError::Unknown { .. } | ModelError::Reading { .. } => ErrorKind::Input,
+            ModelError::Unknown { .. } | ModelError::Compat { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),
             ModelError::Vocabulary(_) | ModelError::Statistics { .. } => ErrorKind::Internal,
@@ -66,29 +66,29 @@ impl ModelError {
     }
 }
 
-/// How the arrays of a checkpoint are understood. docs/numerics.md tells the story.
+/// Compatibility with the original project: interpretation of its weights (docs/numerics.md).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Reading {
+pub enum Compat {
     /// As the networks were trained: standardised input, `running_std` a standard deviation.
     #[default]
-    Restored,
-    /// As the original project's scripts ran them, mistakes included: reproduces its published figures.
-    Upstream,
+    Corrected,
+    /// As the original project's scripts ran them, including mistakes: reproduces its published results.
+    Original,
 }
 
-impl Reading {
-    /// The word used in options and output.
+impl Compat {
+    /// Name in options and output.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Reading::Restored => "restored",
-            Reading::Upstream => "upstream",
+            Compat::Corrected => "corrected",
+            Compat::Original => "original",
         }
     }
 
-    /// Whether activations may be stored as f16: every model's scores then stay within 5e-3 of those with f32.
-    /// `upstream` reaches 2.1e5, past the largest f16.
+    /// True if activations can be stored as f16: scores of all models then stay within 5e-3 of those with f32. Activations
+    /// of [`Compat::Original`] reach 2.1e5, which exceeds the range of f16.
     pub const fn fits_f16(self) -> bool {
-        matches!(self, Reading::Restored)
+        matches!(self, Compat::Corrected)
     }
 }
 
@@ -116,7 +116,7 @@ pub trait Architecture: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ModelError`] if an array is missing or has another shape.
-    fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError>;
+    fn build(&self, weights: &Weights, compat: Compat, starts: Starts) -> Result<Plan, ModelError>;
 }
 
 /// Output `[N, K]`: a score in 0..1 for each label.
@@ -137,8 +137,8 @@ pub struct Model {
     pub architecture: Box<dyn Architecture>,
     /// Area under the ROC curve stated by the original, with its source.
     pub stated_auc: Option<(f32, &'static str)>,
-    /// How its weights can be understood.
-    pub readings: &'static [Reading],
+    /// Supported compatibilities.
+    pub compats: &'static [Compat],
     manifest: &'static str,
     /// Weight file built into the program, if any.
     embedded: Option<&'static [u8]>,
@@ -147,8 +147,8 @@ pub struct Model {
 /// Default model, whose weights are built into the program (feature `small`).
 pub const DEFAULT: &str = "small";
 
-/// Both ways to understand the weights of the original.
-const BOTH: &[Reading] = &[Reading::Restored, Reading::Upstream];
+/// Compatibilities of models with weights of the original.
+const BOTH: &[Compat] = &[Compat::Corrected, Compat::Original];
 
 impl Model {
     /// Manifest of the weights.
@@ -180,15 +180,15 @@ impl Model {
         }
     }
 
-    /// Whether its weights can be understood so.
+    /// Checks that the model supports a compatibility.
     ///
     /// # Errors
-    /// [`ModelError::Reading`].
-    pub fn check_reading(&self, reading: Reading) -> Result<(), ModelError> {
-        if self.readings.contains(&reading) {
+    /// [`ModelError::Compat`].
+    pub fn check_compat(&self, compat: Compat) -> Result<(), ModelError> {
+        if self.compats.contains(&compat) {
             Ok(())
         } else {
-            Err(ModelError::Reading { model: self.name, reading })
+            Err(ModelError::Compat { model: self.name, compat })
         }
     }
 
@@ -219,7 +219,7 @@ pub fn all() -> Vec<Model> {
             title: "tagwave-small: MusicTaggerCRNN's architecture with fewer channels, distilled from crnn and cnn, 64 features",
             architecture: Box::new(crnn::Config::small()),
             stated_auc: None,
-            readings: &[Reading::Restored],
+            compats: &[Compat::Corrected],
             manifest: include_str!("../../weights/small/manifest.toml"),
             embedded: SMALL,
         },
@@ -228,7 +228,7 @@ pub fn all() -> Vec<Model> {
             title: "MusicTaggerCNN: five convolution blocks, 256 features",
             architecture: Box::new(cnn::Config::default()),
             stated_auc: Some((0.8654, ORIGINAL_README)),
-            readings: BOTH,
+            compats: BOTH,
             manifest: include_str!("../../weights/cnn/manifest.toml"),
             embedded: None,
         },
@@ -237,7 +237,7 @@ pub fn all() -> Vec<Model> {
             title: "compact_cnn: five convolution blocks of 32 channels, 5 x 32 features",
             architecture: Box::new(compact::Config::default()),
             stated_auc: Some((0.849, COMPACT_README)),
-            readings: BOTH,
+            compats: BOTH,
             manifest: include_str!("../../weights/compact/manifest.toml"),
             embedded: None,
         },
@@ -246,7 +246,7 @@ pub fn all() -> Vec<Model> {
             title: "MusicTaggerCRNN: four convolution blocks and two GRU layers, 32 features",
             architecture: Box::new(crnn::Config::default()),
             stated_auc: Some((0.8662, ORIGINAL_README)),
-            readings: BOTH,
+            compats: BOTH,
             manifest: include_str!("../../weights/crnn/manifest.toml"),
             embedded: None,
         },
@@ -264,10 +264,10 @@ pub fn find(name: &str) -> Result<Model, ModelError> {
     models.into_iter().find(|model| model.name == name).ok_or_else(unknown)
 }
 
-/// The level of a reading's input in CNN and CRNN.
-fn input_level(reading: Reading) -> Level {
-    match reading {
-        Reading::Restored => Level::Standardised,
-        Reading::Upstream => Level::Absolute,
+/// Normalisation of the input of CNN and CRNN.
+fn input_level(compat: Compat) -> Level {
+    match compat {
+        Compat::Corrected => Level::Standardised,
+        Compat::Original => Level::Absolute,
     }
 }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::file::with_path;
-use super::{Format, Row, Sink};
+use super::{Format, Row, SCHEMA, Sink};
 
-/// First line of a journal.
+/// First line of a journal, without the schema of the rows. Journals of schema 1 have no schema.
 const HEAD: &str = "tagwave journal 1";
 /// Interval of syncing to disk.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -141,8 +141,10 @@ impl JournaledFile {
         let mut rows = BufReader::new(&output.file);
         let mut line = String::new();
         journal.read_line(&mut line)?;
-        if line.trim_end() != HEAD {
-            return refuse("cannot resume: its journal has an unknown format");
+        match schema_of(line.trim_end()) {
+            Some(SCHEMA) => {}
+            Some(found) => return refuse(&other_schema(found)),
+            None => return refuse("cannot resume: its journal has an unknown format"),
         }
         let mut journal_length = line.len() as u64;
         let (mut length, mut done) = (0, CompletedSet::default());
@@ -210,7 +212,7 @@ impl JournaledFile {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        let head = format!("{HEAD}\n");
+        let head = format!("{HEAD} schema {SCHEMA}\n");
         self.journal.write_all(head.as_bytes())?;
         self.journal_length = head.len() as u64;
         Ok(())
@@ -265,6 +267,20 @@ impl Sink for JournaledFile {
     fn has_messages(&self) -> bool {
         true
     }
+}
+
+/// Schema of the rows of a journal, by its first line.
+fn schema_of(head: &str) -> Option<u32> {
+    let rest = head.strip_prefix(HEAD)?;
+    if rest.is_empty() { Some(1) } else { rest.strip_prefix(" schema ")?.parse().ok() }
+}
+
+/// Message for an output with rows of another schema.
+pub(super) fn other_schema(found: u32) -> String {
+    format!(
+        "cannot resume: its rows have schema {found} and this version of tagwave writes schema {SCHEMA}; choose another \
+         output, or replace it with --overwrite"
+    )
 }
 
 fn digest(bytes: &[u8]) -> u64 {

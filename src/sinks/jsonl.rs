@@ -44,7 +44,7 @@ fn object(row: &Row) -> Map<String, Value> {
     match &row.outcome {
         Ok(found) => {
             put("model", found.model.as_str().into());
-            put("reading", found.reading.into());
+            put("compat", found.compat.into());
             put("device", found.device.as_str().into());
             put("decoder", found.decoder.as_str().into());
             put("clip_start_s", six_decimals(found.clip_start_s).into());
@@ -108,7 +108,7 @@ mod tests {
     fn tags_and_errors() {
         let found = Prediction {
             model: "crnn".into(),
-            reading: "restored",
+            compat: "corrected",
             device: "llvmpipe".into(),
             decoder: "symphonia".into(),
             clip_start_s: 95.2,
@@ -121,14 +121,14 @@ mod tests {
         let row = Row { path: "a.mp3".into(), key: None, outcome: Ok(found) };
         assert_eq!(
             line(&row),
-            "{\"schema\":1,\"path\":\"a.mp3\",\"model\":\"crnn\",\"reading\":\"restored\",\"device\":\"llvmpipe\",\"decoder\":\"symphonia\",\
+            "{\"schema\":2,\"path\":\"a.mp3\",\"model\":\"crnn\",\"compat\":\"corrected\",\"device\":\"llvmpipe\",\"decoder\":\"symphonia\",\
              \"clip_start_s\":95.2,\"tags\":[{\"tag\":\"jazz\",\"score\":0.8921}],\"warnings\":[]}\n"
         );
         let failure = Failure { kind: ErrorKind::Input, message: "empty".into() };
         let row = Row { path: "b\"\n.mp3".into(), key: None, outcome: Err(failure) };
         assert_eq!(
             line(&row),
-            "{\"schema\":1,\"path\":\"b\\\"\\n.mp3\",\"error\":{\"kind\":\"input\",\"message\":\"empty\"}}\n"
+            "{\"schema\":2,\"path\":\"b\\\"\\n.mp3\",\"error\":{\"kind\":\"input\",\"message\":\"empty\"}}\n"
         );
     }
 

@@ -26,7 +26,7 @@ pub use parquet::{Parquet, TableFile, read_table};
 pub use parts::{PartKind, PartitionedDir, parts_of};
 
 /// Version of the row schema; incremented when a field changes its meaning or is removed.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Result of one file.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub struct Prediction {
     /// Name of the model.
     pub model: String,
     /// Compatibility with the original.
-    pub reading: &'static str,
+    pub compat: &'static str,
     /// Name of the device.
     pub device: String,
     /// Name of the decoder.

@@ -147,7 +147,7 @@ struct Columns {
     path: StringBuilder,
     path_bytes: BinaryBuilder,
     model: StringBuilder,
-    reading: StringBuilder,
+    compat: StringBuilder,
     device: StringBuilder,
     decoder: StringBuilder,
     clip_start_s: Float64Builder,
@@ -187,7 +187,7 @@ impl Columns {
 
     fn prediction(&mut self, prediction: &Prediction, start_s: f64, values: &Values) {
         self.model.append_value(&prediction.model);
-        self.reading.append_value(prediction.reading);
+        self.compat.append_value(prediction.compat);
         self.device.append_value(&prediction.device);
         self.decoder.append_value(&prediction.decoder);
         self.clip_start_s.append_value(start_s);
@@ -212,7 +212,7 @@ impl Columns {
     }
 
     fn failed(&mut self, failure: &Failure) {
-        for column in [&mut self.model, &mut self.reading, &mut self.device, &mut self.decoder, &mut self.tap]
+        for column in [&mut self.model, &mut self.compat, &mut self.device, &mut self.decoder, &mut self.tap]
         {
             column.append_null();
         }
@@ -234,7 +234,7 @@ impl Columns {
             ("path", Arc::new(all.path.finish())),
             ("path_bytes", Arc::new(all.path_bytes.finish())),
             ("model", Arc::new(all.model.finish())),
-            ("reading", Arc::new(all.reading.finish())),
+            ("compat", Arc::new(all.compat.finish())),
             ("device", Arc::new(all.device.finish())),
             ("decoder", Arc::new(all.decoder.finish())),
             ("clip_start_s", Arc::new(all.clip_start_s.finish())),

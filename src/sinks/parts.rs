@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "parquet")]
 use super::Parquet;
-use super::journal::{CompletedSet, JournalKey};
-use super::{AtomicFile, Npy, Row, Sink};
+use super::journal::{CompletedSet, JournalKey, other_schema};
+use super::{AtomicFile, Npy, Row, SCHEMA, Sink};
 
+/// Start of the first line of a list of keys, before the schema of the rows.
+const SCHEMA_LINE: &str = "schema ";
 /// Maximum age of a part.
 const PART_TIME: Duration = Duration::from_secs(60);
 /// Maximum number of files of a part.
@@ -111,7 +113,7 @@ impl PartitionedDir {
     /// Opens a folder, created if missing, to add parts; returns the completed files.
     ///
     /// # Errors
-    /// An I/O error.
+    /// An I/O error, or parts with rows of another schema.
     pub fn open(kind: PartKind, folder: &Path) -> io::Result<(PartitionedDir, CompletedSet)> {
         fs::create_dir_all(folder)?;
         let (mut done, mut next) = (CompletedSet::default(), 0);
@@ -119,6 +121,12 @@ impl PartitionedDir {
             next = next.max(number(&part).map_or(0, |number| number + 1));
             let keys = fs::read_to_string(keys_file(&part))
                 .map_err(|error| super::file::with_path(&keys_file(&part), &error))?;
+            // Lists of schema 1 have no schema in their first line.
+            let schema = keys.lines().next().and_then(|line| line.strip_prefix(SCHEMA_LINE)?.parse().ok());
+            if schema != Some(SCHEMA) {
+                let message = format!("{}: {}", part.display(), other_schema(schema.unwrap_or(1)));
+                return Err(io::Error::other(message));
+            }
             keys.lines().filter_map(JournalKey::parse).for_each(|key| done.add(key));
         }
         Ok((PartitionedDir { kind, folder: folder.to_path_buf(), next, part: None }, done))
@@ -150,6 +158,7 @@ impl PartitionedDir {
         let path = self.path();
         let keys = AtomicFile::create(&keys_file(&path))?;
         let mut writer = io::BufWriter::new(keys.writer()?);
+        writeln!(writer, "{SCHEMA_LINE}{SCHEMA}")?;
         part.keys.iter().try_for_each(|key| writeln!(writer, "{key}"))?;
         writer.flush()?;
         drop(writer);
@@ -202,7 +211,7 @@ mod tests {
     fn row(name: &str) -> Row {
         let found = Prediction {
             model: "crnn".into(),
-            reading: "restored",
+            compat: "corrected",
             device: "cpu".into(),
             decoder: "symphonia".into(),
             clip_start_s: 0.0,

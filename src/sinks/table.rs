@@ -20,7 +20,7 @@ impl<W: Write> Sink for Table<W> {
             row.path.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         match &row.outcome {
             Ok(found) => {
-                writeln!(self.0, "{name}  ({}, {}, {})", found.model, found.reading, found.device)?;
+                writeln!(self.0, "{name}  ({}, {}, {})", found.model, found.compat, found.device)?;
                 values(&mut self.0, "  ", &found.values)?;
                 for clip in &found.clips {
                     writeln!(self.0, "  from {:.2} s", clip.start_s)?;

@@ -12,7 +12,7 @@ use crate::audio::{ClipRequest, DecoderMode, ExternalDecoder, Padding, Placement
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::Kernels;
-use crate::models::{self, EMBEDDING, Model, Reading, SCORES, STATS, Starts};
+use crate::models::{self, Compat, EMBEDDING, Model, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::{Aggregation, Vocabulary};
 use crate::tensor::DType;
@@ -25,7 +25,7 @@ const DECODER_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct TaggerBuilder {
     model: String,
-    reading: Reading,
+    compat: Compat,
     weights: Locator,
     labels: Option<Vocabulary>,
     devices: Vec<Device>,
@@ -56,7 +56,7 @@ impl Default for TaggerBuilder {
     fn default() -> TaggerBuilder {
         TaggerBuilder {
             model: models::DEFAULT.into(),
-            reading: Reading::default(),
+            compat: Compat::default(),
             weights: Locator::default(),
             labels: None,
             devices: vec![Device::Auto],
@@ -91,9 +91,9 @@ impl TaggerBuilder {
         self
     }
 
-    /// Sets the compatibility with the original; [`Reading::Restored`] by default.
-    pub fn reading(mut self, reading: Reading) -> Self {
-        self.reading = reading;
+    /// Sets the compatibility with the original; [`Compat::Corrected`] by default.
+    pub fn compat(mut self, compat: Compat) -> Self {
+        self.compat = compat;
         self
     }
 
@@ -242,7 +242,7 @@ impl TaggerBuilder {
     }
 
     /// Sets the number of clips per batch for models whose clips depend on each other (compact_cnn with
-    /// [`Reading::Upstream`]). By default all clips of one call are one batch, at most [`TaggerBuilder::max_batch`].
+    /// [`Compat::Original`]). By default all clips of one call are one batch, at most [`TaggerBuilder::max_batch`].
     pub fn coupled_batch(mut self, clips: usize) -> Self {
         self.coupled_batch = Some(clips.max(1));
         self
@@ -271,11 +271,11 @@ impl TaggerBuilder {
     /// # Errors
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
-        if self.precision == DType::F16 && !self.reading.fits_f16() {
+        if self.precision == DType::F16 && !self.compat.fits_f16() {
             return Err(Error::Precision);
         }
-        model.check_reading(self.reading)?;
-        let plan = model.architecture.build(weights, self.reading, Starts::Samples)?;
+        model.check_compat(self.compat)?;
+        let plan = model.architecture.build(weights, self.compat, Starts::Samples)?;
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
             return Err(Error::NoScores { model: model.name });
         }
@@ -323,7 +323,7 @@ impl TaggerBuilder {
         Ok(Tagger {
             vocabulary,
             model,
-            reading: self.reading,
+            compat: self.compat,
             engines,
             weights_digest: weights.info().sha256.clone().or(weights.info().source_sha256.clone()),
             decoding: Arc::new(Decoding {

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::gpu::{Executor, Gpu, Options};
 use crate::models::compact::{Config, LayerStatistics, Statistics};
-use crate::models::{Architecture, Reading, Starts};
+use crate::models::{Architecture, Compat, Starts};
 use crate::tensor::HostTensor;
 use crate::weights::Weights;
 
@@ -24,7 +24,7 @@ pub fn measure_statistics(
 ) -> Result<Statistics, Error> {
     let config = Config::default();
     let options = Options { max_batch: 1, ..Options::default() };
-    let whole = config.build(weights, Reading::Restored, Starts::Samples)?;
+    let whole = config.build(weights, Compat::Corrected, Starts::Samples)?;
     let executor = Executor::new(gpu, &whole.tapped(&["input"])?.only_outputs(&["input"]), &options)?;
     let mut mels = Vec::new();
     for clip in clips {

@@ -610,7 +610,7 @@ fn prepare_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Backend, Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{self, Reading, STATS, Starts};
+    use crate::models::{self, Compat, STATS, Starts};
     use crate::problems::{paint_weight, synthetic_clip};
     use crate::weights::Weights;
 
@@ -651,7 +651,7 @@ mod tests {
             .enumerate()
             .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
         let weights = Weights::from_tensors(painted);
-        let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap();
+        let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
         let plan = plan.only_outputs(&[STATS]).fused();
         let samples = model.architecture.clip().samples;
         let clip = synthetic_clip(samples);
@@ -833,7 +833,7 @@ mod tests {
                 .enumerate()
                 .map(|(index, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, index + seed)));
             let weights = Weights::from_tensors(painted);
-            let plan = models::Architecture::build(&config, &weights, Reading::Restored, Starts::Samples);
+            let plan = models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples);
             plan.unwrap().fused()
         };
         let executor = gpu::Executor::new(&gpu, &plan(0), &Options::default()).unwrap();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::audio::Source;
 use crate::error::Error;
-use crate::models::{Model, Reading};
+use crate::models::{Compat, Model};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
 
 mod auto;
@@ -95,7 +95,7 @@ enum Grouping {
 #[derive(Debug)]
 pub struct Tagger {
     model: Model,
-    reading: Reading,
+    compat: Compat,
     /// At least one.
     engines: Vec<Engine>,
     vocabulary: Vocabulary,
@@ -234,8 +234,8 @@ impl Tagger {
     }
 
     /// Compatibility with the original.
-    pub fn reading(&self) -> Reading {
-        self.reading
+    pub fn compat(&self) -> Compat {
+        self.compat
     }
 
     /// Name of the device, or names of all devices.

@@ -1,25 +1,24 @@
-//! The table of built-in choices, made from the records of `tagwave bench kernels`.
+//! Built-in tuning table, generated from the records of `tagwave bench kernels`.
 //!
-//! For each kind of device and layer the newest record that timed it with more than one strategy decides: the
-//! strategy that is fastest over all batches of the record, each batch counting the same. The shortest run of each
-//! counts, which other work on the machine disturbs the least. The default of the day stays unless another is faster
-//! by more than noise.
+//! For each type of device and layer, the newest record with more than one configuration is used: the configuration that
+//! is fastest over all batch sizes of the record, with equal weight. Minimum times are compared, which other work on the
+//! machine disturbs least. The default is kept unless another configuration is faster by more than noise.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Another strategy must be this much faster than the default to replace it.
+/// Minimum speedup over the default.
 const GAIN: f64 = 1.03;
 
-/// Time of each strategy at each batch, and which one was the default.
+/// Times of each configuration by batch size, and the default.
 #[derive(Default)]
 struct Timed {
     milliseconds: BTreeMap<String, BTreeMap<u64, f64>>,
     default: Option<String>,
 }
 
-/// The table of `records`, texts of JSON lines, the oldest first; lines of other records are passed over.
+/// Generates the table from `records`, JSON lines, oldest first; other lines are ignored.
 pub fn choices(records: &[String]) -> String {
     let mut newest: BTreeMap<(&str, String), Timed> = BTreeMap::new();
     for record in records {
@@ -65,12 +64,12 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
     layers
 }
 
-/// The strategy with the least time, summed over batches as shares of the default's or the first one's.
+/// The configuration with the smallest time, summed over batch sizes relative to the default or first one.
 fn fastest(timed: &Timed) -> Option<&String> {
     let first = || timed.milliseconds.keys().next();
     let default = timed.default.as_ref().or_else(first)?;
     let base = timed.milliseconds.get(default)?;
-    // Only strategies that ran at every batch that the default ran at can be compared.
+    // Only configurations measured at all batch sizes of the default are compared.
     let share = |times: &BTreeMap<u64, f64>| -> Option<f64> {
         base.iter().map(|(batch, base)| times.get(batch).map(|time| time / base)).sum()
     };

@@ -1,4 +1,4 @@
-//! The habits of this repository as commands; run `cargo xtask` for the list.
+//! Commands for development; run `cargo xtask` for the list.
 
 use std::env;
 use std::fs;
@@ -12,11 +12,11 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
 
   check     format, clippy, docs, shader contracts and layering; needs no GPU
-  test      every test, on the best adapter there is (a software Vulkan driver counts)
-  test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
-  bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
-  choices   makes the table of built-in kernel choices again from the records in benches/records
-  golden    makes the golden files again that need nothing but Python 3 with NumPy
+  test      all tests, on the best adapter (including software Vulkan drivers)
+  test-gpu  kernel and model tests on the adapter named by TAGWAVE_TEST_ADAPTER
+  bench     time of the models on a device by step; ARGUMENTS: DEVICE BATCH
+  choices   regenerates the built-in tuning table from the records in benches/records
+  golden    regenerates the golden files that need only Python 3 with NumPy
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
             scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
             are found below $TAGWAVE_FIXTURES/weights";
@@ -52,7 +52,7 @@ fn root() -> PathBuf {
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
-    // The software driver of Mesa complains without a runtime folder.
+    // Mesa's software driver prints errors without a runtime folder.
     if env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", env::temp_dir());
     }
@@ -72,7 +72,7 @@ fn check() -> Outcome {
     run(&mut cargo(&["test", "--all-features", "--test", "shaders", "--test", "layering"]))
 }
 
-/// Runs the tests, lets their output through, and counts what had to be left out.
+/// Runs the tests, prints their output, and counts skipped tests.
 fn test(filter: &[String]) -> Outcome {
     run(&mut cargo(&["build", "--quiet", "--all-features"]))?;
     let devices = cargo(&["run", "--quiet", "--all-features", "--", "devices"])
@@ -93,7 +93,7 @@ fn test(filter: &[String]) -> Outcome {
         }
     }
     let status = child.wait().map_err(|error| error.to_string())?;
-    println!("not run for want of fixtures: {not_run}; skipped for want of an adapter: {skipped}");
+    println!("not run without fixtures: {not_run}; skipped without an adapter: {skipped}");
     if status.success() { Ok(()) } else { Err("some tests failed".into()) }
 }
 
@@ -105,7 +105,7 @@ fn choices() -> Outcome {
     let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
-    // Their names begin with a date.
+    // File names begin with a date.
     files.sort();
     let records: Vec<String> = files.iter().map(read).collect::<Result<_, _>>()?;
     let table = root().join("src/kernels/choices.txt");

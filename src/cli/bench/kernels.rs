@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::super::target::Target;
-use super::super::{CliError, DeviceArgs, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, print_line};
+use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use super::roofline;
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -94,7 +94,7 @@ pub(super) fn bench(args: &KernelBenchArgs) -> Result<u8, CliError> {
     let start = Instant::now();
     let is_over = || args.seconds.is_some_and(|most| start.elapsed().as_secs() >= most.into());
     let mut left_out = 0;
-    for precision in args.precision.iter().map(|asked| asked.resolve(Some(&gpu), ReadingArg::Restored)) {
+    for precision in args.precision.iter().map(|asked| asked.resolve(Some(&gpu), CompatArg::Corrected)) {
         let mut all = layers(&models::all(), precision)?;
         all.push(probe_layer(precision));
         let requested = |layer: &&Layer| {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::target::Target;
 use super::super::tune::cached_tuning;
-use super::super::{CliError, DeviceArgs, PrecisionArg, ReadingArg, print_line};
+use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, print_line};
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::lab::{front_end, painted_plan};
@@ -83,7 +83,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
         for (&batch, asked) in
             args.batch.iter().flat_map(|batch| args.precision.iter().map(move |asked| (batch, asked)))
         {
-            let precision = asked.resolve(gpu, ReadingArg::Restored);
+            let precision = asked.resolve(gpu, CompatArg::Corrected);
             let plan = match *name {
                 FRONT_END => front_end(model, precision)?,
                 _ => painted_plan(model, precision)?,

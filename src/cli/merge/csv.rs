@@ -3,14 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Counts, LatestRows, open};
+use super::{Counts, LatestRows, check_schema, open};
 use crate::sinks::AtomicFile;
 
 /// Joins files with the same header.
 pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
     let mut headers: Option<csv::StringRecord> = None;
     for path in files {
-        let found = csv::Reader::from_reader(open(path)?).headers()?.clone();
+        let mut reader = csv::Reader::from_reader(open(path)?);
+        let found = reader.headers()?.clone();
+        // The columns depend on the schema, so that it is checked first.
+        let schema = found.iter().position(|header| header == "schema");
+        if let Some(first) = reader.records().next() {
+            let first = first?;
+            check_schema(path, schema.and_then(|column| first.get(column)?.parse().ok()))?;
+        }
         match &headers {
             Some(headers) if *headers != found => {
                 return Err(io::Error::other(format!(
@@ -26,11 +33,11 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
         let place = headers.iter().position(|header| header == name);
         place.ok_or_else(|| io::Error::other(format!("{}: no column {name}", files[0].display())))
     };
-    let of = [column("path")?, column("path_bytes")?, column("model")?, column("reading")?];
+    let of = [column("path")?, column("path_bytes")?, column("model")?, column("compat")?];
     let made = |record: &csv::StringRecord| {
-        let [path, bytes, model, reading] = of.map(|column| record.get(column).unwrap_or(""));
+        let [path, bytes, model, compat] = of.map(|column| record.get(column).unwrap_or(""));
         let path = format!("{path}\0{bytes}").into_bytes();
-        (path, (!model.is_empty()).then(|| format!("{model} {reading}")))
+        (path, (!model.is_empty()).then(|| format!("{model} {compat}")))
     };
     let (mut all, mut kept) = (0, 0);
     let mut last = LatestRows::default();

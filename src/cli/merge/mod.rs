@@ -1,6 +1,6 @@
 //! `tagwave merge`: joins the results of several runs, shards or parts.
 //!
-//! Of several rows for the same file, model and reading the last one is kept.
+//! Of several rows for the same file, model and --compat the last one is kept.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use super::{CliError, SOME_FAILED, USAGE};
-use crate::sinks::{PartKind, parts_of};
+use crate::sinks::{PartKind, SCHEMA, parts_of};
 
 mod csv;
 mod jsonl;
@@ -22,7 +22,7 @@ mod parquet;
 /// Arguments of `tagwave merge`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Of several rows for the same file, model and reading the last one is kept, also for a file \
+    after_help = "Of several rows for the same file, model and --compat the last one is kept, also for a file \
                         that failed first and was repeated. Rows that were truncated by an interruption are dropped \
                         and counted."
 )]
@@ -175,6 +175,20 @@ fn subject(path: &[u8], made: &str) -> Subject {
     let digest = Sha256::new().chain_update((path.len() as u64).to_le_bytes()).chain_update(path);
     let digest = digest.chain_update(made).finalize();
     digest.first_chunk().copied().unwrap_or_default()
+}
+
+/// Checks the schema of a row of the file at `path`.
+fn check_schema(path: &Path, found: Option<u64>) -> io::Result<()> {
+    if found == Some(SCHEMA.into()) {
+        return Ok(());
+    }
+    let found = found.map_or("no schema".to_string(), |found| format!("schema {found}"));
+    let message = format!(
+        "{}: expected rows of schema {SCHEMA}, found {found}: it was written by another version of tagwave; merge it with \
+         that version, or repeat the run",
+        path.display()
+    );
+    Err(io::Error::other(message))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
 use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
 use arrow_select::filter::filter_record_batch;
 
-use super::{Counts, LatestRows};
-use crate::sinks::{TableFile, read_table};
+use super::{Counts, LatestRows, check_schema};
+use crate::sinks::{SCHEMA, TableFile, read_table};
 
 /// A file, and its settings if it did not fail.
 type RowSubject = (Vec<u8>, Option<String>);
@@ -28,7 +29,7 @@ impl<'a> RowSubjects<'a> {
         Ok(RowSubjects {
             path: text("path")?,
             path_bytes: column("path_bytes")?.as_binary_opt().ok_or_else(|| missing("path_bytes"))?,
-            made: [text("model")?, text("reading")?, text("tap")?],
+            made: [text("model")?, text("compat")?, text("tap")?],
         })
     }
 
@@ -39,9 +40,9 @@ impl<'a> RowSubjects<'a> {
             [b"bytes ", self.path_bytes.value(row)].concat()
         };
         let word = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_string());
-        let [model, reading, tap] = self.made.map(word);
+        let [model, compat, tap] = self.made.map(word);
         let made =
-            model.map(|model| format!("{model} {} {}", reading.unwrap_or_default(), tap.unwrap_or_default()));
+            model.map(|model| format!("{model} {} {}", compat.unwrap_or_default(), tap.unwrap_or_default()));
         (path, made)
     }
 }
@@ -83,6 +84,13 @@ fn each(
         let mut before = None;
         for batch in read_table(path)? {
             let batch = batch.map_err(|error| named(io::Error::other(error)))?;
+            // The columns depend on the schema, so that it is checked first.
+            if let Some(schema) =
+                batch.column_by_name("schema").and_then(|c| c.as_primitive_opt::<UInt32Type>())
+            {
+                let other = schema.iter().find(|&found| found != Some(SCHEMA));
+                other.map_or(Ok(()), |found| check_schema(path, found.map(u64::from)))?;
+            }
             let subjects = RowSubjects::of(&batch).map_err(named)?;
             let begins = (0..batch.num_rows()).map(|row| {
                 let subject = Some(subjects.get(row));

@@ -5,7 +5,7 @@
 
 Made with Python 3.11.7 and NumPy 2.4.6. Independent of the Rust code: the weights are painted by the formula
 of `paint` below (tests/models.rs paints the same), everything else is the published equations. Each file holds
-the input spectrogram, the outputs of all layers for both readings ("restored/conv1", ...), and the scores.
+the input spectrogram, the outputs of all layers for both compatibilities ("corrected/conv1", ...), and the scores.
 """
 from pathlib import Path
 
@@ -96,9 +96,9 @@ def gru(x, w, layer):
     return np.stack(states, 1)
 
 
-def levelled(mel, reading):
+def levelled(mel, compat):
     floored = np.maximum(mel, mel.max((1, 2, 3), keepdims=True) - 80)
-    if reading == "upstream":
+    if compat == "original":
         return floored
     mean = floored.mean((1, 2, 3), keepdims=True)
     return (floored - mean) / (floored.std((1, 2, 3), keepdims=True) + 1e-8)
@@ -118,7 +118,7 @@ def head(features, w, trace):
     trace["probs"] = 1 / (1 + np.exp(-trace["logits"]))
 
 
-def crnn(mel, reading):
+def crnn(mel, compat):
     maps, pools, units, labels, pad = [5, 7, 6, 9], [(2, 2), (3, 3), (2, 2), (1, 1)], 5, 11, 3
     rows, channels = conv_rows(maps)
     table = norm_rows("bn0", mel.shape[3] + 2 * pad) + rows
@@ -127,8 +127,8 @@ def crnn(mel, reading):
             table += [(f"{layer}.input_{gate}", (inputs, units)), (f"{layer}.recurrent_{gate}", (units, units)),
                       (f"{layer}.bias_{gate}", (units,))]
     w = seeded(table + [("output.weight", (units, labels)), ("output.bias", (labels,))])
-    divisor = deviation if reading == "restored" else variance
-    trace = {"input": levelled(mel, reading)}
+    divisor = deviation if compat == "corrected" else variance
+    trace = {"input": levelled(mel, compat)}
     x = trace["pad"] = np.pad(trace["input"], ((0, 0), (0, 0), (0, 0), (pad, pad)))
     x = trace["bn0"] = batch_norm(x, w, "bn0", 3, divisor)
     x = blocks(x, w, pools, divisor, trace)
@@ -139,28 +139,28 @@ def crnn(mel, reading):
     return trace
 
 
-def cnn(mel, reading):
+def cnn(mel, compat):
     maps, pools, labels = [5, 7, 6], [(2, 4), (3, 2), (2, 4)], 11
     rows, channels = conv_rows(maps)
     table = norm_rows("bn0", mel.shape[3]) + rows
     w = seeded(table + [("output.weight", (channels, labels)), ("output.bias", (labels,))])
-    trace = {"input": levelled(mel, reading)}
+    trace = {"input": levelled(mel, compat)}
     x = trace["bn0"] = batch_norm(trace["input"], w, "bn0", 3, deviation)
     x = blocks(x, w, pools, deviation, trace)
     head(x.reshape(len(x), -1), w, trace)
     return trace
 
 
-def compact(mel, reading):
+def compact(mel, compat):
     maps, pools, labels = [5] * 5, [(2, 2), (3, 2), (2, 2), (1, 2), (1, 2)], 11
     rows, channels = conv_rows(maps, norms=lambda layer, extent: norm_rows(layer, extent)[:2])
     w = seeded(rows + [("output.weight", (channels, labels)), ("output.bias", (labels,))])
-    top = mel.max() if reading == "upstream" else mel.max((1, 2, 3), keepdims=True)
+    top = mel.max() if compat == "original" else mel.max((1, 2, 3), keepdims=True)
     x = np.maximum(mel - top, -80)
     trace = {"input": x}
     for number, pool in enumerate(pools, 1):
         x = trace[f"conv{number}"] = conv(x, w[f"conv{number}.kernel"], w[f"conv{number}.bias"])
-        if reading == "upstream":
+        if compat == "original":
             mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
         else:  # frozen: painted like everything else
             mean = paint((5,), 100 + number).astype(np.float64)
@@ -181,9 +181,9 @@ def main():
     for name, model in (("crnn", crnn), ("cnn", cnn), ("compact", compact)):
         mel = full[..., :32] if name == "compact" else full
         arrays = {"mel": mel}
-        for reading in ("restored", "upstream"):
-            for layer, value in model(mel.astype(np.float64), reading).items():
-                arrays[f"{reading}.{layer}"] = value.astype(np.float32)
+        for compat in ("corrected", "original"):
+            for layer, value in model(mel.astype(np.float64), compat).items():
+                arrays[f"{compat}.{layer}"] = value.astype(np.float32)
         np.savez_compressed(HERE / f"{name}_tiny.npz", **arrays)
 
 

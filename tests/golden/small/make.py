@@ -41,7 +41,7 @@ def main():
     frontend, models = load(HERE.parent / "frontend/make.py"), load(HERE.parent / "models/make.py")
     w = arrays(WEIGHTS)
     mel = frontend.spectrogram(frontend.synthetic_clip())[None, None]
-    trace = {"input": models.levelled(mel, "restored")}
+    trace = {"input": models.levelled(mel, "corrected")}
     x = trace["pad"] = np.pad(trace["input"], ((0, 0), (0, 0), (0, 0), (37, 37)))
     x = trace["bn0"] = models.batch_norm(x, w, "bn0", 3, models.deviation)
     x = models.blocks(x, w, [(2, 2), (3, 3), (4, 4), (4, 4)], models.deviation, trace)
