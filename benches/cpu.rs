@@ -3,7 +3,7 @@
 //! `cargo bench --bench cpu -- [--models crnn,cnn,compact,front-end] [--batches 1,8] [--threads 1,2]
 //! [--seconds 3] [--simd_level avx2] [--steps] [--json]`
 //!
-//! Weights are painted, not trained: speed does not depend on their values. Clips per CPU second divide by the
+//! Weights are synthetic: speed does not depend on their values. Clips per CPU second divide by the
 //! CPU time of the process and hardly notice busy neighbours.
 
 use std::error::Error;
@@ -97,7 +97,7 @@ fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
     let plan = plan.fused().with_batch(batch);
     let shape = plan.tensors()[plan.inputs()[0]].shape;
     let x = match model {
-        // A chirp; the others hear something with the range of a spectrogram in dB.
+        // A chirp, or values in the range of a spectrogram in dB.
         "front-end" => HostTensor::from_fn(shape, |i| {
             let t = (i % shape.extent(1)) as f32 / 12_000.0;
             0.5 * (t * (300.0 + 200.0 * t)).sin() + 0.01 * ((i * 7919) % 1009) as f32 / 1009.0

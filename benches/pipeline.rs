@@ -1,6 +1,6 @@
 //! Time of a model on a device: per step from GPU timestamps, then whole batches.
 //!
-//! `cargo bench --bench pipeline -- [DEVICE] [BATCH]`. The weights are painted: speed does not depend on them.
+//! `cargo bench --bench pipeline -- [DEVICE] [BATCH]`. Weights are synthetic: speed does not depend on them.
 
 use std::time::{Duration, Instant};
 

@@ -1,14 +1,14 @@
 //! Audio files to clips: formats, damage, lengths, placement, and the resampler against the original's.
 //!
-//! Files are written by the tests. Those that need recordings ask the environment variable TAGWAVE_FIXTURES
-//! for a folder; without it they say that they were not run, or fail when REQUIRE_FIXTURES is 1.
+//! Most inputs are written by the tests. Tests that need recordings look for them in TAGWAVE_FIXTURES; without it they
+//! are reported as not run, or fail if REQUIRE_FIXTURES is 1.
 
 use std::f64::consts::TAU;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use tagwave::audio::{
-    AudioError, Clip, ClipReader, ClipRequest, DecoderMode, ExternalDecoder, Padding, Placement,
+    AudioError, Clip, ClipPadding, ClipReader, ClipRequest, DecoderMode, ExternalDecoder, Placement,
     PolyphaseFilter, Resamplers, Source, Warning,
 };
 use tagwave::error::ErrorKind;
@@ -75,7 +75,7 @@ fn bytes(data: Vec<u8>) -> Source {
     Source::reader(Cursor::new(data))
 }
 
-/// The whole track at 12 kHz.
+/// Reads the whole track at 12 kHz.
 fn resampled(x: Vec<f32>, rate_hz: u32) -> Vec<f32> {
     let length = (x.len() as f64 * (f64::from(RATE_HZ) / f64::from(rate_hz))).ceil() as usize;
     let (clips, _) = read(Source::samples(x, rate_hz), &request(length, Placement::At(0.0))).unwrap();
@@ -98,7 +98,7 @@ fn fixtures() -> Option<PathBuf> {
 }
 
 #[test]
-fn the_bank_equals_the_originals_resampler() {
+fn the_filter_equals_the_originals_resampler() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/resample/resample.npz");
     let mut golden = npyz::npz::NpzArchive::open(path).unwrap();
     let inputs = [
@@ -240,7 +240,7 @@ fn short_tracks_are_padded() {
     assert_eq!(warnings, [Warning::Padded { audio_samples: 2_400, clip_samples: 6_000 }]);
     assert_eq!(warnings[0].to_string(), "shorter than a clip: 2400 of 6000 samples, padded");
 
-    let repeat = ClipRequest { padding: Padding::Repeat, ..centre };
+    let repeat = ClipRequest { padding: ClipPadding::Repeat, ..centre };
     let (clips, _) = read(bytes(wav_f32(RATE_HZ, &x)), &repeat).unwrap();
     assert!((0..6_000).all(|i| clips[0].samples[i] == x[i % 2_400]));
 
@@ -313,7 +313,7 @@ fn a_wrong_stated_length_costs_a_second_pass_and_a_warning() {
         assert_eq!(wrong, stated != u32::MAX, "no size is not a wrong one: {warnings:?}");
         assert!(reader.next().is_none());
     }
-    // The rest behind a size that is too small cannot be seen; what is stated is read.
+    // Data after a size that is too small is ignored.
     let file = wav(3, 1, RATE_HZ, 32, &data, Some(48_000));
     assert_eq!(read(bytes(file), &request(20_000, Placement::Centre)).unwrap().0[0].audio_samples, 12_000);
 }
@@ -340,7 +340,7 @@ fn non_finite_samples_are_named_when_a_clip_needs_them() {
 }
 
 #[test]
-fn what_is_not_audio_is_refused_clearly() {
+fn files_without_audio_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, data: &[u8]| {
         let path = folder.path().join(name);

@@ -1,6 +1,6 @@
-//! Files that are damaged, cut, joined or unusual: each kind is read as other software reads it, or said.
+//! Damaged, truncated, concatenated and unusual files: each is decoded like by other software, or reported.
 //!
-//! Inputs are made here, most of them by `ffmpeg`; without it, what needs it reports itself as not run.
+//! Most inputs are made by `ffmpeg`; without it, tests that need it are reported as not run.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -14,7 +14,7 @@ use tagwave::audio::{
 
 const RATE_HZ: u32 = 44_100;
 
-/// A chord that rises, unlike on both sides.
+/// Test signal: a rising chord, different on both channels.
 fn music(seconds: u32) -> Vec<[f32; 2]> {
     let sample = |i: u32, shift: f64| {
         let t = f64::from(i) / f64::from(RATE_HZ);
@@ -58,7 +58,7 @@ fn read(source: Source, request: &ClipRequest) -> Prediction {
     }
 }
 
-/// Reads a file in both ways, which must agree, and from a pipe.
+/// Reads a file with both seek modes, which must agree, and from a pipe.
 fn read_file(path: &Path) -> Prediction {
     let found = read(Source::path(path), &request());
     let through = read(Source::path(path), &ClipRequest { seek_mode: SeekMode::DecodeAll, ..request() });
@@ -80,7 +80,7 @@ fn worst(a: &Clip, b: &Clip) -> f32 {
     a.samples.iter().zip(&b.samples).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Folder with `source.wav` of so many seconds.
+/// Makes a folder with `source.wav` of this many seconds.
 fn folder(seconds: u32) -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_path_buf();
@@ -88,7 +88,7 @@ fn folder(seconds: u32) -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     (folder, move |name: &str| root.join(name))
 }
 
-/// Runs `ffmpeg` on a file; `false`, and a word about it, where there is none or where it cannot do this.
+/// Runs `ffmpeg` on a file; prints a message and returns `false` if it is missing or fails.
 fn ffmpeg(from: &Path, arguments: &str, to: &Path) -> bool {
     let mut command = Command::new("ffmpeg");
     command
@@ -266,7 +266,7 @@ fn pcm_of_quicktime_is_read_in_its_byte_order() {
 }
 
 #[test]
-fn dts_in_the_place_of_samples_is_decoded() {
+fn dts_stored_as_samples_is_decoded() {
     let (_folder, at) = folder(6);
     if !ffmpeg(&at("source.wav"), "-c:a dca -strict -2 -b:a 1411200 -f dts", &at("raw.dts")) {
         return;

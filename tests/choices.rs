@@ -1,4 +1,4 @@
-//! The table of built-in choices is what the committed records give, and names strategies that exist.
+//! The built-in tuning table matches the committed records, and all its configurations exist.
 
 #[path = "../xtask/src/choices.rs"]
 mod choices;
@@ -44,7 +44,7 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
     assert!(both.ends_with("= a\n"), "{both}");
 }
 
-/// A line for a strategy that no longer exists would silently be none.
+/// A line with an unknown configuration would be ignored silently.
 #[test]
 fn every_line_of_the_models_is_taken() {
     let software = Limits {

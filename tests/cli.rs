@@ -1,11 +1,11 @@
-//! The command as a program: rows, streams, exit codes.
+//! The program: rows, streams, exit codes.
 
 mod common;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// The command with nothing of the caller's settings; where no model is named it is `crnn`.
+/// The program without settings of the user; the default model is `crnn`.
 fn tagwave(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagwave"));
     for variable in ["TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 fn help_says_what_the_tool_is_for() {
     let help = run(&["--help"]);
     assert!(help.status.success());
-    assert!(text(&help.stdout).starts_with("Music auto-tagging on any GPU\n"));
+    assert!(text(&help.stdout).starts_with("Music auto-tagging on GPU or CPU\n"));
     for command in ["tag", "embed", "devices", "models", "selftest"] {
         let help = run(&[command, "--help"]);
         assert!(help.status.success(), "{command}");
@@ -102,7 +102,7 @@ fn rows_are_json_and_errors_stay_in_their_row() {
     let rows: Vec<serde_json::Value> =
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 3);
-    assert_eq!(rows[0]["schema"], 1);
+    assert_eq!(rows[0]["schema"], 2);
     assert_eq!(rows[0]["tags"].as_array().unwrap().len(), 2);
     assert_eq!(rows[0]["tags"][0]["tag"], "jazz");
     assert_eq!(rows[1]["error"]["kind"], "input");
@@ -119,7 +119,7 @@ fn rows_are_json_and_errors_stay_in_their_row() {
     assert_eq!(row["embedding"].as_array().unwrap().len(), 32);
 }
 
-/// A batch in which most files fail says so, with the commonest reason; what folders hold besides is named.
+/// If most files fail, the summary has the most frequent reason; files left out of folders are counted.
 #[test]
 fn a_batch_that_mostly_fails_says_so() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! Clips over time, features as files, taps and principal components, through the command.
+//! The program: several clips per file, feature files, taps and principal components.
 //!
-//! The models are full-size with seeded weights, so that everything here runs wherever there is an adapter.
+//! The models are full-size with seeded weights, so that the tests need only an adapter.
 
 mod common;
 
@@ -15,7 +15,7 @@ use tagwave::tagger::{Outputs, Tagger};
 use tagwave::tensor::DType;
 use tagwave::weights::{self, Weights};
 
-/// A home with weights of these models, or `None` where there is no adapter to run them.
+/// Makes a home with weights of these models; `None` without an adapter.
 fn home(names: &[&str]) -> Option<Home> {
     common::gpu()?;
     let home = Home::new();
@@ -31,7 +31,7 @@ fn numbers(array: &Value) -> Vec<f64> {
     array.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
 }
 
-/// Shape and numbers of an npy file.
+/// Shape and values of an npy file.
 fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
     let bytes = fs::read(path).unwrap();
     let file = npyz::NpyFile::new(&bytes[..]).unwrap();
@@ -118,7 +118,7 @@ fn a_start_beyond_the_end_is_an_error_of_that_file() {
     let found = rows(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(found[0]["error"]["kind"], "input");
     assert_eq!(found[1]["clip_start_s"], 20.0);
-    // What fills a short clip changes what is heard.
+    // The padding of a short clip changes its features.
     let padded =
         |pad: &str| rows(&home.ok(&["embed", "short.wav", "--pad", pad])).remove(0)["embedding"].clone();
     assert_ne!(padded("zeros"), padded("repeat"));
@@ -272,7 +272,7 @@ fn principal_components_of_a_run() {
     let printed: f64 = printed.parse().unwrap();
     assert!((printed - error).abs() <= 1e-3 * error + 1e-6, "{printed} for {error}");
 
-    // More components than rows: the features stay, and it is said.
+    // More components than rows: an error, and the features are kept.
     let said = home.fails(1, &[&["embed", "-o", "g.npy", "--pca", "3"][..], &files[..2]].concat());
     assert!(said.contains("expected 1 to 2 components of 2 rows"), "{said}");
     assert_eq!(npy(&home.path("g.npy")).0, [2, 32]);

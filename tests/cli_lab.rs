@@ -9,14 +9,13 @@ use std::process::Stdio;
 use common::command::Home;
 use serde_json::Value;
 
-/// A part of the name of a device for kernels; `None` where there is none to test on. Names may have commas, which
-/// separate devices.
+/// Part of the name of the device, without commas, which separate devices; `None` without an adapter.
 fn device() -> Option<String> {
     let gpu = common::gpu()?;
     gpu.summary().name.split([' ', ',']).next().map(String::from)
 }
 
-/// A home with the starting point for a convolution in `my.wgsl`.
+/// Makes a home with the template of a convolution in `my.wgsl`.
 fn laboratory() -> Home {
     let home = Home::new();
     let start = home.ok(&["lab", "--new", "conv2d"]);
@@ -83,7 +82,7 @@ fn a_wrong_kernel_is_not_timed_and_says_where() {
 
 /// The check covers the user kernel itself, in every clip of the batch.
 #[test]
-fn nothing_stands_in_for_a_kernel_that_is_checked() {
+fn no_other_kernel_replaces_the_checked_one() {
     let Some(device) = device() else { return };
     let home = laboratory();
     let lab = |rest: &[&str]| -> Vec<String> {
@@ -100,7 +99,7 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
     let skipped = ["--skip-problems", "--batch", "1"];
     home.fails(3, &lab(&[&["tiled.wgsl", "--constant", "TX=4096"][..], &skipped].concat()));
     home.fails(2, &lab(&["tiled.wgsl", "--constant", "NOPE=1"]));
-    // A sweep goes on behind values that cannot be.
+    // A sweep continues after invalid values.
     let said = home.ok(&lab(&[&["tiled.wgsl", "--sweep", "TX=4096,4"][..], &skipped].concat()));
     assert!(said.contains("best: tiled ") && said.contains("TX=4"), "{said}");
     // Wrong in one clip alone.
@@ -145,7 +144,7 @@ fn a_saved_kernel_is_tried_again() {
 }
 
 #[test]
-fn a_model_runs_with_a_kernel_from_outside() {
+fn a_model_runs_with_a_user_kernel() {
     let Some(device) = device() else { return };
     let home = laboratory();
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.ogg");
@@ -177,7 +176,7 @@ fn a_model_runs_with_a_kernel_from_outside() {
 }
 
 #[test]
-fn what_was_tuned_is_remembered_until_it_is_forgotten() {
+fn tuning_results_are_saved_until_forgotten() {
     let Some(device) = device() else { return };
     let home = Home::new();
     let tune = ["tune", "--device", &device, "--model", "compact", "--batch", "1", "--seconds", "3"];
@@ -186,7 +185,7 @@ fn what_was_tuned_is_remembered_until_it_is_forgotten() {
         said.lines().find_map(|line| line.strip_prefix("saved ")?.split_once(" in ")).unwrap().1.to_string();
     let winners = fs::read_to_string(&file).unwrap();
     assert!(winners.lines().count() > 0 && winners.lines().all(|line| line.contains(" = ")), "{winners}");
-    // Damage costs what was remembered, nothing else.
+    // A damaged file loses the saved results only.
     fs::write(&file, b"\xff\xfe no line of this").unwrap();
     home.ok(&[
         "tag",

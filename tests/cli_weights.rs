@@ -1,4 +1,4 @@
-//! `tagwave weights`: the store as a user meets it.
+//! `tagwave weights`: the weight store.
 
 mod common;
 
@@ -75,7 +75,7 @@ fn published_files_in_the_store_are_used_as_they_are() {
     assert!(listed.lines().next().unwrap().ends_with("<- used"), "{listed}");
     assert!(!listed.lines().nth(1).unwrap().ends_with("<- used"), "{listed}");
 
-    // A fetch finds the published bytes and needs no network; it says when `tag` would take another file.
+    // A fetch finds the published file without network, and warns if `tag` would use another file.
     let said = home.ok(&["weights", "fetch", "crnn", "--offline"]);
     assert!(said.contains(CRNN) && said.contains("already there"), "{said}");
     let output = home.run(&["weights", "fetch", "crnn", "--variant", "tensorflow", "--offline"]);
@@ -152,7 +152,7 @@ fn wrong_usage() {
     assert!(!home.store().exists());
 }
 
-/// Ctrl-C while a server says nothing: a proxy that accepts and stays silent stands in for it.
+/// Ctrl-C while a server is silent, simulated by a proxy that accepts and does not answer.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_fetch_leaves_nothing() {

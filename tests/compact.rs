@@ -46,7 +46,7 @@ fn run(gpu: &Gpu, plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTen
     plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
 }
 
-/// The same on the processor.
+/// The same on the CPU executor.
 fn run_on_cpu(plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTensor> {
     let executor = tagwave::cpu::Executor::new(plan, &tagwave::cpu::Options::default()).unwrap();
     let outputs = executor.run(&[npz::stack(clips)]).unwrap();

@@ -1,4 +1,4 @@
-//! Faults of settings, devices and threads: each is an error that says what to do, and nothing hangs.
+//! Faults of settings, devices and threads: each is an error with advice, and nothing hangs.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn labels_are_as_many_as_scores() {
             assert_eq!(tag.score, track.scores[index]);
         }
     }
-    // Labels that fit nothing, also where no scores are asked for; features need none.
+    // A wrong number of labels is an error, also without scores; features need no labels.
     let (model, weights) = tiny(10);
     let error =
         builder().labels(labels(9)).outputs(Outputs::Embedding).build_from(model, &weights).unwrap_err();
@@ -52,14 +52,14 @@ fn labels_are_as_many_as_scores() {
     assert!(matches!(error, Error::Labels { scores: 50, labels: 49, .. }), "{error}");
 }
 
-/// Runs `work` and fails if it takes longer than a minute: what is tested here would wait for ever.
+/// Runs `work` and fails if it takes longer than a minute.
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
     receiver.recv_timeout(Duration::from_secs(60)).expect("a hang")
 }
 
-/// A network whose clips depend on each other, on the slowest and most predictable device.
+/// A network whose clips depend on each other, on the reference executor.
 fn coupled(batch: usize) -> Tagger {
     let mut model = models::find("compact").unwrap();
     model.architecture = Box::new(models::compact::Config::tiny());
@@ -95,7 +95,7 @@ fn a_coupled_batch_is_filled_from_behind_any_number_of_bad_files() {
 /// Set for the process that runs [`without_threads`].
 const CHILD: &str = "TAGWAVE_TEST_WITHOUT_THREADS";
 
-/// A process none of whose threads can be started: no stack is so large. It is this test again.
+/// Runs this test in a child process in which no thread can be started, because stacks are too large.
 #[test]
 fn without_threads() {
     if std::env::var_os(CHILD).is_none() {
@@ -121,7 +121,7 @@ fn without_threads() {
         assert_eq!(error.kind(), ErrorKind::Resource);
     }
     println!("3 sources, {} errors", results.len());
-    // The CPU executor says so when it is made.
+    // The CPU executor fails when it is created.
     let (model, weights) = tiny(11);
     let builder = Tagger::builder().device(Device::Cpu).labels(labels(11));
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {

@@ -13,14 +13,14 @@ use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
 
-/// From the table of tolerances: 0.01 dB above the floor. The floor itself is the maximum's, so it is as near.
+/// Tolerance of docs/numerics.md: 0.01 dB, also for the floor, which is relative to the maximum.
 const SPECTROGRAM: Tolerance = Tolerance { absolute: 0.01, relative: 0.0 };
 
 fn golden() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/frontend/synthetic.npz")
 }
 
-/// Samples to floored dB, as the published CNN and CRNN hear them.
+/// Plan from samples to floored dB, as in the published CNN and CRNN.
 fn plan(samples: usize) -> Plan {
     let config = models::crnn::Config::default();
     let mut builder = Builder::new();
@@ -37,7 +37,7 @@ fn input() -> HostTensor {
     HostTensor::new([1, samples], synthetic_clip(samples)).unwrap()
 }
 
-/// Compares a whole spectrogram with the values that the golden file has picked from one.
+/// Compares a spectrogram with the sampled values of the golden file.
 fn compare_picked(what: &str, db: &HostTensor) {
     let golden = npz::array(&golden(), "mel");
     let count = golden.data().len();

@@ -1,4 +1,4 @@
-//! Every problem on every strategy against the CPU twin, on whatever adapter there is and on the processor.
+//! All test cases with all kernel configurations against the reference implementation, on the adapter and on the CPU.
 
 mod common;
 
@@ -14,8 +14,8 @@ use tagwave::problems::{self, Problem};
 use tagwave::reference;
 use tagwave::tensor::{DType, HostTensor};
 
-/// Limits so tight that every dispatch is folded, and that give a software driver the tiles of hardware (or the
-/// other way round).
+/// Limits so small that every dispatch is split, and that select hardware configurations on a software driver, and vice
+/// versa.
 fn tight(problem: &Problem, native: &Limits) -> Limits {
     let step = &problem.plan.steps()[0];
     let shapes = problem.plan.shapes(step);
@@ -37,8 +37,7 @@ fn tight(problem: &Problem, native: &Limits) -> Limits {
     Limits { max_workgroups_per_axis: per_axis, ..other }
 }
 
-/// What a problem is run as: storage type and limits. The few that are too large for a laptop's patience run
-/// once.
+/// Variants of a test case: storage types and limits. Large test cases have one variant.
 fn variants(problem: &Problem, native: &Limits) -> Vec<(Problem, Limits)> {
     let mut variants = vec![(problem.clone(), native.clone())];
     if problem.inputs[0].data().len() < 1 << 20 {
@@ -50,7 +49,7 @@ fn variants(problem: &Problem, native: &Limits) -> Vec<(Problem, Limits)> {
     variants
 }
 
-/// The last clip of a batch.
+/// Returns the last clip of a batch.
 fn last_clip(inputs: &[HostTensor]) -> Vec<HostTensor> {
     let last = inputs.iter().map(|input| {
         let clip = input.shape().len() / input.shape().extent(0);
@@ -59,8 +58,8 @@ fn last_clip(inputs: &[HostTensor]) -> Vec<HostTensor> {
     last.collect::<Result<_, _>>().unwrap()
 }
 
-/// Runs one problem in all variants and strategies, as tests and as release builds compile them, and its last
-/// clip alone, which must keep its bits; returns the number of runs and what failed.
+/// Runs one test case with all variants and configurations, checked and unchecked, and its last clip alone, which must
+/// give the same bits; returns the number of runs and the failures.
 fn check(gpu: &Gpu, problem: &Problem) -> (usize, Vec<String>) {
     let (mut runs, mut failures) = (0, Vec::new());
     for (variant, (problem, limits)) in variants(problem, &gpu.summary().limits).into_iter().enumerate() {
@@ -101,7 +100,7 @@ fn check(gpu: &Gpu, problem: &Problem) -> (usize, Vec<String>) {
 }
 
 #[test]
-fn every_kernel_agrees_with_its_twin() {
+fn every_kernel_agrees_with_the_reference() {
     let Some(gpu) = common::gpu() else { return };
     if !gpu.summary().limits.f16 {
         println!("f16: not run on this adapter");
@@ -127,7 +126,7 @@ fn every_kernel_agrees_with_its_twin() {
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Every set of simd_level, every way to convolve, one thread and three.
+/// Every SIMD level, every convolution algorithm, one thread and three.
 fn processor_options() -> Vec<cpu::Options> {
     let mut options = Vec::new();
     for simd_level in SimdLevel::available() {
@@ -146,7 +145,7 @@ fn processor_options() -> Vec<cpu::Options> {
 }
 
 #[test]
-fn the_processor_agrees_with_every_twin() {
+fn the_cpu_executor_agrees_with_the_reference() {
     let mut failures = Vec::new();
     let mut runs = 0;
     for problem in problems::all() {
@@ -173,7 +172,7 @@ fn the_processor_agrees_with_every_twin() {
 }
 
 #[test]
-fn the_processor_refuses_f16() {
+fn the_cpu_executor_refuses_f16() {
     let plans = problems::all().into_iter().map(|problem| problem.plan.with_precision(DType::F16));
     let stores = |plan: &Plan| plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
     let plan = plans.into_iter().find(stores).unwrap();

@@ -1,8 +1,8 @@
-//! Who may import whom: the table of docs/architecture.md, held against the source.
+//! Imports between modules, checked against the table of docs/architecture.md.
 
 use std::path::{Path, PathBuf};
 
-/// Module, and what it may import beside `error`.
+/// Modules and their allowed imports besides `error`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tensor", &[]),
     ("tags", &[]),
@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("pca", &[]),
 ];
 
-/// Modules that join the others; nobody but `main` imports `cli`.
+/// Modules that join the others; only `main` imports `cli`.
 const JOINING: &[&str] = &["tagger", "cli", "error", "lib", "main"];
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -112,7 +112,7 @@ fn only_the_command_line_prints_or_reads_the_environment() {
     }
 }
 
-/// Files with unsafe code, each for a reason that was measured, or to hand a driver what there is no safe way to.
+/// Files with unsafe code, each for a measured gain or a driver call without a safe interface.
 const UNSAFE: &[&str] = &[
     "src/gpu/cache.rs",
     "src/gpu/device.rs",

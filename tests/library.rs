@@ -1,4 +1,4 @@
-//! Whole libraries through the command: folders, lists and shards; interruptions of every kind; bounded memory.
+//! The program on many files: folders, lists, shards, interruptions, bounded memory.
 //!
 //! The model is compact_cnn of full size with seeded weights, on the CPU.
 #![cfg(unix)]
@@ -19,7 +19,7 @@ use common::command::{Home, word};
 use common::seeded;
 use serde_json::Value;
 
-/// A home with the model's weights and `count` links to a few short tracks in its folder `music`.
+/// Makes a home with weights and `count` links to a few short tracks in `music`.
 fn library(count: usize) -> Home {
     let home = Home::new();
     seeded::export("compact", &home.store());
@@ -54,7 +54,7 @@ fn spawn(home: &Home, arguments: &[&str]) -> Child {
     home.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Numbers below 1, the same in every run.
+/// Deterministic random numbers below 1.
 fn fractions() -> impl FnMut() -> f64 {
     let mut s = 7u32;
     move || {
@@ -64,7 +64,7 @@ fn fractions() -> impl FnMut() -> f64 {
 }
 
 #[test]
-fn killed_and_gone_on_with_is_as_if_never_killed() {
+fn resuming_after_a_kill_gives_the_same_rows() {
     let home = library(60);
     let mut fraction = fractions();
     let mut kills = 0;
@@ -102,7 +102,7 @@ fn killed_and_gone_on_with_is_as_if_never_killed() {
 }
 
 #[test]
-fn an_interrupted_run_says_where_and_goes_on() {
+fn an_interrupted_run_reports_and_resumes() {
     let home = library(150);
     let output = home.path("tags.jsonl");
     let run = arguments("tag", &["music", "--batch", "2", "-o", word(&output), "--resume"]);
@@ -126,7 +126,7 @@ fn an_interrupted_run_says_where_and_goes_on() {
     assert_eq!((all.len(), paths.len()), (150, 150));
 }
 
-/// The command under a limit of so many kilobytes a file; the signal that would end it is ignored.
+/// The program with a limit of the file size in kilobytes; the signal of the limit is ignored.
 fn limited(home: &Home, kilobytes: u32, arguments: &[&str]) -> Output {
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kilobytes);
     let inner = home.command(arguments);
@@ -172,7 +172,7 @@ fn rows_are_never_lost_by_mistake() {
     home.ok(&run(&[]));
     let said = home.fails(2, &run(&[]));
     assert!(said.contains("--resume") && said.contains("--overwrite"), "{said}");
-    // A file that has changed is another one; settings too are part of what is done.
+    // The key of a file depends on its content and on settings.
     home.ok(&run(&["--resume"]));
     assert_eq!(sorted_lines(&home.path("t.jsonl")).len(), 3);
     seeded::wav(&home.path("1.wav"), 0.5, 9);
@@ -180,7 +180,7 @@ fn rows_are_never_lost_by_mistake() {
     assert_eq!(sorted_lines(&home.path("t.jsonl")).len(), 4);
     home.ok(&run(&["--resume", "--top", "2"]));
     assert_eq!(sorted_lines(&home.path("t.jsonl")).len(), 7);
-    // Of what was done again the last row counts.
+    // The last row of a repeated file is kept.
     home.ok(&["merge", "-o", "merged.jsonl", "t.jsonl"]);
     let merged = rows(&fs::read_to_string(home.path("merged.jsonl")).unwrap());
     assert_eq!(merged.len(), 3);
@@ -289,7 +289,7 @@ fn names_of_any_bytes_come_from_lists() {
 }
 
 #[test]
-fn programs_are_told_how_far_it_is() {
+fn progress_as_json() {
     let home = library(5);
     let output = home.run(&arguments(
         "tag",
@@ -326,7 +326,7 @@ fn devices_share_the_work() {
 }
 
 #[test]
-fn foreign_formats_are_ffmpegs() {
+fn other_formats_are_decoded_by_ffmpeg() {
     let home = library(0);
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "sine=440:duration=3", "-c:a", "libopus"])
@@ -353,7 +353,7 @@ fn foreign_formats_are_ffmpegs() {
     assert!(without["error"]["message"].as_str().unwrap().contains("no ffmpeg on PATH"), "{without}");
 }
 
-/// Resident memory of a process at its highest, in MiB.
+/// Peak resident memory of a process in MiB.
 #[cfg(target_os = "linux")]
 fn peak_mib(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -361,7 +361,7 @@ fn peak_mib(process: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-/// Files without the model, which would take minutes here; docs/performance.md has it with.
+/// Decode only: with a model it would take minutes (docs/performance.md).
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_library() {

@@ -1,4 +1,4 @@
-//! Devices of others: any limit may be tiny, and each is an error that names it, never a panic.
+//! Devices with small limits: each limit that is exceeded is an error that names it, never a panic.
 
 mod common;
 
@@ -8,7 +8,7 @@ use tagwave::problems;
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::wgpu;
 
-/// The least limits of WebGPU, each of them cut down to `value` in turn, and what that one is called.
+/// Minimum limits of WebGPU, each reduced to `value` in turn, with its name.
 fn cut_down(value: u32) -> Vec<(&'static str, Limits)> {
     let (least, wide) = (Limits::default(), u64::from(value));
     let all = Limits { f16: true, subgroup: Some([32, 32]), subgroup_ids: true, ..least.clone() };
@@ -25,7 +25,7 @@ fn cut_down(value: u32) -> Vec<(&'static str, Limits)> {
     ]
 }
 
-/// A strategy, and what is left of it without each of its constants.
+/// A kernel configuration, and the same without each of its constants.
 fn crippled(strategy: Strategy) -> Vec<Strategy> {
     let zeroed = strategy.constants().filter_map(|(name, _)| strategy.with(name, 0));
     let huge = strategy.constants().filter_map(|(name, _)| strategy.with(name, u32::MAX));

@@ -1,6 +1,6 @@
 //! Whole models against results made outside this project, on every executor.
 //!
-//! The goldens of the published weights lie in the fixture folder; the tiny models run anywhere.
+//! Goldens of the published weights are fixtures; the tiny models need none.
 
 mod common;
 
@@ -54,7 +54,7 @@ const GOLDENS: &[Golden] = &[
 const CLIPS: [&str; 5] =
     ["mel_npy_cute", "mel_npy_actionable", "mel_npy_dubstep", "mel_npy_thejazzpiano", "mel_synth"];
 
-/// A tag's score may be this far from the golden one.
+/// Tolerance of scores.
 const SCORES: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
 
 fn plan(golden: &Golden) -> Option<Plan> {
@@ -183,7 +183,7 @@ fn tiny() -> Vec<(&'static str, Box<dyn models::Architecture>)> {
     ]
 }
 
-/// Painted weights, as tests/golden/models/make.py paints them.
+/// Synthetic weights, as in tests/golden/models/make.py.
 fn seeded(architecture: &dyn models::Architecture) -> Weights {
     let specs = architecture.tensors();
     let mut weights = common::seeded::weights_of(architecture);
@@ -192,7 +192,7 @@ fn seeded(architecture: &dyn models::Architecture) -> Weights {
         for (part, seed) in [("mean", 100), ("variance", 200)] {
             let name = format!("bn{number}.{part}");
             if specs.iter().all(|spec| spec.name != name) {
-                // A mean is painted as it is: its fan-in is one.
+                // A mean is not scaled: its fan-in is one.
                 weights.insert(name.clone(), tagwave::problems::paint_weight(&name, [5], seed + number));
             }
         }
@@ -208,7 +208,7 @@ fn clips(count: usize, samples: usize) -> HostTensor {
     })
 }
 
-/// The tiny models against layers written in NumPy: tests/golden/models/make.py.
+/// The tiny models against an implementation in NumPy: tests/golden/models/make.py.
 #[test]
 fn tiny_models_give_the_golden_layers() {
     let makers = makers(common::gpu());
@@ -296,7 +296,7 @@ fn the_same_clip_gives_the_same_bits_in_any_batch() {
 }
 
 #[test]
-fn the_processor_gives_the_same_bits_with_any_number_of_threads() {
+fn the_cpu_executor_gives_the_same_bits_with_any_number_of_threads() {
     // Published sizes: layers that are cut into many tasks. Three clips on two threads are one each, then one shared.
     let architectures: [Box<dyn models::Architecture>; 2] =
         [Box::<models::crnn::Config>::default(), Box::<models::cnn::Config>::default()];

@@ -1,4 +1,4 @@
-//! Infinity and NaN: no executor may make a plausible number of them.
+//! Infinity and NaN: no executor may turn them into finite numbers.
 
 mod common;
 
@@ -10,7 +10,7 @@ use tagwave::reference;
 use tagwave::tagger::{Device, Outputs, Tagger};
 use tagwave::tensor::HostTensor;
 
-/// Every test case with `value` in the middle of each of its inputs in turn; the large ones are left out.
+/// All test cases except large ones, with `value` in the middle of each input in turn.
 fn poisoned(value: f32) -> Vec<(Problem, Vec<HostTensor>)> {
     let mut cases = Vec::new();
     for problem in problems::all().into_iter().filter(|problem| problem.inputs[0].data().len() < 1 << 15) {
@@ -24,7 +24,7 @@ fn poisoned(value: f32) -> Vec<(Problem, Vec<HostTensor>)> {
     cases
 }
 
-/// Number of finite elements of `found` where `is_lost` holds for the reference implementation's.
+/// Number of finite elements of `found` for which `is_lost` holds in the reference.
 fn hidden(expected: &HostTensor, found: &HostTensor, is_lost: fn(f32) -> bool) -> usize {
     let pairs = expected.data().iter().zip(found.data());
     pairs.filter(|(expected, found)| is_lost(**expected) && found.is_finite()).count()
@@ -86,9 +86,9 @@ fn the_gpu_does_not_hide_infinity() {
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Gains past which the power of the spectrogram, squared, is no f32; and one sample among quiet ones.
+/// Gains that overflow the squared power of the spectrogram, and a single large sample.
 #[test]
-fn too_loud_is_said_by_every_device() {
+fn overflowing_samples_are_an_error_on_every_device() {
     let quiet = problems::synthetic_clip(349_440);
     let mut one = quiet.clone();
     one[100_000] = f32::MAX;

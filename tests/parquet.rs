@@ -1,4 +1,4 @@
-//! Results as Apache Parquet: the same as the lines of JSON, in parts, shards and merged.
+//! Apache Parquet output: equal to JSON Lines, in parts, shards and merged.
 #![cfg(feature = "parquet")]
 
 mod common;
@@ -16,7 +16,7 @@ use parquet::record::Field;
 use serde_json::Value;
 use tagwave::sinks::{TableFile, read_table};
 
-/// A home with the model's weights, a folder of short tracks and a file that is no music.
+/// Makes a home with weights, a folder of short tracks, and an invalid file.
 fn home() -> Home {
     let home = Home::new();
     seeded::export("compact", &home.store());
@@ -47,7 +47,7 @@ fn json(field: &Field) -> Value {
     }
 }
 
-/// The rows of a table, as another reader than tagwave's own gives them, by file.
+/// Rows of a table by file, read by another reader than tagwave's.
 fn table(path: &Path) -> BTreeMap<String, Vec<Value>> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let mut files: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -66,7 +66,7 @@ fn lines(path: &Path) -> BTreeMap<String, Value> {
     rows.map(|row| (row["path"].as_str().unwrap().to_string(), row)).collect()
 }
 
-/// Six decimals, as the lines have.
+/// Rounds to six decimals, as in JSON.
 fn rounded(values: &Value) -> Vec<f64> {
     let values = values.as_array().unwrap().iter();
     values.map(|value| (value.as_f64().unwrap() * 1e6).round() / 1e6).collect()
@@ -82,7 +82,7 @@ fn tags_are_those_of_the_lines() {
     for (path, rows) in &table {
         let [row] = &rows[..] else { panic!("{path}: {} rows", rows.len()) };
         let line = &lines[path];
-        assert_eq!(row["schema"], 1);
+        assert_eq!(row["schema"], 2);
         if path == "music/broken.mp3" {
             assert_eq!(row["error_kind"], line["error"]["kind"]);
             assert_eq!(row["error_message"], line["error"]["message"]);
@@ -121,7 +121,7 @@ fn clips_are_rows_of_their_own() {
 }
 
 #[test]
-fn parts_go_on_and_are_merged() {
+fn parts_are_resumed_and_merged() {
     let home = home();
     run(&home, "tag", &["-o", "whole.parquet"]);
     let parts = ["--format", "parquet", "-o", "parts"];

@@ -1,4 +1,4 @@
-//! From audio files to tags: the original's published figures, and files that nobody should have to read.
+//! From audio files to tags: the original's published scores, and unusual files.
 
 mod common;
 
@@ -65,7 +65,7 @@ fn golden_scores(file: &str) -> Option<HostTensor> {
     Some(npz::array(&common::fixture(file)?, "probs"))
 }
 
-/// Decoded as the original's decoder did, the exact resampler: close to the scores of the original's own mel.
+/// With the original's decoder and resampler, scores are close to those of the original's spectrogram.
 #[test]
 fn decoded_samples_give_the_golden_scores() {
     let Some(gpu) = common::gpu() else { return };
@@ -85,7 +85,7 @@ fn decoded_samples_give_the_golden_scores() {
     }
 }
 
-/// A plain decode is 529 samples off: other frames, nearly the same tags.
+/// Without the original's decoder, frames are shifted by 529 samples and tags are nearly the same.
 #[test]
 fn a_plain_decode_gives_nearly_the_golden_tags() {
     let Some(gpu) = common::gpu() else { return };
@@ -108,7 +108,7 @@ fn a_plain_decode_gives_nearly_the_golden_tags() {
     }
 }
 
-/// CRNN with painted weights: for everything that does not depend on what the tags are.
+/// CRNN with synthetic weights.
 fn painted(gpu: &Gpu) -> Tagger {
     painted_with(Tagger::builder().gpu(gpu.clone()).max_batch(3))
 }
@@ -150,7 +150,7 @@ fn tone(rate: u32, seconds: f32, hz: f32) -> Vec<f32> {
     (0..count).map(|n| 0.4 * (std::f32::consts::TAU * hz * n as f32 / rate as f32).sin()).collect()
 }
 
-/// Damaged and odd files: each gets a clear error or a sensible result, and the good ones are tagged.
+/// Damaged and unusual files: each has a clear error or a valid result, and valid files are tagged.
 #[test]
 fn one_batch_of_good_and_bad_files() {
     let Some(gpu) = common::gpu() else { return };
@@ -181,7 +181,7 @@ fn one_batch_of_good_and_bad_files() {
         "missing.mp3",
         "good_too.wav",
     ];
-    // Half of a real MP3: what is there is tagged.
+    // Half of a real MP3 is tagged.
     if let Some(mp3) = common::fixture("audio/bensound-cute.mp3") {
         let bytes = std::fs::read(mp3).unwrap();
         std::fs::write(at("truncated.mp3"), &bytes[..bytes.len() / 2 + 77]).unwrap();
@@ -289,7 +289,7 @@ fn the_reference_device_gives_the_same_tags() {
     assert!(difference.within, "{difference}");
 }
 
-/// compact_cnn with painted weights, its clips depending on each other.
+/// compact_cnn with synthetic weights, whose clips depend on each other.
 fn coupled(gpu: &Gpu, builder: impl FnOnce(TaggerBuilder) -> TaggerBuilder) -> Tagger {
     let model = models::find("compact").unwrap();
     let specs = model.architecture.tensors();
@@ -303,7 +303,7 @@ fn coupled(gpu: &Gpu, builder: impl FnOnce(TaggerBuilder) -> TaggerBuilder) -> T
 }
 
 #[test]
-fn upstream_clips_share_the_batch_that_the_caller_gives() {
+fn original_clips_share_the_batch_of_the_caller() {
     let Some(gpu) = common::gpu() else { return };
     let source = |index: usize| Source::samples(tone(12_000, 3.0, 300.0 + 170.0 * index as f32), 12_000);
     let scores = |tagger: &Tagger, indices: &[usize]| -> Vec<Vec<f32>> {
@@ -343,7 +343,7 @@ fn f16_is_refused_where_it_overflows_and_close_elsewhere() {
     assert!(difference.within && difference.largest > 0.0, "{difference}");
 }
 
-/// Whatever a caller does in its callback, the threads that decode come to an end.
+/// Decoder threads end whatever the callback does.
 #[test]
 fn a_panicking_callback_does_not_hang() {
     let tagger = painted_with(Tagger::builder().device(Device::Cpu).max_batch(2));
@@ -356,7 +356,7 @@ fn a_panicking_callback_does_not_hang() {
     assert!(tagger.tag_samples(&tone(12_000, 2.0, 440.0), 12_000).is_ok());
 }
 
-/// One slow source and more quick ones than may wait for it: a cancellation still ends.
+/// Cancellation with one slow source and a full window of fast ones.
 #[test]
 fn a_cancellation_behind_a_slow_source_does_not_hang() {
     let token = CancelToken::new();
@@ -376,7 +376,7 @@ fn a_cancellation_behind_a_slow_source_does_not_hang() {
     });
 }
 
-/// Readers that never come back, or go down.
+/// Readers that hang or panic.
 struct Hangs;
 struct Panics;
 
@@ -394,7 +394,7 @@ impl std::io::Read for Panics {
 }
 
 #[test]
-fn what_hangs_or_panics_costs_its_own_file() {
+fn a_hang_or_panic_fails_its_own_file() {
     // No model: this is about decoding.
     let builder = Tagger::builder().device(Device::None).decode_threads(2);
     let tagger = painted_with(builder.decoder_timeout(std::time::Duration::from_millis(300)));
@@ -424,7 +424,7 @@ fn what_hangs_or_panics_costs_its_own_file() {
 }
 
 #[test]
-fn a_device_that_is_lost_on_the_way_is_made_up_for() {
+fn a_lost_device_is_replaced_during_a_run() {
     let Some(gpu) = common::gpu() else { return };
     let tagger = painted(&gpu);
     let mut devices = Vec::new();

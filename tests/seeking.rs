@@ -1,4 +1,4 @@
-//! Passing over what lies before a clip gives the samples that decoding through gives.
+//! Seeking gives the same samples as decoding from the start.
 
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use tagwave::audio::{Clip, ClipReader, ClipRequest, DecoderMode, Placement, Resa
 const RATE_HZ: u32 = 44_100;
 const SECONDS: u32 = 24;
 
-/// Music of a kind: a chord that moves, and noise, unlike on both sides.
+/// Test signal: a moving chord and noise, different on both channels.
 fn stereo() -> Vec<i16> {
     let mut s = 1u32;
     let mut noise = || {
@@ -42,7 +42,7 @@ fn wav(path: &Path, samples: &[i16]) {
     std::fs::write(path, file).unwrap();
 }
 
-/// Encodes with `ffmpeg`; `false` where there is none, or not this encoder.
+/// Encodes with `ffmpeg`; `false` if it or the encoder is missing.
 fn encode(from: &Path, arguments: &str, to: &Path) -> bool {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(from).args(arguments.split(' ')).arg(to);
@@ -53,7 +53,7 @@ fn read(path: &Path, request: &ClipRequest) -> Clip {
     read_passing(path, request).0
 }
 
-/// The clip, and the seconds before it that were not decoded.
+/// Reads a clip, and returns the skipped seconds before it.
 fn read_passing(path: &Path, request: &ClipRequest) -> (Clip, f64) {
     let mut reader = ClipReader::open(Source::path(path), request, &Resamplers::new()).unwrap();
     let clip = reader.next().unwrap().unwrap();
@@ -61,7 +61,7 @@ fn read_passing(path: &Path, request: &ClipRequest) -> (Clip, f64) {
     (clip, reader.skipped_samples() as f64 / f64::from(reader.track_rate_hz()))
 }
 
-/// The largest difference between the two ways, over several places, at the file's own rate and at 12 kHz.
+/// Largest difference between the seek modes over several positions, at the file's own rate and at 12 kHz.
 fn worst(path: &Path, passes: bool) -> f32 {
     let mut worst = 0.0f32;
     for decoder in [DecoderMode::Plain, DecoderMode::Original] {
@@ -92,7 +92,7 @@ fn worst(path: &Path, passes: bool) -> f32 {
     worst
 }
 
-/// Formats by their file's ending, how `ffmpeg` makes them, and whether what lies before a clip is passed over.
+/// Formats by extension, arguments of `ffmpeg`, and whether seeking is supported.
 const FORMATS: &[(&str, &str, bool)] = &[
     ("wav", "-c:a pcm_s16le", true),
     ("f32.wav", "-c:a pcm_f32le", true),
@@ -119,7 +119,7 @@ const FORMATS: &[(&str, &str, bool)] = &[
 ];
 
 #[test]
-fn passing_over_gives_the_samples_of_decoding_through() {
+fn seeking_gives_the_samples_of_decoding_from_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
     wav(&at("source.wav"), &stereo());
@@ -137,7 +137,7 @@ fn passing_over_gives_the_samples_of_decoding_through() {
 }
 
 /// AAC noise substitution (PNS) draws random numbers, which differ between seeking and decoding: the rest of
-/// the music, and the place, are the same.
+/// the samples, and the position, are the same.
 #[test]
 fn noise_of_the_decoders_own_is_all_that_may_differ() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,7 +156,7 @@ fn noise_of_the_decoders_own_is_all_that_may_differ() {
     assert!(noise < 1e-2 * signal);
 }
 
-/// A file joined from two has times with a gap and samples without one: samples are what counts.
+/// A file joined from two has a gap in its times but not in its samples; positions count samples.
 #[test]
 fn gaps_in_time_are_no_gaps_in_samples() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
 //! Every shader without a device: contract against reflection, `Params` against the host, validation, and
-//! SPIR-V writing, for every dispatch that problems and models make.
+//! SPIR-V writing, for every dispatch of test cases and models.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use tagwave::plan::Plan;
 use tagwave::problems;
 use tagwave::tensor::{DType, HostTensor};
 
-/// Limits that differ in what the host half looks at.
+/// Different limits, as far as the host half depends on them.
 fn limits() -> [Limits; 2] {
     let hardware = Limits {
         f16: true,
@@ -44,7 +44,7 @@ fn dispatches_of(plan: &Plan, found: &mut Vec<Dispatch>) {
     }
 }
 
-/// Every different shader text that the problems lead to.
+/// All distinct shaders of the test cases.
 fn dispatches() -> Vec<Dispatch> {
     let mut found = Vec::new();
     for problem in problems::all() {
@@ -98,7 +98,7 @@ fn contract(source: &str) -> Vec<(u32, String, String)> {
 }
 
 #[test]
-fn contracts_say_what_the_compiler_sees() {
+fn contracts_match_the_compiled_shaders() {
     for dispatch in dispatches() {
         let kernel = dispatch.kernel;
         let module = parse(&dispatch);
@@ -190,7 +190,7 @@ fn kernels_keep_within_the_default_limits() {
     }
 }
 
-/// No file of the shader folders is left out of the tests above, and none is longer than it should be.
+/// Every shader file is covered by the tests above, and none is too long.
 #[test]
 fn every_kernel_file_is_reached() {
     let reached: BTreeSet<String> =
@@ -210,8 +210,8 @@ fn every_kernel_file_is_reached() {
     }
 }
 
-/// Release builds run without checks of indices (`gpu::Options::checked`): every kernel must say how far it reaches,
-/// and that must lie inside what is bound.
+/// Release builds run without index checks (`gpu::Options::checked`): the stated largest index of every kernel must be
+/// inside the bound range.
 #[test]
 fn every_dispatch_stays_inside_its_bindings() {
     for problem in problems::all() {

@@ -25,7 +25,7 @@ fn embedded() -> (models::Model, Weights) {
     (model, weights)
 }
 
-/// From samples to every stored layer, on every executor, against tests/golden/small/make.py.
+/// All stored layers from samples on, on every executor, against tests/golden/small/make.py.
 #[test]
 fn golden_layers_features_and_scores() {
     let golden = file("tests/golden/small/synthetic.npz");
@@ -73,16 +73,16 @@ fn the_manifest_is_that_of_the_file() {
 }
 
 #[test]
-fn it_has_one_reading() {
+fn it_supports_corrected_only() {
     let error = Tagger::builder().device(Device::Cpu).compat(Compat::Original).build().unwrap_err();
     assert!(error.to_string().contains("original"), "{error}");
     let (model, _) = embedded();
     assert!(matches!(model.check_compat(Compat::Original), Err(ModelError::Compat { .. })));
 }
 
-/// A folder that is not named explicitly decides nothing: not which model, not which weights.
+/// A folder that was not given explicitly changes neither model nor weights.
 #[test]
-fn what_lies_in_the_store_changes_nothing() {
+fn files_in_the_store_change_nothing() {
     let home = Home::new();
     let demo = file("assets/demo.ogg");
     let run = |more: &[&str]| {
@@ -102,14 +102,14 @@ fn what_lies_in_the_store_changes_nothing() {
     let (code, _, said) = run(&["--compat", "original"]);
     assert_eq!(code, Some(2));
     assert!(said.contains("corrected only"), "{said}");
-    // An explicit folder is searched, and says what it lacks.
+    // An explicit folder is searched; the error names the missing files.
     let empty = tempfile::tempdir().unwrap();
     let (code, _, said) = run(&["--weights", word(empty.path())]);
     assert_eq!(code, Some(2));
     assert!(said.contains("tagwave-small.safetensors"), "{said}");
 }
 
-/// The README's first command: electronic music, by anyone's ears.
+/// The first command of the README; the demo is electronic music.
 #[test]
 fn the_demo_is_tagged() {
     let tagger = Tagger::builder().device(Device::Cpu).build().unwrap();

@@ -1,4 +1,4 @@
-//! Weight files of both formats: the published ones bit for bit where they are at hand, and the store.
+//! Weight files of both formats and the store; the published files bit for bit, if available.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ const MANIFESTS: [&str; 3] = [
 const TINY_THEANO: &[u8] = include_bytes!("golden/weights/tiny_theano.h5");
 const TINY_TENSORFLOW: &[u8] = include_bytes!("golden/weights/tiny_tensorflow.h5");
 
-/// The folder of published weight files, or `None` after saying that the test was not run.
+/// Folder of the published weight files; `None` without fixtures.
 fn fixtures() -> Option<PathBuf> {
     match std::env::var_os("TAGWAVE_FIXTURES") {
         Some(root) => Some(PathBuf::from(root).join("weights")),
@@ -41,7 +41,7 @@ fn bytes_of(tensor: &HostTensor) -> Vec<u8> {
     tensor.data().iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// The table of the tiny files.
+/// Tensor specs of the tiny files.
 fn tiny_specs() -> Vec<TensorSpec> {
     vec![
         TensorSpec::kernel("conv1.kernel", "conv1_W", [3, 2, 3, 3]),
@@ -330,11 +330,11 @@ fn a_changed_copy_of_a_published_file_is_never_silent() {
     assert_eq!((report.is_good(), report.contents.is_ok()), (false, true));
     assert_eq!(report.digest, mismatch);
 
-    // One's own file by another name is nobody's business.
+    // The user's own file with another name has no digest to compare.
     let own = write(root.path(), "own.h5", &changed);
     assert_eq!(load(&own, &tiny_specs(), &manifest).unwrap().info().digest, DigestCheck::Unknown);
 
-    // Cut off, it cannot be read: the error says that, and that it is not the published file.
+    // A truncated file cannot be read: the error says that, and that it is not the published file.
     let path = write(root.path(), "tiny_theano.h5", &TINY_THEANO[..9000]);
     let error = load(&path, &tiny_specs(), &manifest).unwrap_err();
     let text = error.to_string();
@@ -408,7 +408,7 @@ fn the_best_file_is_located() {
 }
 
 #[test]
-fn what_is_not_a_weight_file_is_said_to_be_so() {
+fn other_files_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let read = |path: &Path| load(path, &tiny_specs(), &tiny_manifest()).unwrap_err();
     let error = read(&write(root.path(), "a.h5", b"<!DOCTYPE html>"));
@@ -444,7 +444,7 @@ fn a_huge_file_and_an_endless_one_are_not_read() {
     assert!(error.to_string().ends_with("expected a regular file"), "{error}");
 }
 
-/// From each published file through our own format and back, with the rows that the file itself suggests.
+/// Round trip of each published file through safetensors, with tensor specs derived from the file.
 #[test]
 fn published_files_survive_an_import() {
     let Some(directory) = fixtures() else { return };
@@ -478,7 +478,7 @@ fn published_files_survive_an_import() {
             assert_eq!(load(&report.path, &specs, &manifest).unwrap().info().dtype, DType::F16);
         }
     }
-    // The store holds files of one model each, and says so when they are mixed up.
+    // Files of another model in the store are an error.
     let compact = Manifest::parse(MANIFESTS[2]).unwrap();
     let own = root.path().join(own_file_name("crnn"));
     let error = load(&own, &[], &compact).unwrap_err().to_string();

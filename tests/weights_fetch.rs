@@ -1,4 +1,4 @@
-//! Downloads from a small server on this machine that misbehaves as asked.
+//! Downloads from a local test server that misbehaves.
 #![cfg(feature = "fetch")]
 
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use tagwave::weights::{
     fetch, sha256_hex,
 };
 
-/// A server whose answer to each request is written by `answer`, which gets the path asked for.
+/// Test server; `answer` writes the response for the requested path.
 struct Server {
     address: String,
     requests: Arc<AtomicUsize>,
@@ -46,7 +46,7 @@ impl Server {
         Server { address, requests }
     }
 
-    /// A server that sends `body` under status 200, with its length announced.
+    /// Server that sends `body` with status 200 and its length.
     fn sending(body: Vec<u8>) -> Server {
         Server::start(move |_, stream| ok(stream, body.len(), &body))
     }

@@ -1,5 +1,5 @@
-//! Damaged and malicious weight files: an error or numbers, but no panic, no hang, and no more memory than
-//! the file's size explains. Everything is derived from two small files that the repository owns.
+//! Damaged and malicious weight files: an error or finite numbers, but no panic, no hang, and memory bounded by the size
+//! of the file. All inputs are derived from two small files in the repository.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -15,7 +15,7 @@ const TINY: [&[u8]; 2] =
 /// a 16-bit count can claim.
 const ALLOWANCE: usize = 12 << 20;
 
-/// Longest a read of a few kilobytes may take, on a busy machine.
+/// Maximum time of reading a few kilobytes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -23,7 +23,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts what the current thread has allocated and the most it ever had.
+/// Allocator that counts current and peak memory of the current thread.
 struct Counting;
 
 fn count(change: isize) {
@@ -67,7 +67,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The worst over many reads.
+/// Maximum over many reads.
 #[derive(Default)]
 struct Worst {
     reads: usize,
@@ -218,7 +218,7 @@ fn small_specs() -> [TensorSpec; 2] {
     [TensorSpec::trainable("a", "a", [2, 3]), TensorSpec::trainable("b", "b", [5])]
 }
 
-/// A small file of our own format.
+/// A small safetensors file.
 fn small(dtype: DType) -> Vec<u8> {
     let tensor =
         |extents: &[usize]| HostTensor::from_fn(tagwave::tensor::Shape::new(extents), |i| i as f32 / 4.0);

@@ -40,7 +40,7 @@ pub enum Placement {
 
 /// Padding of a clip from a track that is shorter than the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Padding {
+pub enum ClipPadding {
     /// Zeros after the audio.
     #[default]
     Zeros,
@@ -68,7 +68,7 @@ pub struct ClipRequest {
     /// Position of the clips in the track.
     pub placement: Placement,
     /// Padding of tracks shorter than a clip.
-    pub padding: Padding,
+    pub padding: ClipPadding,
     /// Decoder behaviour; has no effect on samples from memory.
     pub decoder: DecoderMode,
     /// Method of reaching a clip in the middle of a file.
@@ -84,7 +84,7 @@ impl ClipRequest {
             rate_hz,
             length_samples,
             placement: Placement::default(),
-            padding: Padding::default(),
+            padding: ClipPadding::default(),
             decoder: DecoderMode::default(),
             seek_mode: SeekMode::default(),
             external_decoder: ExternalDecoder::default(),
@@ -178,7 +178,7 @@ pub enum Warning {
         /// Rate of the clips in Hz.
         to_hz: u32,
     },
-    /// The track, or what remains of it after the start asked for, is shorter than a clip.
+    /// The track, or the part of it after the requested start, is shorter than a clip.
     Padded {
         /// Samples of audio in the clip.
         audio_samples: usize,
@@ -542,7 +542,7 @@ impl ClipReader {
         if audio_samples < length {
             self.padded = Some(Warning::Padded { audio_samples, clip_samples: length });
             match self.request.padding {
-                Padding::Repeat if audio_samples > 0 => {
+                ClipPadding::Repeat if audio_samples > 0 => {
                     samples.reserve_exact(length - audio_samples);
                     for i in audio_samples..length {
                         samples.push(samples[i - audio_samples]);

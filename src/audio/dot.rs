@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_processors_give_the_same_bits() {
+    fn all_simd_levels_give_the_same_bits() {
         const WIDTH: usize = 472;
         const SPACING: usize = 40;
         let mut s = 1u32;

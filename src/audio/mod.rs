@@ -35,7 +35,7 @@ mod sinc;
 mod source;
 mod track;
 
-pub use clips::{Clip, ClipReader, ClipRequest, Padding, Placement, SeekMode, Warning};
+pub use clips::{Clip, ClipPadding, ClipReader, ClipRequest, Placement, SeekMode, Warning};
 pub use decode::DecoderMode;
 pub use error::AudioError;
 pub use ffmpeg::ExternalDecoder;

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_register_jumps_to_the_bits_it_would_step_to() {
+    fn the_phase_accumulator_advances_with_the_bits_of_single_steps() {
         for (from_hz, to_hz) in [(44_100, 12_000), (22_050, 12_000), (8_000, 12_000), (96_000, 12_000)] {
             let mut stepped = PhaseAccumulator::new(from_hz, to_hz);
             for target in [1u64, 2, 3, 5, 97, 98, 4_099, 250_007, 1_000_003] {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn only_small_ratios_have_a_bank() {
+    fn only_small_ratios_have_a_filter() {
         assert_eq!(PolyphaseFilter::new(44_100, 12_000).map(|b| b.size()), Some((40, 472)));
         assert_eq!(PolyphaseFilter::new(48_000, 12_000).map(|b| b.size().0), Some(1));
         for (from_hz, to_hz) in [(44_099, 12_000), (12_000, 12_000), (0, 12_000), (44_100, 0)] {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bank_is_made_once() {
+    fn a_filter_is_computed_once() {
         let resamplers = Resamplers::new();
         let (a, b) = (resamplers.filter(44_100, 12_000), resamplers.filter(44_100, 12_000));
         assert!(Arc::ptr_eq(&a.unwrap(), &b.unwrap()));

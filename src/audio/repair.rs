@@ -192,7 +192,7 @@ fn flac(bytes: &Bytes) -> io::Result<Repair> {
     repair.patches.retain(|patch| patch.at != last_at);
     let mut block = last_at;
     while length > MAX_BLOCK {
-        // A header of four bytes more lies inside what is skipped.
+        // The next header is inside the skipped bytes.
         repair.patches.push(Patch { at: block, bytes: vec![PADDING, 0xff, 0xff, 0xff] });
         block += 4 + MAX_BLOCK;
         length -= MAX_BLOCK + 4;

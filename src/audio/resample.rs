@@ -101,7 +101,7 @@ impl Resampling {
         Ok(())
     }
 
-    /// No more inputs: the track is as long as what was pushed.
+    /// Ends the input: the track has the length of the samples so far.
     pub(super) fn finish(&mut self) -> Result<(), AudioError> {
         let lens = output_lens(self.received, self.from_hz, self.to_hz);
         if self.lens.replace(lens).is_none() {

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_file_is_refused_by_name() {
+    fn other_file_types_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = Source::path(folder.path()).0.open().unwrap_err();
         assert_eq!(error.to_string(), "a folder, expected a regular file");

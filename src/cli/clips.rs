@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, USAGE};
-use crate::audio::{Padding, Placement};
+use crate::audio::{ClipPadding, Placement};
 use crate::models::ClipSpec;
 use crate::tagger::TaggerBuilder;
 use crate::tags::Aggregation;
@@ -112,8 +112,8 @@ impl ClipArgs {
             Clips::At(seconds) => Placement::At(seconds),
         };
         let padding = match self.pad {
-            PadArg::Zeros => Padding::Zeros,
-            PadArg::Repeat => Padding::Repeat,
+            PadArg::Zeros => ClipPadding::Zeros,
+            PadArg::Repeat => ClipPadding::Repeat,
         };
         let aggregation = match self.aggregate {
             AggregateArg::Mean => Aggregation::Mean,

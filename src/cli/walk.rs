@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_counted_and_named() {
+    fn files_left_out_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("...And Justice for All")).unwrap();

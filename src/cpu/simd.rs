@@ -37,9 +37,9 @@ pub(super) fn store<S: Simd>(simd: S, values: &mut [f32], v: S::f32s) {
 /// `2^n` and `2^f` with `exp(x) = 2^n * 2^f`, with a relative error of 2e-7; `x` is clamped to -87..88.
 #[inline(always)]
 fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
-    // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
+    // Adding 1.5 * 2^23 rounds to an integer, which is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    // What the f32 nearest to log2(e) lacks.
+    // Rounding error of log2(e) in f32.
     const LOG2_E_REST: f32 = 1.925_963e-8;
     // (2^f - 1) / f for f in -0.5..0.5, the largest relative error of 2^f made least: 2e-9.
     const TERMS: [f32; 6] =

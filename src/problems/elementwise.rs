@@ -32,7 +32,7 @@ pub(super) fn problems() -> Vec<Problem> {
             exponential,
         ));
     }
-    // 64 threads a workgroup: one short, exact, one more, and one past 65,535 workgroups.
+    // Workgroups of 64 threads: one less, exact, one more, and one more than 65,535 workgroups.
     for extent in [1, 63, 64, 65, 65_536 * 64 + 1] {
         let x = paint([1, 1, 1, extent], 2);
         let op = Op::Activation(Activation::Elu);

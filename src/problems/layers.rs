@@ -1,5 +1,4 @@
-//! Test cases of the layers that sum: conv2d, dense, gru, mean_pool2d, batch_stats; and of what belongs to them:
-//! normalize_channels, concat.
+//! Test cases of layers with sums: conv2d, dense, gru, mean_pool2d, batch_stats; and of normalize_channels, concat.
 
 use super::{Problem, ROUNDING, SUMS, paint, paint_scaled};
 use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPool2d, NormalizeChannels, Op};
@@ -24,7 +23,7 @@ pub(super) fn problems() -> Vec<Problem> {
         (2, 3, 5, 1, [1, 1]),
         (9, 33, 4, 4, [4, 4]),
     ];
-    // Each case has many strategies: the activations take turns.
+    // Each case has many configurations: the activation alternates between cases.
     for ((c, o, f, t, pool), activation) in
         cases.into_iter().zip([Activation::Elu, Activation::Identity].into_iter().cycle())
     {

@@ -71,7 +71,7 @@ impl Problem {
     pub fn compare(&self, found: &HostTensor, expected: &HostTensor) -> Difference {
         let mut tolerance = self.tolerance;
         if self.plan.precision() == DType::F16 {
-            // The twin's weights are not rounded to 11 bits, the kernel's are, and so is its output.
+            // Weights and outputs of the kernel are rounded to 11 bits, those of the reference are not.
             let largest = expected.data().iter().fold(0f32, |m, v| m.max(v.abs()));
             tolerance.absolute += 2e-3 * largest.max(1.0);
             tolerance.relative += 2e-3;

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_of_either_file_is_gone_on_from() {
+    fn any_truncation_is_resumed() {
         let folder = tempfile::tempdir().unwrap();
         for format in [Format::Jsonl, Format::Csv] {
             let path = folder.path().join(format!("{format:?}"));
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again() {
+    fn temporary_failures_are_repeated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         let mut sink = JournaledFile::create(Format::Jsonl, &path).unwrap();

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_costs_the_part_under_way() {
+    fn an_interruption_loses_only_the_current_part() {
         let folder = tempfile::tempdir().unwrap();
         let (mut parts, done) = PartitionedDir::open(PartKind::Npy, folder.path()).unwrap();
         assert!(done.is_empty());

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_wrong() {
+    fn nan_is_wrong() {
         let tensor = |v: f32| [HostTensor::new([2], vec![0.5, v]).unwrap()];
         let close = |found: f32, precision: DType| {
             close(["scores"].into_iter(), &tensor(found), &tensor(0.5), precision).is_ok()

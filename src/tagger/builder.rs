@@ -8,7 +8,7 @@ use super::decode::{self, Decoding};
 use super::device::{DeviceFactory, Engine, KernelPolicy, Warnings};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
-use crate::audio::{ClipRequest, DecoderMode, ExternalDecoder, Padding, Placement, Resamplers, SeekMode};
+use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::Kernels;
@@ -37,7 +37,7 @@ pub struct TaggerBuilder {
     kernel_times: bool,
     max_batch: Option<usize>,
     placement: Placement,
-    padding: Padding,
+    padding: ClipPadding,
     decoder: DecoderMode,
     seek_mode: SeekMode,
     external_decoder: ExternalDecoder,
@@ -63,7 +63,7 @@ impl Default for TaggerBuilder {
             gpu: None,
             max_batch: None,
             placement: Placement::default(),
-            padding: Padding::default(),
+            padding: ClipPadding::default(),
             decoder: DecoderMode::default(),
             seek_mode: SeekMode::default(),
             external_decoder: ExternalDecoder::default(),
@@ -181,7 +181,7 @@ impl TaggerBuilder {
     }
 
     /// Sets the padding of tracks shorter than a clip.
-    pub fn padding(mut self, padding: Padding) -> Self {
+    pub fn padding(mut self, padding: ClipPadding) -> Self {
         self.padding = padding;
         self
     }

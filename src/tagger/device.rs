@@ -801,7 +801,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_goes_on_to_the_cpu_and_a_named_device_gives_advice() {
+    fn auto_falls_back_to_the_cpu_and_a_named_device_gives_advice() {
         let Some(gpu) = gpu::adapter() else { return };
         let name = &gpu.summary().name;
         let error = Engine::new(factory(Device::Gpu), None, impossible(DType::F32), Some(1), Arc::default());

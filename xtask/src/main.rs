@@ -11,7 +11,7 @@ mod choices;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
 
-  check     format, clippy, docs, shader contracts and layering; needs no GPU
+  check     format, clippy, docs, shader contracts, layering and wording; needs no GPU
   test      all tests, on the best adapter (including software Vulkan drivers)
   test-gpu  kernel and model tests on the adapter named by TAGWAVE_TEST_ADAPTER
   bench     time of the models on a device by step; ARGUMENTS: DEVICE BATCH
@@ -69,7 +69,7 @@ fn check() -> Outcome {
     run(&mut cargo(&["clippy", "--workspace", "--all-features", "--all-targets", "--", "-D", "warnings"]))?;
     run(&mut cargo(&["clippy", "--no-default-features", "--lib", "--", "-D", "warnings"]))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    run(&mut cargo(&["test", "--all-features", "--test", "shaders", "--test", "layering"]))
+    run(&mut cargo(&["test", "--all-features", "--test", "shaders", "--test", "layering", "--test", "words"]))
 }
 
 /// Runs the tests, prints their output, and counts skipped tests.
