@@ -15,6 +15,7 @@ use crate::tagger::{CancelToken, DECODER_THREAD, Device};
 use crate::tensor::DType;
 use crate::weights::Locator;
 
+mod address;
 mod bench;
 mod calibrate;
 mod clips;
