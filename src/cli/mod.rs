@@ -37,6 +37,12 @@ mod tune;
 mod walk;
 mod weights;
 
+/// Number of entries of a list, for the fuzz target.
+#[cfg(fuzzing)]
+pub fn paths_of_list(list: &std::path::Path) -> usize {
+    walk::paths_of_list(list).map_or(0, Iterator::count)
+}
+
 /// Some files failed.
 const SOME_FAILED: u8 = 1;
 /// Wrong usage, or weights that are missing.
