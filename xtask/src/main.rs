@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 mod choices;
+mod fuzz;
+mod limited;
+mod matrix;
+mod pcm;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
@@ -16,7 +20,10 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
   bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
   choices   makes the table of built-in kernel choices again from the records in benches/records
-  golden    makes the golden files again that need nothing but Python 3 with NumPy";
+  golden    makes the golden files again that need nothing but Python 3 with NumPy
+  matrix    tags a folder of good and bad files against its manifest; ARGUMENTS: DIR [DEVICE...]
+  compare-decoders  lists where the built-in decoders and ffmpeg differ; ARGUMENTS: DIR...
+  fuzz      runs a fuzz target, or each; ARGUMENTS: TARGET|all SECONDS";
 
 type Outcome = Result<(), String>;
 
@@ -30,6 +37,9 @@ fn main() -> ExitCode {
         Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
         Some("choices") => choices(),
         Some("golden") => golden(),
+        Some("matrix") => built("tagwave").and_then(|tagwave| matrix::run(&tagwave, rest)),
+        Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),
+        Some("fuzz") => fuzz::run(rest),
         _ => Err(USAGE.into()),
     };
     match outcome {
@@ -58,6 +68,13 @@ fn cargo(arguments: &[&str]) -> Command {
 fn run(command: &mut Command) -> Outcome {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("failed: {command:?}")) }
+}
+
+/// Builds everything that runs, and returns the path of one program.
+fn built(name: &str) -> Result<PathBuf, String> {
+    run(&mut cargo(&["build", "--quiet", "--all-features", "--bins", "--examples"]))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
 
 fn check() -> Outcome {
