@@ -20,6 +20,7 @@ mod decode;
 mod detect;
 mod dot;
 mod dts;
+mod ending;
 mod error;
 mod ffmpeg;
 mod frames;

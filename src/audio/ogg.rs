@@ -20,6 +20,8 @@ pub(super) struct OggScan {
     pub(super) stray_bytes: u64,
     /// True for more than one logical stream, or times that go backwards.
     pub(super) is_irregular: bool,
+    /// True if the last page is truncated.
+    pub(super) is_cut: bool,
 }
 
 /// Scans all pages.
@@ -40,7 +42,10 @@ pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<OggScan, Audi
         match read_page(&mut reader, &mut page, &mut scan.stray_bytes) {
             Ok(true) => {}
             Ok(false) => break,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                scan.is_cut = page.starts_with(b"OggS");
+                break;
+            }
             Err(error) => return Err(AudioError::Io(error)),
         }
         let word = |at: usize| u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
@@ -158,11 +163,13 @@ mod tests {
         let pages: Vec<Vec<u8>> = (0..5).map(|sequence| page(sequence, b"some music")).collect();
         assert_eq!(scanned(&pages), OggScan::default());
         let lost = [&pages[..2], &pages[3..]].concat();
-        assert_eq!(scanned(&lost), OggScan { damaged_pages: 1, stray_bytes: 0, is_irregular: true });
+        assert_eq!(scanned(&lost), OggScan { damaged_pages: 1, is_irregular: true, ..OggScan::default() });
         let mut broken = pages.clone();
         broken[2][30] ^= 1;
         assert!(scanned(&broken).damaged_pages > 0);
         let stray = [&pages[..2], &[b"Ostray".to_vec()], &pages[2..]].concat();
-        assert_eq!(scanned(&stray), OggScan { damaged_pages: 0, stray_bytes: 6, is_irregular: true });
+        assert_eq!(scanned(&stray), OggScan { stray_bytes: 6, is_irregular: true, ..OggScan::default() });
+        let cut = [&pages[..4], &[pages[4][..30].to_vec()]].concat();
+        assert_eq!(scanned(&cut), OggScan { is_cut: true, ..OggScan::default() });
     }
 }

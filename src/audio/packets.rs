@@ -100,7 +100,7 @@ pub(super) struct Packets {
     bytes: Bytes,
     /// Look-ahead packet, for containers whose last packet is handled differently.
     ahead: Option<Next>,
-    is_ogg: bool,
+    format: InputFormat,
     /// Time and data of the first packet, once it was read.
     first: Option<(i64, Box<[u8]>)>,
 }
@@ -193,14 +193,12 @@ impl Packets {
                     error => AudioError::Damaged { reason: error.to_string() },
                 })?;
             let (track, codec, facts) = open_first_track(&*format, mode, &repair)?;
-            let is_ogg = detected.format == InputFormat::Ogg;
-            let input = PacketSource::Container(format);
-            Ok((Packets { is_ogg, ..Packets::new(input, track, bytes) }, codec, facts))
+            Ok((Packets::new(PacketSource::Container(format), track, bytes, detected.format), codec, facts))
         })?
     }
 
-    fn new(input: PacketSource, track: u32, bytes: Bytes) -> Packets {
-        Packets { input, track, bytes, ahead: None, is_ogg: false, first: None }
+    fn new(input: PacketSource, track: u32, bytes: Bytes, format: InputFormat) -> Packets {
+        Packets { input, track, bytes, ahead: None, format, first: None }
     }
 
     fn open_adts(bytes: Bytes) -> Result<(Packets, Codec, TrackFacts), AudioError> {
@@ -218,7 +216,7 @@ impl Packets {
         };
         let codec = adts_codec(frame.kind)?;
         let input = PacketSource::Adts { frames: Box::new(frames), next: Some(frame) };
-        Ok((Packets::new(input, 0, bytes), codec, facts))
+        Ok((Packets::new(input, 0, bytes, InputFormat::Adts), codec, facts))
     }
 
     /// The input, without anything before the audio.
@@ -227,7 +225,12 @@ impl Packets {
     }
 
     pub(super) fn is_ogg(&self) -> bool {
-        self.is_ogg
+        self.format == InputFormat::Ogg
+    }
+
+    /// Format of the input.
+    pub(super) fn format(&self) -> InputFormat {
+        self.format
     }
 
     /// Indexes a bare MP3 track with regular frames and returns its number of samples; packets then come from the
@@ -283,7 +286,7 @@ impl Packets {
             Some(next) => next,
             None => self.read()?,
         };
-        if self.is_ogg
+        if self.is_ogg()
             && let Next::Packet(packet) = &mut next
         {
             let ahead = self.read()?;

@@ -23,8 +23,8 @@ pub(super) struct FileArgs {
     #[arg(required_unless_present = "files_from", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// File with more paths, one per line or each ended by a NUL byte, or a playlist (.m3u, .m3u8); `-` reads the list
-    /// from standard input
+    /// File with more paths, one per line or each ended by a NUL byte, or a playlist (.m3u, .m3u8: paths relative to it,
+    /// file: URLs); `-` reads the list from standard input
     #[arg(long, value_name = "LIST")]
     files_from: Option<PathBuf>,
 
@@ -36,7 +36,7 @@ pub(super) struct FileArgs {
     #[arg(long)]
     hidden: bool,
 
-    /// Include video files of folders: their audio
+    /// Include video files of folders (.mkv, .mov, .avi, ...): their first audio track
     #[arg(long)]
     video: bool,
 

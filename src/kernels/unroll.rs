@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 /// Most copies of a body; a loop that would need more stays a loop.
 const MOST: u32 = 256;
+/// Length of a text from which on loops stay loops: nested ones would multiply.
+const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// `source` with its marked loops written out; `header` has further constants.
 pub(super) fn unroll(header: &str, source: &str) -> String {
@@ -26,7 +28,7 @@ fn expand<L: AsRef<str>>(lines: &[L], constants: &HashMap<String, u32>, text: &m
     let mut place = 0;
     while let Some(line) = lines.get(place).map(AsRef::as_ref) {
         place += 1;
-        let found = head(line, constants);
+        let found = head(line, constants).filter(|_| text.len() < MAX_TEXT_BYTES);
         let indent = line.len() - line.trim_start().len();
         let closing = format!("{}}}", " ".repeat(indent));
         let length = lines[place..].iter().position(|line| line.as_ref() == closing);
@@ -50,6 +52,10 @@ fn expand<L: AsRef<str>>(lines: &[L], constants: &HashMap<String, u32>, text: &m
 fn head<'a>(line: &'a str, constants: &HashMap<String, u32>) -> Option<(&'a str, u32)> {
     let rest = line.trim().strip_suffix(MARK)?.strip_prefix("for (var ")?;
     let (name, rest) = rest.split_once(" = 0u; ")?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !is_name {
+        return None;
+    }
     let (bound, _) = rest.strip_prefix(name)?.strip_prefix(" < ")?.split_once(';')?;
     let count = value(bound, constants)?;
     (count <= MOST).then_some((name, count))
@@ -127,6 +133,24 @@ mod tests {
         let code: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with('a')).collect();
         assert_eq!(code, ["a[0u * W + 0u] = rs;", "a[1u * W + 0u] = rs;"]);
         assert!(!text.contains("for ("));
+    }
+
+    #[test]
+    fn deep_nests_do_not_multiply_without_end() {
+        let depth = 6;
+        let mut source = String::new();
+        for level in 0..depth {
+            source.push_str(&format!(
+                "{}for (var r{level} = 0u; r{level} < 256u; r{level}++) {{ // unrolled\n",
+                "  ".repeat(level)
+            ));
+        }
+        for level in (0..depth).rev() {
+            source.push_str(&format!("{}}}\n", "  ".repeat(level)));
+        }
+        assert!(unroll("", &source).len() < 4 * MAX_TEXT_BYTES);
+        let nameless = "for (var  = 0u;  < 3u; ++) { // unrolled\n}\n";
+        assert_eq!(unroll("", nameless), nameless);
     }
 
     #[test]

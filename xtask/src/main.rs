@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 mod choices;
+mod fuzz;
+mod limited;
+mod matrix;
+mod pcm;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
@@ -19,7 +23,10 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   golden    regenerates the golden files that need only Python 3 with NumPy
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
             scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
-            are found below $TAGWAVE_FIXTURES/weights";
+            are found below $TAGWAVE_FIXTURES/weights
+  matrix    tags a folder of valid and damaged files and compares with its manifest; ARGUMENTS: DIR [DEVICE...]
+  compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
+  fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS";
 
 type Outcome = Result<(), String>;
 
@@ -33,6 +40,9 @@ fn main() -> ExitCode {
         Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
         Some("choices") => choices(),
         Some("golden") => golden(),
+        Some("matrix") => built("tagwave").and_then(|tagwave| matrix::run(&tagwave, rest)),
+        Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),
+        Some("fuzz") => fuzz::run(rest),
         Some("scores") => scores(rest),
         _ => Err(USAGE.into()),
     };
@@ -62,6 +72,13 @@ fn cargo(arguments: &[&str]) -> Command {
 fn run(command: &mut Command) -> Outcome {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("failed: {command:?}")) }
+}
+
+/// Builds everything that runs, and returns the path of one program.
+fn built(name: &str) -> Result<PathBuf, String> {
+    run(&mut cargo(&["build", "--quiet", "--all-features", "--bins", "--examples"]))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
 
 fn check() -> Outcome {
