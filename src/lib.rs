@@ -37,32 +37,56 @@
 //! | spectrogram | dB: 10 log10 of a mel power, squared for CNN and CRNN |
 //! | scores | 0..1, after the sigmoid; they rank labels and are not calibrated probabilities |
 //!
+//! # Features
+//!
+//! `small`: built-in weights of the default model (default). `fetch`: download of weights. `sinks`, `parquet`: output
+//! formats. `pca`: principal components. `unstable`: modules of the engine, which may change in any version.
+//!
 //! To run on a device of your own application, use [`gpu::Gpu::from_device`]. The library does not read the environment,
 //! print or exit, and has no globals.
 #![warn(missing_docs)]
 
 pub mod audio;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 pub mod cpu;
 pub mod error;
+#[cfg(feature = "unstable")]
 pub mod frontend;
 pub mod gpu;
+#[cfg(feature = "unstable")]
 pub mod kernels;
+#[cfg(feature = "unstable")]
 pub mod lab;
 pub mod models;
-#[cfg(feature = "cli")]
+#[cfg(feature = "pca")]
 pub mod pca;
+#[cfg(feature = "unstable")]
 pub mod plan;
+#[cfg(feature = "unstable")]
 pub mod problems;
+#[cfg(feature = "unstable")]
 pub mod reference;
-#[cfg(feature = "cli")]
+#[cfg(feature = "sinks")]
 pub mod sinks;
 pub mod tagger;
 pub mod tags;
 pub mod tensor;
 pub mod weights;
+
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod frontend;
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod kernels;
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod plan;
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod problems;
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod reference;
 
 pub use error::{Error, ErrorKind};
 /// The version of wgpu whose devices [`gpu::Gpu::from_device`] accepts.

@@ -8,7 +8,7 @@ fuzz_target!(|data: &[u8]| {
     for name in ["list", "list.m3u8"] {
         let list = folder.path().join(name);
         std::fs::write(&list, data).expect("a temporary file");
-        let count = tagwave::cli::paths_of_list(&list);
+        let count = tagwave_cli::paths_of_list(&list);
         assert!(count <= data.len() + 1);
     }
 });

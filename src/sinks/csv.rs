@@ -138,7 +138,7 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], HEADER.join(","));
-        assert_eq!(lines[1], "\"a,b.mp3\",,,,,,,,,,input,empty,,1");
+        assert_eq!(lines[1], "\"a,b.mp3\",,,,,,,,,,input,empty,,2");
         assert_eq!(lines.len(), 3);
     }
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::file::with_path;
 use super::{Format, Row, SCHEMA, Sink};
 
-/// First line of a journal, without the schema of the rows. Journals of schema 1 have no schema.
+/// Start of the first line of a journal, before the schema of the rows. Journals of schema 1 do not state it.
 const HEAD: &str = "tagwave journal 1";
 /// Interval of syncing to disk.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -141,7 +141,7 @@ impl JournaledFile {
         let mut rows = BufReader::new(&output.file);
         let mut line = String::new();
         journal.read_line(&mut line)?;
-        match schema_of(line.trim_end()) {
+        match schema_of(&line) {
             Some(SCHEMA) => {}
             Some(found) => return refuse(&other_schema(found)),
             None => return refuse("cannot resume: its journal has an unknown format"),
@@ -212,7 +212,7 @@ impl JournaledFile {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        let head = format!("{HEAD} schema {SCHEMA}\n");
+        let head = head();
         self.journal.write_all(head.as_bytes())?;
         self.journal_length = head.len() as u64;
         Ok(())
@@ -269,9 +269,14 @@ impl Sink for JournaledFile {
     }
 }
 
+/// First line of a journal.
+fn head() -> String {
+    format!("{HEAD} schema {SCHEMA}\n")
+}
+
 /// Schema of the rows of a journal, by its first line.
 fn schema_of(head: &str) -> Option<u32> {
-    let rest = head.strip_prefix(HEAD)?;
+    let rest = head.strip_suffix('\n')?.strip_prefix(HEAD)?;
     if rest.is_empty() { Some(1) } else { rest.strip_prefix(" schema ")?.parse().ok() }
 }
 
@@ -356,7 +361,7 @@ mod tests {
             for cut in 0..rows.len().max(journal.len()) {
                 for (rows_end, journal_end) in [(cut, journal.len()), (rows.len(), cut), (cut, cut)] {
                     std::fs::write(&path, &rows[..rows_end.min(rows.len())]).unwrap();
-                    let head = HEAD.len() + 1;
+                    let head = head().len();
                     let journal_end = journal_end.clamp(head, journal.len());
                     std::fs::write(journal_file(&path), &journal[..journal_end]).unwrap();
                     let (mut sink, mut done) = JournaledFile::resume(format, &path).unwrap();
@@ -392,10 +397,10 @@ mod tests {
         let edited = std::fs::read_to_string(&path).unwrap().replace("\"a\"", "\"A\"");
         std::fs::write(&path, edited).unwrap();
         let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
-        assert!(error.contains("it was changed"), "{error}");
+        assert!(error.contains("the file was changed"), "{error}");
         std::fs::remove_file(journal_file(&path)).unwrap();
         let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
-        assert!(error.contains("its journal is missing"), "{error}");
+        assert!(error.contains("cannot resume without its journal"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Shared code of the tests: adapter and fixtures.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-pub mod command;
 pub mod executors;
 pub mod npz;
 pub mod seeded;

@@ -1,0 +1,212 @@
+//! Shared part of `tag` and `embed`: runs a model on many files and writes a row for each.
+
+use std::sync::Arc;
+
+use super::clips::ClipArgs;
+use super::inputs::{FileArgs, PendingInput, PendingInputs};
+use super::progress::{ProgressArgs, ProgressReporter};
+use super::walk::LeftOut;
+use super::{
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
+    write_failed,
+};
+use tagwave::error::Error;
+use tagwave::models;
+use tagwave::sinks::{ClipPrediction, CompletedSet, Failure, Prediction, Row, SCHEMA, Sink, Values};
+use tagwave::tagger::{CancelToken, ClipResult, Device, Tagger, TaggerBuilder, Track};
+use tagwave::tags::TagSelection;
+
+/// Requested result of each file.
+#[derive(Clone, Debug)]
+pub(super) enum Requested {
+    Tags(TagSelection),
+    Embedding,
+    Tap(String),
+}
+
+impl Requested {
+    fn of_track(&self, tagger: &Tagger, track: &Track) -> Values {
+        match self {
+            Requested::Tags(selection) => Values::Tags(tagger.tags(track, *selection)),
+            Requested::Embedding => Values::Embedding(track.embedding.clone()),
+            Requested::Tap(name) => Values::Tap { name: name.clone(), features: track.tap.clone() },
+        }
+    }
+
+    fn of_clip(&self, tagger: &Tagger, clip: &ClipResult) -> ClipPrediction {
+        let values = match self {
+            Requested::Tags(selection) => Values::Tags(tagger.clip_tags(clip, *selection)),
+            Requested::Embedding => Values::Embedding(clip.embedding.clone()),
+            Requested::Tap(name) => Values::Tap { name: name.clone(), features: clip.tap.clone() },
+        };
+        ClipPrediction { start_s: clip.start_s, values }
+    }
+}
+
+/// A tagger and its settings, ready to process files.
+pub(super) struct Job<'a> {
+    files: &'a FileArgs,
+    shown: &'a ProgressArgs,
+    per_clip: bool,
+    /// All settings that rows depend on, for the journal.
+    settings: String,
+    tagger: Tagger,
+    cancel: CancelToken,
+}
+
+impl<'a> Job<'a> {
+    /// Loads the model; `settings` applies the settings of one command.
+    pub(super) fn new(
+        files: &'a FileArgs,
+        shown: &'a ProgressArgs,
+        model: &ModelArgs,
+        clips: &ClipArgs,
+        settings: impl FnOnce(TaggerBuilder) -> TaggerBuilder,
+    ) -> Result<Job<'a>, CliError> {
+        files.check()?;
+        let devices = &model.device.devices;
+        if devices.contains(&Device::None) {
+            let message = "device `none` runs no model and is only for `tagwave bench pipeline`: choose another --device".into();
+            return Err(CliError { message, code: USAGE });
+        }
+        let cancel = CancelToken::new();
+        stop_on_interrupt(cancel.clone());
+        let resolved = model.kernels.choose(devices, model, usize::from(files.batch), shown.quiet)?;
+        let precision = resolved.precision;
+        let builder = Tagger::builder()
+            .model(&model.model)
+            .compat(model.compat.into())
+            .precision(precision)
+            .coupled_batch(model.original_batch.into())
+            .locator(model.weights.locator())
+            .devices(resolved.devices.iter().cloned())
+            .kernels(resolved.kernels())
+            .kernel_times(shown.stats)
+            .cancel_token(cancel.clone());
+        let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
+        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::refused_devices);
+        let builder = files.apply(builder, clips.are_many());
+        let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
+        let tagger = settings(clips.apply(builder, clip)?).build()?;
+        let settings = format!(
+            "schema={SCHEMA} model={} weights={} compat={} precision={precision} coupled={} {} {}{}",
+            tagger.model().name,
+            tagger.weights_digest().unwrap_or("none"),
+            tagger.compat().as_str(),
+            model.original_batch,
+            files.settings(),
+            clips.settings(),
+            model.kernels.settings(),
+        );
+        let job = Job { files, shown, per_clip: clips.per_clip, settings, tagger, cancel };
+        job.print_warnings();
+        Ok(job)
+    }
+
+    /// The tagger.
+    pub(super) fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    fn print_warnings(&self) {
+        let warnings = self.tagger.take_warnings();
+        if !self.shown.quiet {
+            warnings.iter().for_each(|warning| eprintln!("tagwave: {warning}"));
+        }
+    }
+
+    /// Writes a row for each file and finishes the sink; after an interruption, rows in flight are still written.
+    pub(super) fn run(
+        &self,
+        sink: &mut dyn Sink,
+        done: CompletedSet,
+        requested: &Requested,
+    ) -> Result<u8, CliError> {
+        let settings = format!("{} wanted={requested:?} per_clip={}", self.settings, self.per_clip);
+        let pending = PendingInputs::default();
+        let left_out = Arc::new(LeftOut::default());
+        let sources = pending.sources(self.files.entries(&left_out), settings, done);
+        let mut progress = ProgressReporter::new(self.shown, self.files.are_many(), || self.files.count());
+        let mut outcome = Ok(0);
+        let mut written = 0;
+        self.tagger.tag_each(sources, |index, result| {
+            let Some(input) = pending.take(index).filter(|_| outcome.is_ok()) else { return };
+            let row = self.row(input, result, requested);
+            if row.outcome.is_err() {
+                outcome = Ok(SOME_FAILED);
+            }
+            // The progress bar and the rows may share a terminal.
+            let result = progress.suspend(|| {
+                self.print_warnings();
+                if !sink.has_messages() {
+                    self.print_messages(&row);
+                }
+                sink.row(&row)
+            });
+            match result {
+                Ok(()) => written += 1,
+                Err(error) => {
+                    outcome = Err(error);
+                    self.cancel.cancel();
+                }
+            }
+            progress.add(&row, pending.skipped());
+        });
+        self.print_warnings();
+        let skipped = pending.skipped();
+        progress.finish(skipped, &self.tagger.stage_times(), &left_out);
+        let code = outcome.map_err(|error| write_failed(&error))?;
+        if self.cancel.is_cancelled() {
+            let kept = if sink.interrupt().map_err(|error| write_failed(&error))? {
+                "finished rows are kept"
+            } else {
+                "the file was not written: with -o FOLDER finished parts are kept"
+            };
+            let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
+            eprintln!("tagwave: interrupted after {written} files{before}; {kept}");
+            return Ok(INTERRUPTED);
+        }
+        sink.finish().map_err(|error| write_failed(&error))?;
+        if written + skipped == 0 && !self.files.may_be_none() {
+            return Err(CliError { message: "no audio files found".into(), code: SOME_FAILED });
+        }
+        Ok(code)
+    }
+
+    fn row(&self, input: PendingInput, result: Result<Track, Error>, requested: &Requested) -> Row {
+        let tagger = &self.tagger;
+        let outcome = match result {
+            Ok(track) => Ok(Prediction {
+                model: tagger.model().name.to_string(),
+                compat: tagger.compat().as_str(),
+                device: track.clips.first().map_or(String::new(), |clip| clip.device.to_string()),
+                decoder: track.decoder.to_string(),
+                clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),
+                track_s: track.track_s,
+                clip_count: track.clips.len(),
+                values: requested.of_track(tagger, &track),
+                clips: if self.per_clip {
+                    track.clips.iter().map(|clip| requested.of_clip(tagger, clip)).collect()
+                } else {
+                    Vec::new()
+                },
+                warnings: track.warnings,
+            }),
+            Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
+        };
+        Row { path: input.path, key: input.key, outcome }
+    }
+
+    /// Prints error and warnings of a row, for formats without a place for them.
+    fn print_messages(&self, row: &Row) {
+        // File names may contain escape sequences for the terminal.
+        let path = row.path.to_string_lossy().replace(char::is_control, "\u{fffd}");
+        match &row.outcome {
+            Ok(found) if !self.shown.quiet => {
+                found.warnings.iter().for_each(|warning| eprintln!("tagwave: {path}: warning: {warning}"));
+            }
+            Ok(_) => {}
+            Err(failure) => eprintln!("tagwave: {path}: {}", failure.message),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Command line: parses arguments, calls the library, writes rows and returns an exit code.
+//!
+//! One file per command. Only this module and `main` read arguments and the environment, print, or exit.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use tagwave::cpu::CpuError;
+use tagwave::error::Error;
+use tagwave::gpu::{Gpu, GpuError};
+use tagwave::models::{self as zoo, Compat};
+use tagwave::tagger::{CancelToken, DECODER_THREAD, Device};
+use tagwave::tensor::DType;
+use tagwave::weights::Locator;
+
+mod address;
+mod bench;
+mod calibrate;
+mod clips;
+mod devices;
+mod embed;
+mod identify;
+mod inputs;
+mod job;
+mod lab;
+mod merge;
+mod models;
+mod output;
+mod pca;
+mod progress;
+mod selftest;
+mod tag;
+mod target;
+mod tune;
+mod walk;
+mod weights;
+
+/// Number of entries of a list, for the fuzz target.
+#[cfg(fuzzing)]
+pub fn paths_of_list(list: &std::path::Path) -> usize {
+    walk::paths_of_list(list).map_or(0, Iterator::count)
+}
+
+/// Exit code: some files failed.
+const SOME_FAILED: u8 = 1;
+/// Exit code: usage error or missing weights.
+const USAGE: u8 = 2;
+/// Exit code: no usable device.
+const NO_DEVICE: u8 = 3;
+/// Exit code: interrupted by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Music auto-tagging on GPU or CPU
+///
+/// Scores 50 Last.fm tags (genres, moods, eras, instruments) for 29 seconds of each track, or extracts the features
+/// behind them. Results go to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all fine, 1 some files failed, 2 usage or missing weights, 3 no usable device, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tag audio files
+    Tag(tag::TagArgs),
+    /// Extract features (embeddings)
+    Embed(embed::EmbedArgs),
+    /// Join the results of several runs, shards or parts
+    Merge(merge::MergeArgs),
+    /// List the devices tagwave can run on
+    Devices,
+    /// List the models and their weights
+    Models(models::ModelsArgs),
+    /// Fetch, import, list, verify and export weights
+    Weights(weights::WeightsCommandArgs),
+    /// Measure the frozen batch statistics of compact_cnn over a folder of music
+    Calibrate(calibrate::CalibrateArgs),
+    /// Measure the speed of the models on a device
+    Bench(bench::BenchArgs),
+    /// Check and time a user kernel
+    Lab(lab::LabArgs),
+    /// Find the fastest kernels for a device and save them
+    Tune(tune::TuneArgs),
+    /// Check every kernel and model on a device
+    Selftest(selftest::SelftestArgs),
+}
+
+/// Arguments that select model, weights, device and kernels.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// Model to run
+    #[arg(long, value_name = "NAME", default_value = zoo::DEFAULT, env = "TAGWAVE_MODEL")]
+    model: String,
+
+    /// Compatibility with the original project: corrected, or with its mistakes
+    #[arg(long, value_enum, default_value_t)]
+    compat: CompatArg,
+
+    /// Storage type of activations and weights on the device; sums are always f32
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionArg,
+
+    /// Batch size of compact_cnn with --compat original, whose clips share statistics with their batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    original_batch: u16,
+
+    #[command(flatten)]
+    weights: WeightsArgs,
+
+    #[command(flatten)]
+    device: DevicesArgs,
+
+    #[command(flatten)]
+    kernels: tune::KernelArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum PrecisionArg {
+    /// 32-bit floats
+    #[default]
+    F32,
+    /// 16-bit floats, if the device supports them; not possible with --compat original, whose activations overflow
+    F16,
+    /// f16 if the device supports it and scores stay within 0.005 of the exact ones, else f32
+    Auto,
+}
+
+impl PrecisionArg {
+    /// Storage type of a model on a device (`None`: the CPU, which computes in f32).
+    fn resolve(self, gpu: Option<&Gpu>, compat: CompatArg) -> DType {
+        let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
+        match self {
+            PrecisionArg::F16 => DType::F16,
+            PrecisionArg::Auto if f16 && Compat::from(compat).fits_f16() => DType::F16,
+            _ => DType::F32,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct WeightsArgs {
+    /// Weight file, or a folder that contains it [default: $TAGWAVE_WEIGHTS, then the per-user data folder; the default
+    /// model is built in]
+    #[arg(long, value_name = "PATH")]
+    weights: Option<PathBuf>,
+}
+
+impl WeightsArgs {
+    /// Search path for weights: this option, `TAGWAVE_WEIGHTS`, the per-user data folder.
+    fn locator(&self) -> Locator {
+        let environment =
+            std::env::var_os("TAGWAVE_WEIGHTS").filter(|value| !value.is_empty()).map(PathBuf::from);
+        // A file named by the variable is used directly; a folder is searched before the user's data folder.
+        let (file, folder) = match environment {
+            Some(path) if path.is_dir() => (None, Some(path)),
+            path => (path, None),
+        };
+        Locator {
+            explicit: self.weights.clone().or(file),
+            search: folder.into_iter().chain(data_dir()).collect(),
+            variant: None,
+        }
+    }
+}
+
+/// Per-user folder for weights.
+fn data_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::choose_base_strategy().ok()?.data_dir().join("tagwave").join("weights"))
+}
+
+/// Per-user cache folder.
+fn cache_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("tagwave"))
+}
+
+/// Folder of compiled pipelines.
+fn pipeline_cache_dir() -> Option<PathBuf> {
+    Some(cache_dir()?.join("pipelines"))
+}
+
+/// Enables the cache of compiled pipelines for a device.
+fn with_pipeline_cache(gpu: Gpu) -> Gpu {
+    pipeline_cache_dir().iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder))
+}
+
+#[derive(Debug, Args)]
+struct DeviceArgs {
+    /// Device: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "TAGWAVE_DEVICE")]
+    device: Device,
+}
+
+#[derive(Debug, Args)]
+struct DevicesArgs {
+    /// Device: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`; several devices share the
+    /// work: 0,1
+    #[arg(
+        long = "device",
+        value_name = "DEVICE",
+        default_value = "auto",
+        env = "TAGWAVE_DEVICE",
+        value_delimiter = ','
+    )]
+    devices: Vec<Device>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum CompatArg {
+    /// As the networks were trained
+    #[default]
+    Corrected,
+    /// As the original project ran them, including its mistakes: reproduces its published results
+    Original,
+}
+
+impl From<CompatArg> for Compat {
+    fn from(compat: CompatArg) -> Compat {
+        match compat {
+            CompatArg::Corrected => Compat::Corrected,
+            CompatArg::Original => Compat::Original,
+        }
+    }
+}
+
+/// Error of a command, with its exit code.
+struct CliError {
+    message: String,
+    code: u8,
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> CliError {
+        let code = match &error {
+            Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
+            Error::Gpu(GpuError::CoupledBatch { .. }) => USAGE,
+            Error::Cpu(CpuError::CoupledBatch { .. } | CpuError::Precision { .. }) => USAGE,
+            Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
+            Error::Weights(_)
+            | Error::Model(_)
+            | Error::Plan(_)
+            | Error::NoScores { .. }
+            | Error::Precision => USAGE,
+            _ => SOME_FAILED,
+        };
+        CliError { message: error.to_string(), code }
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    silence_decoder_panics();
+    let result = match Cli::parse().command {
+        Command::Tag(args) => tag::tag(&args),
+        Command::Embed(args) => embed::embed(&args),
+        Command::Merge(args) => merge::merge(&args),
+        Command::Devices => devices::devices(),
+        Command::Models(args) => models::models(&args),
+        Command::Weights(args) => weights::weights(&args),
+        Command::Calibrate(args) => calibrate::calibrate(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Lab(args) => lab::lab(&args),
+        Command::Tune(args) => tune::tune(&args),
+        Command::Selftest(args) => selftest::selftest(&args),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failed) => {
+            eprintln!("tagwave: {}", failed.message);
+            ExitCode::from(failed.code)
+        }
+    }
+}
+
+/// Silences panics of decoder threads: they become error rows.
+fn silence_decoder_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(DECODER_THREAD) {
+            usual(panic);
+        }
+    }));
+}
+
+/// Installs the Ctrl-C handler: the first stops after the batches in flight, the second exits at once.
+fn stop_on_interrupt(cancel: CancelToken) {
+    let handler = move || {
+        if cancel.is_cancelled() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        cancel.cancel();
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("tagwave: cannot install a Ctrl-C handler, Ctrl-C will exit at once: {error}");
+    }
+}
+
+/// Handles an error of standard output: a broken pipe exits silently, as `head` expects.
+fn write_failed(error: &std::io::Error) -> CliError {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        _ => CliError { message: format!("cannot write the results: {error}"), code: SOME_FAILED },
+    }
+}
+
+/// Prints one line on standard output.
+fn print_line(line: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    writeln!(std::io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tagwave::gpu::Selection;
+
+    #[test]
+    fn precision_auto_is_f16_only_where_it_fits() {
+        let auto = |gpu: Option<&Gpu>, compat| PrecisionArg::Auto.resolve(gpu, compat);
+        assert_eq!(auto(None, CompatArg::Corrected), DType::F32);
+        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let best = if gpu.summary().limits.f16 { DType::F16 } else { DType::F32 };
+        assert_eq!(auto(Some(&gpu), CompatArg::Corrected), best);
+        assert_eq!(auto(Some(&gpu), CompatArg::Original), DType::F32);
+    }
+}

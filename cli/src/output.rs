@@ -1,0 +1,123 @@
+//! Output arguments: standard output, a journaled file, a folder of parts, or one array file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{CliError, SOME_FAILED, USAGE};
+use tagwave::sinks::{CompletedSet, Format, JournaledFile, PartKind, PartitionedDir, Sink, parts_of};
+
+/// Output arguments.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// Output file instead of standard output, or folder of parts. Rows are appended as they are computed, with a journal
+    /// next to the file (FILE.journal)
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Continue an interrupted run: skip files that are done and have not changed since
+    #[arg(long, requires = "output")]
+    resume: bool,
+
+    /// Replace the output of an earlier run
+    #[arg(long, requires = "output", conflicts_with = "resume")]
+    overwrite: bool,
+}
+
+/// Kind of output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum OutputKind {
+    Lines(Format),
+    /// One file, written at the end.
+    Whole(PartKind),
+    Parts(PartKind),
+}
+
+/// A sink, and the files that are already done.
+pub(super) struct Output {
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) done: CompletedSet,
+}
+
+impl OutputArgs {
+    /// Extension of the output file in lower case.
+    pub(super) fn extension(&self) -> Option<String> {
+        let extension =
+            self.output.as_deref().and_then(Path::extension).and_then(|extension| extension.to_str());
+        extension.map(str::to_ascii_lowercase)
+    }
+
+    /// One file if the output has the format's extension, else parts in a folder.
+    pub(super) fn whole_or_parts(&self, part: PartKind) -> OutputKind {
+        match &self.output {
+            Some(_) if self.extension().as_deref() != Some(part.extension()) => OutputKind::Parts(part),
+            _ => OutputKind::Whole(part),
+        }
+    }
+
+    /// Opens the output.
+    pub(super) fn open(&self, kind: OutputKind) -> Result<Output, CliError> {
+        let unwritable =
+            |error| CliError { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
+        let Some(path) = &self.output else {
+            return match kind {
+                OutputKind::Lines(format) => {
+                    Ok(Output { sink: format.sink(io::stdout().lock()), done: CompletedSet::default() })
+                }
+                _ => Err(usage("this format needs an output file or folder: add -o FILE")),
+            };
+        };
+        if let OutputKind::Whole(part) | OutputKind::Parts(part) = kind {
+            part.supported().map_err(|error| usage(&error.to_string()))?;
+        }
+        if self.has_rows(kind, path).map_err(unwritable)? && !self.resume && !self.overwrite {
+            let path = path.display();
+            return Err(usage(&format!(
+                "{path} already has rows: use --resume to continue or --overwrite to replace it"
+            )));
+        }
+        let fresh = |sink| Output { sink, done: CompletedSet::default() };
+        let opened = match kind {
+            // A pipe or device cannot be resumed.
+            OutputKind::Lines(format) if path.exists() && !path.is_file() && !path.is_dir() => {
+                std::fs::OpenOptions::new().write(true).open(path).map(|file| fresh(format.sink(file)))
+            }
+            OutputKind::Lines(format) if self.resume => {
+                JournaledFile::resume(format, path).map(|(sink, done)| Output { sink: Box::new(sink), done })
+            }
+            OutputKind::Lines(format) => {
+                JournaledFile::create(format, path).map(|sink| fresh(Box::new(sink)))
+            }
+            OutputKind::Whole(part) if self.resume => {
+                let format = part.extension();
+                let message = format!(
+                    "--resume is not supported for a single {format} file: use a folder, -o FOLDER --format {format}"
+                );
+                return Err(usage(&message));
+            }
+            OutputKind::Whole(part) => part.create(path).map(fresh),
+            OutputKind::Parts(parts) => {
+                let cleared =
+                    if self.overwrite && path.is_dir() { PartitionedDir::clear(parts, path) } else { Ok(()) };
+                cleared
+                    .and_then(|()| PartitionedDir::open(parts, path))
+                    .map(|(sink, done)| Output { sink: Box::new(sink), done })
+            }
+        };
+        opened.map_err(unwritable)
+    }
+
+    /// True if the output has rows of an earlier run.
+    fn has_rows(&self, kind: OutputKind, path: &Path) -> io::Result<bool> {
+        match kind {
+            OutputKind::Lines(_) => Ok(path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0)),
+            OutputKind::Whole(_) => Ok(false),
+            OutputKind::Parts(parts) => Ok(path.is_dir() && !parts_of(path, parts)?.is_empty()),
+        }
+    }
+}
+
+fn usage(message: &str) -> CliError {
+    CliError { message: message.into(), code: USAGE }
+}

@@ -1,0 +1,133 @@
+//! `tagwave selftest`.
+
+use clap::Args;
+
+use super::target::Target;
+use super::{CliError, DeviceArgs, SOME_FAILED, WeightsArgs, print_line};
+use tagwave::error::Error;
+use tagwave::gpu;
+use tagwave::kernels::Strategy;
+use tagwave::models::{self, Model, ModelError, Starts};
+use tagwave::plan::Plan;
+use tagwave::problems::{self, Problem, Tolerance};
+use tagwave::tensor::HostTensor;
+use tagwave::weights::WeightsError;
+use tagwave::{cpu, reference};
+
+/// Arguments of `tagwave selftest`.
+#[derive(Debug, Args)]
+pub(super) struct SelftestArgs {
+    #[command(flatten)]
+    weights: WeightsArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Compares every kernel on the device with the reference implementation, then whole models whose weights are found.
+pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, CliError> {
+    let target = Target::new(&args.device.device)?;
+    print_line(&format!("device   {}", target.name()))?;
+    let mut report = Report::default();
+    for problem in problems::all() {
+        if matches!(target, Target::Cpu) && problem.plan.couples_clips() && problem.plan.batch() > 1 {
+            print_line(&format!(
+                "not run  {}: the CPU runs clips that depend on each other one at a time",
+                problem.name
+            ))?;
+            continue;
+        }
+        let expected = reference::run(&problem.plan, &problem.inputs).map_err(Error::from)?;
+        for strategy in strategies(&target, &problem) {
+            let kernel = match strategy {
+                Strategy::DEFAULT => problem.name.clone(),
+                strategy => format!("{} [{strategy:?}]", problem.name),
+            };
+            let found = run(&target, &problem.plan, strategy, &problem.inputs);
+            report.compare(&kernel, found, &expected[0], problem.tolerance)?;
+        }
+    }
+    for model in models::all() {
+        check_model(&target, &model, args, &mut report)?;
+    }
+    print_line(&format!("{} checks, {} failed", report.checks, report.failed))?;
+    Ok(if report.failed == 0 { 0 } else { SOME_FAILED })
+}
+
+/// Compares the results of a synthetic clip with those of the reference implementation, for each compatibility.
+fn check_model(
+    target: &Target,
+    model: &Model,
+    args: &SelftestArgs,
+    report: &mut Report,
+) -> Result<(), CliError> {
+    let weights = match model.weights(&args.weights.locator()) {
+        Ok(weights) => weights,
+        // A folder may lack the weights of some models; a missing path is an error.
+        Err(ModelError::Weights(WeightsError::NotFound { .. })) => {
+            return print_line(&format!("not run  {}: no weights found", model.name));
+        }
+        Err(error) => return Err(Error::from(error).into()),
+    };
+    let clip = model.architecture.clip();
+    let samples = problems::synthetic_clip(clip.samples);
+    let input = HostTensor::new([1, clip.samples], samples).map_err(Error::from)?;
+    for &compat in model.compats {
+        let plan = model.architecture.build(&weights, compat, Starts::Samples).map_err(Error::from)?;
+        let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
+        let found = run(target, &plan.fused(), Strategy::DEFAULT, std::slice::from_ref(&input));
+        let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
+        report.compare(&format!("{} {}", model.name, compat.as_str()), found, &expected[0], tolerance)?;
+    }
+    Ok(())
+}
+
+/// Kernel configurations to test on a test case.
+fn strategies(target: &Target, problem: &Problem) -> Vec<Strategy> {
+    match target {
+        Target::Gpu(gpu) => problem.strategies(&gpu.summary().limits),
+        Target::Cpu => vec![Strategy::DEFAULT],
+    }
+}
+
+fn run(
+    target: &Target,
+    plan: &Plan,
+    strategy: Strategy,
+    inputs: &[HostTensor],
+) -> Result<Vec<HostTensor>, Error> {
+    match target {
+        Target::Gpu(gpu) => {
+            let options =
+                gpu::Options { max_batch: plan.batch(), strategy: Some(strategy), ..Default::default() };
+            Ok(gpu::Executor::new(gpu, plan, &options)?.run(inputs)?)
+        }
+        Target::Cpu => Ok(cpu::Executor::new(plan, &cpu::Options::default())?.run(inputs)?),
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    checks: usize,
+    failed: usize,
+}
+
+impl Report {
+    /// Compares the first output with the expected one and prints a line.
+    fn compare(
+        &mut self,
+        what: &str,
+        found: Result<Vec<HostTensor>, Error>,
+        expected: &HostTensor,
+        tolerance: Tolerance,
+    ) -> Result<(), CliError> {
+        self.checks += 1;
+        let line = match found.as_ref().map(|outputs| problems::compare(&outputs[0], expected, tolerance)) {
+            Ok(difference) if difference.within => format!("ok       {what}: {:.1e}", difference.largest),
+            Ok(difference) => format!("FAILED   {what}: {difference}"),
+            Err(error) => format!("FAILED   {what}: {error}"),
+        };
+        self.failed += usize::from(line.starts_with("FAILED"));
+        print_line(&line)
+    }
+}
