@@ -13,7 +13,7 @@ use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Options, SimdLevel};
 use tagwave::models::{Architecture, Compat, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
-use tagwave::problems::{Tolerance, compare, paint_weight};
+use tagwave::test_cases::{Tolerance, compare, fill_weight};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
 use tagwave::weights::Weights;
@@ -73,14 +73,14 @@ fn numbers(list: &str) -> Result<Vec<usize>, Failure> {
 /// Painted weights.
 fn seeded(architecture: &dyn Architecture) -> Weights {
     let tensors = architecture.tensors().into_iter().enumerate().map(|(seed, spec)| {
-        let tensor = paint_weight(&spec.name, spec.shape, seed);
+        let tensor = fill_weight(&spec.name, spec.shape, seed);
         (spec.name, tensor)
     });
     Weights::from_tensors(tensors)
 }
 
 /// The plan called `model`, fused, and a batch of inputs for it.
-fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
+fn case(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
     let of = |architecture: &dyn Architecture, starts| {
         architecture.build(&seeded(architecture), Compat::Corrected, starts)
     };
@@ -109,7 +109,7 @@ fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
 
 /// Fails where the executor and the reference executor disagree on the first clip.
 fn check(model: &str) -> Result<(), Failure> {
-    let (plan, x) = problem(model, 1)?;
+    let (plan, x) = case(model, 1)?;
     let expected = reference::run(&plan, std::slice::from_ref(&x))?;
     let found = Executor::new(&plan, &Options::default())?.run(&[x])?;
     let difference = compare(&found[0], &expected[0], Tolerance { absolute: 5e-4, relative: 1e-4 });
@@ -147,7 +147,7 @@ fn main() -> Result<(), Failure> {
         }
         for &threads in &arguments.threads {
             for &batch in &arguments.batches {
-                let (plan, x) = problem(model, batch)?;
+                let (plan, x) = case(model, batch)?;
                 let options = Options {
                     threads: Some(threads),
                     max_batch: batch,

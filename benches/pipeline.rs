@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
 use tagwave::models::{self, Compat, Starts};
-use tagwave::problems::{paint_weight, synthetic_clip};
+use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::tensor::HostTensor;
 use tagwave::weights::Weights;
 
@@ -27,7 +27,7 @@ fn main() {
             specs
                 .iter()
                 .enumerate()
-                .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed))),
+                .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed))),
         );
         let plan = model
             .architecture

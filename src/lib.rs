@@ -62,7 +62,7 @@ pub mod pca;
 #[cfg(feature = "unstable")]
 pub mod plan;
 #[cfg(feature = "unstable")]
-pub mod problems;
+pub mod test_cases;
 #[cfg(feature = "unstable")]
 pub mod reference;
 #[cfg(feature = "sinks")]
@@ -83,7 +83,7 @@ mod kernels;
 mod plan;
 #[cfg(not(feature = "unstable"))]
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
-mod problems;
+mod test_cases;
 #[cfg(not(feature = "unstable"))]
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod reference;

@@ -10,7 +10,7 @@ use tagwave::Error;
 use tagwave::audio::Source;
 use tagwave::error::ErrorKind;
 use tagwave::models::{self, Compat};
-use tagwave::problems::synthetic_clip;
+use tagwave::test_cases::synthetic_clip;
 use tagwave::tagger::{Device, Outputs, Tagger, Track};
 use tagwave::tags::TagSelection;
 

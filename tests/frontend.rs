@@ -9,7 +9,7 @@ use tagwave::frontend;
 use tagwave::gpu::{Executor, Options};
 use tagwave::models::{self, Architecture};
 use tagwave::plan::{Builder, Level, Plan, Scope};
-use tagwave::problems::{Tolerance, compare, synthetic_clip};
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
 

@@ -12,11 +12,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plan", &["kernels", "tensor"]),
     ("frontend", &["plan", "kernels", "tensor"]),
     ("models", &["frontend", "plan", "weights", "tags", "tensor"]),
-    ("problems", &["plan", "kernels", "tensor"]),
+    ("test cases", &["plan", "kernels", "tensor"]),
     ("reference", &["plan", "kernels", "weights", "tensor"]),
     ("cpu", &["plan", "kernels", "weights", "tensor"]),
     ("gpu", &["plan", "kernels", "weights", "tensor"]),
-    ("lab", &["gpu", "models", "problems", "reference", "plan", "kernels", "weights", "tensor"]),
+    ("lab", &["gpu", "models", "test cases", "reference", "plan", "kernels", "weights", "tensor"]),
     ("sinks", &["tags"]),
     ("pca", &[]),
 ];

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::npz;
 use tagwave::pca::{Loss, MAX_DIMENSIONS, Moments, PcaError};
-use tagwave::problems::{Tolerance, compare};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::tensor::{HostTensor, Shape};
 
 fn golden(name: &str) -> HostTensor {

@@ -5,7 +5,7 @@ mod common;
 
 use tagwave::audio::Source;
 use tagwave::models::{self, Compat};
-use tagwave::problems::{Tolerance, compare};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::tagger::{Tagger, TaggerBuilder};
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::weights::Locator;

@@ -10,7 +10,7 @@ use tagwave::cpu;
 use tagwave::error::ErrorKind;
 use tagwave::kernels::{Activation, Conv2d, Dense, Gru, Op};
 use tagwave::plan::Builder;
-use tagwave::problems::paint;
+use tagwave::test_cases::fill;
 use tagwave::reference;
 use tagwave::sinks::{
     Failure, Format, JournalKey, JournaledFile, Prediction, Row, Sink, Values, journal_file,
@@ -125,7 +125,7 @@ fn weights<const AXES: usize>(shape: [usize; AXES], seed: usize) -> HostTensor
 where
     tagwave::tensor::Shape: From<[usize; AXES]>,
 {
-    let mut tensor = paint(shape, seed);
+    let mut tensor = fill(shape, seed);
     tensor.data_mut().iter_mut().for_each(|x| *x *= 0.3);
     tensor
 }
@@ -243,19 +243,19 @@ proptest! {
     ) {
         let pool = [pool_f.min(f), pool_t.min(t)];
         let activation = if elu { Activation::Elu } else { Activation::Identity };
-        let weights = vec![weights([o, c, 3, 3], 1), paint([o], 2)];
-        agrees(Op::Conv2d(Conv2d { pool, activation }), paint([n, c, f, t], 3), weights)?;
+        let weights = vec![weights([o, c, 3, 3], 1), fill([o], 2)];
+        agrees(Op::Conv2d(Conv2d { pool, activation }), fill([n, c, f, t], 3), weights)?;
     }
 
     #[test]
     fn dense_layers_of_any_shape_agree_with_the_reference(n in 1..20usize, d in 1..90usize, o in 1..70usize) {
         let activation = Activation::Sigmoid;
-        agrees(Op::Dense(Dense { activation }), paint([n, d], 9), vec![weights([d, o], 7), paint([o], 8)])?;
+        agrees(Op::Dense(Dense { activation }), fill([n, d], 9), vec![weights([d, o], 7), fill([o], 8)])?;
     }
 
     #[test]
     fn recurrent_layers_of_any_shape_agree_with_the_reference(n in 1..4usize, t in 1..9usize, units in 1..40usize) {
-        agrees(Op::Gru(Gru), paint([n, t, 3 * units], 11), vec![weights([units, 3 * units], 10)])?;
+        agrees(Op::Gru(Gru), fill([n, t, 3 * units], 11), vec![weights([units, 3 * units], 10)])?;
     }
 
     /// Whatever prefix of rows and journal reached the disk, resuming ends with the rows of an undisturbed run.

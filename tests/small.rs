@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::executors::makers;
 use common::npz;
 use tagwave::models::{self, Compat, ModelError, Starts};
-use tagwave::problems::{Tolerance, compare, synthetic_clip};
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::TagSelection;
 use tagwave::tensor::HostTensor;

@@ -6,10 +6,10 @@ use super::target::Target;
 use super::{CliError, DeviceArgs, SOME_FAILED, WeightsArgs, print_line};
 use tagwave::error::Error;
 use tagwave::gpu;
-use tagwave::kernels::Strategy;
+use tagwave::kernels::KernelConfig;
 use tagwave::models::{self, Model, ModelError, Starts};
 use tagwave::plan::Plan;
-use tagwave::problems::{self, Problem, Tolerance};
+use tagwave::test_cases::{self, TestCase, Tolerance};
 use tagwave::tensor::HostTensor;
 use tagwave::weights::WeightsError;
 use tagwave::{cpu, reference};
@@ -29,22 +29,22 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, CliError> {
     let target = Target::new(&args.device.device)?;
     print_line(&format!("device   {}", target.name()))?;
     let mut report = Report::default();
-    for problem in problems::all() {
-        if matches!(target, Target::Cpu) && problem.plan.couples_clips() && problem.plan.batch() > 1 {
+    for case in test_cases::all() {
+        if matches!(target, Target::Cpu) && case.plan.depends_on_batch() && case.plan.batch() > 1 {
             print_line(&format!(
                 "not run  {}: the CPU runs clips that depend on each other one at a time",
-                problem.name
+                case.name
             ))?;
             continue;
         }
-        let expected = reference::run(&problem.plan, &problem.inputs).map_err(Error::from)?;
-        for strategy in strategies(&target, &problem) {
-            let kernel = match strategy {
-                Strategy::DEFAULT => problem.name.clone(),
-                strategy => format!("{} [{strategy:?}]", problem.name),
+        let expected = reference::run(&case.plan, &case.inputs).map_err(Error::from)?;
+        for config in configs(&target, &case) {
+            let kernel = match config {
+                KernelConfig::DEFAULT => case.name.clone(),
+                config => format!("{} [{config:?}]", case.name),
             };
-            let found = run(&target, &problem.plan, strategy, &problem.inputs);
-            report.compare(&kernel, found, &expected[0], problem.tolerance)?;
+            let found = run(&target, &case.plan, config, &case.inputs);
+            report.compare(&kernel, found, &expected[0], case.tolerance)?;
         }
     }
     for model in models::all() {
@@ -70,12 +70,12 @@ fn check_model(
         Err(error) => return Err(Error::from(error).into()),
     };
     let clip = model.architecture.clip();
-    let samples = problems::synthetic_clip(clip.samples);
+    let samples = test_cases::synthetic_clip(clip.samples);
     let input = HostTensor::new([1, clip.samples], samples).map_err(Error::from)?;
     for &compat in model.compats {
         let plan = model.architecture.build(&weights, compat, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
-        let found = run(target, &plan.fused(), Strategy::DEFAULT, std::slice::from_ref(&input));
+        let found = run(target, &plan.fused(), KernelConfig::DEFAULT, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
         report.compare(&format!("{} {}", model.name, compat.as_str()), found, &expected[0], tolerance)?;
     }
@@ -83,23 +83,23 @@ fn check_model(
 }
 
 /// Kernel configurations to test on a test case.
-fn strategies(target: &Target, problem: &Problem) -> Vec<Strategy> {
+fn configs(target: &Target, case: &TestCase) -> Vec<KernelConfig> {
     match target {
-        Target::Gpu(gpu) => problem.strategies(&gpu.summary().limits),
-        Target::Cpu => vec![Strategy::DEFAULT],
+        Target::Gpu(gpu) => case.configs(&gpu.summary().limits),
+        Target::Cpu => vec![KernelConfig::DEFAULT],
     }
 }
 
 fn run(
     target: &Target,
     plan: &Plan,
-    strategy: Strategy,
+    config: KernelConfig,
     inputs: &[HostTensor],
 ) -> Result<Vec<HostTensor>, Error> {
     match target {
         Target::Gpu(gpu) => {
             let options =
-                gpu::Options { max_batch: plan.batch(), strategy: Some(strategy), ..Default::default() };
+                gpu::Options { max_batch: plan.batch(), config: Some(config), ..Default::default() };
             Ok(gpu::Executor::new(gpu, plan, &options)?.run(inputs)?)
         }
         Target::Cpu => Ok(cpu::Executor::new(plan, &cpu::Options::default())?.run(inputs)?),
@@ -122,7 +122,7 @@ impl Report {
         tolerance: Tolerance,
     ) -> Result<(), CliError> {
         self.checks += 1;
-        let line = match found.as_ref().map(|outputs| problems::compare(&outputs[0], expected, tolerance)) {
+        let line = match found.as_ref().map(|outputs| test_cases::compare(&outputs[0], expected, tolerance)) {
             Ok(difference) if difference.within => format!("ok       {what}: {:.1e}", difference.largest),
             Ok(difference) => format!("FAILED   {what}: {difference}"),
             Err(error) => format!("FAILED   {what}: {error}"),

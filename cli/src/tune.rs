@@ -14,7 +14,7 @@ use super::{
 };
 use tagwave::error::Error;
 use tagwave::gpu::{Gpu, Selection};
-use tagwave::kernels::{Choice, Custom, Kernels};
+use tagwave::kernels::{TuningTable, UserKernel, Kernels};
 use tagwave::lab::{Effort, layers, tune as tune_layers};
 use tagwave::models::{self, Model};
 use tagwave::sinks::AtomicFile;
@@ -104,7 +104,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, CliError> {
     let seconds = Duration::from_secs(args.seconds.into());
     let mut unsaved = Ok(());
     // Saved after each layer, so that an interruption keeps the results.
-    let mut save = |found: &Choice| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
+    let mut save = |found: &TuningTable| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
     let found = search(&gpu, &models, precision, args.batch.into(), Effort::Full, seconds, true, &mut save)?;
     unsaved.map_err(|error| write_error(&file, &error))?;
     let count = found.len();
@@ -133,10 +133,10 @@ fn search(
     effort: Effort,
     budget: Duration,
     loud: bool,
-    save: &mut dyn FnMut(&Choice),
-) -> Result<Choice, CliError> {
+    save: &mut dyn FnMut(&TuningTable),
+) -> Result<TuningTable, CliError> {
     let layers = layers(models, precision)?;
-    let choice = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned, all| {
+    let tuning = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned, all| {
         save(all);
         let tuned = match tuned {
             Ok(tuned) => tuned,
@@ -146,7 +146,7 @@ fn search(
         let line = format!(
             "{:16} {} ({:.3} ms, {gain:.2} times the default, {} tried)",
             layer.name,
-            tuned.best.strategy,
+            tuned.best.config,
             1e3 * tuned.best.median.as_secs_f64(),
             tuned.tried
         );
@@ -154,7 +154,7 @@ fn search(
             eprintln!("tagwave: {line}");
         }
     })?;
-    Ok(choice)
+    Ok(tuning)
 }
 
 /// File of the saved results of a device; its name has device, driver and version.
@@ -167,9 +167,9 @@ fn file(gpu: &Gpu) -> Option<PathBuf> {
 }
 
 /// Saved results of `tagwave tune` for a device; empty if there are none.
-pub(super) fn cached_tuning(gpu: &Gpu) -> Choice {
+pub(super) fn cached_tuning(gpu: &Gpu) -> TuningTable {
     let text = file(gpu).and_then(|file| std::fs::read_to_string(file).ok());
-    text.map_or_else(Choice::none, |text| Choice::parse(&text))
+    text.map_or_else(TuningTable::none, |text| TuningTable::parse(&text))
 }
 
 /// Devices, precision and kernels of a run.
@@ -178,8 +178,8 @@ pub(super) struct ResolvedKernels {
     pub(super) devices: Vec<Device>,
     pub(super) precision: DType,
     /// Results of tuning before the run.
-    tuned: Option<Choice>,
-    custom: Vec<Arc<Custom>>,
+    tuned: Option<TuningTable>,
+    custom: Vec<Arc<UserKernel>>,
 }
 
 impl ResolvedKernels {
@@ -187,7 +187,7 @@ impl ResolvedKernels {
     pub(super) fn kernels(&self) -> impl Fn(&Gpu) -> Kernels + Send + Sync + 'static {
         let (tuned, custom) = (self.tuned.clone(), self.custom.clone());
         move |gpu| Kernels {
-            choice: tuned.clone().unwrap_or_else(|| cached_tuning(gpu)),
+            tuning: tuned.clone().unwrap_or_else(|| cached_tuning(gpu)),
             custom: custom.clone(),
         }
     }
@@ -245,7 +245,7 @@ impl KernelArgs {
         let precision = model.precision.resolve(Some(&gpu), model.compat);
         if !custom.is_empty() {
             let layers = layers(&[models::find(&model.model).map_err(Error::from)?], precision)?;
-            let is_idle = |custom: &&Arc<Custom>| {
+            let is_idle = |custom: &&Arc<UserKernel>| {
                 !layers.iter().any(|layer| layer.is_run_by(custom, &gpu.summary().limits))
             };
             if let Some(idle) = custom.iter().find(is_idle) {
@@ -285,7 +285,7 @@ impl KernelArgs {
 }
 
 /// Loads the user kernel of `OP=FILE`.
-fn load_user_kernel(word: &str) -> Result<Custom, CliError> {
+fn load_user_kernel(word: &str) -> Result<UserKernel, CliError> {
     let usage = |message: String| CliError { message, code: USAGE };
     let (op, file) = word
         .split_once('=')

@@ -39,7 +39,7 @@ fn a_new_kernel_agrees_and_is_timed_beside_the_built_in_ones() {
             "{kernel}: {said}"
         );
     }
-    let sweep = ["--skip-problems", "--sweep", "QT=1,2", "--sweep", "OV=1,2"];
+    let sweep = ["--skip-test-cases", "--sweep", "QT=1,2", "--sweep", "OV=1,2"];
     let said = home.ok(&[&["lab", "my.wgsl", "--device", &device][..], &LAYER, &sweep].concat());
     assert_eq!(said.lines().filter(|line| line.contains("GFLOP/s")).count(), 4, "{said}");
     assert!(said.lines().last().is_some_and(|line| line.starts_with("best: my ")), "{said}");
@@ -96,7 +96,7 @@ fn no_other_kernel_replaces_the_checked_one() {
     fs::write(home.path("tiled.wgsl"), home.ok(&["lab", "--new", "conv2d_tiled"])).unwrap();
     let errors = home.fails(1, &lab(&["tiled.wgsl", "--constant", "TX=4096", "--batch", "1"]));
     assert!(errors.contains("TX=4096"), "{errors}");
-    let skipped = ["--skip-problems", "--batch", "1"];
+    let skipped = ["--skip-test-cases", "--batch", "1"];
     home.fails(3, &lab(&[&["tiled.wgsl", "--constant", "TX=4096"][..], &skipped].concat()));
     home.fails(2, &lab(&["tiled.wgsl", "--constant", "NOPE=1"]));
     // A sweep continues after invalid values.
@@ -111,7 +111,7 @@ fn no_other_kernel_replaces_the_checked_one() {
         );
         assert_ne!(wrong, source);
         fs::write(home.path("wrong.wgsl"), wrong).unwrap();
-        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-problems", "--batch", batch]));
+        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-test-cases", "--batch", batch]));
         assert!(errors.contains("differs from the reference"), "{errors}");
     }
     // Nothing written is not what the kernel before wrote.
@@ -119,7 +119,7 @@ fn no_other_kernel_replaces_the_checked_one() {
         .replace("y[place] = ", "if params.N == 0u { y[place] = ")
         .replace("largest));", "largest)); }");
     fs::write(home.path("idle.wgsl"), idle).unwrap();
-    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-problems", "--batch", "1"]));
+    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-test-cases", "--batch", "1"]));
     assert!(errors.contains("differs from the reference"), "{errors}");
 }
 
@@ -128,7 +128,7 @@ fn a_saved_kernel_is_tried_again() {
     let Some(device) = device() else { return };
     let home = laboratory();
     let mut command = home.command(
-        &[&["lab", "my.wgsl", "--watch", "--skip-problems", "--device", &device][..], &LAYER].concat(),
+        &[&["lab", "my.wgsl", "--watch", "--skip-test-cases", "--device", &device][..], &LAYER].concat(),
     );
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -218,7 +218,7 @@ fn kernels_are_listed_with_their_speed_and_drawn() {
         "2",
     ];
     let said =
-        home.ok(&[&bench[..], &["--skip-problems", "--format", "jsonl", "--plot", "roofline.svg"]].concat());
+        home.ok(&[&bench[..], &["--skip-test-cases", "--format", "jsonl", "--plot", "roofline.svg"]].concat());
     let rows: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.len() >= 4, "{said}");
     for row in &rows {
@@ -230,6 +230,6 @@ fn kernels_are_listed_with_their_speed_and_drawn() {
     let plot = fs::read_to_string(home.path("roofline.svg")).unwrap();
     assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
     assert!(plot.matches("<circle").count() >= rows.len(), "{plot}");
-    let table = home.ok(&[&bench[..], &["--skip-problems"]].concat());
+    let table = home.ok(&[&bench[..], &["--skip-test-cases"]].concat());
     assert!(table.contains("measured peaks"), "{table}");
 }

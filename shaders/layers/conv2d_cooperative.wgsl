@@ -21,8 +21,8 @@
 //            SR, SC subgroups along rows and columns; RM, CM matrices of a subgroup along them
 // dispatch   ceil(N*FO*TO / WINDOWS) x ceil(O / COLUMNS) workgroups, x folded over x and z
 // numerics   products of f16, sums in f32, in the order i, j, c; taps outside x count as zero
-// appends    element_f16, activation
-// host  src/kernels/conv2d/cooperative.rs    twin  src/reference/conv2d.rs
+// includes   element_f16, activation
+// host  src/kernels/conv2d/cooperative.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

@@ -21,8 +21,8 @@
 //            BK vec4s of input channels per stage; KS slices
 // dispatch   ceil(N*FO*TO / (TY*QT)) x ceil(O/4 / (TX*OV)) workgroups of TX*TY*KS threads, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, j, c, then the slices; taps outside x count as zero
-// appends    element_*, activation
-// host  src/kernels/conv2d/tiled.rs    twin  src/reference/conv2d.rs
+// includes   element_*, activation
+// host  src/kernels/conv2d/tiled.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

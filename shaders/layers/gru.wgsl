@@ -15,8 +15,8 @@
 // constants  WG threads per workgroup, at least U and at most 256
 // dispatch   N workgroups, folded over x and y
 // numerics   f32
-// appends    element_*, index
-// host  src/kernels/gru.rs    twin  src/reference/gru.rs
+// includes   element_*, index
+// host  src/kernels/gru.rs    reference  src/reference/gru.rs
 
 struct Params {
     N: u32,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::GpuError;
 use super::cache::PipelineCache;
-use crate::kernels::{Choice, Kernels, Limits};
+use crate::kernels::{TuningTable, Kernels, Limits};
 
 /// What kind of machine an adapter is, the one to prefer first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -221,7 +221,7 @@ impl Adapters {
         if !matrices.is_empty() {
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: the one feature asked for with it is used by the cooperative kernels of this crate alone, which
-            // the tests hold against their twins; nothing takes them that was not told to.
+            // the tests hold against their reference implementations; nothing takes them that was not told to.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
@@ -282,8 +282,8 @@ impl Gpu {
     /// measured keep the built-in choice for devices of its kind.
     #[must_use]
     pub fn with_kernels(self, kernels: Kernels) -> Gpu {
-        let choice = kernels.choice.or(Choice::built_in(&self.summary.limits));
-        Gpu { kernels: Arc::new(Kernels { choice, ..kernels }), ..self }
+        let tuning = kernels.tuning.or(TuningTable::built_in(&self.summary.limits));
+        Gpu { kernels: Arc::new(Kernels { tuning, ..kernels }), ..self }
     }
 
     /// The same device with its compiled pipelines kept in `folder`, where its backend hands them out and

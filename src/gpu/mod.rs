@@ -9,7 +9,7 @@ use crate::plan::InputError;
 
 mod batch;
 mod cache;
-mod choose;
+mod select;
 mod device;
 mod executor;
 mod layout;
@@ -20,7 +20,7 @@ mod trial;
 
 pub use batch::suitable_batch;
 pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection, adapters};
-pub use executor::{Executor, Options, Ticket, Times};
+pub use executor::{Executor, Options, InFlightBatch, Times};
 pub use probe::Probe;
 pub use timing::StepTime;
 pub use trial::{Prepared, Trial};
@@ -89,7 +89,7 @@ pub enum GpuError {
     },
     /// A batch whose clips depend on each other is larger than the device can take at once.
     #[error("{batch} clips depend on each other and the device takes {most} at once: give fewer")]
-    CoupledBatch {
+    DependentBatch {
         /// Clips given.
         batch: usize,
         /// Clips the device takes.

@@ -45,8 +45,8 @@ pub enum DispatchError {
         /// How much of it the device has.
         has: u64,
     },
-    /// A strategy that cannot run tensors of these shapes was forced.
-    #[error("{kernel}: cannot run {call}: choose another strategy")]
+    /// A configuration that cannot run tensors of these shapes was forced.
+    #[error("{kernel}: cannot run {call}: choose another configuration")]
     NotApplicable {
         /// Kernel asked for.
         kernel: &'static str,
@@ -139,14 +139,14 @@ pub struct Kernel {
     /// Text of the file.
     pub source: &'static str,
     /// Pieces of `shaders/common/` appended to it, `element_*` not counted.
-    pub appends: &'static [&'static Piece],
+    pub includes: &'static [&'static Include],
     /// Its buffers, slot 1 first.
     pub bindings: &'static [Binding],
 }
 
 /// A file of `shaders/common/`.
 #[derive(Debug)]
-pub struct Piece {
+pub struct Include {
     /// File name without `.wgsl`.
     pub name: &'static str,
     /// Text of the file.
@@ -154,21 +154,21 @@ pub struct Piece {
 }
 
 /// `Element` is f32.
-pub static ELEMENT_F32: Piece =
-    Piece { name: "element_f32", source: include_str!("../../shaders/common/element_f32.wgsl") };
+pub static ELEMENT_F32: Include =
+    Include { name: "element_f32", source: include_str!("../../shaders/common/element_f32.wgsl") };
 /// `Element` is f16.
-pub static ELEMENT_F16: Piece =
-    Piece { name: "element_f16", source: include_str!("../../shaders/common/element_f16.wgsl") };
+pub static ELEMENT_F16: Include =
+    Include { name: "element_f16", source: include_str!("../../shaders/common/element_f16.wgsl") };
 /// Activation functions by index.
-pub static ACTIVATIONS: Piece =
-    Piece { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
+pub static ACTIVATIONS: Include =
+    Include { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
 /// Workgroup indices of folded dispatches.
-pub static INDEX: Piece = Piece { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
+pub static INDEX: Include = Include { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
 /// Reductions over the threads of a workgroup.
-pub static REDUCE: Piece = Piece { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
+pub static REDUCE: Include = Include { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
 /// The same through subgroups.
-pub static REDUCE_SUBGROUP: Piece =
-    Piece { name: "reduce_subgroup", source: include_str!("../../shaders/common/reduce_subgroup.wgsl") };
+pub static REDUCE_SUBGROUP: Include =
+    Include { name: "reduce_subgroup", source: include_str!("../../shaders/common/reduce_subgroup.wgsl") };
 
 /// A value of a `Params` field.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -252,7 +252,7 @@ impl Dispatch {
             DType::F16 => ("enable f16; ", &ELEMENT_F16),
         };
         let mut text = format!("{enable}{}{}", self.header, unroll(&self.header, kernel));
-        for piece in self.kernel.appends.iter().copied().chain([element]) {
+        for piece in self.kernel.includes.iter().copied().chain([element]) {
             text.push('\n');
             text.push_str(piece.source);
         }
@@ -298,11 +298,11 @@ pub(super) fn check(dispatch: &Dispatch, call: &Call, limits: &Limits) -> Result
 /// Threads and bytes of workgroup memory of a workgroup, as far as the built-in kernel's text states them in plain
 /// products. Tiled kernels that state them otherwise compare them with the limits themselves.
 fn workgroup_needs(dispatch: &Dispatch) -> [u64; 2] {
-    let texts = dispatch.kernel.appends.iter().map(|piece| piece.source).chain([dispatch.kernel.source]);
+    let texts = dispatch.kernel.includes.iter().map(|piece| piece.source).chain([dispatch.kernel.source]);
     let header = dispatch.header.replace("; ", ";\n");
-    let own = constants(&[&*header, dispatch.kernel.source].join("\n"));
+    let specific = constants(&[&*header, dispatch.kernel.source].join("\n"));
     let overrides = dispatch.constants.iter().map(|&(name, value)| (name.to_string(), value as u32));
-    let known = own.into_iter().chain(overrides).collect();
+    let known = specific.into_iter().chain(overrides).collect();
     let (mut threads, mut bytes) = (0, 0);
     for line in texts.flat_map(str::lines) {
         let code = line.split("//").next().unwrap_or_default();
@@ -329,7 +329,7 @@ fn workgroup_needs(dispatch: &Dispatch) -> [u64; 2] {
 
 /// Whether every value that the kernel may touch, as its op states, lies inside what is bound: tensors as they
 /// are stored, weights as they are packed. Only such kernels run without checks on the device.
-pub fn proved(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed]) -> bool {
+pub fn is_within_bounds(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed]) -> bool {
     let held = |role: Role| match role {
         Role::Input(index) => call.inputs.get(index).map(|shape| shape.stored_len()),
         Role::Output => Some(call.output.stored_len()),
@@ -341,7 +341,7 @@ pub fn proved(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed])
 }
 
 /// `count` workgroups of a kernel whose index is linear, folded over x and y where one axis cannot hold them.
-pub(super) fn fold(
+pub(super) fn split_workgroups(
     kernel: &'static Kernel,
     count: usize,
     limits: &Limits,
@@ -373,7 +373,7 @@ pub(super) fn elementwise(
         element: call.element,
         constants: [&[("WG", f64::from(ELEMENTWISE_THREADS))], constants].concat(),
         params,
-        workgroups: fold(kernel, call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize), limits)?,
+        workgroups: split_workgroups(kernel, call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize), limits)?,
     })
 }
 

@@ -3,18 +3,18 @@
 //!
 //! One file per op: its config, shape rule and host half. [`Op`] is the enum over all of them, so that a new
 //! op makes the compiler list the places to fill in. Not here: which op follows which (see [`crate::plan`])
-//! and what an op means in numbers (its CPU twin of the same name in [`crate::reference`]).
+//! and what an op means in numbers (its reference implementation of the same name in [`crate::reference`]).
 
 use crate::tensor::Shape;
 
 mod activation;
 mod batch_norm;
 mod batch_stats;
-mod choice;
+mod tuning;
 mod clip_stats;
 mod concat;
 mod conv2d;
-mod custom;
+mod user_kernel;
 mod dense;
 mod dispatch;
 mod gru;
@@ -26,22 +26,22 @@ mod normalize;
 mod normalize_channels;
 mod op;
 mod pad_time;
-mod strategy;
+mod config;
 mod unroll;
-mod way;
+mod variant;
 
 pub use activation::Activation;
 pub use batch_norm::{Axis, BatchNorm};
 pub use batch_stats::BatchStats;
-pub use choice::{Choice, Kernels, layer};
+pub use tuning::{TuningTable, Kernels, layer};
 pub use clip_stats::{ClipStats, Scope};
 pub use concat::Concat;
 pub use conv2d::Conv2d;
-pub use custom::{Custom, CustomError, parse_constant};
+pub use user_kernel::{UserKernel, UserKernelError, parse_constant};
 pub use dense::Dense;
 pub use dispatch::{
-    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Piece, REDUCE,
-    REDUCE_SUBGROUP, Role, Value, proved,
+    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Include, REDUCE,
+    REDUCE_SUBGROUP, Role, Value, is_within_bounds,
 };
 pub use gru::Gru;
 pub use last_state::LastState;
@@ -50,12 +50,12 @@ pub use max_pool2d::MaxPool2d;
 pub use mean_pool2d::MeanPool2d;
 pub use normalize::{Level, Normalize};
 pub use normalize_channels::NormalizeChannels;
-pub use op::{Absorbed, Call, Op, Operation, Packed};
+pub use op::{Fused, Call, Op, Operation, Packed};
 pub use pad_time::PadTime;
-pub use strategy::Strategy;
+pub use config::KernelConfig;
 
-use dispatch::{elementwise, fold};
-use way::{Way, Ways};
+use dispatch::{elementwise, split_workgroups};
+use variant::{KernelVariant, KernelVariants};
 
 /// Why an op cannot take tensors of these shapes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use super::dispatch::check;
 use super::{
     Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Dense, Dispatch, DispatchError, Gru,
     LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime, ShapeError,
-    Strategy,
+    KernelConfig,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -48,7 +48,7 @@ impl Packed {
 }
 
 /// What a fused op became: the op and its weights.
-pub type Absorbed = (Op, Vec<HostTensor>);
+pub type Fused = (Op, Vec<HostTensor>);
 
 /// What every op can say about itself.
 pub trait Operation {
@@ -72,37 +72,37 @@ pub trait Operation {
     }
 
     /// Whether a clip's result depends on the other clips of its batch.
-    fn couples_clips(&self) -> bool {
+    fn depends_on_batch(&self) -> bool {
         false
     }
 
-    /// The strategies that can run `call`, the one to take by default first.
-    fn strategies(&self, _call: &Call, _limits: &Limits) -> Vec<Strategy> {
-        vec![Strategy::DEFAULT]
+    /// The configurations that can run `call`, the one to take by default first.
+    fn configs(&self, _call: &Call, _limits: &Limits) -> Vec<KernelConfig> {
+        vec![KernelConfig::DEFAULT]
     }
 
     /// Everything needed to run this on a device with these limits.
     ///
     /// # Errors
-    /// [`DispatchError`] when the device or the strategy cannot.
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError>;
+    /// [`DispatchError`] when the device or the configuration cannot.
+    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError>;
 
     /// How many values of each binding the kernel may touch, worked out from what it is given (`Params`, tiles, packed
     /// weights), or `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
-    fn bounds(&self, _call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, _call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         None
     }
 
-    /// The weights as the strategy's kernel wants them, in the order of its [`super::Role::Weight`]s.
-    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed>;
+    /// The weights as the configuration's kernel wants them, in the order of its [`super::Role::Weight`]s.
+    fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed>;
 
     /// This op with the op after it taken into it, or `None` when one kernel cannot do both.
-    fn absorb(
+    fn fuse(
         &self,
         _weights: &[&HostTensor],
         _next: &Op,
         _next_weights: &[&HostTensor],
-    ) -> Option<Absorbed> {
+    ) -> Option<Fused> {
         None
     }
 
@@ -182,30 +182,30 @@ impl Operation for Op {
         self.operation().reads_element(index)
     }
 
-    fn couples_clips(&self) -> bool {
-        self.operation().couples_clips()
+    fn depends_on_batch(&self) -> bool {
+        self.operation().depends_on_batch()
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
-        self.operation().strategies(call, limits)
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
+        self.operation().configs(call, limits)
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
-        let dispatch = self.operation().dispatch(call, strategy, limits)?;
+    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+        let dispatch = self.operation().dispatch(call, config, limits)?;
         check(&dispatch, call, limits)?;
         Ok(dispatch)
     }
 
-    fn bounds(&self, call: &Call, strategy: Strategy, packed: &[Packed]) -> Option<Vec<usize>> {
-        self.operation().bounds(call, strategy, packed)
+    fn max_index(&self, call: &Call, config: KernelConfig, packed: &[Packed]) -> Option<Vec<usize>> {
+        self.operation().max_index(call, config, packed)
     }
 
-    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
-        self.operation().pack(call, strategy, weights)
+    fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+        self.operation().pack(call, config, weights)
     }
 
-    fn absorb(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Absorbed> {
-        self.operation().absorb(weights, next, next_weights)
+    fn fuse(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Fused> {
+        self.operation().fuse(weights, next, next_weights)
     }
 
     fn flops(&self, call: &Call) -> u64 {

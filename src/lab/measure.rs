@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Layer;
 use crate::error::Error;
 use crate::gpu::{Executor, Gpu, Options, Prepared, Trial};
-use crate::kernels::{Op, Operation, Strategy};
+use crate::kernels::{Op, Operation, KernelConfig};
 use crate::plan::Plan;
-use crate::problems::{self, Difference, Problem, Tolerance};
+use crate::test_cases::{self, Difference, TestCase, Tolerance};
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
 
@@ -42,7 +42,7 @@ pub struct Bench {
 #[derive(Clone, Debug)]
 pub struct Measurement {
     /// Kernel name and constants.
-    pub strategy: Strategy,
+    pub config: KernelConfig,
     /// Name of the built-in kernel.
     pub kernel: &'static str,
     /// Median time of a run.
@@ -57,7 +57,7 @@ pub struct Measurement {
     pub bytes: u64,
     /// Largest difference from the reference implementation over the sampled outputs.
     pub error: f32,
-    /// The layer's name in a [`crate::kernels::Choice`].
+    /// The layer's name in a [`crate::kernels::TuningTable`].
     pub layer: String,
     /// True if this is the default configuration.
     pub default: bool,
@@ -107,7 +107,7 @@ impl Bench {
             op: step.op.clone(),
             trial,
             batch,
-            tolerance: problems::tolerance(&step.op),
+            tolerance: test_cases::tolerance(&step.op),
             samples,
             expected,
             flops: step.op.flops(&plan.call(step, &shapes)),
@@ -118,17 +118,17 @@ impl Bench {
     }
 
     /// Built-in configurations for this layer, the default first.
-    pub fn strategies(&self) -> Vec<Strategy> {
+    pub fn configs(&self) -> Vec<KernelConfig> {
         let plan = self.clips.with_batch(self.batch);
         let step = &plan.steps()[0];
         let shapes = plan.shapes(step);
         let (call, limits) = (plan.call(step, &shapes), &self.gpu.summary().limits);
-        let mut strategies = self.op.strategies(&call, limits);
-        let default = self.gpu.kernels().choice.find(&self.op, &call, limits);
-        if let Some(place) = default.and_then(|default| strategies.iter().position(|&s| s == default)) {
-            strategies[..=place].rotate_right(1);
+        let mut configs = self.op.configs(&call, limits);
+        let default = self.gpu.kernels().tuning.find(&self.op, &call, limits);
+        if let Some(place) = default.and_then(|default| configs.iter().position(|&s| s == default)) {
+            configs[..=place].rotate_right(1);
         }
-        strategies
+        configs
     }
 
     /// Compiles a kernel, runs it once and compares its output with the reference implementation.
@@ -155,19 +155,19 @@ impl Bench {
             }
         }
         let tensor = |data| HostTensor::new([places.len()], data).map_err(Error::from);
-        let problem = Problem {
+        let case = TestCase {
             name: self.op.name().into(),
             plan: self.clips.clone(),
             inputs: Vec::new(),
             tolerance: self.tolerance,
         };
-        let mut difference = problem.compare(&tensor(found)?, &tensor(expected)?);
+        let mut difference = case.compare(&tensor(found)?, &tensor(expected)?);
         difference.index = places[difference.index];
         difference.shape = self.clips.tensors()[self.clips.steps()[0].output].shape;
         if difference.within {
             Ok((prepared, difference.largest))
         } else {
-            Err(disagrees(&prepared.strategy, self.op.name(), difference))
+            Err(disagrees(&prepared.config, self.op.name(), difference))
         }
     }
 
@@ -192,7 +192,7 @@ impl Bench {
         }
         times.sort();
         Ok(Measurement {
-            strategy: prepared.strategy,
+            config: prepared.config,
             kernel: prepared.kernel,
             median: times[times.len() / 2],
             range: [times[0], times[times.len() - 1]],
@@ -200,8 +200,8 @@ impl Bench {
             flops: self.flops,
             bytes: self.activation_bytes + prepared.weight_bytes,
             error: *error,
-            default: self.strategies().first() == Some(&prepared.strategy)
-                || prepared.strategy == Strategy::DEFAULT,
+            default: self.configs().first() == Some(&prepared.config)
+                || prepared.config == KernelConfig::DEFAULT,
             layer: self.key.clone(),
         })
     }
@@ -228,15 +228,15 @@ fn clips_within(limit: Duration, clip: Duration, batch: usize) -> usize {
 
 /// Synthetic input; later inputs (deviations and variances) are positive.
 fn paint_input(shape: crate::tensor::Shape, place: usize) -> HostTensor {
-    let mut input = problems::paint(shape, 3 + place);
+    let mut input = test_cases::fill(shape, 3 + place);
     if place > 0 {
         input.data_mut().iter_mut().for_each(|v| *v = v.abs() + 0.5);
     }
     input
 }
 
-fn disagrees(strategy: &Strategy, op: &'static str, difference: Difference) -> Error {
-    Error::Kernel { kernel: format!("{op} [{strategy}]"), difference: difference.to_string() }
+fn disagrees(config: &KernelConfig, op: &'static str, difference: Difference) -> Error {
+    Error::Kernel { kernel: format!("{op} [{config}]"), difference: difference.to_string() }
 }
 
 /// Runs all test cases of the op called `op` with all configurations of `kernel` (or any kernel, or the user kernel in
@@ -244,7 +244,7 @@ fn disagrees(strategy: &Strategy, op: &'static str, difference: Difference) -> E
 ///
 /// # Errors
 /// [`Error::Kernel`] for the first wrong result, [`Error::Gpu`] if the kernel does not run.
-pub fn check_problems(
+pub fn check_test_cases(
     gpu: &Gpu,
     op: &str,
     kernel: Option<&str>,
@@ -252,37 +252,37 @@ pub fn check_problems(
     options: &Options,
 ) -> Result<usize, Error> {
     let mut checked = 0;
-    for problem in problems::all().iter().filter(|problem| problem.plan.steps()[0].op.name() == op) {
-        let problem = problem.stored_as(precision);
-        let step = &problem.plan.steps()[0];
-        let shapes = problem.plan.shapes(step);
-        let call = problem.plan.call(step, &shapes);
+    for case in test_cases::all().iter().filter(|case| case.plan.steps()[0].op.name() == op) {
+        let case = case.stored_as(precision);
+        let step = &case.plan.steps()[0];
+        let shapes = case.plan.shapes(step);
+        let call = case.plan.call(step, &shapes);
         let limits = &gpu.summary().limits;
-        let mut strategies = step.op.strategies(&call, limits);
-        strategies.retain(|&strategy| {
-            let dispatch = step.op.dispatch(&call, strategy, limits);
+        let mut configs = step.op.configs(&call, limits);
+        configs.retain(|&config| {
+            let dispatch = step.op.dispatch(&call, config, limits);
             dispatch.is_ok_and(|dispatch| kernel.is_none_or(|kernel| dispatch.kernel.name == kernel))
         });
         let custom = options.kernels.iter().flat_map(|kernels| &kernels.custom);
         match custom.into_iter().find_map(|custom| custom.dispatch(&step.op, &call, limits)) {
             // A user kernel has its own constants.
-            Some(Ok(_)) => strategies.truncate(1),
+            Some(Ok(_)) => configs.truncate(1),
             // The user kernel does not support this test case.
             Some(Err(_)) => continue,
             None => {}
         }
         // The largest test cases are skipped: the reference implementation takes seconds.
-        if strategies.is_empty() || problem.inputs[0].data().len() >= 1 << 20 {
+        if configs.is_empty() || case.inputs[0].data().len() >= 1 << 20 {
             continue;
         }
-        let expected = reference::run(&problem.plan, &problem.inputs)?;
-        for strategy in strategies {
+        let expected = reference::run(&case.plan, &case.inputs)?;
+        for config in configs {
             let options =
-                Options { max_batch: problem.plan.batch(), strategy: Some(strategy), ..options.clone() };
-            let found = Executor::new(gpu, &problem.plan, &options)?.run(&problem.inputs)?;
-            let difference = problem.compare(&found[0], &expected[0]);
+                Options { max_batch: case.plan.batch(), config: Some(config), ..options.clone() };
+            let found = Executor::new(gpu, &case.plan, &options)?.run(&case.inputs)?;
+            let difference = case.compare(&found[0], &expected[0]);
             if !difference.within {
-                let kernel = format!("{} [{strategy}]", problem.name);
+                let kernel = format!("{} [{config}]", case.name);
                 return Err(Error::Kernel { kernel, difference: difference.to_string() });
             }
         }
@@ -292,8 +292,8 @@ pub fn check_problems(
 }
 
 /// Options that force one built-in configuration.
-pub fn forced(strategy: Strategy, batch: usize) -> Options {
-    Options { strategy: Some(strategy), max_batch: batch, ..Options::default() }
+pub fn forced(config: KernelConfig, batch: usize) -> Options {
+    Options { config: Some(config), max_batch: batch, ..Options::default() }
 }
 
 #[cfg(test)]

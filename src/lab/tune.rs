@@ -6,7 +6,7 @@ use super::measure::{forced, unobtrusive_batch};
 use super::{Bench, Layer, Measurement};
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernels::{Choice, Strategy};
+use crate::kernels::{TuningTable, KernelConfig};
 
 /// Tuning effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,10 @@ pub fn tune(
     batch: usize,
     effort: Effort,
     budget: Duration,
-    mut progress: impl FnMut(&Layer, Result<&Tuned, &Error>, &Choice),
-) -> Result<Choice, Error> {
+    mut progress: impl FnMut(&Layer, Result<&Tuned, &Error>, &TuningTable),
+) -> Result<TuningTable, Error> {
     let end = Instant::now() + budget;
-    let mut choice = Choice::none();
+    let mut tuning = TuningTable::none();
     let (mut ran, mut failure) = (false, None);
     for layer in layers {
         if Instant::now() > end {
@@ -59,23 +59,23 @@ pub fn tune(
             Ok(Some((tuned, complete))) => {
                 ran = true;
                 // An incomplete search does not confirm the default.
-                if complete || tuned.best.strategy != tuned.default.strategy {
+                if complete || tuned.best.config != tuned.default.config {
                     let plan = layer.plan.with_batch(batch);
                     let step = &plan.steps()[0];
                     let shapes = plan.shapes(step);
-                    choice.insert(&step.op, &plan.call(step, &shapes), tuned.best.strategy);
+                    tuning.insert(&step.op, &plan.call(step, &shapes), tuned.best.config);
                 }
-                progress(layer, Ok(&tuned), &choice);
+                progress(layer, Ok(&tuned), &tuning);
             }
             Err(error) => {
-                progress(layer, Err(&error), &choice);
+                progress(layer, Err(&error), &tuning);
                 failure = Some(error);
             }
         }
     }
     match failure {
         Some(error) if !ran => Err(error),
-        _ => Ok(choice),
+        _ => Ok(tuning),
     }
 }
 
@@ -89,27 +89,27 @@ fn tune_layer(
     end: Instant,
 ) -> Result<Option<(Tuned, bool)>, Error> {
     let bench = Bench::new(gpu, layer, batch)?;
-    let strategies = candidates(&bench.strategies(), effort);
-    if strategies.len() < 2 {
+    let configs = candidates(&bench.configs(), effort);
+    if configs.len() < 2 {
         return Ok(None);
     }
-    let time = |strategy: Strategy| -> Result<Measurement, Error> {
-        let prepared = bench.check(&forced(strategy, batch))?;
+    let time = |config: KernelConfig| -> Result<Measurement, Error> {
+        let prepared = bench.check(&forced(config, batch))?;
         let (slice, most) = match effort {
             Effort::Quick => (Duration::from_millis(30), 10),
             Effort::Full => (Duration::from_millis(150), 50),
         };
         bench.time(&prepared, slice, most)
     };
-    let default = time(strategies[0])?;
+    let default = time(configs[0])?;
     let mut tuned = Tuned { best: default.clone(), default, tried: 1 };
     let mut complete = true;
-    for &strategy in &strategies[1..] {
+    for &config in &configs[1..] {
         if Instant::now() > end {
             complete = false;
             break;
         }
-        let Ok(found) = time(strategy) else { continue };
+        let Ok(found) = time(config) else { continue };
         tuned.tried += 1;
         if found.median < tuned.best.median {
             tuned.best = found;
@@ -122,11 +122,11 @@ fn tune_layer(
 }
 
 /// Configurations to try, the default first.
-fn candidates(strategies: &[Strategy], effort: Effort) -> Vec<Strategy> {
-    let mut chosen: Vec<Strategy> = Vec::new();
-    for &strategy in strategies {
-        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != strategy.kernel()) {
-            chosen.push(strategy);
+fn candidates(configs: &[KernelConfig], effort: Effort) -> Vec<KernelConfig> {
+    let mut chosen: Vec<KernelConfig> = Vec::new();
+    for &config in configs {
+        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != config.kernel()) {
+            chosen.push(config);
         }
     }
     chosen

@@ -7,7 +7,7 @@ use crate::kernels::Operation;
 use crate::tensor::{DType, HostTensor};
 
 impl Plan {
-    /// Fuses steps where possible. Ops define what they can be fused with ([`Operation::absorb`]); a tensor that is an
+    /// Fuses steps where possible. Ops define what they can be fused with ([`Operation::fuse`]); a tensor that is an
     /// output, or that two steps read, is kept.
     pub fn fused(&self) -> Plan {
         let mut plan = Plan { steps: Vec::new(), ..self.clone() };
@@ -34,7 +34,7 @@ impl Plan {
             return None;
         }
         let previous = self.steps[index].clone();
-        let (op, weights) = previous.op.absorb(&self.weights(&previous), &next.op, &unfused.weights(next))?;
+        let (op, weights) = previous.op.fuse(&self.weights(&previous), &next.op, &unfused.weights(next))?;
         let weights = weights.into_iter().map(|weight| self.add_weight(&previous.name, weight)).collect();
         Some((index, Step { op, weights, output: next.output, ..previous }))
     }

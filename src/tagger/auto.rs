@@ -5,7 +5,7 @@ use crate::cpu;
 use crate::error::Error;
 use crate::gpu::{self, GpuError};
 use crate::plan::Plan;
-use crate::problems::{Tolerance, compare};
+use crate::test_cases::{Tolerance, compare};
 use crate::tensor::{DType, HostTensor, Shape};
 
 /// Candidate device.

@@ -208,7 +208,7 @@ impl DeviceFactory {
     ) -> Result<Backend, Error> {
         // A software driver is used for what the CPU executor does not support.
         let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
-        let together = plan.couples_clips() && max_batch != Some(1);
+        let together = plan.depends_on_batch() && max_batch != Some(1);
         let adapters = Adapters::all();
         let summaries = adapters.summaries().iter().enumerate();
         let usable = summaries.filter(|(_, adapter)| !adapter.limits.software || half || together);
@@ -292,7 +292,7 @@ impl DeviceFactory {
             let options = Options { max_batch, timed, timeout, ..Options::default() };
             match gpu::Executor::new(gpu, plan, &options) {
                 Ok(executor) => return Ok(Backend::Gpu { executor: Box::new(executor), name }),
-                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
+                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.depends_on_batch() => {
                     max_batch /= 2;
                     warnings.add(format!("{name}: {error}: batch size reduced to {max_batch}"));
                 }
@@ -406,8 +406,8 @@ impl Engine {
     /// Error for too many clips in a batch whose clips depend on each other.
     pub(super) fn too_many(&self, batch: usize) -> Error {
         match *self.backend() {
-            Backend::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
-            _ => GpuError::CoupledBatch { batch, most: self.max_batch }.into(),
+            Backend::Cpu(_) => CpuError::DependentBatch { batch }.into(),
+            _ => GpuError::DependentBatch { batch, most: self.max_batch }.into(),
         }
     }
 
@@ -494,7 +494,7 @@ impl Engine {
         let batch = executor.max_batch();
         match gpu_error {
             // Clips that depend on each other cannot be split.
-            _ if self.plan.couples_clips() => Err(error),
+            _ if self.plan.depends_on_batch() => Err(error),
             GpuError::OutOfMemory { .. } if batch > 1 => {
                 self.warnings.add(format!("{name}: {error}: batch size reduced to {}", batch / 2));
                 self.factory
@@ -601,7 +601,7 @@ fn with_names(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)
 
 fn prepare_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Backend, Error> {
     // Clips that depend on each other run one at a time.
-    let max_batch = if plan.couples_clips() { Some(1) } else { max_batch };
+    let max_batch = if plan.depends_on_batch() { Some(1) } else { max_batch };
     let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, plan));
     let options = cpu::Options { max_batch, ..cpu::Options::default() };
     Ok(Backend::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
@@ -611,7 +611,7 @@ fn prepare_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Backend, Error> 
 mod tests {
     use super::*;
     use crate::models::{self, Compat, STATS, Starts};
-    use crate::problems::{paint_weight, synthetic_clip};
+    use crate::test_cases::{fill_weight, synthetic_clip};
     use crate::weights::Weights;
 
     #[test]
@@ -646,11 +646,11 @@ mod tests {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
         let specs = model.architecture.tensors();
-        let painted = specs
+        let filled = specs
             .iter()
             .enumerate()
-            .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
-        let weights = Weights::from_tensors(painted);
+            .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
+        let weights = Weights::from_tensors(filled);
         let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
         let plan = plan.only_outputs(&[STATS]).fused();
         let samples = model.architecture.clip().samples;
@@ -828,11 +828,11 @@ mod tests {
         let plan = |seed: usize| {
             let config = models::crnn::Config::tiny();
             let specs = models::Architecture::tensors(&config);
-            let painted = specs
+            let filled = specs
                 .iter()
                 .enumerate()
-                .map(|(index, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, index + seed)));
-            let weights = Weights::from_tensors(painted);
+                .map(|(index, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, index + seed)));
+            let weights = Weights::from_tensors(filled);
             let plan = models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples);
             plan.unwrap().fused()
         };

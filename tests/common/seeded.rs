@@ -10,10 +10,10 @@ use tagwave::weights::{self, Weights};
 /// Synthetic weights.
 pub fn weights_of(architecture: &dyn Architecture) -> Weights {
     let specs = architecture.tensors();
-    let paint = |(seed, spec): (usize, &weights::TensorSpec)| {
-        (spec.name.clone(), tagwave::problems::paint_weight(&spec.name, spec.shape, seed))
+    let fill = |(seed, spec): (usize, &weights::TensorSpec)| {
+        (spec.name.clone(), tagwave::test_cases::fill_weight(&spec.name, spec.shape, seed))
     };
-    Weights::from_tensors(specs.iter().enumerate().map(paint))
+    Weights::from_tensors(specs.iter().enumerate().map(fill))
 }
 
 /// Writes synthetic weights of the full-size model `name` to `folder`.

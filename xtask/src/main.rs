@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-mod choices;
+mod tuning;
 mod fuzz;
 mod limited;
 mod matrix;
@@ -114,7 +114,7 @@ fn test(filter: &[String]) -> Outcome {
     if status.success() { Ok(()) } else { Err("some tests failed".into()) }
 }
 
-/// Writes `src/kernels/choices.txt`.
+/// Writes `src/kernels/tuning.txt`.
 fn choices() -> Outcome {
     let read =
         |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
@@ -125,8 +125,8 @@ fn choices() -> Outcome {
     // File names begin with a date.
     files.sort();
     let records: Vec<String> = files.iter().map(read).collect::<Result<_, _>>()?;
-    let table = root().join("src/kernels/choices.txt");
-    fs::write(&table, choices::choices(&records)).map_err(|error| format!("{}: {error}", table.display()))
+    let table = root().join("src/kernels/tuning.txt");
+    fs::write(&table, tuning::table(&records)).map_err(|error| format!("{}: {error}", table.display()))
 }
 
 /// Compares the digests of scores over a folder of music, or writes them with `--write`.

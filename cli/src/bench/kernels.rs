@@ -10,9 +10,9 @@ use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, U
 use super::roofline;
 use tagwave::error::Error;
 use tagwave::gpu::Gpu;
-use tagwave::kernels::{Operation, Strategy};
+use tagwave::kernels::{Operation, KernelConfig};
 use tagwave::lab::{
-    Bench, LONGEST, Layer, Measurement, Peaks, check_problems, forced, layers, peaks, probe_layer,
+    Bench, LONGEST, Layer, Measurement, Peaks, check_test_cases, forced, layers, peaks, probe_layer,
 };
 use tagwave::models;
 use tagwave::tensor::DType;
@@ -45,7 +45,7 @@ pub(super) struct KernelBenchArgs {
     seconds: Option<u16>,
 
     /// Skip the test cases with unusual shapes; outputs of timed layers are still checked
-    #[arg(long, alias = "skip-problems")]
+    #[arg(long, alias = "skip-test cases")]
     skip_test_cases: bool,
 
     /// Output format
@@ -144,27 +144,27 @@ fn measure(
         }
     };
     let mut failures = 0;
-    for strategy in bench.strategies() {
+    for config in bench.configs() {
         if !args.kernel.is_empty()
-            && !args.kernel.iter().any(|part| strategy.kernel().contains(part.as_str()))
+            && !args.kernel.iter().any(|part| config.kernel().contains(part.as_str()))
         {
             continue;
         }
-        if let Some(time) = expected(rows, layer, batch, strategy)
+        if let Some(time) = expected(rows, layer, batch, config)
             && !gpu.summary().limits.software
             && time > LONGEST
         {
             report(format!(
-                "{strategy}: not run: it would block the device for {:.0} ms",
+                "{config}: not run: it would block the device for {:.0} ms",
                 1e3 * time.as_secs_f64()
             ));
             continue;
         }
-        if !args.skip_test_cases && !passes_test_cases(gpu, layer, strategy, precision, checked) {
+        if !args.skip_test_cases && !passes_test_cases(gpu, layer, config, precision, checked) {
             failures += 1;
             continue;
         }
-        let options = forced(strategy, batch);
+        let options = forced(config, batch);
         let budget = Duration::from_millis(args.milliseconds.into());
         match bench.check(&options).and_then(|prepared| bench.time(&prepared, budget, 1000)) {
             Ok(found) => {
@@ -176,15 +176,15 @@ fn measure(
                 report(error.to_string());
                 failures += 1;
             }
-            Err(error) => report(format!("{strategy}: not run: {error}")),
+            Err(error) => report(format!("{config}: not run: {error}")),
         }
     }
     Ok(failures)
 }
 
 /// Estimates the time of a kernel at a batch size from the largest one measured before.
-fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, strategy: Strategy) -> Option<Duration> {
-    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.strategy == strategy);
+fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, config: KernelConfig) -> Option<Duration> {
+    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.config == config);
     let before = before.max_by_key(|row| row.batch)?;
     Some(before.found.median.mul_f64(batch as f64 / before.batch as f64))
 }
@@ -193,17 +193,17 @@ fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, strategy: Strategy) 
 fn passes_test_cases(
     gpu: &Gpu,
     layer: &Layer,
-    strategy: Strategy,
+    config: KernelConfig,
     precision: DType,
     checked: &mut Vec<(String, bool)>,
 ) -> bool {
-    let key = format!("{} {}", layer.op().name(), strategy.kernel());
+    let key = format!("{} {}", layer.op().name(), config.kernel());
     if let Some((_, good)) = checked.iter().find(|(known, _)| *known == key) {
         return *good;
     }
-    let kernel = if strategy.kernel().is_empty() { None } else { Some(strategy.kernel()) };
-    let options = tagwave::gpu::Options { strategy: Some(strategy), ..Default::default() };
-    let result = check_problems(gpu, layer.op().name(), kernel, precision, &options);
+    let kernel = if config.kernel().is_empty() { None } else { Some(config.kernel()) };
+    let options = tagwave::gpu::Options { config: Some(config), ..Default::default() };
+    let result = check_test_cases(gpu, layer.op().name(), kernel, precision, &options);
     if let Err(error) = &result {
         eprintln!("tagwave: {key}: not timed: {error}");
     }
@@ -229,9 +229,9 @@ fn head(args: &KernelBenchArgs, gpu: &Gpu, peaks: Peaks) -> Result<(), CliError>
 fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Gpu, peaks: Peaks) -> String {
     let found = &row.found;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
-    let kernel = match found.strategy.kernel() {
+    let kernel = match found.config.kernel() {
         "" => found.kernel.to_string(),
-        _ => found.strategy.to_string(),
+        _ => found.config.to_string(),
     };
     let (gflops, gbytes) = (found.gflops(), found.gbytes());
     if args.format == BenchFormat::Jsonl {

@@ -9,10 +9,10 @@ use super::super::tune::cached_tuning;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, print_line};
 use tagwave::error::Error;
 use tagwave::kernels::Kernels;
-use tagwave::lab::{front_end, painted_plan};
+use tagwave::lab::{front_end, filled_plan};
 use tagwave::models::{self, Model, ModelError};
 use tagwave::plan::Plan;
-use tagwave::problems::synthetic_clip;
+use tagwave::test_cases::synthetic_clip;
 use tagwave::tensor::HostTensor;
 use tagwave::{cpu, gpu};
 
@@ -55,7 +55,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     let target = match Target::new(&args.device.device)? {
         // As `tag` does: with the results of `tagwave tune`.
         Target::Gpu(gpu) => {
-            let kernels = Kernels { choice: cached_tuning(&gpu), custom: Vec::new() };
+            let kernels = Kernels { tuning: cached_tuning(&gpu), custom: Vec::new() };
             Target::Gpu(Box::new(gpu.with_kernels(kernels)))
         }
         target => target,
@@ -86,7 +86,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             let precision = asked.resolve(gpu, CompatArg::Corrected);
             let plan = match *name {
                 FRONT_END => front_end(model, precision)?,
-                _ => painted_plan(model, precision)?,
+                _ => filled_plan(model, precision)?,
             };
             let seconds =
                 measure(args, &target, &plan, usize::from(batch), model.architecture.clip().samples)?;

@@ -12,7 +12,7 @@ use super::super::{CliError, SOME_FAILED, print_line};
 use tagwave::audio::Source;
 use tagwave::error::Error;
 use tagwave::models;
-use tagwave::problems::{paint_weight, synthetic_clip};
+use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::tagger::{Device, StageTimes, Tagger};
 use tagwave::weights::Weights;
 
@@ -112,11 +112,11 @@ pub(super) fn bench(args: &PipelineBenchArgs) -> Result<u8, CliError> {
 fn tagger(args: &PipelineBenchArgs, device: &Device) -> Result<Tagger, Error> {
     let model = models::find(&args.model)?;
     let specs = model.architecture.tensors();
-    let painted = specs
+    let filled = specs
         .iter()
         .enumerate()
-        .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
-    let weights = Weights::from_tensors(painted);
+        .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
+    let weights = Weights::from_tensors(filled);
     let builder = Tagger::builder().device(device.clone()).max_batch(args.batch.into());
     let builder = match args.decode_threads {
         Some(threads) => builder.decode_threads(threads.into()),

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use budget::Budget;
 use program::{Program, Readback};
 
-use super::choose::{Chosen, choose};
+use super::select::{SelectedKernel, select_kernel};
 use super::layout::{from_stored, to_stored, weight_bytes};
 use super::shader::{Pipeline, Pipelines};
 use super::timing::StepTime;
 use super::{Gpu, GpuError};
-use crate::kernels::{Kernels, Limits, Operation, Packed, Strategy};
+use crate::kernels::{Kernels, Limits, Operation, Packed, KernelConfig};
 use crate::plan::{Arena, Plan};
 use crate::tensor::HostTensor;
 
@@ -32,8 +32,8 @@ mod program;
 pub struct Options {
     /// Most clips of one batch; fewer where the device's limits say so.
     pub max_batch: usize,
-    /// A strategy to force wherever it can run; otherwise each op's default.
-    pub strategy: Option<Strategy>,
+    /// A configuration to force wherever it can run; otherwise each op's default.
+    pub config: Option<KernelConfig>,
     /// Tighter limits to plan with than the device's own: tests fold dispatches and change tiles with them.
     pub limits: Option<Limits>,
     /// Which kernels run; `None` for the device's own ([`Gpu::with_kernels`]).
@@ -56,7 +56,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             max_batch: 8,
-            strategy: None,
+            config: None,
             limits: None,
             kernels: None,
             // Tests are built with debug assertions.
@@ -101,7 +101,7 @@ pub struct Executor {
 
 /// A batch on its way.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct InFlightBatch {
     batch: usize,
     /// Outputs of the parts that had to be waited for.
     done: Vec<Vec<f32>>,
@@ -152,7 +152,7 @@ impl Executor {
         let mut cache = Pipelines::default();
         let (mut pipelines, mut weights) = (Vec::new(), Vec::new());
         for step in plan.steps() {
-            let chosen = choose(gpu, &plan, step, options)?;
+            let chosen = select_kernel(gpu, &plan, step, options)?;
             let (packed, trusted) = chosen.packed(&plan, step, options);
             pipelines.push(cache.get(gpu, &chosen, trusted)?);
             weights.push(upload_weights(gpu, &packed, &chosen)?);
@@ -164,7 +164,7 @@ impl Executor {
         let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
         let slots = slots.collect::<Result<_, _>>()?;
         let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
-        let limited = !limits.software && !plan.couples_clips();
+        let limited = !limits.software && !plan.depends_on_batch();
         Ok(Executor {
             gpu: gpu.clone(),
             arena,
@@ -209,14 +209,14 @@ impl Executor {
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::CoupledBatch`] for a batch that may
+    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::DependentBatch`] for a batch that may
     /// not be cut and is too large, [`GpuError::OutOfMemory`], [`GpuError::NotResponding`] and
     /// [`GpuError::Failed`] from the device.
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
-        if batch > self.max_batch && self.plan.couples_clips() {
-            return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
+        if batch > self.max_batch && self.plan.depends_on_batch() {
+            return Err(GpuError::DependentBatch { batch, most: self.max_batch });
         }
         let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); self.plan.outputs().len()];
         let (mut first, mut ahead) = (0, None);
@@ -237,15 +237,15 @@ impl Executor {
     /// Uploads `inputs`, at most [`Executor::max_batch`] clips, and queues them without waiting.
     ///
     /// # Errors
-    /// As [`Executor::run`]; [`GpuError::CoupledBatch`] for any batch that is too large.
-    pub fn submit(&self, inputs: &[HostTensor]) -> Result<Ticket, GpuError> {
+    /// As [`Executor::run`]; [`GpuError::DependentBatch`] for any batch that is too large.
+    pub fn submit(&self, inputs: &[HostTensor]) -> Result<InFlightBatch, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
         if batch > self.max_batch {
-            return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
+            return Err(GpuError::DependentBatch { batch, most: self.max_batch });
         }
-        let mut ticket =
-            Ticket { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
+        let mut in_flight =
+            InFlightBatch { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
         let mut first = 0;
         while first < batch {
             // The first clip of all says how many more may follow at once.
@@ -253,20 +253,20 @@ impl Executor {
             let clips = self.part(batch - first);
             let pending = self.begin(inputs, first, clips, self.is_timed())?;
             match blind {
-                true => append(&mut ticket.done, self.end(pending)?.outputs),
-                false => ticket.pending.push(pending),
+                true => append(&mut in_flight.done, self.end(pending)?.outputs),
+                false => in_flight.pending.push(pending),
             }
             first += clips;
         }
-        Ok(ticket)
+        Ok(in_flight)
     }
 
     /// Waits for a batch and returns the plan's outputs in its order.
     ///
     /// # Errors
     /// [`GpuError::Failed`] and [`GpuError::NotResponding`] from the device.
-    pub fn collect(&self, ticket: Ticket) -> Result<Vec<HostTensor>, GpuError> {
-        let Ticket { batch, mut done, pending } = ticket;
+    pub fn collect(&self, in_flight: InFlightBatch) -> Result<Vec<HostTensor>, GpuError> {
+        let InFlightBatch { batch, mut done, pending } = in_flight;
         for pending in pending {
             append(&mut done, self.end(pending)?.outputs);
         }
@@ -302,7 +302,7 @@ impl Executor {
         let steps = plan.steps().iter().zip(times).map(|(step, time)| {
             let shapes = plan.shapes(step);
             let call = plan.call(step, &shapes);
-            let kernel = choose(&self.gpu, &plan, step, &self.options)?.dispatch.kernel.name;
+            let kernel = select_kernel(&self.gpu, &plan, step, &self.options)?.dispatch.kernel.name;
             Ok(StepTime { step: step.name.clone(), kernel, time, flops: step.op.flops(&call) })
         });
         steps.collect()
@@ -457,7 +457,7 @@ pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::B
 pub(super) fn upload_weights(
     gpu: &Gpu,
     packed: &[Packed],
-    chosen: &Chosen,
+    chosen: &SelectedKernel,
 ) -> Result<Vec<wgpu::Buffer>, GpuError> {
     let buffers = packed.iter().map(|array| {
         let bytes = weight_bytes(array, chosen.dispatch.element);
@@ -489,7 +489,7 @@ fn map(buffer: &wgpu::Buffer) -> Mapped {
 fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
     let fits = |batch: usize| {
         let plan = plan.with_batch(batch);
-        plan.steps().iter().try_for_each(|step| choose(gpu, &plan, step, options).map(drop))
+        plan.steps().iter().try_for_each(|step| select_kernel(gpu, &plan, step, options).map(drop))
     };
     fits(1)?;
     let (mut good, mut bad) = (1, options.max_batch.max(1) + 1);
@@ -507,14 +507,14 @@ mod tests {
     use crate::plan::Builder;
     use crate::tensor::Shape;
 
-    fn painted(extents: &[usize]) -> HostTensor {
+    fn filled(extents: &[usize]) -> HostTensor {
         HostTensor::from_fn(Shape::new(extents), |i| (i * 97 % 251) as f32 / 125.5 - 1.0)
     }
 
     fn one_convolution() -> Plan {
         let mut builder = Builder::new();
         let x = builder.input("x", [1, 4, 6, 7]);
-        let weights = vec![painted(&[8, 4, 3, 3]), painted(&[8])];
+        let weights = vec![filled(&[8, 4, 3, 3]), filled(&[8])];
         let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights).unwrap();
         builder.output("y", y);
         builder.finish()
@@ -525,7 +525,7 @@ mod tests {
     fn kernels_are_timed_where_that_is_asked_for() {
         let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
-        let input = [painted(&[3, 4, 6, 7])];
+        let input = [filled(&[3, 4, 6, 7])];
         let untimed = Executor::new(&gpu, &plan, &Options::default()).unwrap();
         let timed = Executor::new(&gpu, &plan, &Options { timed: true, ..Options::default() }).unwrap();
         let expected = untimed.run(&input).unwrap();
@@ -547,14 +547,14 @@ mod tests {
     fn submissions_keep_their_time() {
         let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
-        let input = [painted(&[5, 4, 6, 7])];
+        let input = [filled(&[5, 4, 6, 7])];
         let limits = Some(Limits { software: false, ..gpu.summary().limits.clone() });
         let run = |submission: Duration| {
             let options = Options { submission, limits: limits.clone(), ..Options::default() };
             let executor = Executor::new(&gpu, &plan, &options).unwrap();
-            let ticket = executor.submit(&input).unwrap();
-            let submissions = ticket.pending.len();
-            let submitted = executor.collect(ticket).unwrap();
+            let in_flight = executor.submit(&input).unwrap();
+            let submissions = in_flight.pending.len();
+            let submitted = executor.collect(in_flight).unwrap();
             assert_eq!(submitted, executor.run(&input).unwrap());
             (submissions, submitted)
         };
@@ -570,7 +570,7 @@ mod tests {
     fn a_device_that_does_not_answer_is_given_up() {
         let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
-        let input = [painted(&[64, 4, 6, 7])];
+        let input = [filled(&[64, 4, 6, 7])];
         let options = Options { max_batch: 64, timeout: Some(Duration::ZERO), ..Options::default() };
         let executor = Executor::new(&gpu, &plan, &options).unwrap();
         let start = Instant::now();

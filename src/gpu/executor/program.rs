@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Executor, binding};
-use crate::gpu::choose::choose;
+use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::{Dispatch, Role};
@@ -55,7 +55,7 @@ impl Program {
         let dispatches = plan
             .steps()
             .iter()
-            .map(|step| choose(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch))
+            .map(|step| select_kernel(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch))
             .collect::<Result<Vec<_>, _>>()?;
         let params = upload_params(&executor.gpu, &dispatches)?;
         let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };

@@ -4,59 +4,59 @@ use std::sync::Arc;
 
 use super::executor::Options;
 use super::{Gpu, GpuError};
-use crate::kernels::{Custom, Dispatch, Operation, Packed, Strategy, proved};
+use crate::kernels::{UserKernel, Dispatch, Operation, Packed, KernelConfig, is_within_bounds};
 use crate::plan::{Plan, Step};
 use crate::tensor::HostTensor;
 
 /// What runs a step.
 #[derive(Clone, Debug)]
-pub(super) struct Chosen {
-    pub(super) strategy: Strategy,
+pub(super) struct SelectedKernel {
+    pub(super) config: KernelConfig,
     pub(super) dispatch: Dispatch,
     /// The kernel from outside that stands in for the built-in one.
-    pub(super) custom: Option<Arc<Custom>>,
+    pub(super) custom: Option<Arc<UserKernel>>,
 }
 
-/// The strategy and the dispatch of a step: what comes from outside, what is forced, what was measured, the op's
+/// The configuration and the dispatch of a step: what comes from outside, what is forced, what was measured, the op's
 /// first.
 ///
 /// # Errors
 /// [`GpuError::Dispatch`] when the device cannot run it.
-pub(super) fn choose(gpu: &Gpu, plan: &Plan, step: &Step, options: &Options) -> Result<Chosen, GpuError> {
+pub(super) fn select_kernel(gpu: &Gpu, plan: &Plan, step: &Step, options: &Options) -> Result<SelectedKernel, GpuError> {
     let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
     let shapes = plan.shapes(step);
     let call = plan.call(step, &shapes);
     let kernels = options.kernels.as_ref().unwrap_or(gpu.kernels());
     for custom in &kernels.custom {
         if let Some(dispatched) = custom.dispatch(&step.op, &call, limits) {
-            let (strategy, dispatch) =
+            let (config, dispatch) =
                 dispatched.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
-            return Ok(Chosen { strategy, dispatch, custom: Some(custom.clone()) });
+            return Ok(SelectedKernel { config, dispatch, custom: Some(custom.clone()) });
         }
     }
-    let strategies = step.op.strategies(&call, limits);
-    let forced = options.strategy.filter(|forced| strategies.iter().any(|s| s.kernel() == forced.kernel()));
-    let measured = || kernels.choice.find(&step.op, &call, limits).filter(|found| strategies.contains(found));
-    let strategy = forced.or_else(measured).or(strategies.first().copied()).unwrap_or(Strategy::DEFAULT);
-    let dispatch = step.op.dispatch(&call, strategy, limits);
+    let configs = step.op.configs(&call, limits);
+    let forced = options.config.filter(|forced| configs.iter().any(|s| s.kernel() == forced.kernel()));
+    let measured = || kernels.tuning.find(&step.op, &call, limits).filter(|found| configs.contains(found));
+    let config = forced.or_else(measured).or(configs.first().copied()).unwrap_or(KernelConfig::DEFAULT);
+    let dispatch = step.op.dispatch(&call, config, limits);
     let dispatch = dispatch.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
-    Ok(Chosen { strategy, dispatch, custom: None })
+    Ok(SelectedKernel { config, dispatch, custom: None })
 }
 
-impl Chosen {
+impl SelectedKernel {
     /// The step's weights, packed for the kernel, and whether the kernel may run without checks on the device.
     pub(super) fn packed(&self, plan: &Plan, step: &Step, options: &Options) -> (Vec<Packed>, bool) {
         let shapes = plan.shapes(step);
         let call = plan.call(step, &shapes);
         let weights: Vec<&HostTensor> =
             step.weights.iter().filter_map(|&id| plan.weight(id).map(|weight| &**weight)).collect();
-        let packed = step.op.pack(&call, self.strategy, &weights);
+        let packed = step.op.pack(&call, self.config, &weights);
         let trusted = match &self.custom {
             Some(custom) => custom.is_trusted(),
             None if options.checked => false,
             None => {
-                let bounds = step.op.bounds(&call, self.strategy, &packed);
-                bounds.is_some_and(|bounds| proved(&call, &bounds, self.dispatch.kernel, &packed))
+                let bounds = step.op.max_index(&call, self.config, &packed);
+                bounds.is_some_and(|bounds| is_within_bounds(&call, &bounds, self.dispatch.kernel, &packed))
             }
         };
         (packed, trusted)

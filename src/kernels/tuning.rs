@@ -1,60 +1,60 @@
-//! Which strategy runs a layer: what was measured, on the device at hand or in the committed records, by the layer's
+//! Which configuration runs a layer: what was measured, on the device at hand or in the committed records, by the layer's
 //! shapes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Call, Custom, Limits, Op, Operation, Strategy};
+use super::{Call, UserKernel, Limits, Op, Operation, KernelConfig};
 use crate::tensor::{DType, Shape};
 
 /// Winners by layer. The batch is no part of a layer: the same clip gives the same bits in any batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct TuningTable {
     measured: BTreeMap<String, String>,
 }
 
-/// What the committed records give, by kind of device; `cargo xtask choices` makes it.
-const BUILT_IN: &str = include_str!("choices.txt");
+/// What the committed records give, by kind of device; `cargo xtask tuning` makes it.
+const BUILT_IN: &str = include_str!("tuning.txt");
 
-impl Choice {
-    /// Nothing measured: each op's first strategy.
-    pub fn none() -> Choice {
-        Choice::default()
+impl TuningTable {
+    /// Nothing measured: each op's first configuration.
+    pub fn none() -> TuningTable {
+        TuningTable::default()
     }
 
     /// What was measured on devices of the kind that `limits` tell, when this version was made.
-    pub fn built_in(limits: &Limits) -> Choice {
+    pub fn built_in(limits: &Limits) -> TuningTable {
         let kind = if limits.software { "software: " } else { "hardware: " };
-        Choice::of(BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)))
+        TuningTable::of(BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)))
     }
 
-    /// Lines `LAYER = STRATEGY`, as [`Choice`] displays itself. Lines of another form count as not measured.
-    pub fn parse(text: &str) -> Choice {
-        Choice::of(text.lines().filter(|line| !line.starts_with('#')))
+    /// Lines `LAYER = STRATEGY`, as [`TuningTable`] displays itself. Lines of another form count as not measured.
+    pub fn parse(text: &str) -> TuningTable {
+        TuningTable::of(text.lines().filter(|line| !line.starts_with('#')))
     }
 
-    fn of<'a>(lines: impl Iterator<Item = &'a str>) -> Choice {
+    fn of<'a>(lines: impl Iterator<Item = &'a str>) -> TuningTable {
         let pairs = lines.filter_map(|line| line.split_once(" = "));
-        Choice { measured: pairs.map(|(layer, strategy)| (layer.into(), strategy.into())).collect() }
+        TuningTable { measured: pairs.map(|(layer, config)| (layer.into(), config.into())).collect() }
     }
 
     /// Remembers the winner of a layer.
-    pub fn insert(&mut self, op: &Op, call: &Call, strategy: Strategy) {
-        self.measured.insert(layer(op, call), strategy.to_string());
+    pub fn insert(&mut self, op: &Op, call: &Call, config: KernelConfig) {
+        self.measured.insert(layer(op, call), config.to_string());
     }
 
     /// The winner of a layer, if it was measured and still exists.
-    pub fn find(&self, op: &Op, call: &Call, limits: &Limits) -> Option<Strategy> {
+    pub fn find(&self, op: &Op, call: &Call, limits: &Limits) -> Option<KernelConfig> {
         let text = self.measured.get(&layer(op, call))?;
-        Strategy::parse(text, &op.strategies(call, limits))
+        KernelConfig::parse(text, &op.configs(call, limits))
     }
 
     /// This, and `other` where this has nothing.
     #[must_use]
-    pub fn or(mut self, other: Choice) -> Choice {
-        for (layer, strategy) in other.measured {
-            self.measured.entry(layer).or_insert(strategy);
+    pub fn or(mut self, other: TuningTable) -> TuningTable {
+        for (layer, config) in other.measured {
+            self.measured.entry(layer).or_insert(config);
         }
         self
     }
@@ -70,19 +70,19 @@ impl Choice {
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for TuningTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.measured.iter().try_for_each(|(layer, strategy)| writeln!(f, "{layer} = {strategy}"))
+        self.measured.iter().try_for_each(|(layer, config)| writeln!(f, "{layer} = {config}"))
     }
 }
 
 /// What a device runs where there is more than one kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Kernels {
-    /// The strategies that were measured to be the fastest.
-    pub choice: Choice,
+    /// The configurations that were measured to be the fastest.
+    pub tuning: TuningTable,
     /// Kernels from outside, which stand in for the built-in ones wherever they can.
-    pub custom: Vec<Arc<Custom>>,
+    pub custom: Vec<Arc<UserKernel>>,
 }
 
 /// Name of a layer: op, storage type, extents of input and output without the batch.
@@ -109,15 +109,15 @@ mod tests {
         let output = Shape::from([2, 8, 5, 7]);
         let call = Call { inputs: &shapes.0, weights: &shapes.1, output, element: DType::F32 };
         let limits = Limits::default();
-        let strategy = op.strategies(&call, &limits)[0];
-        let mut choice = Choice::none();
-        assert_eq!(choice.find(&op, &call, &limits), None);
-        choice.insert(&op, &call, strategy);
-        assert_eq!(choice.to_string(), format!("conv2d f32 4x5x7 to 8x5x7 = {strategy}\n"));
-        assert_eq!(Choice::parse(&choice.to_string()), choice);
-        assert_eq!(choice.find(&op, &call, &limits), Some(strategy));
+        let config = op.configs(&call, &limits)[0];
+        let mut tuning = TuningTable::none();
+        assert_eq!(tuning.find(&op, &call, &limits), None);
+        tuning.insert(&op, &call, config);
+        assert_eq!(tuning.to_string(), format!("conv2d f32 4x5x7 to 8x5x7 = {config}\n"));
+        assert_eq!(TuningTable::parse(&tuning.to_string()), tuning);
+        assert_eq!(tuning.find(&op, &call, &limits), Some(config));
         // What an older version wrote and no longer exists is as good as not measured.
-        let old = Choice::parse("conv2d f32 4x5x7 to 8x5x7 = conv2d_gone WG=3");
+        let old = TuningTable::parse("conv2d f32 4x5x7 to 8x5x7 = conv2d_gone WG=3");
         assert_eq!(old.find(&op, &call, &limits), None);
     }
 }

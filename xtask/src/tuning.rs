@@ -29,7 +29,7 @@ pub fn choices(records: &[String]) -> String {
         }
     }
     let mut table = String::from(
-        "# Which strategy runs a layer by default, where it was measured: made by `cargo xtask choices` from the\n\
+        "# Which config runs a layer by default, where it was measured: made by `cargo xtask choices` from the\n\
          # records in benches/records.\n",
     );
     for ((kind, layer), timed) in &newest {
