@@ -13,9 +13,9 @@ use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Options, SimdLevel};
 use tagwave::models::{Architecture, Compat, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
-use tagwave::test_cases::{Tolerance, compare, fill_weight};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, fill_weight};
 use tagwave::weights::Weights;
 
 type Failure = Box<dyn Error>;

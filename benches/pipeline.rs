@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
 use tagwave::models::{self, Compat, Starts};
-use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::weights::Weights;
 
 fn main() {

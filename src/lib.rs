@@ -62,14 +62,14 @@ pub mod pca;
 #[cfg(feature = "unstable")]
 pub mod plan;
 #[cfg(feature = "unstable")]
-pub mod test_cases;
-#[cfg(feature = "unstable")]
 pub mod reference;
 #[cfg(feature = "sinks")]
 pub mod sinks;
 pub mod tagger;
 pub mod tags;
 pub mod tensor;
+#[cfg(feature = "unstable")]
+pub mod test_cases;
 pub mod weights;
 
 #[cfg(not(feature = "unstable"))]
@@ -83,10 +83,10 @@ mod kernels;
 mod plan;
 #[cfg(not(feature = "unstable"))]
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
-mod test_cases;
+mod reference;
 #[cfg(not(feature = "unstable"))]
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
-mod reference;
+mod test_cases;
 
 pub use error::{Error, ErrorKind};
 /// The version of wgpu whose devices [`gpu::Gpu::from_device`] accepts.

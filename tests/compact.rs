@@ -9,8 +9,8 @@ use common::npz;
 use tagwave::gpu::{Executor, Gpu, GpuError, Options};
 use tagwave::models::{self, Architecture, Compat, Starts, compact};
 use tagwave::plan::Plan;
-use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::weights::{self, Weights};
 
 const SCORES: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };

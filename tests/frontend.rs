@@ -9,9 +9,9 @@ use tagwave::frontend;
 use tagwave::gpu::{Executor, Options};
 use tagwave::models::{self, Architecture};
 use tagwave::plan::{Builder, Level, Plan, Scope};
-use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 
 /// Tolerance of docs/numerics.md: 0.01 dB, also for the floor, which is relative to the maximum.
 const SPECTROGRAM: Tolerance = Tolerance { absolute: 0.01, relative: 0.0 };

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tagwave::cpu::{self, Convolution, SimdLevel};
 use tagwave::error::ErrorKind;
 use tagwave::gpu::{Executor, Gpu, Options};
-use tagwave::kernels::{Limits, Operation, KernelConfig};
+use tagwave::kernels::{KernelConfig, Limits, Operation};
 use tagwave::plan::Plan;
-use tagwave::test_cases::{self, TestCase};
 use tagwave::reference;
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{self, TestCase};
 
 /// Limits so small that every dispatch is split, and that select hardware configurations on a software driver, and vice
 /// versa.

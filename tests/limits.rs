@@ -3,9 +3,9 @@
 mod common;
 
 use tagwave::gpu::{Executor, Gpu, GpuError, Options};
-use tagwave::kernels::{DispatchError, Limits, Operation, KernelConfig};
-use tagwave::test_cases;
+use tagwave::kernels::{DispatchError, KernelConfig, Limits, Operation};
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases;
 use tagwave::wgpu;
 
 /// Minimum limits of WebGPU, each reduced to `value` in turn, with its name.

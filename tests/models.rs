@@ -11,8 +11,8 @@ use common::npz;
 use tagwave::cpu;
 use tagwave::models::{self, Compat, Starts};
 use tagwave::plan::Plan;
-use tagwave::test_cases::{Tolerance, compare};
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::{self, Weights};
 
 /// A golden file with its model, compatibility and weight file.

@@ -5,10 +5,10 @@ mod common;
 use tagwave::Error;
 use tagwave::cpu::{self, Convolution, SimdLevel};
 use tagwave::gpu;
-use tagwave::test_cases::{self, TestCase};
 use tagwave::reference;
 use tagwave::tagger::{Device, Outputs, Tagger};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{self, TestCase};
 
 /// All test cases except large ones, with `value` in the middle of each input in turn.
 fn poisoned(value: f32) -> Vec<(TestCase, Vec<HostTensor>)> {
@@ -70,8 +70,7 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
 fn the_gpu_does_not_hide_infinity() {
     let Some(gpu) = common::gpu() else { return };
     let mut failures = Vec::new();
-    let cases =
-        poisoned(f32::INFINITY).into_iter().filter(|(case, _)| !case.name.starts_with("log_mel"));
+    let cases = poisoned(f32::INFINITY).into_iter().filter(|(case, _)| !case.name.starts_with("log_mel"));
     let spectrograms = poisoned(1e19).into_iter().filter(|(case, _)| case.name.starts_with("log_mel"));
     for (case, inputs) in cases.chain(spectrograms) {
         let expected = reference::run(&case.plan, &inputs).unwrap();

@@ -8,10 +8,10 @@ use common::npz;
 use tagwave::audio::{DecoderMode, Source};
 use tagwave::gpu::Gpu;
 use tagwave::models::{self, Compat};
-use tagwave::test_cases::{Tolerance, compare};
 use tagwave::tagger::{CancelToken, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::TagSelection;
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::Weights;
 use tagwave::{Error, ErrorKind};
 

@@ -5,9 +5,9 @@ mod common;
 
 use tagwave::audio::Source;
 use tagwave::models::{self, Compat};
-use tagwave::test_cases::{Tolerance, compare};
 use tagwave::tagger::{Tagger, TaggerBuilder};
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::Locator;
 
 const CLIPS: [&str; 4] = ["cute", "actionable", "dubstep", "thejazzpiano"];

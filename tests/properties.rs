@@ -10,13 +10,13 @@ use tagwave::cpu;
 use tagwave::error::ErrorKind;
 use tagwave::kernels::{Activation, Conv2d, Dense, Gru, Op};
 use tagwave::plan::Builder;
-use tagwave::test_cases::fill;
 use tagwave::reference;
 use tagwave::sinks::{
     Failure, Format, JournalKey, JournaledFile, Prediction, Row, Sink, Values, journal_file,
 };
 use tagwave::tags::Tag;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::fill;
 
 /// Rate of most models in Hz.
 const RATE_HZ: u32 = 12_000;

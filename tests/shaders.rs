@@ -7,8 +7,8 @@ use std::path::Path;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use tagwave::kernels::{Call, Dispatch, Limits, Operation, Role, Value, is_within_bounds};
 use tagwave::plan::Plan;
-use tagwave::test_cases;
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases;
 
 /// Different limits, as far as the host half depends on them.
 fn limits() -> [Limits; 2] {

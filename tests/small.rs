@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use common::executors::makers;
 use common::npz;
 use tagwave::models::{self, Compat, ModelError, Starts};
-use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::TagSelection;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::weights::{self, Locator, TensorRole, Weights};
 
 fn file(name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ mod tuning;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tagwave::kernels::{TuningTable, Limits, Operation, layer as layer_key};
+use tagwave::kernels::{Limits, Operation, TuningTable, layer as layer_key};
 use tagwave::lab::layers;
 use tagwave::models;
 use tagwave::tensor::DType;
@@ -64,11 +64,7 @@ fn every_line_of_the_models_is_taken() {
             let shapes = layer.plan.shapes(step);
             let call = layer.plan.call(step, &shapes);
             if let Some(config) = tuning.find(&step.op, &call, &software) {
-                assert!(
-                    step.op.configs(&call, &software).contains(&config),
-                    "{}: {config}",
-                    layer.name
-                );
+                assert!(step.op.configs(&call, &software).contains(&config), "{}: {config}", layer.name);
                 taken.insert(layer_key(&step.op, &call));
             }
         }

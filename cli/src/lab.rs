@@ -10,11 +10,11 @@ use super::target::Target;
 use super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use tagwave::error::Error;
 use tagwave::gpu::{Gpu, Options};
-use tagwave::kernels::{Call, UserKernel, Kernel, Kernels, Limits, Operation, KernelConfig, parse_constant};
+use tagwave::kernels::{Call, Kernel, KernelConfig, Kernels, Limits, Operation, UserKernel, parse_constant};
 use tagwave::lab::{Bench, Layer, Measurement, check_test_cases, layers, probe_layer, unobtrusive_batch};
 use tagwave::models;
-use tagwave::test_cases;
 use tagwave::tensor::DType;
+use tagwave::test_cases;
 
 /// Arguments of `tagwave lab`.
 #[derive(Debug, Args)]
@@ -192,11 +192,8 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
                         || args.beside.iter().any(|part| config.kernel().contains(part.as_str()))
                 };
                 for config in bench.configs().into_iter().filter(requested) {
-                    let options = Options {
-                        config: Some(config),
-                        max_batch: args.batch.into(),
-                        ..Options::default()
-                    };
+                    let options =
+                        Options { config: Some(config), max_batch: args.batch.into(), ..Options::default() };
                     match measure(&bench, &options) {
                         Ok(found) => print_line(&line(&layer.name, &config.to_string(), &found))?,
                         Err(error) => print_line(&format!("{:16} {config}: {}", layer.name, error))?,

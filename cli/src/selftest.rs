@@ -9,8 +9,8 @@ use tagwave::gpu;
 use tagwave::kernels::KernelConfig;
 use tagwave::models::{self, Model, ModelError, Starts};
 use tagwave::plan::Plan;
-use tagwave::test_cases::{self, TestCase, Tolerance};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{self, TestCase, Tolerance};
 use tagwave::weights::WeightsError;
 use tagwave::{cpu, reference};
 

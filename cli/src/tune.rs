@@ -14,7 +14,7 @@ use super::{
 };
 use tagwave::error::Error;
 use tagwave::gpu::{Gpu, Selection};
-use tagwave::kernels::{TuningTable, UserKernel, Kernels};
+use tagwave::kernels::{Kernels, TuningTable, UserKernel};
 use tagwave::lab::{Effort, layers, tune as tune_layers};
 use tagwave::models::{self, Model};
 use tagwave::sinks::AtomicFile;
@@ -104,7 +104,8 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, CliError> {
     let seconds = Duration::from_secs(args.seconds.into());
     let mut unsaved = Ok(());
     // Saved after each layer, so that an interruption keeps the results.
-    let mut save = |found: &TuningTable| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
+    let mut save =
+        |found: &TuningTable| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
     let found = search(&gpu, &models, precision, args.batch.into(), Effort::Full, seconds, true, &mut save)?;
     unsaved.map_err(|error| write_error(&file, &error))?;
     let count = found.len();

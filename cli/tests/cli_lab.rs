@@ -217,8 +217,8 @@ fn kernels_are_listed_with_their_speed_and_drawn() {
         "--milliseconds",
         "2",
     ];
-    let said =
-        home.ok(&[&bench[..], &["--skip-test-cases", "--format", "jsonl", "--plot", "roofline.svg"]].concat());
+    let said = home
+        .ok(&[&bench[..], &["--skip-test-cases", "--format", "jsonl", "--plot", "roofline.svg"]].concat());
     let rows: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.len() >= 4, "{said}");
     for row in &rows {

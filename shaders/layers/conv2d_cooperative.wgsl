@@ -73,7 +73,7 @@ fn main(
     let windows = min(WINDOWS, params.N * params.FO * params.TO - min(first, params.N * params.FO * params.TO));
     let o4 = workgroup.y * COLUMNS / 4u;
 
-    // Where the values lie that this thread loads in every stage: first row of the clip, row, frame.
+    // Positions of the values that this thread loads in every stage: first row of the clip, row, frame.
     var places: array<vec3<u32>, LOADS>;
     for (var l = 0u; l < LOADS; l++) {
         let row = (l * THREADS + thread) / K4;

@@ -68,7 +68,7 @@ fn main(
     let windows = params.N * params.FO * params.TO;
     let o = workgroup.y * COLUMNS;
 
-    // Where the values lie that this thread loads in every stage: first row of the clip, row, frame.
+    // Positions of the values that this thread loads in every stage: first row of the clip, row, frame.
     var places: array<vec3<u32>, LOADS>;
     for (var l = 0u; l < LOADS; l++) {
         let row = (l * SLICE + thread) / BK;

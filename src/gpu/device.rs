@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::GpuError;
 use super::cache::PipelineCache;
-use crate::kernels::{TuningTable, Kernels, Limits};
+use crate::kernels::{Kernels, Limits, TuningTable};
 
-/// What kind of machine an adapter is, the one to prefer first.
+/// Kind of an adapter, the preferred kind first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdapterType {
     /// A GPU with memory of its own.
@@ -47,7 +47,7 @@ impl AdapterType {
     }
 }
 
-/// What can be said of an adapter without making a device.
+/// Properties of an adapter that are known without making a device.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
     /// Name of the card or the software driver.
@@ -58,13 +58,13 @@ pub struct AdapterSummary {
     pub driver: String,
     /// PCI address, empty where there is none. Tells two equal cards apart.
     pub pci_bus_id: String,
-    /// What kind of machine it is.
+    /// Kind of the adapter.
     pub adapter_type: AdapterType,
     /// Threads of a subgroup, least and most.
     pub subgroup_size: [u32; 2],
-    /// Whether timestamps can be taken between kernels.
+    /// True if timestamps can be taken between kernels.
     pub timestamps: bool,
-    /// What it can do.
+    /// Limits and features that kernels are selected by.
     pub limits: Limits,
 }
 
@@ -105,7 +105,7 @@ impl AdapterSummary {
     }
 }
 
-/// Which adapter to take.
+/// Rule by which an adapter is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// The best one: discrete before integrated before virtual before software.
@@ -123,7 +123,7 @@ const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
-/// What cooperative kernels need.
+/// Features that cooperative kernels need.
 const WANTED_BY_MATRICES: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
 
@@ -299,7 +299,7 @@ impl Gpu {
         &self.kernels
     }
 
-    /// What the device is and can do, as far as it was enabled.
+    /// Properties of the adapter, with the limits and features that were enabled.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
     }

@@ -1,28 +1,32 @@
-//! Which kernel runs a step, and whether it may run without checks.
+//! Selection of the kernel of a step, and of checked or unchecked code.
 
 use std::sync::Arc;
 
 use super::executor::Options;
 use super::{Gpu, GpuError};
-use crate::kernels::{UserKernel, Dispatch, Operation, Packed, KernelConfig, is_within_bounds};
+use crate::kernels::{Dispatch, KernelConfig, Operation, Packed, UserKernel, is_within_bounds};
 use crate::plan::{Plan, Step};
 use crate::tensor::HostTensor;
 
-/// What runs a step.
+/// Kernel selected for a step.
 #[derive(Clone, Debug)]
 pub(super) struct SelectedKernel {
     pub(super) config: KernelConfig,
     pub(super) dispatch: Dispatch,
-    /// The kernel from outside that stands in for the built-in one.
+    /// User kernel that replaces the built-in one.
     pub(super) custom: Option<Arc<UserKernel>>,
 }
 
-/// The configuration and the dispatch of a step: what comes from outside, what is forced, what was measured, the op's
-/// first.
+/// Selects the kernel of a step: a user kernel, else a forced configuration, else the tuned one, else the op's first.
 ///
 /// # Errors
 /// [`GpuError::Dispatch`] when the device cannot run it.
-pub(super) fn select_kernel(gpu: &Gpu, plan: &Plan, step: &Step, options: &Options) -> Result<SelectedKernel, GpuError> {
+pub(super) fn select_kernel(
+    gpu: &Gpu,
+    plan: &Plan,
+    step: &Step,
+    options: &Options,
+) -> Result<SelectedKernel, GpuError> {
     let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
     let shapes = plan.shapes(step);
     let call = plan.call(step, &shapes);

@@ -22,7 +22,12 @@ type Key = (String, Vec<(&'static str, u64)>, bool);
 
 impl Pipelines {
     /// The pipeline for a step's dispatch, compiled at its first use.
-    pub(super) fn get(&mut self, gpu: &Gpu, chosen: &SelectedKernel, trusted: bool) -> Result<Pipeline, GpuError> {
+    pub(super) fn get(
+        &mut self,
+        gpu: &Gpu,
+        chosen: &SelectedKernel,
+        trusted: bool,
+    ) -> Result<Pipeline, GpuError> {
         let dispatch = &chosen.dispatch;
         let constants = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
         let source = match &chosen.custom {

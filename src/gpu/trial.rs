@@ -3,13 +3,13 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::select::select_kernel;
 use super::executor::{MAPPING, Options, binding, upload_weights};
 use super::layout::{from_stored, to_stored};
+use super::select::select_kernel;
 use super::shader::Pipelines;
 use super::timing::Timestamps;
 use super::{Gpu, GpuError};
-use crate::kernels::{Role, KernelConfig};
+use crate::kernels::{KernelConfig, Role};
 use crate::plan::Plan;
 use crate::tensor::{HostTensor, Shape};
 
@@ -25,7 +25,7 @@ pub struct Trial {
 /// A kernel made ready for a [`Trial`].
 #[derive(Debug)]
 pub struct Prepared {
-    /// What runs the step.
+    /// Kernel configuration.
     pub config: KernelConfig,
     /// Name of the built-in kernel.
     pub kernel: &'static str,
@@ -34,7 +34,7 @@ pub struct Prepared {
     recorded: Recorded,
 }
 
-/// What one dispatch needs.
+/// Objects of one dispatch.
 #[derive(Debug)]
 pub(super) struct Recorded {
     pub(super) pipeline: wgpu::ComputePipeline,
@@ -141,7 +141,7 @@ impl Trial {
         time(&self.gpu, &prepared.recorded, runs)
     }
 
-    /// What the last kernel that ran made of clip `clip`, `[1, ...]`.
+    /// Reads the output of clip `clip`, `[1, ...]`, that the last kernel wrote.
     ///
     /// # Errors
     /// [`GpuError::Failed`] from the device.

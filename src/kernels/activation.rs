@@ -1,8 +1,8 @@
 //! Activation functions, alone or in the epilogue of another op.
 
 use super::{
-    ACTIVATIONS, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params,
-    Role, ShapeError, KernelConfig, elementwise, expect_count,
+    ACTIVATIONS, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation,
+    Packed, Params, Role, ShapeError, elementwise, expect_count,
 };
 use crate::tensor::{HostTensor, Shape};
 
@@ -48,7 +48,12 @@ impl Operation for Activation {
         Ok(x)
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let params = Params::new().u32("LEN", call.output.stored_len());
         elementwise(&KERNEL, call, &[self.constant()], params, limits)
     }

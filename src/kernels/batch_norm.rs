@@ -1,8 +1,8 @@
 //! Batch normalisation with statistics that are known beforehand: a scale and a shift.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, elementwise, expect_count, expect_rank, expect_shape, pad_channels,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape, pad_channels,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -57,7 +57,12 @@ impl Operation for BatchNorm {
         Ok(x)
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params = Params::new()
             .u32("LEN", x.stored_len())

@@ -1,8 +1,9 @@
 //! Maximum, mean and standard deviation of each clip's spectrogram.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
-    REDUCE_SUBGROUP, Role, ShapeError, KernelConfig, KernelVariant, KernelVariants, expect_count, expect_rank, split_workgroups,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -37,7 +38,7 @@ const VARIANTS: KernelVariants<ClipStats> = KernelVariants(&[THROUGH_SUBGROUPS, 
 /// Threads that share one clip; a power of two.
 const THREADS: u32 = 256;
 
-/// Which values a clip's maximum is taken over.
+/// Values over which a clip's maximum is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// Its own.
@@ -51,9 +52,9 @@ pub enum Scope {
 /// `maximum - range_db`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipStats {
-    /// How far below the clip's maximum values are cut, in dB.
+    /// Distance of the floor from the clip's maximum, in dB.
     pub range_db: f32,
-    /// What the maximum is taken over.
+    /// Values over which the maximum is taken.
     pub scope: Scope,
 }
 
@@ -86,7 +87,12 @@ impl Operation for ClipStats {
         VARIANTS.configs(self, call, limits)
     }
 
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {

@@ -1,8 +1,8 @@
 //! Two feature vectors, one behind the other.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, elementwise, expect_count, expect_rank, expect_shape,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -42,7 +42,12 @@ impl Operation for Concat {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let [a, b] = [call.inputs[0], call.inputs[1]];
         let params = Params::new()
             .u32("N", a.extent(0))

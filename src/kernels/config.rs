@@ -1,4 +1,4 @@
-//! Which of several kernels runs an op, and the sizes of its tiles.
+//! Kernel configuration: one of the kernels of an op, with its tile constants.
 
 use std::fmt;
 
@@ -94,7 +94,8 @@ impl fmt::Debug for KernelConfig {
 mod tests {
     use super::*;
 
-    const KNOWN: [KernelConfig; 2] = [KernelConfig::new("a", &[("WG", 8), ("QT", 2)]), KernelConfig::new("b", &[])];
+    const KNOWN: [KernelConfig; 2] =
+        [KernelConfig::new("a", &[("WG", 8), ("QT", 2)]), KernelConfig::new("b", &[])];
 
     #[test]
     fn words_there_and_back() {

@@ -1,13 +1,13 @@
 //! Dense layers: a matrix product with bias and activation.
 
 use super::{
-    ACTIVATIONS, Fused, Activation, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Op,
-    Operation, Packed, Params, Role, ShapeError, KernelConfig, KernelVariant, KernelVariants, expect_count, expect_shape, split_workgroups,
-    pad_channels,
+    ACTIVATIONS, Activation, Binding, Call, Dispatch, DispatchError, Fused, INDEX, Kernel, KernelConfig,
+    KernelVariant, KernelVariants, Limits, Op, Operation, Packed, Params, Role, ShapeError, expect_count,
+    expect_shape, pad_channels, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-/// What every configuration binds.
+/// Bindings of every kernel of the op.
 const BINDINGS: &[Binding] = &[
     Binding { name: "x", role: Role::Input(0) },
     Binding { name: "w", role: Role::Weight(0) },
@@ -96,7 +96,7 @@ fn extents(call: &Call) -> (usize, usize) {
     (x.len() / x.channels(), stored_channels(call.output.channels()).div_ceil(4))
 }
 
-/// Whether a tile's threads and shared memory fit the device.
+/// Returns true if a tile's threads and shared memory fit the device.
 fn fits(call: &Call, config: KernelConfig, limits: &Limits) -> bool {
     let [tx, ty, rm, ov, bk] = ["TX", "TY", "RM", "OV", "BK"].map(|name| config.get(name));
     let staged = bk * ty * rm * call.element.size() + 4 * bk * tx * ov * DType::F32.size();
@@ -145,7 +145,12 @@ impl Operation for Dense {
         }
     }
 
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         let (rows, columns4) = extents(call);
         Ok(Dispatch {

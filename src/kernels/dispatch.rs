@@ -1,11 +1,11 @@
-//! What one run of a kernel needs, and whether a device can do it: plain data.
+//! Dispatch of a kernel and limits of a device, as plain data.
 
 use super::unroll::{constants, unroll, value};
 use super::{Call, Packed};
 use crate::error::ErrorKind;
 use crate::tensor::DType;
 
-/// Why an op cannot run on a device with these limits.
+/// Error of an op that cannot run on a device with given limits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DispatchError {
@@ -38,11 +38,11 @@ pub enum DispatchError {
     Unsupported {
         /// Kernel that would have run.
         kernel: &'static str,
-        /// What is missing.
+        /// Missing resource or feature.
         what: &'static str,
-        /// How much of it is needed.
+        /// Needed amount.
         needs: u64,
-        /// How much of it the device has.
+        /// Amount that the device has.
         has: u64,
     },
     /// A configuration that cannot run tensors of these shapes was forced.
@@ -50,13 +50,13 @@ pub enum DispatchError {
     NotApplicable {
         /// Kernel asked for.
         kernel: &'static str,
-        /// What it was asked to run.
+        /// Shapes of the call.
         call: String,
     },
 }
 
 impl DispatchError {
-    /// What a batch should do about it.
+    /// Returns the kind, by which a batch decides how to go on.
     pub fn kind(&self) -> ErrorKind {
         match self {
             DispatchError::NotApplicable { .. } => ErrorKind::Internal,
@@ -65,7 +65,7 @@ impl DispatchError {
     }
 }
 
-/// What a device can do, in our own words; filled in by [`crate::gpu`].
+/// Limits and features of a device that kernels depend on; filled in by [`crate::gpu`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Workgroups per axis of one dispatch.
@@ -80,11 +80,11 @@ pub struct Limits {
     pub max_binding_bytes: u64,
     /// Bytes of one buffer.
     pub max_buffer_bytes: u64,
-    /// Whether kernels may store f16.
+    /// True if kernels may store f16.
     pub f16: bool,
     /// Threads of a subgroup, least and most, where kernels may use subgroup operations.
     pub subgroup: Option<[u32; 2]>,
-    /// Whether kernels may ask which subgroup of its workgroup a thread is in.
+    /// True if kernels may read the index of a thread's subgroup in its workgroup.
     pub subgroup_ids: bool,
     /// Sides of the square f16 matrices that a subgroup multiplies into f32 sums.
     pub matrices: Vec<u32>,
@@ -111,7 +111,7 @@ impl Default for Limits {
     }
 }
 
-/// Where the contents of a binding come from.
+/// Source of the contents of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Input tensor `i` of the step.
@@ -127,18 +127,18 @@ pub enum Role {
 pub struct Binding {
     /// Name in the shader.
     pub name: &'static str,
-    /// What is bound there.
+    /// Tensor or weights that are bound.
     pub role: Role,
 }
 
-/// A compute shader and what is appended to it.
+/// A compute shader and the common pieces that it includes.
 #[derive(Debug)]
 pub struct Kernel {
-    /// File name without `.wgsl`, and what is appended where kernels share a file.
+    /// File name without `.wgsl`, with a suffix where kernels share a file.
     pub name: &'static str,
     /// Text of the file.
     pub source: &'static str,
-    /// Pieces of `shaders/common/` appended to it, `element_*` not counted.
+    /// Files of `shaders/common/` that follow it in the compiled text, `element_*` not counted.
     pub includes: &'static [&'static Include],
     /// Its buffers, slot 1 first.
     pub bindings: &'static [Binding],
@@ -163,9 +163,11 @@ pub static ELEMENT_F16: Include =
 pub static ACTIVATIONS: Include =
     Include { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
 /// Workgroup indices of folded dispatches.
-pub static INDEX: Include = Include { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
+pub static INDEX: Include =
+    Include { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
 /// Reductions over the threads of a workgroup.
-pub static REDUCE: Include = Include { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
+pub static REDUCE: Include =
+    Include { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
 /// The same through subgroups.
 pub static REDUCE_SUBGROUP: Include =
     Include { name: "reduce_subgroup", source: include_str!("../../shaders/common/reduce_subgroup.wgsl") };
@@ -224,7 +226,7 @@ impl Params {
 /// Everything needed to run one kernel once; plain data.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Which kernel.
+    /// Kernel to run.
     pub kernel: &'static Kernel,
     /// Lines of `const` in front of the kernel, for what an `override` cannot do.
     pub header: String,
@@ -327,7 +329,7 @@ fn workgroup_needs(dispatch: &Dispatch) -> [u64; 2] {
     [threads, bytes]
 }
 
-/// Whether every value that the kernel may touch, as its op states, lies inside what is bound: tensors as they
+/// Returns true if every value that the kernel may touch, as its op states, lies inside its bindings: tensors as they
 /// are stored, weights as they are packed. Only such kernels run without checks on the device.
 pub fn is_within_bounds(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed]) -> bool {
     let held = |role: Role| match role {
@@ -373,7 +375,11 @@ pub(super) fn elementwise(
         element: call.element,
         constants: [&[("WG", f64::from(ELEMENTWISE_THREADS))], constants].concat(),
         params,
-        workgroups: split_workgroups(kernel, call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize), limits)?,
+        workgroups: split_workgroups(
+            kernel,
+            call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize),
+            limits,
+        )?,
     })
 }
 

@@ -1,8 +1,8 @@
 //! The recurrence of a gated recurrent unit.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, expect_count, expect_rank, expect_shape, split_workgroups,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, expect_count, expect_rank, expect_shape, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -51,7 +51,12 @@ impl Operation for Gru {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let (units, stored) = (y.extent(2), stored_channels(y.extent(2)));
         let threads = stored.next_multiple_of(32);

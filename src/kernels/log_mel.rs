@@ -1,8 +1,9 @@
 //! Log-mel spectrogram: windowed STFT power, mel bands, decibels, in one kernel.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, KernelVariant, KernelVariants, expect_count, expect_rank, expect_shape, split_workgroups,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, Role, ShapeError, expect_count, expect_rank, expect_shape,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -38,7 +39,7 @@ const VARIANTS: KernelVariants<LogMel> = KernelVariants(&[KernelVariant {
 /// Pairs of frames of a workgroup: five would not fit 16 KiB of shared memory.
 const PAIRS: [u32; 3] = [1, 2, 4];
 
-/// What stands in for samples outside the clip.
+/// Values taken for samples outside the clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// The clip mirrored about its first and its last sample, those not repeated.
@@ -47,7 +48,7 @@ pub enum Padding {
     Zeros,
 }
 
-/// How many frames a clip of `S` samples has.
+/// Number of frames of a clip of `S` samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameCount {
     /// `1 + floor(S / hop)`: frames centred on multiples of the hop.
@@ -65,9 +66,9 @@ pub struct LogMel {
     pub hop_length: usize,
     /// Samples of padding before the first frame.
     pub left_samples: usize,
-    /// What the padding holds.
+    /// Values of the padding.
     pub padding: Padding,
-    /// How many frames there are.
+    /// Number of frames.
     pub frames: FrameCount,
     /// Power of the mel energies under the logarithm, 1 or 2.
     pub exponent: u32,
@@ -119,7 +120,12 @@ impl Operation for LogMel {
         VARIANTS.configs(self, call, limits)
     }
 
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {

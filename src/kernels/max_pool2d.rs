@@ -1,8 +1,8 @@
 //! Max-pooling over frequency and time.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, elementwise, expect_count, expect_rank,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -52,7 +52,12 @@ impl Operation for MaxPool2d {
         Ok([x.extent(0), x.extent(1), f, t].into())
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let params = Params::new()
             .u32("N", x.extent(0))

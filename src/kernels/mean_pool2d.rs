@@ -1,8 +1,9 @@
 //! The mean of each channel over frequency and time.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
-    REDUCE_SUBGROUP, Role, ShapeError, KernelConfig, KernelVariant, KernelVariants, expect_count, expect_rank, split_workgroups,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -19,7 +20,9 @@ static SUBGROUP: Kernel =
 const THROUGH_SHARED: KernelVariant<MeanPool2d> = KernelVariant {
     kernel: &SHARED,
     configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| split_workgroups(&SHARED, call.inputs[0].extent(0) * blocks(call), limits),
+    workgroups: |_, call, _, limits| {
+        split_workgroups(&SHARED, call.inputs[0].extent(0) * blocks(call), limits)
+    },
     specific: (),
 };
 
@@ -70,7 +73,12 @@ impl Operation for MeanPool2d {
         }
     }
 
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {

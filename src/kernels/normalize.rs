@@ -1,10 +1,10 @@
 //! Flooring, standardising and padding of spectrograms, with a scale and shift per frame.
 
-use super::{
-    Fused, Binding, Call, Dispatch, DispatchError, Kernel, Limits, Op, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, elementwise, expect_count, expect_rank, expect_shape,
-};
 use super::{Axis, INDEX};
+use super::{
+    Binding, Call, Dispatch, DispatchError, Fused, Kernel, KernelConfig, Limits, Op, Operation, Packed,
+    Params, Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
+};
 use crate::tensor::{DType, HostTensor, Shape};
 
 static KERNEL: Kernel = Kernel {
@@ -20,7 +20,7 @@ static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// What a clip's values are taken relative to, after they are floored at `maximum - range_db`.
+/// Reference level of a clip's values, after they are floored at `maximum - range_db`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Nothing: dB as they are.
@@ -36,9 +36,9 @@ pub enum Level {
 /// Weights: none, or a scale and a shift for each output frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalize {
-    /// What values are taken relative to.
+    /// Reference level of the values.
     pub level: Level,
-    /// How far below the clip's maximum values are cut, in dB.
+    /// Distance of the floor from the clip's maximum, in dB.
     pub range_db: f32,
     /// Added to the standard deviation, so that a constant clip becomes zeros.
     pub epsilon: f32,
@@ -78,7 +78,12 @@ impl Operation for Normalize {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let level = match self.level {
             Level::Absolute => 0.0,

@@ -1,8 +1,8 @@
 //! Batch normalisation with statistics that are made on the device.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, elementwise, expect_count, expect_rank, expect_shape,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -50,7 +50,12 @@ impl Operation for NormalizeChannels {
         index == 0
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params = Params::new()
             .u32("LEN", x.stored_len())

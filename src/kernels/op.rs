@@ -1,10 +1,10 @@
-//! What every op can say about itself, and the enum over all ops.
+//! The interface of ops and the enum over all of them.
 
 use super::dispatch::check;
 use super::{
     Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Dense, Dispatch, DispatchError, Gru,
-    LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime, ShapeError,
-    KernelConfig,
+    KernelConfig, LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime,
+    ShapeError,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -41,16 +41,16 @@ impl Packed {
         }
     }
 
-    /// Whether the array has no values.
+    /// Returns true if the array has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a fused op became: the op and its weights.
+/// Result of fusing two ops: the op and its weights.
 pub type Fused = (Op, Vec<HostTensor>);
 
-/// What every op can say about itself.
+/// Interface of an op: shapes, kernels, weights and cost, as plain data.
 pub trait Operation {
     /// Name of the op, as in its file names.
     fn name(&self) -> &'static str;
@@ -66,12 +66,12 @@ pub trait Operation {
         inputs.first().copied().unwrap_or(precision)
     }
 
-    /// Whether the kernels read input `index` in the plan's `Element` type; others are always f32.
+    /// Returns true if the kernels read input `index` in the plan's `Element` type; others are always f32.
     fn reads_element(&self, _index: usize) -> bool {
         true
     }
 
-    /// Whether a clip's result depends on the other clips of its batch.
+    /// Returns true if a clip's result depends on the other clips of its batch.
     fn depends_on_batch(&self) -> bool {
         false
     }
@@ -85,9 +85,10 @@ pub trait Operation {
     ///
     /// # Errors
     /// [`DispatchError`] when the device or the configuration cannot.
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError>;
+    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits)
+    -> Result<Dispatch, DispatchError>;
 
-    /// How many values of each binding the kernel may touch, worked out from what it is given (`Params`, tiles, packed
+    /// Largest index plus one that the kernel may touch in each binding, worked out from what it is given (`Params`, tiles, packed
     /// weights), or `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
     fn max_index(&self, _call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         None
@@ -97,12 +98,7 @@ pub trait Operation {
     fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed>;
 
     /// This op with the op after it taken into it, or `None` when one kernel cannot do both.
-    fn fuse(
-        &self,
-        _weights: &[&HostTensor],
-        _next: &Op,
-        _next_weights: &[&HostTensor],
-    ) -> Option<Fused> {
+    fn fuse(&self, _weights: &[&HostTensor], _next: &Op, _next_weights: &[&HostTensor]) -> Option<Fused> {
         None
     }
 
@@ -190,7 +186,12 @@ impl Operation for Op {
         self.operation().configs(call, limits)
     }
 
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let dispatch = self.operation().dispatch(call, config, limits)?;
         check(&dispatch, call, limits)?;
         Ok(dispatch)

@@ -1,8 +1,8 @@
 //! Frames of zeros before and after a spectrogram.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, KernelConfig, elementwise, expect_count, expect_rank,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -34,7 +34,12 @@ impl Operation for PadTime {
         Ok([x.extent(0), x.extent(1), x.extent(2), self.left + x.extent(3) + self.right].into())
     }
 
-    fn dispatch(&self, call: &Call, _strategy: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let params = Params::new()
             .u32("ROWS", x.extent(0) * x.extent(2))

@@ -1,20 +1,20 @@
-//! Which configuration runs a layer: what was measured, on the device at hand or in the committed records, by the layer's
-//! shapes.
+//! Tuning table: the fastest measured kernel configuration of a layer, by its shapes, from the device at hand or from the
+//! committed records.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Call, UserKernel, Limits, Op, Operation, KernelConfig};
+use super::{Call, KernelConfig, Limits, Op, Operation, UserKernel};
 use crate::tensor::{DType, Shape};
 
-/// Winners by layer. The batch is no part of a layer: the same clip gives the same bits in any batch.
+/// Fastest configurations by layer. The batch is no part of a layer: the same clip gives the same bits in any batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TuningTable {
     measured: BTreeMap<String, String>,
 }
 
-/// What the committed records give, by kind of device; `cargo xtask tuning` makes it.
+/// Table of the committed records, by kind of device; `cargo xtask tuning` makes it.
 const BUILT_IN: &str = include_str!("tuning.txt");
 
 impl TuningTable {
@@ -23,13 +23,13 @@ impl TuningTable {
         TuningTable::default()
     }
 
-    /// What was measured on devices of the kind that `limits` tell, when this version was made.
+    /// Table of the committed records for devices like the one with these limits.
     pub fn built_in(limits: &Limits) -> TuningTable {
         let kind = if limits.software { "software: " } else { "hardware: " };
         TuningTable::of(BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)))
     }
 
-    /// Lines `LAYER = STRATEGY`, as [`TuningTable`] displays itself. Lines of another form count as not measured.
+    /// Lines `LAYER = CONFIGURATION`, as [`TuningTable`] displays itself. Lines of another form count as not measured.
     pub fn parse(text: &str) -> TuningTable {
         TuningTable::of(text.lines().filter(|line| !line.starts_with('#')))
     }
@@ -39,12 +39,12 @@ impl TuningTable {
         TuningTable { measured: pairs.map(|(layer, config)| (layer.into(), config.into())).collect() }
     }
 
-    /// Remembers the winner of a layer.
+    /// Stores the fastest configuration of a layer.
     pub fn insert(&mut self, op: &Op, call: &Call, config: KernelConfig) {
         self.measured.insert(layer(op, call), config.to_string());
     }
 
-    /// The winner of a layer, if it was measured and still exists.
+    /// Fastest configuration of a layer, if it was measured and still exists.
     pub fn find(&self, op: &Op, call: &Call, limits: &Limits) -> Option<KernelConfig> {
         let text = self.measured.get(&layer(op, call))?;
         KernelConfig::parse(text, &op.configs(call, limits))
@@ -64,7 +64,7 @@ impl TuningTable {
         self.measured.len()
     }
 
-    /// Whether nothing was measured.
+    /// Returns true if nothing was measured.
     pub fn is_empty(&self) -> bool {
         self.measured.is_empty()
     }
@@ -76,12 +76,12 @@ impl fmt::Display for TuningTable {
     }
 }
 
-/// What a device runs where there is more than one kernel.
+/// Kernels of a device: tuned configurations and user kernels.
 #[derive(Clone, Debug, Default)]
 pub struct Kernels {
     /// The configurations that were measured to be the fastest.
     pub tuning: TuningTable,
-    /// Kernels from outside, which stand in for the built-in ones wherever they can.
+    /// User kernels, which replace the built-in ones wherever they can run.
     pub custom: Vec<Arc<UserKernel>>,
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Call, Dispatch, DispatchError, Limits, Op, Operation, KernelConfig};
+use super::{Call, Dispatch, DispatchError, KernelConfig, Limits, Op, Operation};
 
 /// A kernel from outside: WGSL that keeps the bindings, `Params` and weight packing of a built-in kernel, which a
 /// line `// contract  conv2d_direct QT=2` of its header names, with tile constants of its own choice.
 #[derive(Clone, Debug)]
 pub struct UserKernel {
-    /// What to call it: its file's name.
+    /// Name of its file without extension.
     pub name: String,
     /// Name of the built-in kernel.
     pub contract: String,
@@ -19,7 +19,7 @@ pub struct UserKernel {
     trusted: bool,
 }
 
-/// Why a file is no kernel.
+/// Error of a file that is no kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserKernelError {
@@ -57,7 +57,7 @@ impl UserKernel {
     /// Reads the header of a kernel.
     ///
     /// # Errors
-    /// [`CustomError`] for a header that names no contract, or constants that are no numbers.
+    /// [`UserKernelError`] for a header that names no contract, or constants that are no numbers.
     pub fn parse(name: &str, source: &str) -> Result<UserKernel, UserKernelError> {
         let name = name.to_string();
         let header = source.lines().take_while(|line| line.starts_with("//"));
@@ -91,12 +91,12 @@ impl UserKernel {
         UserKernel { trusted: true, ..self }
     }
 
-    /// Whether it is compiled without checks.
+    /// Returns true if it is compiled without checks.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
 
-    /// KernelConfig and dispatch of a call, or `None` when the contract's kernel does not run it.
+    /// Configuration and dispatch of a call, or `None` when the contract's kernel does not run it.
     ///
     /// # Errors
     /// [`DispatchError`] when it would, but not with these constants.
@@ -113,8 +113,8 @@ impl UserKernel {
         };
         let config = *configs.iter().find(named)?;
         let constants = self.constants.iter();
-        let config = constants
-            .fold(config, |config, (name, value)| config.with(name, *value).unwrap_or(config));
+        let config =
+            constants.fold(config, |config, (name, value)| config.with(name, *value).unwrap_or(config));
         let mut dispatch = match op.dispatch(call, config, limits) {
             Ok(dispatch) => dispatch,
             Err(error) => return Some(Err(error)),
@@ -126,7 +126,7 @@ impl UserKernel {
         Some(Ok((config, dispatch)))
     }
 
-    /// Whether its text knows a constant of this name.
+    /// Returns true if its text has a constant of this name.
     pub fn knows(&self, constant: &str) -> bool {
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
         self.source.split(|c| !is_part(c)).any(|word| word == constant)

@@ -1,6 +1,6 @@
-//! The ways to run an op that has more than one kernel: the list in which each of them is a few lines.
+//! Kernel variants of ops that have more than one kernel: each is a few lines of a list.
 
-use super::{Call, Dispatch, DispatchError, Kernel, Limits, KernelConfig};
+use super::{Call, Dispatch, DispatchError, Kernel, KernelConfig, Limits};
 
 /// Largest tile constant: products of all of them are to fit a `usize`.
 const LARGEST: usize = 1 << 10;
@@ -8,18 +8,20 @@ const LARGEST: usize = 1 << 10;
 /// Workgroups along x, y and z of a kernel for one call of `O`.
 type Workgroups<O> = fn(&O, &Call, KernelConfig, &Limits) -> Result<[u32; 3], DispatchError>;
 
-/// One way to run an op `O`.
+/// Kernel variant of an op `O`.
 pub(super) struct KernelVariant<O: 'static, Specific: 'static = ()> {
     pub(super) kernel: &'static Kernel,
     /// The tiles to try on a call, the best guess first; none where the kernel cannot run it.
     pub(super) configs: fn(&O, &Call, &Limits) -> Vec<KernelConfig>,
     pub(super) workgroups: Workgroups<O>,
-    /// What the op alone asks of its ways.
+    /// Parts that only variants of this op have.
     pub(super) specific: Specific,
 }
 
-/// All ways of an op, the one to take by default first.
-pub(super) struct KernelVariants<O: 'static, Specific: 'static = ()>(pub(super) &'static [KernelVariant<O, Specific>]);
+/// All kernel variants of an op, the default first.
+pub(super) struct KernelVariants<O: 'static, Specific: 'static = ()>(
+    pub(super) &'static [KernelVariant<O, Specific>],
+);
 
 impl<O, Specific> KernelVariants<O, Specific> {
     /// Every configuration that can run a call.
@@ -27,12 +29,12 @@ impl<O, Specific> KernelVariants<O, Specific> {
         self.0.iter().flat_map(|variant| (variant.configs)(op, call, limits)).collect()
     }
 
-    /// The way whose kernel a configuration names.
+    /// Variant whose kernel a configuration names.
     pub(super) fn of(&self, config: KernelConfig) -> Option<&'static KernelVariant<O, Specific>> {
         self.0.iter().find(|variant| variant.kernel.name == config.kernel())
     }
 
-    /// The configuration asked for, or the first that is known, with its way: other tiles than the known ones will do.
+    /// Requested configuration, or the first known one, with its variant; tile constants may differ from the known ones.
     ///
     /// # Errors
     /// [`DispatchError::NotApplicable`] for a kernel that is not among the known configurations, or lacks a tile constant.
@@ -44,8 +46,9 @@ impl<O, Specific> KernelVariants<O, Specific> {
     ) -> Result<(KernelConfig, &'static KernelVariant<O, Specific>), DispatchError> {
         let config = config.or_first(known);
         // A tile constant of zero, or one that is left out, is no tile.
-        let is_complete =
-            |known: &KernelConfig| known.constants().all(|(name, _)| (1..=LARGEST).contains(&config.get(name)));
+        let is_complete = |known: &KernelConfig| {
+            known.constants().all(|(name, _)| (1..=LARGEST).contains(&config.get(name)))
+        };
         let is_known = known.iter().any(|known| known.kernel() == config.kernel() && is_complete(known));
         match self.of(config).filter(|_| is_known) {
             Some(variant) => Ok((config, variant)),

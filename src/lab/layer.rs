@@ -1,11 +1,11 @@
 //! Layers of the models.
 
 use crate::error::Error;
-use crate::kernels::{Conv2d, UserKernel, Limits, Op, layer};
+use crate::kernels::{Conv2d, Limits, Op, UserKernel, layer};
 use crate::models::{Compat, Model, Starts};
 use crate::plan::{Builder, Plan};
-use crate::test_cases::fill_weight;
 use crate::tensor::DType;
+use crate::test_cases::fill_weight;
 use crate::weights::{TensorSpec, Weights};
 
 /// One layer of a model in isolation.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::Layer;
 use crate::error::Error;
 use crate::gpu::{Executor, Gpu, Options, Prepared, Trial};
-use crate::kernels::{Op, Operation, KernelConfig};
+use crate::kernels::{KernelConfig, Op, Operation};
 use crate::plan::Plan;
-use crate::test_cases::{self, Difference, TestCase, Tolerance};
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
+use crate::test_cases::{self, Difference, TestCase, Tolerance};
 
 /// Number of different clips in a batch; they are repeated.
 const CLIPS: usize = 2;
@@ -277,8 +277,7 @@ pub fn check_test_cases(
         }
         let expected = reference::run(&case.plan, &case.inputs)?;
         for config in configs {
-            let options =
-                Options { max_batch: case.plan.batch(), config: Some(config), ..options.clone() };
+            let options = Options { max_batch: case.plan.batch(), config: Some(config), ..options.clone() };
             let found = Executor::new(gpu, &case.plan, &options)?.run(&case.inputs)?;
             let difference = case.compare(&found[0], &expected[0]);
             if !difference.within {

@@ -6,7 +6,7 @@ use super::measure::{forced, unobtrusive_batch};
 use super::{Bench, Layer, Measurement};
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernels::{TuningTable, KernelConfig};
+use crate::kernels::{KernelConfig, TuningTable};
 
 /// Tuning effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -475,10 +475,10 @@ mod tests {
 
     use super::*;
     use crate::models::{self, crnn};
-    use crate::test_cases::fill_weight;
     use crate::tagger::decode;
     use crate::tagger::{Device, TaggerBuilder};
     use crate::tags::Vocabulary;
+    use crate::test_cases::fill_weight;
     use crate::weights::Weights;
 
     /// Makes a tagger whose decoder threads are started by `spawn`.

@@ -1,7 +1,7 @@
 //! Test cases of the ops with one thread per element: activation, batch_norm, last_state, max_pool2d,
 //! normalize, pad_time.
 
-use super::{TestCase, ROUNDING, Tolerance, fill, fill_scaled};
+use super::{ROUNDING, TestCase, Tolerance, fill, fill_scaled};
 use crate::kernels::{Activation, Axis, BatchNorm, LastState, Level, MaxPool2d, Normalize, Op, PadTime};
 use crate::tensor::Shape;
 

@@ -1,6 +1,6 @@
 //! Test cases of layers with sums: conv2d, dense, gru, mean_pool2d, batch_stats; and of normalize_channels, concat.
 
-use super::{TestCase, ROUNDING, SUMS, fill, fill_scaled};
+use super::{ROUNDING, SUMS, TestCase, fill, fill_scaled};
 use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPool2d, NormalizeChannels, Op};
 
 pub(super) fn cases() -> Vec<TestCase> {

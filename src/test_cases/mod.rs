@@ -4,7 +4,7 @@
 //! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]. Extents are unequal primes, so that a swapped
 //! axis is detected, and sizes around the limits of a workgroup.
 
-use crate::kernels::{Limits, Op, Operation, KernelConfig};
+use crate::kernels::{KernelConfig, Limits, Op, Operation};
 use crate::plan::{Builder, Plan};
 use crate::tensor::{DType, HostTensor, Shape};
 

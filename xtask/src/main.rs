@@ -6,11 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-mod tuning;
 mod fuzz;
 mod limited;
 mod matrix;
 mod pcm;
+mod tuning;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]

@@ -10,7 +10,7 @@ use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, U
 use super::roofline;
 use tagwave::error::Error;
 use tagwave::gpu::Gpu;
-use tagwave::kernels::{Operation, KernelConfig};
+use tagwave::kernels::{KernelConfig, Operation};
 use tagwave::lab::{
     Bench, LONGEST, Layer, Measurement, Peaks, check_test_cases, forced, layers, peaks, probe_layer,
 };
@@ -145,8 +145,7 @@ fn measure(
     };
     let mut failures = 0;
     for config in bench.configs() {
-        if !args.kernel.is_empty()
-            && !args.kernel.iter().any(|part| config.kernel().contains(part.as_str()))
+        if !args.kernel.is_empty() && !args.kernel.iter().any(|part| config.kernel().contains(part.as_str()))
         {
             continue;
         }

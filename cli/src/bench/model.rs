@@ -9,11 +9,11 @@ use super::super::tune::cached_tuning;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, print_line};
 use tagwave::error::Error;
 use tagwave::kernels::Kernels;
-use tagwave::lab::{front_end, filled_plan};
+use tagwave::lab::{filled_plan, front_end};
 use tagwave::models::{self, Model, ModelError};
 use tagwave::plan::Plan;
-use tagwave::test_cases::synthetic_clip;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::synthetic_clip;
 use tagwave::{cpu, gpu};
 
 /// Arguments of `tagwave bench model`.

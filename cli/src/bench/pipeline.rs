@@ -12,8 +12,8 @@ use super::super::{CliError, SOME_FAILED, print_line};
 use tagwave::audio::Source;
 use tagwave::error::Error;
 use tagwave::models;
-use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::tagger::{Device, StageTimes, Tagger};
+use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::weights::Weights;
 
 /// Arguments of `tagwave bench pipeline`.

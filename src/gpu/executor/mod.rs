@@ -15,19 +15,19 @@ use std::time::{Duration, Instant};
 use budget::Budget;
 use program::{Program, Readback};
 
-use super::select::{SelectedKernel, select_kernel};
 use super::layout::{from_stored, to_stored, weight_bytes};
+use super::select::{SelectedKernel, select_kernel};
 use super::shader::{Pipeline, Pipelines};
 use super::timing::StepTime;
 use super::{Gpu, GpuError};
-use crate::kernels::{Kernels, Limits, Operation, Packed, KernelConfig};
+use crate::kernels::{KernelConfig, Kernels, Limits, Operation, Packed};
 use crate::plan::{Arena, Plan};
 use crate::tensor::HostTensor;
 
 mod budget;
 mod program;
 
-/// How an executor is made.
+/// Options of an executor.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Most clips of one batch; fewer where the device's limits say so.
@@ -36,18 +36,18 @@ pub struct Options {
     pub config: Option<KernelConfig>,
     /// Tighter limits to plan with than the device's own: tests fold dispatches and change tiles with them.
     pub limits: Option<Limits>,
-    /// Which kernels run; `None` for the device's own ([`Gpu::with_kernels`]).
+    /// Kernels to run; `None` for the device's own ([`Gpu::with_kernels`]).
     pub kernels: Option<Arc<Kernels>>,
-    /// Whether kernels run with their indices checked on the device even where the plan has proved them; by default
+    /// True to check indices on the device even where the plan keeps them within bounds; by default
     /// in debug builds alone.
     pub checked: bool,
-    /// How long a submission may keep a hardware adapter; a batch that takes longer goes in parts. A software driver
+    /// Longest time that one submission may take on hardware; a longer batch is submitted in parts. A software driver
     /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
     pub submission: Duration,
     /// Time limit of a wait for a submission, after which the device counts as not responding. `None` for 120 s on
     /// hardware, and a minute for each clip but at least ten on a software driver.
     pub timeout: Option<Duration>,
-    /// Whether every submission is timed kernel by kernel, where the device has timestamps; they keep kernels from
+    /// True to time every submission kernel by kernel, where the device has timestamps; they keep kernels from
     /// overlapping.
     pub timed: bool,
 }
@@ -68,7 +68,7 @@ impl Default for Options {
     }
 }
 
-/// Where an executor's time went.
+/// Times of an executor since it was made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Times {
     /// Time of each kernel on the device, by its name; empty unless [`Options::timed`].
@@ -77,7 +77,7 @@ pub struct Times {
     pub readback: Duration,
 }
 
-/// How long the word that a buffer is readable may take once the device is done.
+/// Timeout for the `map_async` callback after a submission has completed.
 pub(super) const MAPPING: Duration = Duration::from_secs(10);
 
 /// A plan made ready on a device.
@@ -94,12 +94,12 @@ pub struct Executor {
     /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
     budget: Budget,
-    /// When the last submission that was waited for had ended.
+    /// End of the last submission that was waited for.
     idle: Mutex<Option<Instant>>,
     times: Mutex<Times>,
 }
 
-/// A batch on its way.
+/// A submitted batch.
 #[derive(Debug)]
 pub struct InFlightBatch {
     batch: usize,
@@ -108,7 +108,7 @@ pub struct InFlightBatch {
     pending: Vec<Pending>,
 }
 
-/// A submission on its way.
+/// A submission that was not waited for yet.
 #[derive(Debug)]
 struct Pending {
     program: Arc<Program>,
@@ -120,7 +120,7 @@ struct Pending {
     began: Instant,
 }
 
-/// What a submission gave.
+/// Results of a submission.
 struct Ended {
     /// In host order.
     outputs: Vec<Vec<f32>>,
@@ -128,7 +128,7 @@ struct Ended {
     steps: Vec<Duration>,
 }
 
-/// Says when a buffer can be read.
+/// Receives the result of `map_async`.
 type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 impl Executor {
@@ -201,7 +201,7 @@ impl Executor {
         self.slots.iter().chain(self.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
     }
 
-    /// Where the time went since the executor was made.
+    /// Returns the times since the executor was made.
     pub fn times(&self) -> Times {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -234,7 +234,7 @@ impl Executor {
         self.tensors(batch, outputs)
     }
 
-    /// Uploads `inputs`, at most [`Executor::max_batch`] clips, and queues them without waiting.
+    /// Submits `inputs`, at most [`Executor::max_batch`] clips, without waiting.
     ///
     /// # Errors
     /// As [`Executor::run`]; [`GpuError::DependentBatch`] for any batch that is too large.

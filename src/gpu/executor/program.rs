@@ -1,4 +1,4 @@
-//! What one batch size needs: bind groups, parameters, and readback buffers to be used again.
+//! Objects of one batch size: bind groups, parameters, and readback buffers to be used again.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ pub(super) struct Program {
 #[derive(Debug)]
 pub(super) struct Readback {
     pub(super) outputs: wgpu::Buffer,
-    /// Where the submission is timed.
+    /// Present if the submission is timed.
     pub(super) timestamps: Option<Timestamps>,
 }
 
@@ -55,7 +55,9 @@ impl Program {
         let dispatches = plan
             .steps()
             .iter()
-            .map(|step| select_kernel(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch))
+            .map(|step| {
+                select_kernel(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let params = upload_params(&executor.gpu, &dispatches)?;
         let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };

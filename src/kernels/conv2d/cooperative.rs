@@ -1,7 +1,7 @@
 //! Convolution as a product of f16 matrices that a subgroup multiplies as a whole: `conv2d_cooperative`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, KernelConfig, split_workgroups};
-use super::{BINDINGS, Conv2d, Specific, KernelVariant, direct};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KernelVariant, Specific, direct};
 use crate::tensor::{DType, stored_channels};
 
 pub(super) const COOPERATIVE: KernelVariant = KernelVariant {
@@ -50,7 +50,7 @@ fn columns(config: KernelConfig) -> usize {
     ["SC", "CM", "S"].map(|name| config.get(name)).iter().product()
 }
 
-/// What the configuration's matrices are, and leave to use them.
+/// Matrix types of the configuration, and the `enable` line that they need.
 fn header(_: &Conv2d, config: KernelConfig) -> String {
     let side = config.get("S");
     let alias = |name: &str, element: &str, role: &str| {
@@ -61,7 +61,7 @@ fn header(_: &Conv2d, config: KernelConfig) -> String {
     format!("enable wgpu_cooperative_matrix; {matrices}")
 }
 
-/// Whether a workgroup's threads, tiles and at least one window fit the device.
+/// Returns true if a workgroup's threads, shared memory and at least one window fit the device.
 fn fits(op: &Conv2d, config: KernelConfig, limits: &Limits) -> bool {
     let (rows, columns, side) = (rows(config), columns(config), config.get("S"));
     let staged = rows * (2 * side + 8) + 2 * side * (columns + 8);

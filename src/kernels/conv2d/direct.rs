@@ -1,7 +1,7 @@
 //! Convolution straight from memory, no shared memory: `conv2d_direct` and, for one input channel, `conv2d_plane`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, KernelConfig, split_workgroups};
-use super::{BINDINGS, Conv2d, KERNEL, Specific, KernelVariant};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific};
 use crate::tensor::{HostTensor, stored_channels};
 
 pub(super) const DIRECT: KernelVariant = KernelVariant {

@@ -1,8 +1,8 @@
 //! 3x3 convolution with bias, max-pool and activation in its epilogue.
 
 use super::{
-    Fused, Activation, Axis, Binding, Call, Dispatch, DispatchError, Limits, MaxPool2d, Op, Operation,
-    Packed, Params, Role, ShapeError, KernelConfig, KernelVariants, expect_count, expect_rank, expect_shape,
+    Activation, Axis, Binding, Call, Dispatch, DispatchError, Fused, KernelConfig, KernelVariants, Limits,
+    MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -12,7 +12,7 @@ mod subgroup;
 mod tiled;
 mod winograd;
 
-/// What every configuration binds.
+/// Bindings of every kernel of the op.
 const BINDINGS: &[Binding] = &[
     Binding { name: "x", role: Role::Input(0) },
     Binding { name: "w", role: Role::Weight(0) },
@@ -40,22 +40,22 @@ impl Default for Conv2d {
     }
 }
 
-/// What a way of convolving says of its weights and of its text.
+/// Conv2d-specific parts of a kernel variant: weight packing and generated header.
 struct Specific {
     /// `vec4`s of output channels of which the kernel always makes a whole number.
     channels4: fn(KernelConfig) -> usize,
     /// Weights of a pair of channels, as packed.
     taps: fn(KernelConfig) -> usize,
-    /// What goes in front of the kernel before the configuration's constants.
+    /// Lines of the header before the configuration's constants.
     header: fn(&Conv2d, KernelConfig) -> String,
     /// The kernel `[O, C, 3, 3]` for so many padded output channels.
     pack: fn(&Conv2d, KernelConfig, &HostTensor, usize) -> Vec<f32>,
 }
 
-/// One way to run convolutions: a file of this folder.
+/// Kernel variant of convolutions: a file of this folder.
 type KernelVariant = super::KernelVariant<Conv2d, Specific>;
 
-/// All ways, the portable default of its kind first.
+/// All kernel variants, the default of each kind of device first.
 const VARIANTS: KernelVariants<Conv2d, Specific> = KernelVariants(&[
     direct::PLANE,
     subgroup::SUBGROUP,
@@ -94,7 +94,12 @@ impl Operation for Conv2d {
         }
     }
 
-    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         let [pf, pt] = self.pool;
@@ -115,7 +120,7 @@ impl Operation for Conv2d {
         })
     }
 
-    /// Every index of every way is one of these products' terms, each below its factor: rows, frames and channels
+    /// Every index of every variant is one of these products' terms, each below its factor: rows, frames and channels
     /// of x are guarded, those of w and b go up to the padded channels, those of y are guarded again.
     fn max_index(&self, call: &Call, config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let (x, y) = (call.inputs[0], call.output);

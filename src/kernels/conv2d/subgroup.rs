@@ -1,9 +1,10 @@
 //! Convolution straight from memory, the weights handed around in subgroups: `conv2d_subgroup`, for software drivers.
 
-use super::super::{ACTIVATIONS, Call, Kernel, Limits, KernelConfig};
+use super::super::{ACTIVATIONS, Call, Kernel, KernelConfig, Limits};
 use super::{BINDINGS, Conv2d, KernelVariant, direct};
 
-pub(super) const SUBGROUP: KernelVariant = KernelVariant { kernel: &SUBGROUP_KERNEL, configs, ..direct::DIRECT };
+pub(super) const SUBGROUP: KernelVariant =
+    KernelVariant { kernel: &SUBGROUP_KERNEL, configs, ..direct::DIRECT };
 
 static SUBGROUP_KERNEL: Kernel = Kernel {
     name: "conv2d_subgroup",

@@ -1,7 +1,7 @@
 //! Convolution as a matrix product through shared memory: `conv2d_tiled`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, KernelConfig, split_workgroups};
-use super::{BINDINGS, Conv2d, Specific, KernelVariant, direct};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KernelVariant, Specific, direct};
 use crate::tensor::{DType, stored_channels};
 
 pub(super) const TILED: KernelVariant = KernelVariant {
@@ -35,7 +35,7 @@ fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     tiles.filter(|tile| fits(op, call, *tile, limits)).collect()
 }
 
-/// Whether a workgroup's threads and tiles fit the device.
+/// Returns true if a workgroup's threads and shared memory fit the device.
 fn fits(op: &Conv2d, call: &Call, config: KernelConfig, limits: &Limits) -> bool {
     let [tx, ty, windows, channels4, bk, slices] =
         ["TX", "TY", "QT", "OV", "BK", "KS"].map(|name| config.get(name));
@@ -59,6 +59,7 @@ fn workgroups(
     let y = call.output;
     let windows = y.extent(0) * y.extent(2) * y.extent(3);
     let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(config.get("TX") * config.get("OV"));
-    let [x, z, _] = split_workgroups(&TILED_KERNEL, windows.div_ceil(config.get("TY") * config.get("QT")), limits)?;
+    let [x, z, _] =
+        split_workgroups(&TILED_KERNEL, windows.div_ceil(config.get("TY") * config.get("QT")), limits)?;
     Ok([x, blocks as u32, z])
 }

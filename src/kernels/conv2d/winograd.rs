@@ -4,8 +4,8 @@
 //! interpolates at 0, +-3/4, +-3/2 and infinity as [`crate::cpu`] does, for half the rounding error of the usual
 //! points 0, +-1, +-2.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, KernelConfig, split_workgroups};
-use super::{BINDINGS, Conv2d, KERNEL, Specific, KernelVariant};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific};
 use crate::tensor::{DType, HostTensor, stored_channels};
 
 pub(super) const WINOGRAD: KernelVariant = KernelVariant {
@@ -69,10 +69,9 @@ fn header(op: &Conv2d, config: KernelConfig) -> String {
     format!("const UY = {uy}u; const UX = {ux}u; ")
 }
 
-/// Whether a workgroup's threads and tiles fit the device.
+/// Returns true if a workgroup's threads and shared memory fit the device.
 fn fits(op: &Conv2d, config: KernelConfig, limits: &Limits) -> bool {
-    let [m, units, channels4, rt, ct, bk] =
-        ["M", "UN", "TK", "RT", "CT", "BK"].map(|name| config.get(name));
+    let [m, units, channels4, rt, ct, bk] = ["M", "UN", "TK", "RT", "CT", "BK"].map(|name| config.get(name));
     let [uy, ux] = unit(op, m);
     let (tiles, products) = (units * uy * ux, products(m));
     let blocks = tiles.div_ceil(rt);
