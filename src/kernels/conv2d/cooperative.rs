@@ -51,7 +51,7 @@ fn columns(strategy: Strategy) -> usize {
 }
 
 /// What the strategy's matrices are, and leave to use them.
-fn header(_: &Conv2d, strategy: Strategy) -> String {
+pub(super) fn header(_: &Conv2d, strategy: Strategy) -> String {
     let side = strategy.get("S");
     let alias = |name: &str, element: &str, role: &str| {
         format!("alias {name} = coop_mat{side}x{side}<{element}, {role}>; ")

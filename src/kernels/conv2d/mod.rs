@@ -8,6 +8,7 @@ use crate::tensor::{HostTensor, Shape, stored_channels};
 
 mod cooperative;
 mod direct;
+mod patch;
 mod subgroup;
 mod tiled;
 mod winograd;
@@ -44,8 +45,8 @@ impl Default for Conv2d {
 struct Own {
     /// `vec4`s of output channels of which the kernel always makes a whole number.
     channels4: fn(Strategy) -> usize,
-    /// Weights of a pair of channels, as packed.
-    taps: fn(Strategy) -> usize,
+    /// Rows of the packed weights for so many stored input channels: one for every tap and channel.
+    depth: fn(Strategy, usize) -> usize,
     /// What goes in front of the kernel before the strategy's constants.
     header: fn(&Conv2d, Strategy) -> String,
     /// The kernel `[O, C, 3, 3]` for so many padded output channels.
@@ -63,6 +64,7 @@ const WAYS: Ways<Conv2d, Own> = Ways(&[
     tiled::TILED,
     winograd::WINOGRAD,
     cooperative::COOPERATIVE,
+    patch::PATCH,
 ]);
 
 /// `vec4`s of output channels, padded to a whole number of a thread's or a tile's.
@@ -124,7 +126,7 @@ impl Operation for Conv2d {
         let [channels, outputs] = [x, y].map(|shape| stored_channels(shape.extent(1)));
         Some(vec![
             x.extent(0) * x.extent(2) * x.extent(3) * channels,
-            (way.own.taps)(strategy) * channels * padded,
+            (way.own.depth)(strategy, channels) * padded,
             padded,
             y.extent(0) * y.extent(2) * y.extent(3) * outputs,
         ])
