@@ -6,7 +6,7 @@ mod choices;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tagwave::kernels::{Choice, Limits, Operation, layer as layer_key};
+use tagwave::kernels::{Choice, Limits, Operation, Vendor, layer as layer_key};
 use tagwave::lab::layers;
 use tagwave::models;
 use tagwave::tensor::DType;
@@ -55,7 +55,22 @@ fn every_line_of_the_models_is_taken() {
         max_shared_bytes: 32 << 10,
         ..Limits::default()
     };
-    let choice = Choice::built_in(&software);
+    let nvidia = Limits {
+        software: false,
+        vendor: Vendor::Nvidia,
+        subgroup: Some([32, 32]),
+        matrices: vec![16],
+        max_workgroup_threads: 1024,
+        max_shared_bytes: 48 << 10,
+        ..software.clone()
+    };
+    for (kind, limits) in [("software", software), ("nvidia", nvidia)] {
+        lines_are_taken(kind, &limits);
+    }
+}
+
+fn lines_are_taken(kind: &str, limits: &Limits) {
+    let choice = Choice::built_in(limits);
     assert!(!choice.is_empty());
     let mut taken = BTreeSet::new();
     for precision in [DType::F32, DType::F16] {
@@ -63,17 +78,14 @@ fn every_line_of_the_models_is_taken() {
             let step = &layer.plan.steps()[0];
             let shapes = layer.plan.shapes(step);
             let call = layer.plan.call(step, &shapes);
-            if let Some(strategy) = choice.find(&step.op, &call, &software) {
-                assert!(
-                    step.op.strategies(&call, &software).contains(&strategy),
-                    "{}: {strategy}",
-                    layer.name
-                );
+            if let Some(strategy) = choice.find(&step.op, &call, limits) {
+                assert!(step.op.strategies(&call, limits).contains(&strategy), "{}: {strategy}", layer.name);
                 taken.insert(layer_key(&step.op, &call));
             }
         }
     }
     // `probe.conv` belongs to no model.
-    let probes = TABLE.matches("software: conv2d f32 64x48x720 to 128x48x720 ").count();
+    let is_probe = |line: &&str| line.starts_with(kind) && line.contains(" 64x48x720 to 128x48x720 ");
+    let probes = TABLE.lines().filter(is_probe).count();
     assert_eq!(taken.len() + probes, choice.len(), "lines for layers or strategies that are no more");
 }

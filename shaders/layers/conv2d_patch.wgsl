@@ -18,7 +18,7 @@
 //   4  y       storage, read_write (only written)  Element4[N, FO, TO, O/4]
 //
 // constants  ACT index into common/activation.wgsl
-// header     PF, PT pool window; S side of a matrix, MatrixA, MatrixB, Sum of that size; SG threads of a subgroup;
+// header     PF, PT pool window; RM matrices of a subgroup along rows; S side of a matrix, MatrixA, MatrixB, Sum of that size; SG threads of a subgroup;
 //            SR, SC subgroups along rows and columns; CM matrices of a subgroup along columns; FT, TT outputs of a
 //            workgroup along frequency and time, multiples of PF, and of PT and S; KC input channels of a stage
 // dispatch   N * ceil(FO*PF/FT) * ceil(TO*PT/TT) x ceil(O/COLUMNS) workgroups, x folded over x and z
@@ -44,7 +44,6 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 const ROWS = FT * TT;
-const RM = ROWS / S / SR;          // matrices of a subgroup along rows
 const COLUMNS = SC * CM * S;
 const K4 = KC / 4u;
 const THREADS = SR * SC * SG;
@@ -79,7 +78,7 @@ fn main(
     let channels = (params.C4 + K4 - 1u) / K4 * K4;
 
     var sum: array<Sum, RM * CM>;
-    for (var p = 0u; p < RM * CM; p++) {
+    for (var p = 0u; p < RM * CM; p++) { // unrolled
         sum[p] = Sum();
     }
 
@@ -99,14 +98,14 @@ fn main(
             for (var k = 0u; k < K4; k += S / 4u) {
                 let weight = (tap * channels + c + k) * 4u * params.OP4 + o4 + sc * CM * S / 4u;
                 var columns: array<MatrixB, CM>;
-                for (var q = 0u; q < CM; q++) {
+                for (var q = 0u; q < CM; q++) { // unrolled
                     columns[q] = coopLoadT<MatrixB>(&w[weight + q * S / 4u], params.OP4);
                 }
-                for (var r = 0u; r < RM; r++) {
+                for (var r = 0u; r < RM; r++) { // unrolled
                     let first = (sr * RM + r) * S;
                     let pixel = (first / TT + tap / 3u) * ACROSS + first % TT + tap % 3u;
                     let row = coopLoadT<MatrixA>(&xs[pixel * XS4 + k], XS4);
-                    for (var q = 0u; q < CM; q++) {
+                    for (var q = 0u; q < CM; q++) { // unrolled
                         sum[r * CM + q] = coopMultiplyAdd(row, columns[q], sum[r * CM + q]);
                     }
                 }
@@ -114,11 +113,11 @@ fn main(
         }
     }
 
-    for (var q = 0u; q < CM; q++) {
+    for (var q = 0u; q < CM; q++) { // unrolled
         for (var turn = 0u; turn < SC; turn++) {
             workgroupBarrier();
             if sc == turn {
-                for (var r = 0u; r < RM; r++) {
+                for (var r = 0u; r < RM; r++) { // unrolled
                     coopStoreT(sum[r * CM + q], &ys[(sr * RM + r) * S * YS], YS);
                 }
             }

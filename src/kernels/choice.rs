@@ -25,8 +25,9 @@ impl Choice {
 
     /// What was measured on devices of the kind that `limits` tell, when this version was made.
     pub fn built_in(limits: &Limits) -> Choice {
-        let kind = if limits.software { "software: " } else { "hardware: " };
-        Choice::of(BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)))
+        let kind = if limits.software { "software" } else { limits.vendor.name() };
+        let lines = BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(": "));
+        Choice::of(lines)
     }
 
     /// Lines `LAYER = STRATEGY`, as [`Choice`] displays itself. Lines of another form count as not measured.

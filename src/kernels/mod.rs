@@ -41,7 +41,7 @@ pub use custom::{Custom, CustomError, parse_constant};
 pub use dense::Dense;
 pub use dispatch::{
     ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Piece, REDUCE,
-    REDUCE_SUBGROUP, Role, Value, proved,
+    REDUCE_SUBGROUP, Role, Value, Vendor, proved,
 };
 pub use gru::Gru;
 pub use last_state::LastState;

@@ -55,7 +55,7 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
         ) else {
             continue;
         };
-        let kind = if software { "software" } else { "hardware" };
+        let kind = if software { "software" } else { vendor(&line) };
         let timed = layers.entry((kind, layer)).or_default();
         if line["default"] == true {
             timed.default = Some(kernel.clone());
@@ -63,6 +63,12 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
         timed.milliseconds.entry(kernel).or_default().insert(batch, milliseconds);
     }
     layers
+}
+
+/// Maker of the device of a record; hardware of an unknown maker decides for no other.
+fn vendor(line: &Value) -> &'static str {
+    let vendor = line["vendor"].as_str();
+    ["amd", "apple", "intel", "nvidia"].into_iter().find(|&name| vendor == Some(name)).unwrap_or("other")
 }
 
 /// The strategy with the least time, summed over batches as shares of the default's or the first one's.

@@ -15,7 +15,7 @@ pub(super) const DIRECT: Way = Way {
         channels4: |strategy| strategy.get("OV"),
         depth: |_, channels| KERNEL * KERNEL * channels,
         header: |_, _| String::new(),
-        pack: |_, _, w, padded| pack(w, 4, padded),
+        pack: |_, _, w, padded| pack(w, 1, padded),
     },
 };
 

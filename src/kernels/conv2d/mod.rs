@@ -92,7 +92,12 @@ impl Operation for Conv2d {
         // One output channel is stored as a plain scalar, which no kernel writes.
         match call.output.extent(1) {
             0 | 1 => Vec::new(),
-            _ => WAYS.strategies(self, call, limits),
+            _ => {
+                let mut strategies = WAYS.strategies(self, call, limits);
+                // Shared memory wins on hardware, where every load of the direct kernel lies in a line of its own.
+                strategies.sort_by_key(|s| !limits.software && s.kernel() == direct::DIRECT.kernel.name);
+                strategies
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub(super) const PATCH: Way = Way {
     own: Own {
         channels4: |strategy| columns(strategy) / 4,
         depth: |strategy, channels| KERNEL * KERNEL * channels.next_multiple_of(strategy.get("KC").max(1)),
-        header: cooperative::header,
+        header,
         pack: |_, strategy, w, padded_o| direct::pack(w, strategy.get("KC"), padded_o),
     },
 };
@@ -79,6 +79,12 @@ fn extents(op: &Conv2d, outputs: u32, side: u32) -> Option<[u32; 2]> {
     let rows = if pf == 1 { 4 } else { pf };
     let across = (outputs / rows / frames).max(1);
     (rows.checked_mul(frames)? <= 2 * outputs).then_some([rows, frames * across])
+}
+
+/// The matrices, and how many of them a subgroup has along rows.
+fn header(op: &Conv2d, strategy: Strategy) -> String {
+    let [side, sr, ft, tt] = ["S", "SR", "FT", "TT"].map(|name| strategy.get(name).max(1));
+    format!("{}const RM = {}u; ", cooperative::header(op, strategy), ft * tt / side / sr)
 }
 
 /// Channels that a workgroup makes.
