@@ -139,6 +139,50 @@ fn a_file_that_ends_early_is_read_up_to_there() {
     }
 }
 
+/// A file that is cut behind its clip states a length that it does not have: the clip is that of the true length all the
+/// same. A file that is whole says nothing.
+#[test]
+fn a_file_that_is_cut_behind_its_clip_is_placed_by_its_true_length() {
+    let (_folder, at) = folder(20);
+    for (name, arguments) in [
+        ("a.flac", "-c:a flac"),
+        ("long_blocks.flac", "-c:a flac -frame_size 16384"),
+        ("a.m4a", "-c:a aac -aac_pns 0 -movflags +faststart"),
+        ("alac.m4a", "-c:a alac -movflags +faststart"),
+        ("fragments.mp4", "-c:a aac -aac_pns 0 -movflags +frag_keyframe+empty_moov -frag_duration 1000000"),
+        ("a.mka", "-c:a libvorbis"),
+        ("a.caf", "-c:a pcm_s16le"),
+        ("rf64.wav", "-c:a pcm_s16le -rf64 always"),
+        ("a.aiff", "-c:a pcm_s16be"),
+        ("a.ogg", "-c:a libvorbis"),
+        ("a.mp3", "-c:a libmp3lame"),
+        ("a.aac", "-c:a aac -aac_pns 0 -f adts"),
+        ("a.opus", "-c:a libopus"),
+        ("a.wv", "-c:a wavpack"),
+    ] {
+        if !ffmpeg(&at("source.wav"), arguments, &at(name)) {
+            continue;
+        }
+        let found = read_file(&at(name));
+        assert!(!tells_of_damage(&found.warnings), "{name}: {:?}", found.warnings);
+        assert!((found.seconds - 20.0).abs() < 0.1, "{name}: {} s", found.seconds);
+        let whole = fs::read(at(name)).unwrap();
+        for part in [0.7, 0.95] {
+            let path = at(&format!("cut_{name}"));
+            fs::write(&path, &whole[..(whole.len() as f64 * part) as usize]).unwrap();
+            let found = read_file(&path);
+            assert!((found.seconds - 20.0 * part).abs() < 1.0, "{name}, {part}: {} s", found.seconds);
+            let start_s = (found.seconds - 2.0) / 2.0;
+            let found_s = found.clip.start_samples as f64 / 12_000.0;
+            assert!((found_s - start_s).abs() < 0.001, "{name}, {part}: {found_s} s for {start_s} s");
+            // Formats that state no length have none that is wrong.
+            if !["mp3", "aac", "opus"].iter().any(|ending| name.ends_with(ending)) {
+                assert!(tells_of_damage(&found.warnings), "{name}, {part}: {:?}", found.warnings);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_frame_counts_where_channels_and_rate_change() {
     let (_folder, at) = folder(6);

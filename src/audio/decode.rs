@@ -6,6 +6,7 @@ use symphonia::core::errors::Error;
 
 use super::codec::{Codec, Spec};
 use super::dts;
+use super::ending::{self, Ending};
 use super::error::AudioError;
 use super::frames;
 use super::level::MixPower;
@@ -155,8 +156,7 @@ impl Decoder {
         // What is dropped at the start of bare MPEG audio, before anything is counted.
         let dropped = self.skip as u64;
         let raw = wanted + dropped;
-        // The first block tells whether packets give what is expected of them.
-        let regular = self.place + self.first.len() as u64 == self.next_place;
+        let regular = self.has_regular_packets();
         if time_hz != self.rate_hz || wanted < warm_up + LEAST_GAIN || self.first.is_empty() || !regular {
             return Ok(None);
         }
@@ -201,6 +201,11 @@ impl Decoder {
         }
     }
 
+    /// True if the first packets give as many samples as is expected of them.
+    fn has_regular_packets(&self) -> bool {
+        self.place + self.first.len() as u64 == self.next_place
+    }
+
     /// Reads what the whole file says about its frames, without decoding them: the exact number of samples where
     /// frames tell it, the rate that most of the track has, and damage. Only at the track's start; `file` is another
     /// handle of the same file.
@@ -242,16 +247,41 @@ impl Decoder {
         } else if self.packets.is_ogg() {
             let found = ogg::survey(self.packets.bytes(), pulse)?;
             (survey.damaged_pages, survey.stray_bytes) = (found.damaged_pages, found.stray_bytes);
+            survey.end = found.is_cut.then(|| End::Broken { reason: "it ends inside a page".into() });
             // Times that begin elsewhere than at 0 are those of a stream that this one was cut out of.
             if found.is_irregular || self.origin != 0 {
                 survey.frames = Some(count_frames(file, self, pulse)?);
                 survey.is_uniform = false;
+            }
+        } else {
+            let ending =
+                ending::examine(self.packets.bytes(), self.packets.format()).map_err(AudioError::Io)?;
+            if ending != Ending::Plausible {
+                self.count_doubtful(file, &mut survey, pulse)?;
+            }
+            if ending == Ending::Cut && matches!(survey.end, None | Some(End::Regular)) {
+                survey.end = Some(End::Broken { reason: "it ends inside its audio data".into() });
             }
         }
         if !self.packets.is_ogg() {
             survey.frames = survey.frames.map(|frames| trimmed(frames, edges));
         }
         self.survey = survey;
+        Ok(())
+    }
+
+    /// Counts a track whose stated length is doubtful: its packets where they tell their lengths, else its samples,
+    /// where a length is stated at all.
+    fn count_doubtful(&mut self, file: File, survey: &mut Survey, pulse: &Pulse) -> Result<(), AudioError> {
+        let stated = self.stated_frames();
+        self.facts.stated_s = stated.map(|frames| frames as f64 / f64::from(self.rate_hz));
+        let is_cheap = matches!(self.facts.passing, Some((Passing::Count { .. }, _)));
+        if is_cheap && self.has_regular_packets() {
+            let (frames, end) = count_packets(file, self.mode, pulse)?;
+            (survey.frames, survey.end) = (Some(frames), Some(end));
+        } else if stated.is_some() {
+            survey.frames = Some(count_frames(file, self, pulse)?);
+        }
         Ok(())
     }
 
@@ -350,9 +380,9 @@ impl Decoder {
         self.damaged
     }
 
-    /// Why the track ended, once it has.
+    /// Why the track ends, once that is known.
     pub(super) fn end(&self) -> Option<&End> {
-        self.end.as_ref()
+        self.end.as_ref().or(self.survey.end.as_ref())
     }
 
     /// Replaces `out` by the next samples; `false` when there are none left.
@@ -493,6 +523,8 @@ pub(super) struct Survey {
     pub(super) rate_hz: Option<u32>,
     /// One rate from start to end: places can be found without decoding up to them.
     is_uniform: bool,
+    /// Why the track ends, where its packets were counted.
+    end: Option<End>,
     /// Pages of an Ogg file that are lost or damaged.
     pub(super) damaged_pages: u64,
     /// Bytes that belong to no frame or page.
@@ -539,6 +571,20 @@ pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Resu
         frames += block.len() as u64;
     }
     Ok(frames)
+}
+
+/// The number of samples that the packets of a track state, and how they end, without decoding them.
+fn count_packets(file: File, mode: DecoderMode, pulse: &Pulse) -> Result<(u64, End), AudioError> {
+    let (mut packets, _, facts) = Packets::open(file, mode)?;
+    let mut frames = 0u64;
+    loop {
+        pulse.go_on()?;
+        match packets.next()? {
+            Next::Packet(packet) => frames = frames.saturating_add(facts.frames_of(&packet)),
+            Next::End(end) => return Ok((frames, end)),
+            Next::Restart => return Ok((frames, End::Regular)),
+        }
+    }
 }
 
 /// What of so many samples is left between the edges.

@@ -22,6 +22,7 @@ mod decode;
 mod detect;
 mod dot;
 mod dts;
+mod ending;
 mod error;
 mod fallback;
 mod foreign;

@@ -20,6 +20,8 @@ pub(super) struct Survey {
     pub(super) stray_bytes: u64,
     /// More than one logical stream, or times that go back.
     pub(super) is_irregular: bool,
+    /// The last page is not all there.
+    pub(super) is_cut: bool,
 }
 
 /// Reads all pages.
@@ -40,7 +42,10 @@ pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError>
         match read_page(&mut reader, &mut page, &mut survey.stray_bytes) {
             Ok(true) => {}
             Ok(false) => break,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                survey.is_cut = page.starts_with(b"OggS");
+                break;
+            }
             Err(error) => return Err(AudioError::Io(error)),
         }
         let word = |at: usize| u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
@@ -158,11 +163,13 @@ mod tests {
         let pages: Vec<Vec<u8>> = (0..5).map(|sequence| page(sequence, b"some music")).collect();
         assert_eq!(surveyed(&pages), Survey::default());
         let lost = [&pages[..2], &pages[3..]].concat();
-        assert_eq!(surveyed(&lost), Survey { damaged_pages: 1, stray_bytes: 0, is_irregular: true });
+        assert_eq!(surveyed(&lost), Survey { damaged_pages: 1, is_irregular: true, ..Survey::default() });
         let mut broken = pages.clone();
         broken[2][30] ^= 1;
         assert!(surveyed(&broken).damaged_pages > 0);
         let stray = [&pages[..2], &[b"Ostray".to_vec()], &pages[2..]].concat();
-        assert_eq!(surveyed(&stray), Survey { damaged_pages: 0, stray_bytes: 6, is_irregular: true });
+        assert_eq!(surveyed(&stray), Survey { stray_bytes: 6, is_irregular: true, ..Survey::default() });
+        let cut = [&pages[..4], &[pages[4][..30].to_vec()]].concat();
+        assert_eq!(surveyed(&cut), Survey { is_cut: true, ..Survey::default() });
     }
 }

@@ -101,7 +101,7 @@ pub(super) struct Packets {
     bytes: Bytes,
     /// The next packet, read ahead where the last one of a stream is treated apart.
     ahead: Option<Next>,
-    is_ogg: bool,
+    format: Format,
     /// Time and bytes of the first packet, once it was read.
     first: Option<(i64, Box<[u8]>)>,
 }
@@ -194,14 +194,12 @@ impl Packets {
                     error => AudioError::Damaged { reason: error.to_string() },
                 })?;
             let (track, codec, facts) = choose(&*format, mode, &repair)?;
-            let is_ogg = detected.format == Format::Ogg;
-            let supply = Supply::Container(format);
-            Ok((Packets { is_ogg, ..Packets::new(supply, track, bytes) }, codec, facts))
+            Ok((Packets::new(Supply::Container(format), track, bytes, detected.format), codec, facts))
         })?
     }
 
-    fn new(supply: Supply, track: u32, bytes: Bytes) -> Packets {
-        Packets { supply, track, bytes, ahead: None, is_ogg: false, first: None }
+    fn new(supply: Supply, track: u32, bytes: Bytes, format: Format) -> Packets {
+        Packets { supply, track, bytes, ahead: None, format, first: None }
     }
 
     fn open_adts(bytes: Bytes) -> Result<(Packets, Codec, TrackFacts), AudioError> {
@@ -219,7 +217,7 @@ impl Packets {
         };
         let codec = adts_codec(frame.kind)?;
         let supply = Supply::Adts { frames: Box::new(frames), next: Some(frame) };
-        Ok((Packets::new(supply, 0, bytes), codec, facts))
+        Ok((Packets::new(supply, 0, bytes, Format::Adts), codec, facts))
     }
 
     /// The input, without what lies before the audio.
@@ -228,7 +226,12 @@ impl Packets {
     }
 
     pub(super) fn is_ogg(&self) -> bool {
-        self.is_ogg
+        self.format == Format::Ogg
+    }
+
+    /// Format of the input.
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     /// The number of samples of a bare MP3 track whose frames are regular; its packets then come
@@ -281,7 +284,7 @@ impl Packets {
             Some(next) => next,
             None => self.read()?,
         };
-        if self.is_ogg
+        if self.is_ogg()
             && let Next::Packet(packet) = &mut next
         {
             let ahead = self.read()?;

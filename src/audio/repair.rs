@@ -203,7 +203,7 @@ fn flac(bytes: &Bytes) -> io::Result<Repair> {
 }
 
 /// If `head` begins with the header of a FLAC frame, by its sync code and its CRC-8 (RFC 9639, 9.1).
-fn is_flac_frame(head: &[u8]) -> bool {
+pub(super) fn is_flac_frame(head: &[u8]) -> bool {
     let [0xff, second, sizes, channels, number, ..] = head else { return false };
     let block = sizes >> 4;
     if second & 0xfe != 0xf8 || block == 0 || sizes & 15 == 15 || channels >> 4 > 10 || channels & 1 != 0 {
@@ -288,29 +288,51 @@ fn is_little_endian(bytes: &Bytes, entry: u64, end: u64) -> io::Result<bool> {
 }
 
 /// Contents of the first atom called `name` between `at` and `end`, as offsets.
-fn atom(bytes: &Bytes, mut at: u64, end: u64, name: &[u8; 4]) -> io::Result<Option<(u64, u64)>> {
-    for _atom in 0..MAX_CHUNKS {
-        if at + 8 > end {
-            break;
+fn atom(bytes: &Bytes, at: u64, end: u64, name: &[u8; 4]) -> io::Result<Option<(u64, u64)>> {
+    for atom in atoms(bytes, at, end) {
+        let atom = atom?;
+        if &atom.name == name {
+            return Ok(Some((atom.contents, atom.end)));
         }
-        let Some(head) = bytes.array::<8>(at)? else { break };
-        let size = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
-        let (header, size) = match size {
-            0 => (8, end - at),
-            1 => match bytes.array::<8>(at + 8)? {
-                Some(size) => (16, u64::from_be_bytes(size)),
-                None => break,
-            },
-            size => (8, size),
-        };
-        if size < header {
-            break;
-        }
-        let next = at.saturating_add(size).min(end);
-        if &head[4..] == name {
-            return Ok(Some((at + header, next)));
-        }
-        at = next;
     }
     Ok(None)
+}
+
+/// An atom of MP4 or QuickTime.
+pub(super) struct Atom {
+    pub(super) name: [u8; 4],
+    /// Offset of its contents.
+    contents: u64,
+    /// Offset of its end, or of that of what holds it.
+    end: u64,
+    /// Offset of its end as stated; `None` where it has no size of its own.
+    pub(super) stated_end: Option<u64>,
+}
+
+/// The atoms between two offsets, up to the first that makes no sense.
+pub(super) fn atoms(bytes: &Bytes, mut at: u64, end: u64) -> impl Iterator<Item = io::Result<Atom>> {
+    let mut next = move || -> io::Result<Option<Atom>> {
+        if at + 8 > end {
+            return Ok(None);
+        }
+        let Some(head) = bytes.array::<8>(at)? else { return Ok(None) };
+        let [size @ .., _, _, _, _] = head;
+        let [_, _, _, _, name @ ..] = head;
+        let (header, size) = match u32::from_be_bytes(size) {
+            0 => (8, None),
+            1 => match bytes.array::<8>(at + 8)? {
+                Some(size) => (16, Some(u64::from_be_bytes(size))),
+                None => return Ok(None),
+            },
+            size => (8, Some(u64::from(size))),
+        };
+        if size.is_some_and(|size| size < header) {
+            return Ok(None);
+        }
+        let stated_end = size.map(|size| at.saturating_add(size));
+        let contents = at + header;
+        at = stated_end.map_or(end, |stated| stated.min(end));
+        Ok(Some(Atom { name, contents, end: at, stated_end }))
+    };
+    std::iter::from_fn(move || next().transpose()).take(MAX_CHUNKS)
 }

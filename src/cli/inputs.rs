@@ -23,8 +23,8 @@ pub(super) struct FileArgs {
     #[arg(required_unless_present = "files_from", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// File with more paths, one a line, or each ended by a NUL byte, or a playlist (.m3u, .m3u8); `-` reads the list
-    /// from standard input
+    /// File with more paths, one a line, or each ended by a NUL byte, or a playlist (.m3u, .m3u8: paths relative to
+    /// it, file: addresses); `-` reads the list from standard input
     #[arg(long, value_name = "LIST")]
     files_from: Option<PathBuf>,
 
@@ -36,7 +36,7 @@ pub(super) struct FileArgs {
     #[arg(long)]
     hidden: bool,
 
-    /// Video files of folders too: their audio
+    /// Video files of folders too (.mkv, .mov, .avi, ...): their first audio track
     #[arg(long)]
     video: bool,
 

@@ -15,6 +15,7 @@ use crate::tagger::{CancelToken, DECODER_THREAD, Device};
 use crate::tensor::DType;
 use crate::weights::Locator;
 
+mod address;
 mod bench;
 mod calibrate;
 mod clips;
@@ -35,6 +36,12 @@ mod target;
 mod tune;
 mod walk;
 mod weights;
+
+/// Number of entries of a list, for the fuzz target.
+#[cfg(fuzzing)]
+pub fn paths_of_list(list: &std::path::Path) -> usize {
+    walk::paths_of_list(list).map_or(0, Iterator::count)
+}
 
 /// Some files failed.
 const SOME_FAILED: u8 = 1;

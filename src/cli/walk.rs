@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
+use super::address;
+
 /// Endings that a folder's audio files have, in lower case. Whatever ends otherwise is looked into.
 const AUDIO: [&str; 45] = [
     "aac", "aax", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts",
@@ -151,8 +153,9 @@ pub(super) fn files(
             Root::List(list) => match paths_of_list(&list) {
                 Ok(paths) => {
                     let left_out = left_out.clone();
-                    Box::new(paths.flat_map(move |path| match path {
-                        Ok(path) => below(path, filter, &left_out),
+                    Box::new(paths.flat_map(move |entry| match entry {
+                        Ok(Entry { path, error: None }) => below(path, filter, &left_out),
+                        Ok(Entry { path, error }) => one(path, error),
                         Err(error) => one(list.clone(), Some(error)),
                     }))
                 }
@@ -342,7 +345,7 @@ fn begins_like_audio(start: &[u8]) -> bool {
 }
 
 /// The entries of a list: a path a line, or paths that end in NUL where there is one.
-fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + Send + use<>> {
+pub(super) fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + Send + use<>> {
     let mut reader: Box<dyn BufRead + Send> = match list.as_os_str() == "-" {
         true => Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin())),
         false => {
@@ -382,17 +385,25 @@ fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<Path
             if playlist && entry.starts_with(b"#") {
                 return None;
             }
-            (!entry.is_empty()).then(|| match &base {
-                Some(base) => of_playlist(base, entry),
-                None => path_of(entry),
+            (!entry.is_empty()).then(|| {
+                if separator == b'\n'
+                    && let Some(entry) = address::local(&entry)
+                {
+                    return entry;
+                }
+                let path = match &base {
+                    Some(base) => of_playlist(base, entry),
+                    None => path_of(entry),
+                };
+                path.map(|path| Entry { path, error: None })
             })
         }
         Err(error) => Some(Err(error)),
     }))
 }
 
-/// The path of a playlist's entry: relative to the playlist. Addresses are an error when they are opened; separators of
-/// Windows are read as such where no file has them in its name.
+/// The path of a playlist's entry: relative to the playlist. Separators of Windows are read as such where no file has
+/// them in its name.
 fn of_playlist(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
     let path = base.join(path_of(entry)?);
     if path.exists() {
@@ -403,14 +414,14 @@ fn of_playlist(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
 }
 
 #[cfg(unix)]
-fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
+pub(super) fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
     Ok(std::ffi::OsString::from_vec(bytes).into())
 }
 
 /// Paths of other systems are not bytes.
 #[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
+pub(super) fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
     String::from_utf8(bytes).map(PathBuf::from).map_err(io::Error::other)
 }
 
@@ -489,6 +500,29 @@ mod tests {
             .collect();
         let at = |name: &str| folder.path().join(name);
         assert_eq!(found, [at("cd/1.mp3"), at("cd/1.mp3"), at("gone.mp3")]);
+    }
+
+    #[test]
+    fn addresses_in_lists_are_files_or_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let track = folder.path().join("one two.mp3");
+        fs::write(&track, "x").unwrap();
+        let address = format!("file://{}", track.to_str().unwrap().replace(' ', "%20"));
+        let list = folder.path().join("list.m3u");
+        fs::write(&list, format!("{address}\nhttp://radio.example/stream\nfile://elsewhere/a.mp3\n"))
+            .unwrap();
+        let found: Vec<Entry> =
+            files(vec![Root::List(list)], Filter::default(), None, &Arc::default()).collect();
+        assert_eq!(found.len(), 3);
+        assert!(found[0].path == track && found[0].error.is_none(), "{found:?}");
+        for (entry, name) in found[1..].iter().zip(["http://radio.example/stream", "file://elsewhere/a.mp3"])
+        {
+            assert_eq!(entry.path, Path::new(name));
+            assert!(
+                entry.error.as_ref().is_some_and(|error| error.to_string().contains("expected")),
+                "{entry:?}"
+            );
+        }
     }
 
     #[cfg(unix)]
