@@ -16,7 +16,10 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
   bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
   choices   makes the table of built-in kernel choices again from the records in benches/records
-  golden    makes the golden files again that need nothing but Python 3 with NumPy";
+  golden    makes the golden files again that need nothing but Python 3 with NumPy
+  scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
+            scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
+            are found below $TAGWAVE_FIXTURES/weights";
 
 type Outcome = Result<(), String>;
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
         Some("choices") => choices(),
         Some("golden") => golden(),
+        Some("scores") => scores(rest),
         _ => Err(USAGE.into()),
     };
     match outcome {
@@ -106,6 +110,23 @@ fn choices() -> Outcome {
     let records: Vec<String> = files.iter().map(read).collect::<Result<_, _>>()?;
     let table = root().join("src/kernels/choices.txt");
     fs::write(&table, choices::choices(&records)).map_err(|error| format!("{}: {error}", table.display()))
+}
+
+/// Compares the digests of scores over a folder of music, or writes them with `--write`.
+fn scores(arguments: &[String]) -> Outcome {
+    let (folder, write) = match arguments {
+        [folder] => (folder, false),
+        [folder, flag] if flag == "--write" => (folder, true),
+        _ => return Err("usage: cargo xtask scores FOLDER [--write]".into()),
+    };
+    let folder = fs::canonicalize(folder).map_err(|error| format!("{folder}: {error}"))?;
+    let mut command =
+        cargo(&["test", "--all-features", "--test", "scores", "--", "--ignored", "--nocapture"]);
+    command.env("TAGWAVE_SCORES_FOLDER", folder);
+    if write {
+        command.env("TAGWAVE_SCORES_WRITE", "1");
+    }
+    run(&mut command)
 }
 
 fn golden() -> Outcome {
