@@ -3,7 +3,7 @@
 //! `cargo bench --bench cpu -- [--models crnn,cnn,compact,front-end] [--batches 1,8] [--threads 1,2]
 //! [--seconds 3] [--instructions avx2] [--steps] [--json]`
 //!
-//! Weights are painted, not trained: speed does not depend on their values. Clips per CPU second divide by the
+//! Weights are filled with a pattern, not trained: speed does not depend on their values. Clips per CPU second divide by the
 //! CPU time of the process and hardly notice busy neighbours.
 
 use std::error::Error;
@@ -13,9 +13,9 @@ use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Instructions, Options};
 use tagwave::models::{Architecture, Reading, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
-use tagwave::problems::{Tolerance, compare, paint_weight};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, fill_weight};
 use tagwave::weights::Weights;
 
 type Failure = Box<dyn Error>;
@@ -73,14 +73,14 @@ fn numbers(list: &str) -> Result<Vec<usize>, Failure> {
 /// Painted weights.
 fn seeded(architecture: &dyn Architecture) -> Weights {
     let tensors = architecture.tensors().into_iter().enumerate().map(|(seed, spec)| {
-        let tensor = paint_weight(&spec.name, spec.shape, seed);
+        let tensor = fill_weight(&spec.name, spec.shape, seed);
         (spec.name, tensor)
     });
     Weights::from_tensors(tensors)
 }
 
 /// The plan called `model`, fused, and a batch of inputs for it.
-fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
+fn case(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
     let of = |architecture: &dyn Architecture, starts| {
         architecture.build(&seeded(architecture), Reading::Restored, starts)
     };
@@ -109,7 +109,7 @@ fn problem(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
 
 /// Fails where the executor and the reference executor disagree on the first clip.
 fn check(model: &str) -> Result<(), Failure> {
-    let (plan, x) = problem(model, 1)?;
+    let (plan, x) = case(model, 1)?;
     let expected = reference::run(&plan, std::slice::from_ref(&x))?;
     let found = Executor::new(&plan, &Options::default())?.run(&[x])?;
     let difference = compare(&found[0], &expected[0], Tolerance { absolute: 5e-4, relative: 1e-4 });
@@ -147,7 +147,7 @@ fn main() -> Result<(), Failure> {
         }
         for &threads in &arguments.threads {
             for &batch in &arguments.batches {
-                let (plan, x) = problem(model, batch)?;
+                let (plan, x) = case(model, batch)?;
                 let options = Options {
                     threads: Some(threads),
                     max_batch: batch,

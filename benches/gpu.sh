@@ -74,7 +74,7 @@ else
 fi
 # A layer that was begun is ended.
 rest=$(left)
-timeout "$rest" "$tagwave" bench kernels --device "$device" "${options[@]}" --skip-problems --format jsonl \
+timeout "$rest" "$tagwave" bench kernels --device "$device" "${options[@]}" --skip-test-cases --format jsonl \
     --seconds "$((rest > 30 ? rest - 20 : rest))" --plot "$record-roofline.svg" >"$record-kernels.jsonl" ||
     echo "kernels: stopped early or some failed"
 wc -l "$record-kernels.jsonl"

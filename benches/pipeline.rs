@@ -1,13 +1,13 @@
 //! Where the time of a model goes on a device: per step from GPU timestamps, then whole batches.
 //!
-//! `cargo bench --bench pipeline -- [DEVICE] [BATCH]`. The weights are painted: speed does not depend on them.
+//! `cargo bench --bench pipeline -- [DEVICE] [BATCH]`. The weights are filled with a pattern: speed does not depend on them.
 
 use std::time::{Duration, Instant};
 
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
 use tagwave::models::{self, Reading, Starts};
-use tagwave::problems::{paint_weight, synthetic_clip};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{fill_weight, synthetic_clip};
 use tagwave::weights::Weights;
 
 fn main() {
@@ -27,7 +27,7 @@ fn main() {
             specs
                 .iter()
                 .enumerate()
-                .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed))),
+                .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed))),
         );
         let plan = model
             .architecture

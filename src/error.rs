@@ -121,8 +121,8 @@ pub enum Error {
         /// Labels in the list.
         labels: usize,
     },
-    /// A kernel does not do what its twin does.
-    #[error("{kernel} disagrees with its twin: {difference}")]
+    /// A kernel does not do what its reference implementation does.
+    #[error("{kernel} disagrees with its reference implementation: {difference}")]
     Kernel {
         /// Problem or layer, and the kernel.
         kernel: String,

@@ -1,5 +1,5 @@
 //! tagwave: music auto-tagging on any GPU. The whole signal path after decoding (spectrogram, convolutions,
-//! recurrence, dense layers) is hand-written WGSL, driven through wgpu; every kernel has a CPU twin, and the same plans run fast on a CPU.
+//! recurrence, dense layers) is hand-written WGSL, driven through wgpu; every kernel has a reference implementation, and the same plans run fast on a CPU.
 //!
 //! ```no_run
 //! use tagwave::tagger::Tagger;
@@ -54,13 +54,13 @@ pub mod models;
 #[cfg(feature = "cli")]
 pub mod pca;
 pub mod plan;
-pub mod problems;
 pub mod reference;
 #[cfg(feature = "cli")]
 pub mod sinks;
 pub mod tagger;
 pub mod tags;
 pub mod tensor;
+pub mod test_cases;
 pub mod weights;
 
 pub use error::{Error, ErrorKind};

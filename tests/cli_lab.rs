@@ -33,14 +33,14 @@ fn a_new_kernel_agrees_and_is_timed_beside_the_built_in_ones() {
     let Some(device) = device() else { return };
     let home = laboratory();
     let said = home.ok(&[&["lab", "my.wgsl", "--device", &device][..], &LAYER].concat());
-    assert!(said.contains("agrees with the twin on"), "{said}");
+    assert!(said.contains("agrees with the reference implementation on"), "{said}");
     for kernel in ["my ", "conv2d_direct ", "conv2d_tiled "] {
         assert!(
             said.lines().any(|line| line.contains(kernel) && line.contains("GFLOP/s")),
             "{kernel}: {said}"
         );
     }
-    let sweep = ["--skip-problems", "--sweep", "QT=1,2", "--sweep", "OV=1,2"];
+    let sweep = ["--skip-test-cases", "--sweep", "QT=1,2", "--sweep", "OV=1,2"];
     let said = home.ok(&[&["lab", "my.wgsl", "--device", &device][..], &LAYER, &sweep].concat());
     assert_eq!(said.lines().filter(|line| line.contains("GFLOP/s")).count(), 4, "{said}");
     assert!(said.lines().last().is_some_and(|line| line.starts_with("best: my ")), "{said}");
@@ -59,7 +59,10 @@ fn a_wrong_kernel_is_not_timed_and_says_where() {
     let wrong = source.replace("y[", "y[1u + ");
     assert_ne!(wrong, source);
     let errors = home.fails(1, &lab("wrong.wgsl", &wrong));
-    assert!(errors.contains("disagrees with its twin") && errors.contains("worst at"), "{errors}");
+    assert!(
+        errors.contains("disagrees with its reference implementation") && errors.contains("worst at"),
+        "{errors}"
+    );
     let errors = home.fails(1, &lab("broken.wgsl", &source.replace("fn main(", "fn main((")));
     assert!(errors.contains("conv2d_direct"), "{errors}");
     // Usage: the header, the bindings, the names.
@@ -94,7 +97,7 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
     fs::write(home.path("tiled.wgsl"), home.ok(&["lab", "--new", "conv2d_tiled"])).unwrap();
     let errors = home.fails(1, &lab(&["tiled.wgsl", "--constant", "TX=4096", "--batch", "1"]));
     assert!(errors.contains("TX=4096"), "{errors}");
-    let skipped = ["--skip-problems", "--batch", "1"];
+    let skipped = ["--skip-test-cases", "--batch", "1"];
     home.fails(3, &lab(&[&["tiled.wgsl", "--constant", "TX=4096"][..], &skipped].concat()));
     home.fails(2, &lab(&["tiled.wgsl", "--constant", "NOPE=1"]));
     // A sweep goes on behind values that cannot be.
@@ -109,7 +112,7 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
         );
         assert_ne!(wrong, source);
         fs::write(home.path("wrong.wgsl"), wrong).unwrap();
-        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-problems", "--batch", batch]));
+        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-test-cases", "--batch", batch]));
         assert!(errors.contains("disagrees"), "{errors}");
     }
     // Nothing written is not what the kernel before wrote.
@@ -117,7 +120,7 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
         .replace("y[place] = ", "if params.N == 0u { y[place] = ")
         .replace("largest));", "largest)); }");
     fs::write(home.path("idle.wgsl"), idle).unwrap();
-    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-problems", "--batch", "1"]));
+    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-test-cases", "--batch", "1"]));
     assert!(errors.contains("disagrees"), "{errors}");
 }
 
@@ -126,7 +129,7 @@ fn a_saved_kernel_is_tried_again() {
     let Some(device) = device() else { return };
     let home = laboratory();
     let mut command = home.command(
-        &[&["lab", "my.wgsl", "--watch", "--skip-problems", "--device", &device][..], &LAYER].concat(),
+        &[&["lab", "my.wgsl", "--watch", "--skip-test-cases", "--device", &device][..], &LAYER].concat(),
     );
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -219,8 +222,8 @@ fn kernels_are_listed_with_their_speed_and_drawn() {
         "--milliseconds",
         "2",
     ];
-    let said =
-        home.ok(&[&bench[..], &["--skip-problems", "--format", "jsonl", "--plot", "roofline.svg"]].concat());
+    let said = home
+        .ok(&[&bench[..], &["--skip-test-cases", "--format", "jsonl", "--plot", "roofline.svg"]].concat());
     let rows: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.len() >= 4, "{said}");
     for row in &rows {
@@ -232,6 +235,6 @@ fn kernels_are_listed_with_their_speed_and_drawn() {
     let plot = fs::read_to_string(home.path("roofline.svg")).unwrap();
     assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
     assert!(plot.matches("<circle").count() >= rows.len(), "{plot}");
-    let table = home.ok(&[&bench[..], &["--skip-problems"]].concat());
+    let table = home.ok(&[&bench[..], &["--skip-test-cases"]].concat());
     assert!(table.contains("measured peaks"), "{table}");
 }

@@ -9,8 +9,8 @@ use common::npz;
 use tagwave::gpu::{Executor, Gpu, GpuError, Options};
 use tagwave::models::{self, Architecture, Reading, Starts, compact};
 use tagwave::plan::Plan;
-use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::weights::{self, Weights};
 
 const SCORES: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
@@ -156,7 +156,7 @@ fn a_batch_shares_its_statistics_and_its_maximum() {
     let executor =
         Executor::new(&gpu, &plan.fused(), &Options { max_batch: 3, ..Options::default() }).unwrap();
     let refused = executor.run(&[npz::stack(&clips[..4])]).unwrap_err();
-    assert!(matches!(refused, GpuError::CoupledBatch { batch: 4, most: 3 }), "{refused}");
+    assert!(matches!(refused, GpuError::DependentBatch { batch: 4, most: 3 }), "{refused}");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn frozen_statistics_give_the_calibrated_tags() {
         }
     }
     let plan = build(&weights, Reading::Restored).fused();
-    assert!(!plan.couples_clips());
+    assert!(!plan.depends_on_batch());
     let outputs = run(&gpu, &plan, &clips[..5]);
     for (how, outputs) in [("gpu", outputs), ("cpu", run_on_cpu(&plan, &clips[..5]))] {
         check(&format!("calibrated, {how}"), &outputs["scores"], &npz::array(&file, "probs"), SCORES);

@@ -10,9 +10,9 @@ use tagwave::Error;
 use tagwave::audio::Source;
 use tagwave::error::ErrorKind;
 use tagwave::models::{self, Reading};
-use tagwave::problems::synthetic_clip;
 use tagwave::tagger::{Device, Outputs, Tagger, Track};
 use tagwave::tags::Selection;
+use tagwave::test_cases::synthetic_clip;
 
 #[test]
 fn labels_are_as_many_as_scores() {

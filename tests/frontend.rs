@@ -9,9 +9,9 @@ use tagwave::frontend;
 use tagwave::gpu::{Executor, Options};
 use tagwave::models::{self, Architecture};
 use tagwave::plan::{Builder, Level, Plan, Scope};
-use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 
 /// From the table of tolerances: 0.01 dB above the floor. The floor itself is the maximum's, so it is as near.
 const SPECTROGRAM: Tolerance = Tolerance { absolute: 0.01, relative: 0.0 };

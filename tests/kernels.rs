@@ -1,4 +1,4 @@
-//! Every problem on every strategy against the CPU twin, on whatever adapter there is and on the processor.
+//! Every test case on every configuration against the reference implementation, on whatever adapter there is and on the processor.
 
 mod common;
 
@@ -8,43 +8,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tagwave::cpu::{self, Convolution, Instructions};
 use tagwave::error::ErrorKind;
 use tagwave::gpu::{Executor, Gpu, Options};
-use tagwave::kernels::{Limits, Operation, Strategy};
+use tagwave::kernels::{KernelConfig, Limits, Operation};
 use tagwave::plan::Plan;
-use tagwave::problems::{self, Problem};
 use tagwave::reference;
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{self, TestCase};
 
 /// Limits so tight that every dispatch is folded, and that give a software driver the tiles of hardware (or the
 /// other way round).
-fn tight(problem: &Problem, native: &Limits) -> Limits {
-    let step = &problem.plan.steps()[0];
-    let shapes = problem.plan.shapes(step);
-    let call = problem.plan.call(step, &shapes);
+fn tight(case: &TestCase, native: &Limits) -> Limits {
+    let step = &case.plan.steps()[0];
+    let shapes = case.plan.shapes(step);
+    let call = case.plan.call(step, &shapes);
     let other = Limits { software: !native.software, ..native.clone() };
-    let workgroups = |strategy: &Strategy| -> u64 {
-        let dispatch = step.op.dispatch(&call, *strategy, &other).unwrap();
+    let workgroups = |config: &KernelConfig| -> u64 {
+        let dispatch = step.op.dispatch(&call, *config, &other).unwrap();
         dispatch.workgroups.iter().map(|&count| u64::from(count)).product()
     };
-    // Just enough for the strategy that needs the most.
-    let most = problem.strategies(&other).iter().map(workgroups).max().unwrap_or(1);
+    // Just enough for the configuration that needs the most.
+    let most = case.configs(&other).iter().map(workgroups).max().unwrap_or(1);
     // Axes besides the first are not split.
-    let widest = |strategy: &Strategy| -> u32 {
-        let [_, y, z] = step.op.dispatch(&call, *strategy, &other).unwrap().workgroups;
+    let widest = |config: &KernelConfig| -> u32 {
+        let [_, y, z] = step.op.dispatch(&call, *config, &other).unwrap().workgroups;
         y.max(z)
     };
-    let least = problem.strategies(&other).iter().map(widest).max().unwrap_or(1);
+    let least = case.configs(&other).iter().map(widest).max().unwrap_or(1);
     let per_axis = (most.isqrt() as u32 + 1).max(least).min(native.max_workgroups_per_axis);
     Limits { max_workgroups_per_axis: per_axis, ..other }
 }
 
-/// What a problem is run as: storage type and limits. The few that are too large for a laptop's patience run
+/// What a test case is run as: storage type and limits. The few that are too large for a laptop's patience run
 /// once.
-fn variants(problem: &Problem, native: &Limits) -> Vec<(Problem, Limits)> {
-    let mut variants = vec![(problem.clone(), native.clone())];
-    if problem.inputs[0].data().len() < 1 << 20 {
-        variants.push((problem.clone(), tight(problem, native)));
+fn variants(case: &TestCase, native: &Limits) -> Vec<(TestCase, Limits)> {
+    let mut variants = vec![(case.clone(), native.clone())];
+    if case.inputs[0].data().len() < 1 << 20 {
+        variants.push((case.clone(), tight(case, native)));
         if native.f16 {
-            variants.push((problem.stored_as(DType::F16), native.clone()));
+            variants.push((case.stored_as(DType::F16), native.clone()));
         }
     }
     variants
@@ -59,41 +59,41 @@ fn last_clip(inputs: &[HostTensor]) -> Vec<HostTensor> {
     last.collect::<Result<_, _>>().unwrap()
 }
 
-/// Runs one problem in all variants and strategies, as tests and as release builds compile them, and its last
+/// Runs one test case in all variants and configurations, as tests and as release builds compile them, and its last
 /// clip alone, which must keep its bits; returns the number of runs and what failed.
-fn check(gpu: &Gpu, problem: &Problem) -> (usize, Vec<String>) {
+fn check(gpu: &Gpu, case: &TestCase) -> (usize, Vec<String>) {
     let (mut runs, mut failures) = (0, Vec::new());
-    for (variant, (problem, limits)) in variants(problem, &gpu.summary().limits).into_iter().enumerate() {
-        let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
-        let unchecked = variant == 0 && problem.inputs[0].data().len() < 1 << 20;
+    for (variant, (case, limits)) in variants(case, &gpu.summary().limits).into_iter().enumerate() {
+        let expected = reference::run(&case.plan, &case.inputs).unwrap();
+        let unchecked = variant == 0 && case.inputs[0].data().len() < 1 << 20;
         let checked = if unchecked { &[true, false][..] } else { &[true] };
-        for (strategy, &checked) in
-            problem.strategies(&limits).into_iter().flat_map(|s| checked.iter().map(move |c| (s, c)))
+        for (config, &checked) in
+            case.configs(&limits).into_iter().flat_map(|s| checked.iter().map(move |c| (s, c)))
         {
             let options = Options {
-                max_batch: problem.plan.batch(),
-                strategy: Some(strategy),
+                max_batch: case.plan.batch(),
+                config: Some(config),
                 limits: Some(limits.clone()),
                 checked,
                 ..Options::default()
             };
-            let executor = Executor::new(gpu, &problem.plan, &options);
+            let executor = Executor::new(gpu, &case.plan, &options);
             runs += 1;
             let results = executor.and_then(|executor| {
-                Ok((executor.run(&problem.inputs)?, executor.run(&last_clip(&problem.inputs))?))
+                Ok((executor.run(&case.inputs)?, executor.run(&last_clip(&case.inputs))?))
             });
             match results {
                 Ok((found, alone)) => {
                     let (all, one) = (found[0].data(), alone[0].data());
-                    if !problem.plan.couples_clips() && !all.ends_with(one) {
-                        failures.push(format!("{} ({strategy:?}): other bits alone", problem.name));
+                    if !case.plan.depends_on_batch() && !all.ends_with(one) {
+                        failures.push(format!("{} ({config:?}): other bits alone", case.name));
                     }
-                    let difference = problem.compare(&found[0], &expected[0]);
+                    let difference = case.compare(&found[0], &expected[0]);
                     if !difference.within {
-                        failures.push(format!("{} ({strategy:?}): {difference}", problem.name));
+                        failures.push(format!("{} ({config:?}): {difference}", case.name));
                     }
                 }
-                Err(error) => failures.push(format!("{} ({strategy:?}): {error}", problem.name)),
+                Err(error) => failures.push(format!("{} ({config:?}): {error}", case.name)),
             }
         }
     }
@@ -106,15 +106,15 @@ fn every_kernel_agrees_with_its_twin() {
     if !gpu.summary().limits.f16 {
         println!("f16: not run on this adapter");
     }
-    let problems = problems::all();
+    let cases = test_cases::all();
     // Compiling shaders keeps one core busy: two threads take turns at the list.
     let next = AtomicUsize::new(0);
     let results = Mutex::new((0, Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(problem) = problems.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (runs, failures) = check(&gpu, problem);
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (runs, failures) = check(&gpu, case);
                     let mut results = results.lock().unwrap();
                     results.0 += runs;
                     results.1.extend(failures);
@@ -123,7 +123,7 @@ fn every_kernel_agrees_with_its_twin() {
         }
     });
     let (runs, failures): (usize, Vec<String>) = results.into_inner().unwrap();
-    println!("{} problems, {runs} runs", problems.len());
+    println!("{} test cases, {runs} runs", cases.len());
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -149,22 +149,22 @@ fn processor_options() -> Vec<cpu::Options> {
 fn the_processor_agrees_with_every_twin() {
     let mut failures = Vec::new();
     let mut runs = 0;
-    for problem in problems::all() {
+    for case in test_cases::all() {
         // The processor takes clips that depend on each other one at a time, and refuses the rest.
-        if problem.plan.couples_clips() && problem.plan.batch() > 1 {
-            let executor = cpu::Executor::new(&problem.plan, &cpu::Options::default()).unwrap();
-            let error = executor.run(&problem.inputs).unwrap_err();
-            assert!(matches!(error, cpu::CpuError::CoupledBatch { .. }), "{error}");
+        if case.plan.depends_on_batch() && case.plan.batch() > 1 {
+            let executor = cpu::Executor::new(&case.plan, &cpu::Options::default()).unwrap();
+            let error = executor.run(&case.inputs).unwrap_err();
+            assert!(matches!(error, cpu::CpuError::DependentBatch { .. }), "{error}");
             continue;
         }
-        let expected = reference::run(&problem.plan, &problem.inputs).unwrap();
+        let expected = reference::run(&case.plan, &case.inputs).unwrap();
         for options in processor_options() {
-            let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
-            let found = executor.run(&problem.inputs).unwrap();
+            let executor = cpu::Executor::new(&case.plan, &options).unwrap();
+            let found = executor.run(&case.inputs).unwrap();
             runs += 1;
-            let difference = problems::compare(&found[0], &expected[0], problem.tolerance);
+            let difference = test_cases::compare(&found[0], &expected[0], case.tolerance);
             if !difference.within {
-                failures.push(format!("{} ({options:?}): {difference}", problem.name));
+                failures.push(format!("{} ({options:?}): {difference}", case.name));
             }
         }
     }
@@ -174,7 +174,7 @@ fn the_processor_agrees_with_every_twin() {
 
 #[test]
 fn the_processor_refuses_f16() {
-    let plans = problems::all().into_iter().map(|problem| problem.plan.with_precision(DType::F16));
+    let plans = test_cases::all().into_iter().map(|case| case.plan.with_precision(DType::F16));
     let stores = |plan: &Plan| plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
     let plan = plans.into_iter().find(stores).unwrap();
     let error = cpu::Executor::new(&plan, &cpu::Options::default()).unwrap_err();

@@ -3,9 +3,9 @@
 mod common;
 
 use tagwave::gpu::{Executor, Gpu, GpuError, Options};
-use tagwave::kernels::{DispatchError, Limits, Operation, Strategy};
-use tagwave::problems;
+use tagwave::kernels::{DispatchError, KernelConfig, Limits, Operation};
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases;
 use tagwave::wgpu;
 
 /// The least limits of WebGPU, each of them cut down to `value` in turn, and what that one is called.
@@ -25,43 +25,43 @@ fn cut_down(value: u32) -> Vec<(&'static str, Limits)> {
     ]
 }
 
-/// A strategy, and what is left of it without each of its constants.
-fn crippled(strategy: Strategy) -> Vec<Strategy> {
-    let zeroed = strategy.constants().filter_map(|(name, _)| strategy.with(name, 0));
-    let huge = strategy.constants().filter_map(|(name, _)| strategy.with(name, u32::MAX));
-    let bare = Strategy::new(strategy.kernel(), &[]);
-    [strategy, bare].into_iter().chain(zeroed).chain(huge).collect()
+/// A configuration, and what is left of it without each of its constants.
+fn crippled(config: KernelConfig) -> Vec<KernelConfig> {
+    let zeroed = config.constants().filter_map(|(name, _)| config.with(name, 0));
+    let huge = config.constants().filter_map(|(name, _)| config.with(name, u32::MAX));
+    let bare = KernelConfig::new(config.kernel(), &[]);
+    [config, bare].into_iter().chain(zeroed).chain(huge).collect()
 }
 
 #[test]
 fn no_limit_makes_a_kernel_panic() {
-    let problems: Vec<_> = problems::all()
+    let cases: Vec<_> = test_cases::all()
         .into_iter()
-        .filter(|problem| problem.inputs[0].data().len() < 1 << 20)
-        .flat_map(|problem| [problem.stored_as(DType::F16), problem])
+        .filter(|case| case.inputs[0].data().len() < 1 << 20)
+        .flat_map(|case| [case.stored_as(DType::F16), case])
         .collect();
     let mut runs = 0;
     for (name, limits) in [0, 1].into_iter().flat_map(cut_down) {
         for limits in [true, false].map(|software| Limits { software, ..limits.clone() }) {
-            for problem in &problems {
-                let step = &problem.plan.steps()[0];
-                let shapes = problem.plan.shapes(step);
-                let call = problem.plan.call(step, &shapes);
-                let own = step.op.strategies(&call, &limits);
-                let elsewhere = step.op.strategies(&call, &Limits::default());
-                let strategies = [own, elsewhere, vec![Strategy::DEFAULT]].concat();
+            for case in &cases {
+                let step = &case.plan.steps()[0];
+                let shapes = case.plan.shapes(step);
+                let call = case.plan.call(step, &shapes);
+                let own = step.op.configs(&call, &limits);
+                let elsewhere = step.op.configs(&call, &Limits::default());
+                let configs = [own, elsewhere, vec![KernelConfig::DEFAULT]].concat();
                 let weights: Vec<&HostTensor> =
-                    step.weights.iter().filter_map(|&id| problem.plan.weight(id).map(|w| &**w)).collect();
-                for strategy in strategies.into_iter().flat_map(crippled) {
+                    step.weights.iter().filter_map(|&id| case.plan.weight(id).map(|w| &**w)).collect();
+                for config in configs.into_iter().flat_map(crippled) {
                     runs += 1;
-                    let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) else { continue };
-                    let what = format!("{} ({strategy}), {name}", problem.name);
+                    let Ok(dispatch) = step.op.dispatch(&call, config, &limits) else { continue };
+                    let what = format!("{} ({config}), {name}", case.name);
                     let most = limits.max_workgroups_per_axis;
                     assert!(dispatch.workgroups.iter().all(|&count| (1..=most).contains(&count)), "{what}");
                     assert!(dispatch.kernel.bindings.len() <= limits.max_storage_buffers as usize, "{what}");
-                    if strategy.constants().all(|(_, value)| value < 1 << 10) {
-                        let packed = step.op.pack(&call, strategy, &weights);
-                        step.op.bounds(&call, strategy, &packed);
+                    if config.constants().all(|(_, value)| value < 1 << 10) {
+                        let packed = step.op.pack(&call, config, &weights);
+                        step.op.max_index(&call, config, &packed);
                     }
                 }
             }
@@ -86,10 +86,10 @@ fn device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Option<Gpu> {
 
 /// What a device says to each test case, the large ones left out.
 fn errors(gpu: &Gpu) -> Vec<(String, GpuError)> {
-    let problems = problems::all().into_iter().filter(|problem| problem.inputs[0].data().len() < 1 << 12);
-    let tried = problems.filter_map(|problem| {
-        let error = Executor::new(gpu, &problem.plan, &Options::default()).err()?;
-        Some((problem.name, error))
+    let cases = test_cases::all().into_iter().filter(|case| case.inputs[0].data().len() < 1 << 12);
+    let tried = cases.filter_map(|case| {
+        let error = Executor::new(gpu, &case.plan, &Options::default()).err()?;
+        Some((case.name, error))
     });
     tried.collect()
 }

@@ -11,8 +11,8 @@ use common::npz;
 use tagwave::cpu;
 use tagwave::models::{self, Reading, Starts};
 use tagwave::plan::Plan;
-use tagwave::problems::{Tolerance, compare};
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::{self, Weights};
 
 /// A golden file: which model and reading it shows, and its weight file.
@@ -192,8 +192,8 @@ fn seeded(architecture: &dyn models::Architecture) -> Weights {
         for (part, seed) in [("mean", 100), ("variance", 200)] {
             let name = format!("bn{number}.{part}");
             if specs.iter().all(|spec| spec.name != name) {
-                // A mean is painted as it is: its fan-in is one.
-                weights.insert(name.clone(), tagwave::problems::paint_weight(&name, [5], seed + number));
+                // A mean is filled with a pattern as it is: its fan-in is one.
+                weights.insert(name.clone(), tagwave::test_cases::fill_weight(&name, [5], seed + number));
             }
         }
     }
@@ -231,7 +231,7 @@ fn tiny_models_give_the_golden_layers() {
             let outputs = tagwave::reference::run(&plan, std::slice::from_ref(&mel)).unwrap();
             compare_layers(&format!("{what}, reference,"), &layers, &taps(&plan, outputs));
             // The processor takes clips that depend on each other one at a time.
-            for maker in makers.iter().filter(|maker| maker.name == "gpu" || !plan.couples_clips()) {
+            for maker in makers.iter().filter(|maker| maker.name == "gpu" || !plan.depends_on_batch()) {
                 let outputs = maker.make(&plan.fused(), 2).run(std::slice::from_ref(&mel));
                 compare_layers(&format!("{what}, {},", maker.name), &layers, &taps(&plan, outputs));
             }
@@ -249,11 +249,11 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
             let inputs = [clips(3, architecture.clip().samples)];
             let expected = tagwave::reference::run(&plan, &inputs).unwrap();
             let fused = tagwave::reference::run(&plan.fused(), &inputs).unwrap();
-            let fewer = plan.couples_clips() || plan.fused().steps().len() < plan.steps().len() / 2 + 4;
+            let fewer = plan.depends_on_batch() || plan.fused().steps().len() < plan.steps().len() / 2 + 4;
             assert!(fewer, "{name}: little was fused");
             let mut found = vec![("reference, fused".to_string(), fused)];
             // The processor takes clips that depend on each other one at a time.
-            for maker in makers.iter().filter(|maker| maker.name == "gpu" || !plan.couples_clips()) {
+            for maker in makers.iter().filter(|maker| maker.name == "gpu" || !plan.depends_on_batch()) {
                 found.push((format!("{}, fused", maker.name), maker.make(&plan.fused(), 3).run(&inputs)));
                 found.push((format!("{}, unfused", maker.name), maker.make(&plan, 3).run(&inputs)));
             }
@@ -277,7 +277,7 @@ fn the_same_clip_gives_the_same_bits_in_any_batch() {
         let name = format!("{name} ({})", maker.name);
         let weights = seeded(&*architecture);
         let plan = architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap().fused();
-        assert!(!plan.couples_clips(), "{name}");
+        assert!(!plan.depends_on_batch(), "{name}");
         let samples = architecture.clip().samples;
         let batch = clips(7, samples);
         let together = maker.make(&plan, 7).run(std::slice::from_ref(&batch));

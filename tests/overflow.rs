@@ -5,20 +5,20 @@ mod common;
 use tagwave::Error;
 use tagwave::cpu::{self, Convolution, Instructions};
 use tagwave::gpu;
-use tagwave::problems::{self, Problem};
 use tagwave::reference;
 use tagwave::tagger::{Device, Outputs, Tagger};
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{self, TestCase};
 
 /// Every test case with `value` in the middle of each of its inputs in turn; the large ones are left out.
-fn poisoned(value: f32) -> Vec<(Problem, Vec<HostTensor>)> {
+fn poisoned(value: f32) -> Vec<(TestCase, Vec<HostTensor>)> {
     let mut cases = Vec::new();
-    for problem in problems::all().into_iter().filter(|problem| problem.inputs[0].data().len() < 1 << 15) {
-        for index in 0..problem.inputs.len() {
-            let mut inputs = problem.inputs.clone();
+    for case in test_cases::all().into_iter().filter(|case| case.inputs[0].data().len() < 1 << 15) {
+        for index in 0..case.inputs.len() {
+            let mut inputs = case.inputs.clone();
             let middle = inputs[index].data().len() / 2;
             inputs[index].data_mut()[middle] = value;
-            cases.push((problem.clone(), inputs));
+            cases.push((case.clone(), inputs));
         }
     }
     cases
@@ -34,11 +34,11 @@ fn hidden(expected: &HostTensor, found: &HostTensor, is_lost: fn(f32) -> bool) -
 fn the_cpu_hides_neither_infinity_nor_nan() {
     let mut failures = Vec::new();
     for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
-        for (problem, inputs) in poisoned(value) {
-            if problem.plan.couples_clips() && problem.plan.batch() > 1 {
+        for (case, inputs) in poisoned(value) {
+            if case.plan.depends_on_batch() && case.plan.batch() > 1 {
                 continue;
             }
-            let expected = reference::run(&problem.plan, &inputs).unwrap();
+            let expected = reference::run(&case.plan, &inputs).unwrap();
             for instructions in Instructions::available() {
                 for convolution in [Convolution::Direct, Convolution::Winograd] {
                     let options = cpu::Options {
@@ -47,13 +47,13 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
                         instructions: Some(instructions),
                         ..Default::default()
                     };
-                    let executor = cpu::Executor::new(&problem.plan, &options).unwrap();
+                    let executor = cpu::Executor::new(&case.plan, &options).unwrap();
                     let found = executor.run(&inputs).unwrap();
                     let count = hidden(&expected[0], &found[0], |v| !v.is_finite());
                     if count > 0 {
                         failures.push(format!(
                             "{value} in {} ({instructions:?}, {convolution:?}): {count} hidden",
-                            problem.name
+                            case.name
                         ));
                     }
                 }
@@ -70,17 +70,16 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
 fn the_gpu_does_not_hide_infinity() {
     let Some(gpu) = common::gpu() else { return };
     let mut failures = Vec::new();
-    let cases =
-        poisoned(f32::INFINITY).into_iter().filter(|(problem, _)| !problem.name.starts_with("log_mel"));
-    let spectrograms = poisoned(1e19).into_iter().filter(|(problem, _)| problem.name.starts_with("log_mel"));
-    for (problem, inputs) in cases.chain(spectrograms) {
-        let expected = reference::run(&problem.plan, &inputs).unwrap();
-        let options = gpu::Options { max_batch: problem.plan.batch(), ..Default::default() };
-        let executor = gpu::Executor::new(&gpu, &problem.plan, &options).unwrap();
+    let cases = poisoned(f32::INFINITY).into_iter().filter(|(case, _)| !case.name.starts_with("log_mel"));
+    let spectrograms = poisoned(1e19).into_iter().filter(|(case, _)| case.name.starts_with("log_mel"));
+    for (case, inputs) in cases.chain(spectrograms) {
+        let expected = reference::run(&case.plan, &inputs).unwrap();
+        let options = gpu::Options { max_batch: case.plan.batch(), ..Default::default() };
+        let executor = gpu::Executor::new(&gpu, &case.plan, &options).unwrap();
         let found = executor.run(&inputs).unwrap();
         let count = hidden(&expected[0], &found[0], |v| v == f32::INFINITY);
         if count > 0 {
-            failures.push(format!("{}: {count} hidden", problem.name));
+            failures.push(format!("{}: {count} hidden", case.name));
         }
     }
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
@@ -89,7 +88,7 @@ fn the_gpu_does_not_hide_infinity() {
 /// Gains past which the power of the spectrogram, squared, is no f32; and one sample among quiet ones.
 #[test]
 fn too_loud_is_said_by_every_device() {
-    let quiet = problems::synthetic_clip(349_440);
+    let quiet = test_cases::synthetic_clip(349_440);
     let mut one = quiet.clone();
     one[100_000] = f32::MAX;
     let mut clips: Vec<(String, Vec<f32>)> = [1e12f32, 1e15, 1e30, 1e38]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use common::npz;
 use tagwave::pca::{Loss, MAX_DIMENSIONS, Moments, PcaError};
-use tagwave::problems::{Tolerance, compare};
 use tagwave::tensor::{HostTensor, Shape};
+use tagwave::test_cases::{Tolerance, compare};
 
 fn golden(name: &str) -> HostTensor {
     npz::array(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pca/pca.npz"), name)

@@ -8,10 +8,10 @@ use common::npz;
 use tagwave::audio::{DecoderMode, Source};
 use tagwave::gpu::Gpu;
 use tagwave::models::{self, Reading};
-use tagwave::problems::{Tolerance, compare};
 use tagwave::tagger::{CancelToken, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::Selection;
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::Weights;
 use tagwave::{Error, ErrorKind};
 
@@ -108,8 +108,8 @@ fn a_plain_decode_gives_nearly_the_golden_tags() {
     }
 }
 
-/// CRNN with painted weights: for everything that does not depend on what the tags are.
-fn painted(gpu: &Gpu) -> Tagger {
+/// CRNN with weights filled with a pattern: for everything that does not depend on what the tags are.
+fn filled(gpu: &Gpu) -> Tagger {
     painted_with(Tagger::builder().gpu(gpu.clone()).max_batch(3))
 }
 
@@ -117,7 +117,7 @@ fn painted_with(builder: TaggerBuilder) -> Tagger {
     let model = models::find("crnn").unwrap();
     let specs = model.architecture.tensors();
     let weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
-        let mut tensor = tagwave::problems::paint(spec.shape, seed);
+        let mut tensor = tagwave::test_cases::fill(spec.shape, seed);
         let positive = spec.name.ends_with("deviation");
         tensor.data_mut().iter_mut().for_each(|v| *v = if positive { 1.0 + v.abs() } else { 0.05 * *v });
         (spec.name.clone(), tensor)
@@ -188,7 +188,7 @@ fn one_batch_of_good_and_bad_files() {
         names.push("truncated.mp3");
     }
 
-    let tagger = painted(&gpu);
+    let tagger = filled(&gpu);
     let results = tagger.tag_batch(names.iter().map(|name| Source::path(at(name))).collect::<Vec<_>>());
     assert_eq!(results.len(), names.len());
     for (name, result) in names.iter().zip(&results) {
@@ -229,7 +229,7 @@ fn one_batch_of_good_and_bad_files() {
 #[test]
 fn results_come_in_order_from_many_more_files_than_a_batch() {
     let Some(gpu) = common::gpu() else { return };
-    let tagger = painted(&gpu);
+    let tagger = filled(&gpu);
     let samples = |index: usize| tone(12_000, 0.5, 200.0 + 100.0 * (index % 3) as f32);
     let sources: Vec<_> = (0..11)
         .map(|index| match index % 4 {
@@ -263,7 +263,7 @@ fn a_cancelled_tagger_stops() {
 #[test]
 fn threads_share_a_tagger() {
     let Some(gpu) = common::gpu() else { return };
-    let tagger = painted(&gpu);
+    let tagger = filled(&gpu);
     let track = tagger.tag_samples(&tone(12_000, 2.0, 440.0), 12_000).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -279,7 +279,7 @@ fn threads_share_a_tagger() {
 #[test]
 fn the_reference_device_gives_the_same_tags() {
     let Some(gpu) = common::gpu() else { return };
-    let on_gpu = painted(&gpu);
+    let on_gpu = filled(&gpu);
     let reference = painted_with(Tagger::builder().device(Device::Reference));
     assert_eq!(reference.device_name(), "reference");
     let clip = tone(12_000, 31.0, 523.0);
@@ -289,12 +289,12 @@ fn the_reference_device_gives_the_same_tags() {
     assert!(difference.within, "{difference}");
 }
 
-/// compact_cnn with painted weights, its clips depending on each other.
+/// compact_cnn with weights filled with a pattern, its clips depending on each other.
 fn coupled(gpu: &Gpu, builder: impl FnOnce(TaggerBuilder) -> TaggerBuilder) -> Tagger {
     let model = models::find("compact").unwrap();
     let specs = model.architecture.tensors();
     let weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
-        let mut tensor = tagwave::problems::paint(spec.shape, seed);
+        let mut tensor = tagwave::test_cases::fill(spec.shape, seed);
         tensor.data_mut().iter_mut().for_each(|v| *v *= 0.2);
         (spec.name.clone(), tensor)
     }));
@@ -426,7 +426,7 @@ fn what_hangs_or_panics_costs_its_own_file() {
 #[test]
 fn a_device_that_is_lost_on_the_way_is_made_up_for() {
     let Some(gpu) = common::gpu() else { return };
-    let tagger = painted(&gpu);
+    let tagger = filled(&gpu);
     let mut devices = Vec::new();
     // More than are ahead of the first result.
     const SOURCES: usize = 64;

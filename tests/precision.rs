@@ -4,9 +4,9 @@ mod common;
 
 use tagwave::audio::Source;
 use tagwave::models::{self, Reading};
-use tagwave::problems::{Tolerance, compare};
 use tagwave::tagger::{Tagger, TaggerBuilder};
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::Locator;
 
 const CLIPS: [&str; 4] = ["cute", "actionable", "dubstep", "thejazzpiano"];

@@ -1,14 +1,14 @@
 //! Every shader without a device: contract against reflection, `Params` against the host, validation, and
-//! SPIR-V writing, for every dispatch that problems and models make.
+//! SPIR-V writing, for every dispatch that test cases and models make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use tagwave::kernels::{Call, Dispatch, Limits, Operation, Role, Value, proved};
+use tagwave::kernels::{Call, Dispatch, Limits, Operation, Role, Value, is_within_bounds};
 use tagwave::plan::Plan;
-use tagwave::problems;
 use tagwave::tensor::{DType, HostTensor};
+use tagwave::test_cases;
 
 /// Limits that differ in what the host half looks at.
 fn limits() -> [Limits; 2] {
@@ -33,9 +33,9 @@ fn dispatches_of(plan: &Plan, found: &mut Vec<Dispatch>) {
         for element in [DType::F32, DType::F16] {
             let call = Call { element, ..plan.call(step, &shapes) };
             for limits in limits() {
-                for strategy in step.op.strategies(&call, &limits) {
-                    // Problems past a limit of the smallest devices are for those that have more.
-                    if let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) {
+                for config in step.op.configs(&call, &limits) {
+                    // Test cases past a limit of the smallest devices are for those that have more.
+                    if let Ok(dispatch) = step.op.dispatch(&call, config, &limits) {
                         found.push(dispatch);
                     }
                 }
@@ -44,11 +44,11 @@ fn dispatches_of(plan: &Plan, found: &mut Vec<Dispatch>) {
     }
 }
 
-/// Every different shader text that the problems lead to.
+/// Every different shader text that the test cases lead to.
 fn dispatches() -> Vec<Dispatch> {
     let mut found = Vec::new();
-    for problem in problems::all() {
-        dispatches_of(&problem.plan, &mut found);
+    for case in test_cases::all() {
+        dispatches_of(&case.plan, &mut found);
     }
     let mut seen = BTreeSet::new();
     found.retain(|dispatch| seen.insert((dispatch.source(), format!("{:?}", dispatch.constants))));
@@ -200,10 +200,10 @@ fn every_kernel_file_is_reached() {
         for entry in std::fs::read_dir(folder.join(group)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap().to_string();
-            assert!(reached.contains(&name), "no problem reaches {}", path.display());
+            assert!(reached.contains(&name), "no test case reaches {}", path.display());
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.starts_with(&format!("// {name}: ")), "{}: contract first", path.display());
-            for section in ["// dispatch ", "// numerics ", "// appends ", "// host "] {
+            for section in ["// dispatch ", "// numerics ", "// includes ", "// host "] {
                 assert!(text.contains(section), "{}: no line {section:?}", path.display());
             }
         }
@@ -214,25 +214,25 @@ fn every_kernel_file_is_reached() {
 /// and that must lie inside what is bound.
 #[test]
 fn every_dispatch_stays_inside_its_bindings() {
-    for problem in problems::all() {
-        let step = &problem.plan.steps()[0];
-        let shapes = problem.plan.shapes(step);
+    for case in test_cases::all() {
+        let step = &case.plan.steps()[0];
+        let shapes = case.plan.shapes(step);
         let weights: Vec<&HostTensor> =
-            step.weights.iter().filter_map(|&id| problem.plan.weight(id).map(|weight| &**weight)).collect();
+            step.weights.iter().filter_map(|&id| case.plan.weight(id).map(|weight| &**weight)).collect();
         for element in [DType::F32, DType::F16] {
-            let call = Call { element, ..problem.plan.call(step, &shapes) };
-            for (limits, strategy) in limits()
+            let call = Call { element, ..case.plan.call(step, &shapes) };
+            for (limits, config) in limits()
                 .iter()
-                .flat_map(|limits| step.op.strategies(&call, limits).into_iter().map(move |s| (limits, s)))
+                .flat_map(|limits| step.op.configs(&call, limits).into_iter().map(move |s| (limits, s)))
             {
-                let Ok(dispatch) = step.op.dispatch(&call, strategy, limits) else { continue };
-                let packed = step.op.pack(&call, strategy, &weights);
-                let bounds = step.op.bounds(&call, strategy, &packed);
+                let Ok(dispatch) = step.op.dispatch(&call, config, limits) else { continue };
+                let packed = step.op.pack(&call, config, &weights);
+                let bounds = step.op.max_index(&call, config, &packed);
                 let bounds = bounds.unwrap_or_else(|| panic!("{}: no bounds", dispatch.kernel.name));
                 assert!(
-                    proved(&call, &bounds, dispatch.kernel, &packed),
-                    "{} [{strategy}]: {bounds:?}",
-                    problem.name
+                    is_within_bounds(&call, &bounds, dispatch.kernel, &packed),
+                    "{} [{config}]: {bounds:?}",
+                    case.name
                 );
             }
         }

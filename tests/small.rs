@@ -9,10 +9,10 @@ use common::command::{Home, word};
 use common::executors::makers;
 use common::npz;
 use tagwave::models::{self, ModelError, Reading, Starts};
-use tagwave::problems::{Tolerance, compare, synthetic_clip};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::Selection;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::weights::{self, Locator, Role, Weights};
 
 fn file(name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 // reduce: reductions over the threads of a workgroup. Needs the kernel's `override WG`, a power of two.
 
-// Where a thread is in its workgroup, as far as reductions ask.
+// Indices of a thread that reductions need.
 struct Thread {
     @builtin(local_invocation_index) index: u32,
 }

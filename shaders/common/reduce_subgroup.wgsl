@@ -1,7 +1,7 @@
 // reduce_subgroup: reduce where a device has subgroups: each of them reduces by itself, then all threads go over
 // their results. Needs the kernel's `override WG`.
 
-// Where a thread is in its workgroup, as far as reductions ask.
+// Indices of a thread that reductions need.
 struct Thread {
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,

@@ -15,8 +15,8 @@
 // constants  WG threads per workgroup, a power of two; SCOPE as above
 // dispatch   N workgroups, folded over x and y
 // numerics   f32; each thread sums L / WG values, then over the threads as the reduction says
-// appends    element_*, index, and reduce or reduce_subgroup
-// host  src/kernels/clip_stats.rs    twin  src/reference/clip_stats.rs
+// includes   element_*, index, and reduce or reduce_subgroup
+// host  src/kernels/clip_stats.rs    reference  src/reference/clip_stats.rs
 
 struct Params {
     N: u32,

@@ -21,8 +21,8 @@
 // header     PAIRS pairs of frames per workgroup
 // dispatch   N * ceil(ceil(T / 2) / PAIRS) workgroups of 64 threads, folded over x and y
 // numerics   f32; a frame leaks into its partner by about 1e-7 of its amplitude
-// appends    element_*, index
-// host  src/kernels/log_mel.rs    twin  src/reference/log_mel.rs
+// includes   element_*, index
+// host  src/kernels/log_mel.rs    reference  src/reference/log_mel.rs
 
 struct Params {
     N: u32,

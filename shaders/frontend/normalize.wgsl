@@ -16,8 +16,8 @@
 // constants  WG threads per workgroup; LEVEL as above
 // dispatch   ceil(N*F*TO / WG) workgroups, folded over x and y
 // numerics   f32
-// appends    element_*, index
-// host  src/kernels/normalize.rs    twin  src/reference/normalize.rs
+// includes   element_*, index
+// host  src/kernels/normalize.rs    reference  src/reference/normalize.rs
 
 struct Params {
     N: u32,

@@ -10,8 +10,8 @@
 // constants  WG threads per workgroup; ACT index into common/activation.wgsl
 // dispatch   ceil(LEN / WG) workgroups, folded over x and y
 // numerics   f32
-// appends    element_*, activation, index
-// host  src/kernels/activation.rs    twin  src/reference/activation.rs
+// includes   element_*, activation, index
+// host  src/kernels/activation.rs    reference  src/reference/activation.rs
 
 struct Params {
     LEN: u32,

@@ -13,8 +13,8 @@
 // constants  WG threads per workgroup; AXIS as above
 // dispatch   ceil(N*F*T*C / WG) workgroups, folded over x and y
 // numerics   f32
-// appends    element_*, index
-// host  src/kernels/batch_norm.rs    twin  src/reference/batch_norm.rs
+// includes   element_*, index
+// host  src/kernels/batch_norm.rs    reference  src/reference/batch_norm.rs
 
 struct Params {
     LEN: u32,  // N * F * T * C

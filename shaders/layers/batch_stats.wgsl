@@ -15,8 +15,8 @@
 // constants  WG threads per workgroup, a power of two
 // dispatch   C/4 workgroups, folded over x and y
 // numerics   f32; runs of 32 values are summed apart, then over the threads as the reduction says
-// appends    element_*, index, and reduce or reduce_subgroup
-// host  src/kernels/batch_stats.rs    twin  src/reference/batch_stats.rs
+// includes   element_*, index, and reduce or reduce_subgroup
+// host  src/kernels/batch_stats.rs    reference  src/reference/batch_stats.rs
 
 struct Params {
     N: u32,

@@ -11,8 +11,8 @@
 // constants  WG threads per workgroup
 // dispatch   ceil(N*YS / WG) workgroups, folded over x and y
 // numerics   copies
-// appends    element_*, index
-// host  src/kernels/concat.rs    twin  src/reference/concat.rs
+// includes   element_*, index
+// host  src/kernels/concat.rs    reference  src/reference/concat.rs
 
 struct Params {
     N: u32,

@@ -21,8 +21,8 @@
 //            SR, SC subgroups along rows and columns; RM, CM matrices of a subgroup along them
 // dispatch   ceil(N*FO*TO / WINDOWS) x ceil(O / COLUMNS) workgroups, x folded over x and z
 // numerics   products of f16, sums in f32, in the order i, j, c; taps outside x count as zero
-// appends    element_f16, activation
-// host  src/kernels/conv2d/cooperative.rs    twin  src/reference/conv2d.rs
+// includes   element_f16, activation
+// host  src/kernels/conv2d/cooperative.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,
@@ -73,7 +73,7 @@ fn main(
     let windows = min(WINDOWS, params.N * params.FO * params.TO - min(first, params.N * params.FO * params.TO));
     let o4 = workgroup.y * COLUMNS / 4u;
 
-    // Where the values lie that this thread loads in every stage: first row of the clip, row, frame.
+    // Positions of the values that this thread loads in every stage: first row of the clip, row, frame.
     var places: array<vec3<u32>, LOADS>;
     for (var l = 0u; l < LOADS; l++) {
         let row = (l * THREADS + thread) / K4;

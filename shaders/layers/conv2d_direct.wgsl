@@ -18,8 +18,8 @@
 // header     PF, PT pool window; WG threads per workgroup; QT windows per thread; OV vec4s of channels per thread
 // dispatch   ceil(N*FO*ceil(TO/QT) / WG) x ceil(O/4/OV) workgroups, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, c, j; taps outside x count as zero
-// appends    element_*, activation
-// host  src/kernels/conv2d.rs    twin  src/reference/conv2d.rs
+// includes   element_*, activation
+// host  src/kernels/conv2d.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

@@ -23,8 +23,8 @@
 //            workgroup along frequency and time, multiples of PF, and of PT and S; KC input channels of a stage
 // dispatch   N * ceil(FO*PF/FT) * ceil(TO*PT/TT) x ceil(O/COLUMNS) workgroups, x folded over x and z
 // numerics   products of f16, sums in f32, in the order of c by KC, then i, j, c; taps outside x count as zero
-// appends    element_f16, activation
-// host  src/kernels/conv2d/patch.rs    twin  src/reference/conv2d.rs
+// includes   element_f16, activation
+// host  src/kernels/conv2d/patch.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

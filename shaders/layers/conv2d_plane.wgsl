@@ -16,8 +16,8 @@
 // header     PF, PT pool window; WG threads per workgroup; OV vec4s of channels per thread; QT is 1
 // dispatch   ceil(N*FO*TO / WG) x ceil(O/4/OV) workgroups, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, j; taps outside x count as zero
-// appends    element_*, activation
-// host  src/kernels/conv2d.rs    twin  src/reference/conv2d.rs
+// includes   element_*, activation
+// host  src/kernels/conv2d.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

@@ -20,8 +20,8 @@
 //            channels per thread, of which WG divides 4*OV
 // dispatch   ceil(N*FO*ceil(TO/QT) / WG) x ceil(O/4/OV) workgroups, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, c, j; taps outside x count as zero
-// appends    element_*, activation
-// host  src/kernels/conv2d/subgroup.rs    twin  src/reference/conv2d.rs
+// includes   element_*, activation
+// host  src/kernels/conv2d/subgroup.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

@@ -21,8 +21,8 @@
 //            BK vec4s of input channels per stage; KS slices
 // dispatch   ceil(N*FO*TO / (TY*QT)) x ceil(O/4 / (TX*OV)) workgroups of TX*TY*KS threads, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, j, c, then the slices; taps outside x count as zero
-// appends    element_*, activation
-// host  src/kernels/conv2d/tiled.rs    twin  src/reference/conv2d.rs
+// includes   element_*, activation
+// host  src/kernels/conv2d/tiled.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,
@@ -69,7 +69,7 @@ fn main(
     let windows = params.N * params.FO * params.TO;
     let o = workgroup.y * COLUMNS;
 
-    // Where the values lie that this thread loads in every stage: first row of the clip, row, frame.
+    // Positions of the values that this thread loads in every stage: first row of the clip, row, frame.
     var places: array<vec3<u32>, LOADS>;
     for (var l = 0u; l < LOADS; l++) {
         let row = (l * SLICE + thread) / BK;

@@ -24,8 +24,8 @@
 //            RT tiles, CT vec4s of channels per thread; BK vec4s of input channels per stage
 // dispatch   units / UN x ceil(O/4 / TK) workgroups, x folded over x and z
 // numerics   f32, products summed in the order of c; the transforms cost a bit or two: docs/numerics.md
-// appends    element_*, activation
-// host  src/kernels/conv2d/winograd.rs    twin  src/reference/conv2d.rs
+// includes   element_*, activation
+// host  src/kernels/conv2d/winograd.rs    reference  src/reference/conv2d.rs
 
 struct Params {
     N: u32,

@@ -13,8 +13,8 @@
 // header     WG threads per workgroup
 // dispatch   ceil(R*O/4 / WG) workgroups, folded over x and y
 // numerics   sums in f32, in the order of d
-// appends    element_*, activation, index
-// host  src/kernels/dense.rs    twin  src/reference/dense.rs
+// includes   element_*, activation, index
+// host  src/kernels/dense.rs    reference  src/reference/dense.rs
 
 struct Params {
     R: u32,

@@ -16,8 +16,8 @@
 // header     TX threads of a slice, each with a vec4 of columns; KS slices
 // dispatch   R * ceil(O/4 / TX) workgroups of TX*KS threads, folded over x and y
 // numerics   sums in f32: each slice in the order of d, then the slices
-// appends    element_*, activation, index
-// host  src/kernels/dense.rs    twin  src/reference/dense.rs
+// includes   element_*, activation, index
+// host  src/kernels/dense.rs    reference  src/reference/dense.rs
 
 struct Params {
     R: u32,

@@ -16,8 +16,8 @@
 // header     TX, TY threads along columns and rows; RM rows, OV vec4s of columns per thread; BK vec4s of D per stage
 // dispatch   ceil(R / (TY*RM)) * ceil(O/4 / (TX*OV)) workgroups of TX*TY threads, folded over x and y
 // numerics   sums in f32, in the order of d
-// appends    element_*, activation, index
-// host  src/kernels/dense.rs    twin  src/reference/dense.rs
+// includes   element_*, activation, index
+// host  src/kernels/dense.rs    reference  src/reference/dense.rs
 
 struct Params {
     R: u32,

@@ -16,8 +16,8 @@
 // header     HELD rows of u that a thread keeps in registers for all frames, at most U
 // dispatch   N workgroups, folded over x and y
 // numerics   f32
-// appends    element_*, index
-// host  src/kernels/gru.rs    twin  src/reference/gru.rs
+// includes   element_*, index
+// host  src/kernels/gru.rs    reference  src/reference/gru.rs
 
 struct Params {
     N: u32,

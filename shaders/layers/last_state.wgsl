@@ -10,8 +10,8 @@
 // constants  WG threads per workgroup
 // dispatch   ceil(N*D / WG) workgroups, folded over x and y
 // numerics   copies
-// appends    element_*, index
-// host  src/kernels/last_state.rs    twin  src/reference/last_state.rs
+// includes   element_*, index
+// host  src/kernels/last_state.rs    reference  src/reference/last_state.rs
 
 struct Params {
     N: u32,

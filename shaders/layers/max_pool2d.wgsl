@@ -10,8 +10,8 @@
 // constants  WG threads per workgroup
 // dispatch   ceil(N*FO*TO*C / WG) workgroups, folded over x and y
 // numerics   copies
-// appends    element_*, index
-// host  src/kernels/max_pool2d.rs    twin  src/reference/max_pool2d.rs
+// includes   element_*, index
+// host  src/kernels/max_pool2d.rs    reference  src/reference/max_pool2d.rs
 
 struct Params {
     N: u32,

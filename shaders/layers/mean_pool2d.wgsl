@@ -10,8 +10,8 @@
 // constants  WG threads per workgroup, a power of two
 // dispatch   N * C/4 workgroups, folded over x and y
 // numerics   f32; each thread sums L / WG values, then over the threads as the reduction says
-// appends    element_*, index, and reduce or reduce_subgroup
-// host  src/kernels/mean_pool2d.rs    twin  src/reference/mean_pool2d.rs
+// includes   element_*, index, and reduce or reduce_subgroup
+// host  src/kernels/mean_pool2d.rs    reference  src/reference/mean_pool2d.rs
 
 struct Params {
     ROWS: u32,  // N * C4

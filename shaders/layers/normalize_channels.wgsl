@@ -13,8 +13,8 @@
 // constants  WG threads per workgroup
 // dispatch   ceil(N*L*C / WG) workgroups, folded over x and y
 // numerics   f32
-// appends    element_*, index
-// host  src/kernels/normalize_channels.rs    twin  src/reference/normalize_channels.rs
+// includes   element_*, index
+// host  src/kernels/normalize_channels.rs    reference  src/reference/normalize_channels.rs
 
 struct Params {
     LEN: u32,  // N * L * CS

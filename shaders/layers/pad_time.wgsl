@@ -10,8 +10,8 @@
 // constants  WG threads per workgroup
 // dispatch   ceil(N*F*TO*C / WG) workgroups, folded over x and y
 // numerics   copies
-// appends    element_*, index
-// host  src/kernels/pad_time.rs    twin  src/reference/pad_time.rs
+// includes   element_*, index
+// host  src/kernels/pad_time.rs    reference  src/reference/pad_time.rs
 
 struct Params {
     ROWS: u32,  // N * F

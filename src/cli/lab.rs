@@ -10,19 +10,19 @@ use super::target::Target;
 use super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, say};
 use crate::error::Error;
 use crate::gpu::{Gpu, Options};
-use crate::kernels::{Call, Custom, Kernel, Kernels, Limits, Operation, Strategy, parse_constant};
-use crate::lab::{Bench, Layer, Measurement, check_problems, layers, probe_layer, unobtrusive_batch};
+use crate::kernels::{Call, Kernel, KernelConfig, Kernels, Limits, Operation, UserKernel, parse_constant};
+use crate::lab::{Bench, Layer, Measurement, check_test_cases, layers, probe_layer, unobtrusive_batch};
 use crate::models;
-use crate::problems;
 use crate::tensor::DType;
+use crate::test_cases;
 
 /// Arguments of `tagwave lab`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The file's header names the built-in kernel whose contract it keeps, and its tiles:\n\
     // contract  conv2d_direct WG=8 QT=2 OV=4\n\
-It is compiled with index checks on (but --trust), held against the CPU twin on every problem of the op, then timed on the \
-models' layers beside the built-in strategies.")]
+It is compiled with index checks on (but --trust), held against the CPU twin on every case of the op, then timed on the \
+models' layers beside the built-in configs.")]
 pub(super) struct LabArgs {
     /// The kernel
     #[arg(value_name = "FILE.wgsl", required_unless_present = "new")]
@@ -60,9 +60,9 @@ pub(super) struct LabArgs {
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionArg,
 
-    /// Time without the op's problems: the sampled outputs of each layer are checked still
+    /// Time without the op's test cases: the sampled outputs of each layer are checked still
     #[arg(long)]
-    skip_problems: bool,
+    skip_test_cases: bool,
 
     /// Compile the file without checks of indices and loops: it can then read and write
     /// anything the driver lets it
@@ -147,20 +147,22 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
         let constants: Vec<_> =
             custom.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let title = format!("{} {}", custom.name, constants.join(" "));
-        let own = Kernels { custom: vec![Arc::new(custom.clone())], ..Kernels::default() };
+        let own = Kernels { user_kernels: vec![Arc::new(custom.clone())], ..Kernels::default() };
         let options =
             Options { kernels: Some(Arc::new(own)), max_batch: args.batch.into(), ..Options::default() };
-        if !args.skip_problems {
-            match check_problems(gpu, &op, Some(&custom.contract), precision, &options) {
+        if !args.skip_test_cases {
+            match check_test_cases(gpu, &op, Some(&custom.contract), precision, &options) {
                 Ok(0) => {
-                    let message = format!("{title}: this device runs no problem of {op} with it");
+                    let message = format!("{title}: this device runs no test case of {op} with it");
                     if args.sweep.is_empty() {
                         return Err(Failed { message, code: SOME_FAILED });
                     }
                     say(&message)?;
                     continue;
                 }
-                Ok(count) => say(&format!("{title}: agrees with the twin on {count} problems"))?,
+                Ok(count) => {
+                    say(&format!("{title}: agrees with the reference implementation on {count} test cases"))?
+                }
                 Err(error) if !args.sweep.is_empty() => {
                     say(&format!("{title}: {error}"))?;
                     continue;
@@ -185,19 +187,16 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
             say(&line(&layer.name, &title, &own))?;
             total += own.median.as_secs_f64();
             if args.sweep.is_empty() {
-                let wanted = |strategy: &Strategy| {
+                let wanted = |config: &KernelConfig| {
                     args.beside.is_empty()
-                        || args.beside.iter().any(|part| strategy.kernel().contains(part.as_str()))
+                        || args.beside.iter().any(|part| config.kernel().contains(part.as_str()))
                 };
-                for strategy in bench.strategies().into_iter().filter(wanted) {
-                    let options = Options {
-                        strategy: Some(strategy),
-                        max_batch: args.batch.into(),
-                        ..Options::default()
-                    };
+                for config in bench.configs().into_iter().filter(wanted) {
+                    let options =
+                        Options { config: Some(config), max_batch: args.batch.into(), ..Options::default() };
                     match measure(&bench, &options) {
-                        Ok(found) => say(&line(&layer.name, &strategy.to_string(), &found))?,
-                        Err(error) => say(&format!("{:16} {strategy}: {}", layer.name, error))?,
+                        Ok(found) => say(&line(&layer.name, &config.to_string(), &found))?,
+                        Err(error) => say(&format!("{:16} {config}: {}", layer.name, error))?,
                     }
                 }
             }
@@ -211,17 +210,20 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
             say(&format!("best: {title}, {:.3} ms over {} layers", 1e3 * total, layers.len()))
         }
         Some(_) => Ok(()),
-        None => Err(Failed { message: "no combination agrees with the twin".into(), code: SOME_FAILED }),
+        None => Err(Failed {
+            message: "no combination agrees with the reference implementation".into(),
+            code: SOME_FAILED,
+        }),
     }
 }
 
 /// Reads a kernel of an own making.
-pub(super) fn load(file: &Path) -> Result<Custom, Failed> {
+pub(super) fn load(file: &Path) -> Result<UserKernel, Failed> {
     let usage = |message: String| Failed { message, code: USAGE };
     let text =
         std::fs::read_to_string(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
     let name = file.file_stem().map_or_else(|| "kernel".into(), |name| name.to_string_lossy().into_owned());
-    Custom::parse(&name, &text).map_err(|error| usage(error.to_string()))
+    UserKernel::parse(&name, &text).map_err(|error| usage(error.to_string()))
 }
 
 fn measure(bench: &Bench, options: &Options) -> Result<Measurement, Error> {
@@ -240,7 +242,7 @@ fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
 }
 
 /// The models' layers that the contract's kernel can run and that were asked for.
-fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result<Vec<Layer>, Failed> {
+fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &UserKernel) -> Result<Vec<Layer>, Failed> {
     let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
     let mut all = layers(&models::all(), precision)?;
     all.push(probe_layer(precision));
@@ -259,7 +261,7 @@ fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result
 }
 
 /// The file with every combination of the swept constants.
-fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Custom>, Failed> {
+fn combinations(custom: &UserKernel, sweep: &[(String, Vec<u32>)]) -> Result<Vec<UserKernel>, Failed> {
     let count = sweep.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
     if count.is_none_or(|count| count > COMBINATIONS) {
         let message = format!("more than {COMBINATIONS} combinations: sweep fewer values");
@@ -277,22 +279,22 @@ fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Cus
 
 /// Every built-in kernel by name, with its op and its smallest tiles: a driver takes minutes to compile the large tiles of
 /// one layer for another with larger pool windows.
-fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
-    let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
+fn kernels() -> Vec<(String, &'static Kernel, KernelConfig)> {
+    let mut found: Vec<(String, &'static Kernel, KernelConfig)> = Vec::new();
     let software = Limits { software: true, f16: true, subgroup: Some([8, 8]), ..Limits::default() };
     let limits = Limits { subgroup_ids: true, matrices: vec![8, 16], ..software };
-    for (problem, element) in
-        problems::all().iter().flat_map(|problem| [DType::F32, DType::F16].map(|element| (problem, element)))
+    for (case, element) in
+        test_cases::all().iter().flat_map(|case| [DType::F32, DType::F16].map(|element| (case, element)))
     {
-        let step = &problem.plan.steps()[0];
-        let shapes = problem.plan.shapes(step);
-        let call = Call { element, ..problem.plan.call(step, &shapes) };
-        for strategy in step.op.strategies(&call, &limits) {
-            let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits) else { continue };
+        let step = &case.plan.steps()[0];
+        let shapes = case.plan.shapes(step);
+        let call = Call { element, ..case.plan.call(step, &shapes) };
+        for config in step.op.configs(&call, &limits) {
+            let Ok(dispatch) = step.op.dispatch(&call, config, &limits) else { continue };
             match found.iter_mut().find(|(_, kernel, _)| kernel.name == dispatch.kernel.name) {
-                Some((_, _, smallest)) if tile(strategy) < tile(*smallest) => *smallest = strategy,
+                Some((_, _, smallest)) if tile(config) < tile(*smallest) => *smallest = config,
                 Some(_) => {}
-                None => found.push((step.op.name().into(), dispatch.kernel, strategy)),
+                None => found.push((step.op.name().into(), dispatch.kernel, config)),
             }
         }
     }
@@ -300,8 +302,8 @@ fn kernels() -> Vec<(String, &'static Kernel, Strategy)> {
 }
 
 /// How much a thread or a workgroup does at a time.
-fn tile(strategy: Strategy) -> u32 {
-    strategy.constants().map(|(_, value)| value).product()
+fn tile(config: KernelConfig) -> u32 {
+    config.constants().map(|(_, value)| value).product()
 }
 
 /// Op and kernel of a contract.
@@ -321,10 +323,10 @@ fn new(name: &str) -> Result<u8, Failed> {
     let portable =
         known.iter().find(|(_, kernel, _)| kernel.name == name || kernel.name == format!("{name}_direct"));
     let of_op = || known.iter().find(|(op, _, _)| op == name);
-    let Some((op, kernel, strategy)) = portable.or_else(of_op) else {
+    let Some((op, kernel, config)) = portable.or_else(of_op) else {
         return Err(Failed { message: unknown(name), code: USAGE });
     };
-    let tiles: Vec<_> = strategy.constants().map(|(name, value)| format!(" {name}={value}")).collect();
+    let tiles: Vec<_> = config.constants().map(|(name, value)| format!(" {name}={value}")).collect();
     say(&format!(
         "// my_{op}: a kernel of your own for {op}. Change what you like below `main`.\n\
          //\n\

@@ -241,8 +241,8 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
         let code = match &error {
             Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
-            Error::Gpu(GpuError::CoupledBatch { .. }) => USAGE,
-            Error::Cpu(CpuError::CoupledBatch { .. } | CpuError::Precision { .. }) => USAGE,
+            Error::Gpu(GpuError::DependentBatch { .. }) => USAGE,
+            Error::Cpu(CpuError::DependentBatch { .. } | CpuError::Precision { .. }) => USAGE,
             Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
             Error::Weights(_)
             | Error::Model(_)

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::gpu::{Gpu, Selection};
-use crate::kernels::{Choice, Custom, Kernels};
+use crate::kernels::{Kernels, TuningTable, UserKernel};
 use crate::lab::{Effort, layers, tune as tune_layers};
 use crate::models::{self, Model};
 use crate::sinks::NewFile;
@@ -102,7 +102,8 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, Failed> {
     let seconds = Duration::from_secs(args.seconds.into());
     let mut unsaved = Ok(());
     // After each layer, so that an interruption keeps what was found.
-    let mut save = |found: &Choice| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
+    let mut save =
+        |found: &TuningTable| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
     let found = search(&gpu, &models, precision, args.batch.into(), Effort::Full, seconds, true, &mut save)?;
     unsaved.map_err(|error| unwritten(&file, &error))?;
     let count = found.len();
@@ -131,10 +132,10 @@ fn search(
     effort: Effort,
     budget: Duration,
     loud: bool,
-    save: &mut dyn FnMut(&Choice),
-) -> Result<Choice, Failed> {
+    save: &mut dyn FnMut(&TuningTable),
+) -> Result<TuningTable, Failed> {
     let layers = layers(models, precision)?;
-    let choice = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned, all| {
+    let tuning = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned, all| {
         save(all);
         let tuned = match tuned {
             Ok(tuned) => tuned,
@@ -144,7 +145,7 @@ fn search(
         let line = format!(
             "{:16} {} ({:.3} ms, {gain:.2} times the default, {} tried)",
             layer.name,
-            tuned.best.strategy,
+            tuned.best.config,
             1e3 * tuned.best.median.as_secs_f64(),
             tuned.tried
         );
@@ -152,7 +153,7 @@ fn search(
             eprintln!("tagwave: {line}");
         }
     })?;
-    Ok(choice)
+    Ok(tuning)
 }
 
 /// Where the winners of a device are remembered: its name, driver and this version are the file's name.
@@ -165,9 +166,9 @@ fn file(gpu: &Gpu) -> Option<PathBuf> {
 }
 
 /// What `tagwave tune` has found for a device; nothing when it has not run or the file is damaged.
-pub(super) fn remembered(gpu: &Gpu) -> Choice {
+pub(super) fn remembered(gpu: &Gpu) -> TuningTable {
     let text = file(gpu).and_then(|file| std::fs::read_to_string(file).ok());
-    text.map_or_else(Choice::none, |text| Choice::parse(&text))
+    text.map_or_else(TuningTable::none, |text| TuningTable::parse(&text))
 }
 
 /// What a run goes by.
@@ -176,8 +177,8 @@ pub(super) struct Chosen {
     pub(super) devices: Vec<Device>,
     pub(super) precision: DType,
     /// What was found for the one device that was tuned before the run.
-    tuned: Option<Choice>,
-    custom: Vec<Arc<Custom>>,
+    tuned: Option<TuningTable>,
+    custom: Vec<Arc<UserKernel>>,
 }
 
 impl Chosen {
@@ -185,8 +186,8 @@ impl Chosen {
     pub(super) fn kernels(&self) -> impl Fn(&Gpu) -> Kernels + Send + Sync + 'static {
         let (tuned, custom) = (self.tuned.clone(), self.custom.clone());
         move |gpu| Kernels {
-            choice: tuned.clone().unwrap_or_else(|| remembered(gpu)),
-            custom: custom.clone(),
+            tuning: tuned.clone().unwrap_or_else(|| remembered(gpu)),
+            user_kernels: custom.clone(),
         }
     }
 }
@@ -239,7 +240,7 @@ impl KernelArgs {
         let precision = model.precision.resolve(Some(&gpu), model.reading);
         if !custom.is_empty() {
             let layers = layers(&[models::find(&model.model).map_err(Error::from)?], precision)?;
-            let is_idle = |custom: &&Arc<Custom>| {
+            let is_idle = |custom: &&Arc<UserKernel>| {
                 !layers.iter().any(|layer| layer.is_run_by(custom, &gpu.summary().limits))
             };
             if let Some(idle) = custom.iter().find(is_idle) {
@@ -280,7 +281,7 @@ impl KernelArgs {
 }
 
 /// The kernel of `OP=FILE`.
-fn own(word: &str) -> Result<Custom, Failed> {
+fn own(word: &str) -> Result<UserKernel, Failed> {
     let usage = |message: String| Failed { message, code: USAGE };
     let (op, file) = word
         .split_once('=')

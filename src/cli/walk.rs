@@ -345,7 +345,9 @@ fn begins_like_audio(start: &[u8]) -> bool {
 }
 
 /// The entries of a list: a path a line, or paths that end in NUL where there is one.
-pub(super) fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + Send + use<>> {
+pub(super) fn paths_of_list(
+    list: &Path,
+) -> io::Result<impl Iterator<Item = io::Result<Entry>> + Send + use<>> {
     let mut reader: Box<dyn BufRead + Send> = match list.as_os_str() == "-" {
         true => Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin())),
         false => {

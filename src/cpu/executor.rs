@@ -142,12 +142,12 @@ impl Executor {
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`CpuError::Input`] for inputs that are not the plan's, [`CpuError::CoupledBatch`].
+    /// [`CpuError::Input`] for inputs that are not the plan's, [`CpuError::DependentBatch`].
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, CpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
-        if batch > 1 && self.plan.couples_clips() {
-            return Err(CpuError::CoupledBatch { batch });
+        if batch > 1 && self.plan.depends_on_batch() {
+            return Err(CpuError::DependentBatch { batch });
         }
         let clips = match &self.pool {
             None => (0..batch).map(|clip| self.clip(inputs, clip, false)).collect(),

@@ -8,7 +8,7 @@
 //! number of threads.
 //!
 //! Activations are channels-last without padding, f32. One file per op, or per few small ones. Not here: what
-//! an op means (its twin in [`crate::reference`]); f16 storage, which a processor gains nothing from.
+//! an op means (its reference implementation in [`crate::reference`]); f16 storage, which a processor gains nothing from.
 
 use crate::error::ErrorKind;
 use crate::plan::InputError;
@@ -61,7 +61,7 @@ pub enum CpuError {
     #[error(
         "{batch} clips depend on each other and the CPU executor takes one at a time: use a GPU or the reference"
     )]
-    CoupledBatch {
+    DependentBatch {
         /// Clips given.
         batch: usize,
     },
@@ -83,7 +83,7 @@ impl CpuError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             CpuError::Precision { .. } => ErrorKind::Unsupported,
-            CpuError::CoupledBatch { .. } | CpuError::Threads { .. } | CpuError::Instructions { .. } => {
+            CpuError::DependentBatch { .. } | CpuError::Threads { .. } | CpuError::Instructions { .. } => {
                 ErrorKind::Resource
             }
             CpuError::Input(_) | CpuError::Output { .. } => ErrorKind::Internal,

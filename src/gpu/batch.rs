@@ -1,4 +1,4 @@
-//! How many clips a batch has where nobody says.
+//! Default batch size of a device.
 
 use super::{AdapterSummary, AdapterType};
 use crate::plan::{Arena, Plan};

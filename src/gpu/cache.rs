@@ -19,12 +19,12 @@ const LARGEST: u64 = 64 << 20;
 pub(super) struct PipelineCache {
     pub(super) pipelines: wgpu::PipelineCache,
     file: PathBuf,
-    /// What the file holds, digest first.
+    /// Contents of the file, digest first.
     stored: Mutex<Vec<u8>>,
 }
 
 impl PipelineCache {
-    /// What `folder` holds for the device; `None` where pipelines cannot be had from its backend.
+    /// Opens the cache of a device in `folder`; `None` on backends without pipeline caches.
     pub(super) fn open(device: &wgpu::Device, folder: &Path) -> Option<PipelineCache> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;

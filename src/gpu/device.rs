@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::GpuError;
 use super::cache::PipelineCache;
-use crate::kernels::{Choice, Kernels, Limits, Vendor};
+use crate::kernels::{Kernels, Limits, TuningTable, Vendor};
 
-/// What kind of machine an adapter is, the one to prefer first.
+/// Kind of an adapter, the preferred kind first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdapterType {
     /// A GPU with memory of its own.
@@ -47,7 +47,7 @@ impl AdapterType {
     }
 }
 
-/// What can be said of an adapter without making a device.
+/// Properties of an adapter that are known without making a device.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
     /// Name of the card or the software driver.
@@ -58,13 +58,13 @@ pub struct AdapterSummary {
     pub driver: String,
     /// PCI address, empty where there is none. Tells two equal cards apart.
     pub pci_bus_id: String,
-    /// What kind of machine it is.
+    /// Kind of the adapter.
     pub adapter_type: AdapterType,
     /// Threads of a subgroup, least and most.
     pub subgroup_size: [u32; 2],
-    /// Whether timestamps can be taken between kernels.
+    /// True if timestamps can be taken between kernels.
     pub timestamps: bool,
-    /// What it can do.
+    /// Limits and features that kernels are selected by.
     pub limits: Limits,
 }
 
@@ -106,7 +106,7 @@ impl AdapterSummary {
     }
 }
 
-/// Which adapter to take.
+/// Rule by which an adapter is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// The best one: discrete before integrated before virtual before software.
@@ -124,7 +124,7 @@ const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
-/// What cooperative kernels need.
+/// Features that cooperative kernels need.
 const WANTED_BY_MATRICES: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
 
@@ -222,7 +222,7 @@ impl Adapters {
         if !matrices.is_empty() {
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: the one feature asked for with it is used by the cooperative kernels of this crate alone, which
-            // the tests hold against their twins; nothing takes them that was not told to.
+            // the tests hold against their reference implementations; nothing takes them that was not told to.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
@@ -283,8 +283,8 @@ impl Gpu {
     /// measured keep the built-in choice for devices of its kind.
     #[must_use]
     pub fn with_kernels(self, kernels: Kernels) -> Gpu {
-        let choice = kernels.choice.or(Choice::built_in(&self.summary.limits));
-        Gpu { kernels: Arc::new(Kernels { choice, ..kernels }), ..self }
+        let tuning = kernels.tuning.or(TuningTable::built_in(&self.summary.limits));
+        Gpu { kernels: Arc::new(Kernels { tuning, ..kernels }), ..self }
     }
 
     /// The same device with its compiled pipelines kept in `folder`, where its backend hands them out and
@@ -300,7 +300,7 @@ impl Gpu {
         &self.kernels
     }
 
-    /// What the device is and can do, as far as it was enabled.
+    /// Properties of the adapter, with the limits and features that were enabled.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
     }

@@ -9,18 +9,18 @@ use crate::plan::InputError;
 
 mod batch;
 mod cache;
-mod choose;
 mod device;
 mod executor;
 mod layout;
 mod probe;
+mod select;
 mod shader;
 mod timing;
 mod trial;
 
 pub use batch::suitable_batch;
 pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection, adapters};
-pub use executor::{Executor, Options, Ticket, Times};
+pub use executor::{Executor, InFlightBatch, Options, Times};
 pub use probe::Probe;
 pub use timing::StepTime;
 pub use trial::{Prepared, Trial};
@@ -28,7 +28,7 @@ pub use trial::{Prepared, Trial};
 #[cfg(test)]
 pub(crate) use tests::adapter;
 
-/// Why a device cannot be had or cannot run a plan.
+/// Error of opening a device or of running a plan on it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
@@ -40,7 +40,7 @@ pub enum GpuError {
     /// No adapter of that name or number.
     #[error("no GPU adapter matches {wanted:?}: found {}", if found.is_empty() { "none".into() } else { found.join(", ") })]
     NoMatch {
-        /// What was asked for.
+        /// Requested adapter.
         wanted: String,
         /// Adapters there are.
         found: Vec<String>,
@@ -50,7 +50,7 @@ pub enum GpuError {
     Device {
         /// Name of the adapter.
         adapter: String,
-        /// What the driver says.
+        /// Message of the driver.
         reason: String,
     },
     /// A kernel cannot run on the device.
@@ -58,7 +58,7 @@ pub enum GpuError {
     Dispatch {
         /// Name of the step.
         step: String,
-        /// Why.
+        /// Reason.
         source: DispatchError,
     },
     /// The adapter lacks a feature.
@@ -66,9 +66,9 @@ pub enum GpuError {
     MissingFeature {
         /// Name of the adapter.
         adapter: String,
-        /// What is missing.
+        /// Missing feature.
         feature: &'static str,
-        /// What to do about it.
+        /// Advice to the user.
         advice: &'static str,
     },
     /// A shader does not compile, or a binding does not fit it: a defect of tagwave or of the driver.
@@ -76,20 +76,20 @@ pub enum GpuError {
     Shader {
         /// Name of the kernel.
         kernel: String,
-        /// What the compiler says.
+        /// Message of the compiler.
         reason: String,
     },
     /// The device has not enough memory.
     #[error("the device has not enough memory for {what} ({bytes} bytes): use a smaller batch")]
     OutOfMemory {
-        /// What it was for.
+        /// Purpose of the memory.
         what: &'static str,
         /// Bytes asked for.
         bytes: u64,
     },
     /// A batch whose clips depend on each other is larger than the device can take at once.
     #[error("{batch} clips depend on each other and the device takes {most} at once: give fewer")]
-    CoupledBatch {
+    DependentBatch {
         /// Clips given.
         batch: usize,
         /// Clips the device takes.
@@ -98,7 +98,7 @@ pub enum GpuError {
     /// The device was lost or refused a command.
     #[error("the device failed: {reason}")]
     Failed {
-        /// What the driver says.
+        /// Message of the driver.
         reason: String,
     },
     /// A device that was asked for by name cannot run the model.
@@ -108,7 +108,7 @@ pub enum GpuError {
         adapter: String,
         /// Devices to try in its place.
         advice: Vec<String>,
-        /// What it failed at.
+        /// Failed operation.
         source: Box<GpuError>,
     },
     /// The device did not finish its work in time.
@@ -123,7 +123,7 @@ pub enum GpuError {
 }
 
 impl GpuError {
-    /// What a batch should do about it.
+    /// Returns the kind, by which a batch decides how to go on.
     pub fn kind(&self) -> ErrorKind {
         match self {
             GpuError::Dispatch { source, .. } => source.kind(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Gpu, GpuError};
 
-/// How long a step took.
+/// Time of a step.
 #[derive(Clone, Debug)]
 pub struct StepTime {
     /// Name of the step.

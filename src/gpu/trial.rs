@@ -3,13 +3,13 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::choose::choose;
 use super::executor::{MAPPING, Options, binding, upload_weights};
 use super::layout::{from_stored, to_stored};
+use super::select::select_kernel;
 use super::shader::Pipelines;
 use super::timing::Timestamps;
 use super::{Gpu, GpuError};
-use crate::kernels::{Role, Strategy};
+use crate::kernels::{KernelConfig, Role};
 use crate::plan::Plan;
 use crate::tensor::{HostTensor, Shape};
 
@@ -25,8 +25,8 @@ pub struct Trial {
 /// A kernel made ready for a [`Trial`].
 #[derive(Debug)]
 pub struct Prepared {
-    /// What runs the step.
-    pub strategy: Strategy,
+    /// Kernel configuration.
+    pub config: KernelConfig,
     /// Name of the built-in kernel.
     pub kernel: &'static str,
     /// Bytes of the weights as the kernel wants them.
@@ -34,7 +34,7 @@ pub struct Prepared {
     recorded: Recorded,
 }
 
-/// What one dispatch needs.
+/// Objects of one dispatch.
 #[derive(Debug)]
 pub(super) struct Recorded {
     pub(super) pipeline: wgpu::ComputePipeline,
@@ -75,7 +75,7 @@ impl Trial {
     /// [`GpuError::Dispatch`] when the device cannot run it, [`GpuError::Shader`] when it does not compile.
     pub fn prepare(&self, options: &Options) -> Result<Prepared, GpuError> {
         let step = &self.plan.steps()[0];
-        let chosen = choose(&self.gpu, &self.plan, step, options)?;
+        let chosen = select_kernel(&self.gpu, &self.plan, step, options)?;
         let (packed, trusted) = chosen.packed(&self.plan, step, options);
         let pipeline = Pipelines::default().get(&self.gpu, &chosen, trusted)?;
         let weights = upload_weights(&self.gpu, &packed, &chosen)?;
@@ -109,7 +109,7 @@ impl Trial {
         let bind_group =
             self.gpu.scoped(bind_group).map_err(|error| GpuError::Failed { reason: error.to_string() })?;
         Ok(Prepared {
-            strategy: chosen.strategy,
+            config: chosen.config,
             kernel: chosen.dispatch.kernel.name,
             weight_bytes: weights.iter().map(wgpu::Buffer::size).sum(),
             recorded: Recorded {
@@ -141,7 +141,7 @@ impl Trial {
         time(&self.gpu, &prepared.recorded, runs)
     }
 
-    /// What the last kernel that ran made of clip `clip`, `[1, ...]`.
+    /// Reads the output of clip `clip`, `[1, ...]`, that the last kernel wrote.
     ///
     /// # Errors
     /// [`GpuError::Failed`] from the device.

@@ -1,15 +1,15 @@
 //! Activation functions, alone or in the epilogue of another op.
 
 use super::{
-    ACTIVATIONS, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params,
-    Role, ShapeError, Strategy, elementwise, expect_count,
+    ACTIVATIONS, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation,
+    Packed, Params, Role, ShapeError, elementwise, expect_count,
 };
 use crate::tensor::{HostTensor, Shape};
 
 static KERNEL: Kernel = Kernel {
     name: "activate",
     source: include_str!("../../shaders/layers/activate.wgsl"),
-    appends: &[&INDEX, &ACTIVATIONS],
+    includes: &[&INDEX, &ACTIVATIONS],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
@@ -48,17 +48,22 @@ impl Operation for Activation {
         Ok(x)
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let params = Params::new().u32("LEN", call.output.stored_len());
         elementwise(&KERNEL, call, &[self.constant()], params, limits)
     }
 
     /// One value of each for every thread that is not surplus.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

@@ -1,15 +1,15 @@
 //! Batch normalisation with statistics that are known beforehand: a scale and a shift.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank, expect_shape, pad_channels,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape, pad_channels,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "batch_norm",
     source: include_str!("../../shaders/layers/batch_norm.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[
         Binding { name: "x", role: Role::Input(0) },
         Binding { name: "scale", role: Role::Weight(0) },
@@ -57,7 +57,12 @@ impl Operation for BatchNorm {
         Ok(x)
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params = Params::new()
             .u32("LEN", x.stored_len())
@@ -68,7 +73,7 @@ impl Operation for BatchNorm {
     }
 
     /// Scale and shift have a value for every channel as it is stored, or for every frame.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let extent = match self.axis {
             Axis::Channel => stored_channels(x.extent(1)),
@@ -77,7 +82,7 @@ impl Operation for BatchNorm {
         Some(vec![x.stored_len(), extent, extent, x.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         weights.iter().map(|w| Packed::F32(pad_channels(w.data()))).collect()
     }
 }

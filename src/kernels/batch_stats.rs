@@ -1,38 +1,39 @@
 //! Mean and variance of each channel over a whole batch.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
-    REDUCE_SUBGROUP, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_rank, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
 static SHARED: Kernel = Kernel {
     name: "batch_stats",
     source: include_str!("../../shaders/layers/batch_stats.wgsl"),
-    appends: &[&INDEX, &REDUCE],
+    includes: &[&INDEX, &REDUCE],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
 static SUBGROUP: Kernel =
-    Kernel { name: "batch_stats_subgroup", appends: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+    Kernel { name: "batch_stats_subgroup", includes: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
 
-const THROUGH_SHARED: Way<BatchStats> = Way {
+const THROUGH_SHARED: KernelVariant<BatchStats> = KernelVariant {
     kernel: &SHARED,
-    strategies: |_, _, _| vec![Strategy::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| fold(&SHARED, blocks(call), limits),
-    own: (),
+    configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
+    workgroups: |_, call, _, limits| split_workgroups(&SHARED, blocks(call), limits),
+    specific: (),
 };
 
-const THROUGH_SUBGROUPS: Way<BatchStats> = Way {
+const THROUGH_SUBGROUPS: KernelVariant<BatchStats> = KernelVariant {
     kernel: &SUBGROUP,
-    strategies: |_, _, limits| match limits.subgroup_ids {
-        true => vec![Strategy::new(SUBGROUP.name, &[])],
+    configs: |_, _, limits| match limits.subgroup_ids {
+        true => vec![KernelConfig::new(SUBGROUP.name, &[])],
         false => Vec::new(),
     },
     ..THROUGH_SHARED
 };
 
-const WAYS: Ways<BatchStats> = Ways(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+const VARIANTS: KernelVariants<BatchStats> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
 
 /// Threads that share four channels; a power of two.
 const THREADS: u32 = 256;
@@ -63,21 +64,26 @@ impl Operation for BatchStats {
         DType::F32
     }
 
-    fn couples_clips(&self) -> bool {
+    fn depends_on_batch(&self) -> bool {
         true
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
         // One channel is stored as plain scalars, which no kernel reads.
         match call.inputs[0].extent(1) {
             0 | 1 => Vec::new(),
-            _ => WAYS.strategies(self, call, limits),
+            _ => VARIANTS.configs(self, call, limits),
         }
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()
@@ -86,18 +92,18 @@ impl Operation for BatchStats {
                 .u32("C", x.extent(1))
                 .u32("C4", blocks(call))
                 .u32("YS", stored_channels(call.output.extent(1))),
-            ..way.dispatch(self, call, strategy, limits)?
+            ..variant.dispatch(self, call, config, limits)?
         })
     }
 
     /// Rows and channels are guarded; every clip's row of statistics has its padding.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let rows = x.extent(0) * x.extent(2) * x.extent(3);
         Some(vec![rows * 4 * blocks(call), x.extent(0) * stored_channels(call.output.extent(1))])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

@@ -1,45 +1,46 @@
 //! Maximum, mean and standard deviation of each clip's spectrogram.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
-    REDUCE_SUBGROUP, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_rank, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
 static SHARED: Kernel = Kernel {
     name: "clip_stats",
     source: include_str!("../../shaders/frontend/clip_stats.wgsl"),
-    appends: &[&INDEX, &REDUCE],
+    includes: &[&INDEX, &REDUCE],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
 static SUBGROUP: Kernel =
-    Kernel { name: "clip_stats_subgroup", appends: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+    Kernel { name: "clip_stats_subgroup", includes: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
 
-const THROUGH_SHARED: Way<ClipStats> = Way {
+const THROUGH_SHARED: KernelVariant<ClipStats> = KernelVariant {
     kernel: &SHARED,
-    strategies: |_, _, _| vec![Strategy::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| fold(&SHARED, call.inputs[0].extent(0), limits),
-    own: (),
+    configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
+    workgroups: |_, call, _, limits| split_workgroups(&SHARED, call.inputs[0].extent(0), limits),
+    specific: (),
 };
 
-const THROUGH_SUBGROUPS: Way<ClipStats> = Way {
+const THROUGH_SUBGROUPS: KernelVariant<ClipStats> = KernelVariant {
     kernel: &SUBGROUP,
-    strategies: |_, _, limits| match limits.subgroup_ids {
-        true => vec![Strategy::new(SUBGROUP.name, &[])],
+    configs: |_, _, limits| match limits.subgroup_ids {
+        true => vec![KernelConfig::new(SUBGROUP.name, &[])],
         false => Vec::new(),
     },
     ..THROUGH_SHARED
 };
 
-const WAYS: Ways<ClipStats> = Ways(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+const VARIANTS: KernelVariants<ClipStats> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
 
 /// Threads that share one clip: a power of two. One workgroup waits for memory less the more threads it has.
 fn threads(limits: &Limits) -> u32 {
     if !limits.software && limits.max_workgroup_threads >= 1024 { 1024 } else { 256 }
 }
 
-/// Which values a clip's maximum is taken over.
+/// Values over which a clip's maximum is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// Its own.
@@ -53,9 +54,9 @@ pub enum Scope {
 /// `maximum - range_db`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipStats {
-    /// How far below the clip's maximum values are cut, in dB.
+    /// Distance of the floor from the clip's maximum, in dB.
     pub range_db: f32,
-    /// What the maximum is taken over.
+    /// Values over which the maximum is taken.
     pub scope: Scope,
 }
 
@@ -76,7 +77,7 @@ impl Operation for ClipStats {
         DType::F32
     }
 
-    fn couples_clips(&self) -> bool {
+    fn depends_on_batch(&self) -> bool {
         self.scope == Scope::Batch
     }
 
@@ -84,13 +85,18 @@ impl Operation for ClipStats {
         false
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
-        WAYS.strategies(self, call, limits)
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
+        VARIANTS.configs(self, call, limits)
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {
             element: DType::F32,
             constants: vec![
@@ -101,16 +107,16 @@ impl Operation for ClipStats {
                 .u32("N", x.extent(0))
                 .u32("L", x.len() / x.extent(0))
                 .f32("range_db", self.range_db),
-            ..way.dispatch(self, call, strategy, limits)?
+            ..variant.dispatch(self, call, config, limits)?
         })
     }
 
     /// Every index is below the end of its clip, or of the batch.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].len(), 4 * call.inputs[0].extent(0)])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

@@ -1,15 +1,15 @@
 //! Two feature vectors, one behind the other.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank, expect_shape,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "concat",
     source: include_str!("../../shaders/layers/concat.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[
         Binding { name: "a", role: Role::Input(0) },
         Binding { name: "b", role: Role::Input(1) },
@@ -42,7 +42,12 @@ impl Operation for Concat {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let [a, b] = [call.inputs[0], call.inputs[1]];
         let params = Params::new()
             .u32("N", a.extent(0))
@@ -55,11 +60,11 @@ impl Operation for Concat {
     }
 
     /// Rows with their padding.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.inputs[1].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

@@ -1,13 +1,13 @@
 //! Dense layers: a matrix product with bias and activation.
 
 use super::{
-    ACTIVATIONS, Absorbed, Activation, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Op,
-    Operation, Packed, Params, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_shape, fold,
-    pad_channels,
+    ACTIVATIONS, Activation, Binding, Call, Dispatch, DispatchError, Fused, INDEX, Kernel, KernelConfig,
+    KernelVariant, KernelVariants, Limits, Op, Operation, Packed, Params, Role, ShapeError, expect_count,
+    expect_shape, pad_channels, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-/// What every strategy binds.
+/// Bindings of every kernel of the op.
 const BINDINGS: &[Binding] = &[
     Binding { name: "x", role: Role::Input(0) },
     Binding { name: "w", role: Role::Weight(0) },
@@ -18,68 +18,68 @@ const BINDINGS: &[Binding] = &[
 static DIRECT: Kernel = Kernel {
     name: "dense_direct",
     source: include_str!("../../shaders/layers/dense_direct.wgsl"),
-    appends: &[&INDEX, &ACTIVATIONS],
+    includes: &[&INDEX, &ACTIVATIONS],
     bindings: BINDINGS,
 };
 
 static TILED: Kernel = Kernel {
     name: "dense_tiled",
     source: include_str!("../../shaders/layers/dense_tiled.wgsl"),
-    appends: &[&INDEX, &ACTIVATIONS],
+    includes: &[&INDEX, &ACTIVATIONS],
     bindings: BINDINGS,
 };
 
 static SPLIT: Kernel = Kernel {
     name: "dense_split",
     source: include_str!("../../shaders/layers/dense_split.wgsl"),
-    appends: &[&INDEX, &ACTIVATIONS],
+    includes: &[&INDEX, &ACTIVATIONS],
     bindings: BINDINGS,
 };
 
-const WAYS: Ways<Dense> = Ways(&[
-    Way {
+const VARIANTS: KernelVariants<Dense> = KernelVariants(&[
+    KernelVariant {
         kernel: &DIRECT,
-        strategies: |_, _, _| vec![Strategy::new(DIRECT.name, &[("WG", 64)])],
-        workgroups: |_, call, strategy, limits| {
+        configs: |_, _, _| vec![KernelConfig::new(DIRECT.name, &[("WG", 64)])],
+        workgroups: |_, call, config, limits| {
             let (rows, columns4) = extents(call);
-            fold(&DIRECT, (rows * columns4).div_ceil(strategy.get("WG")), limits)
+            split_workgroups(&DIRECT, (rows * columns4).div_ceil(config.get("WG")), limits)
         },
-        own: (),
+        specific: (),
     },
-    Way {
+    KernelVariant {
         kernel: &TILED,
-        strategies: |_, call, limits| {
+        configs: |_, call, limits| {
             let tiles = TILES.map(|[tx, ty, rm, ov, bk]| {
-                Strategy::new(TILED.name, &[("TX", tx), ("TY", ty), ("RM", rm), ("OV", ov), ("BK", bk)])
+                KernelConfig::new(TILED.name, &[("TX", tx), ("TY", ty), ("RM", rm), ("OV", ov), ("BK", bk)])
             });
             tiles.into_iter().filter(|tile| fits(call, *tile, limits)).collect()
         },
-        workgroups: |_, call, strategy, limits| {
-            if !fits(call, strategy, limits) {
-                let call = format!("{} with {strategy}", call.inputs[0]);
+        workgroups: |_, call, config, limits| {
+            if !fits(call, config, limits) {
+                let call = format!("{} with {config}", call.inputs[0]);
                 return Err(DispatchError::NotApplicable { kernel: TILED.name, call });
             }
             let (rows, columns4) = extents(call);
-            let rows = rows.div_ceil(strategy.get("TY") * strategy.get("RM"));
-            fold(&TILED, rows * columns4.div_ceil(strategy.get("TX") * strategy.get("OV")), limits)
+            let rows = rows.div_ceil(config.get("TY") * config.get("RM"));
+            split_workgroups(&TILED, rows * columns4.div_ceil(config.get("TX") * config.get("OV")), limits)
         },
-        own: (),
+        specific: (),
     },
-    Way {
+    KernelVariant {
         kernel: &SPLIT,
         // A slice without a share of the sum only costs.
-        strategies: |_, call, limits| {
+        configs: |_, call, limits| {
             let depth4 = stored_channels(call.inputs[0].channels()) / 4;
             let shared = SLICES.into_iter().filter(|[tx, slices]| {
                 *slices as usize <= depth4 && tx * slices <= limits.max_workgroup_threads
             });
-            shared.map(|[tx, slices]| Strategy::new(SPLIT.name, &[("TX", tx), ("KS", slices)])).collect()
+            shared.map(|[tx, slices]| KernelConfig::new(SPLIT.name, &[("TX", tx), ("KS", slices)])).collect()
         },
-        workgroups: |_, call, strategy, limits| {
+        workgroups: |_, call, config, limits| {
             let (rows, columns4) = extents(call);
-            fold(&SPLIT, rows * columns4.div_ceil(strategy.get("TX")), limits)
+            split_workgroups(&SPLIT, rows * columns4.div_ceil(config.get("TX")), limits)
         },
-        own: (),
+        specific: (),
     },
 ]);
 
@@ -96,9 +96,9 @@ fn extents(call: &Call) -> (usize, usize) {
     (x.len() / x.channels(), stored_channels(call.output.channels()).div_ceil(4))
 }
 
-/// Whether a tile's threads and shared memory fit the device.
-fn fits(call: &Call, strategy: Strategy, limits: &Limits) -> bool {
-    let [tx, ty, rm, ov, bk] = ["TX", "TY", "RM", "OV", "BK"].map(|name| strategy.get(name));
+/// Returns true if a tile's threads and shared memory fit the device.
+fn fits(call: &Call, config: KernelConfig, limits: &Limits) -> bool {
+    let [tx, ty, rm, ov, bk] = ["TX", "TY", "RM", "OV", "BK"].map(|name| config.get(name));
     let staged = bk * ty * rm * call.element.size() + 4 * bk * tx * ov * DType::F32.size();
     tx * ty <= limits.max_workgroup_threads as usize && 4 * staged <= limits.max_shared_bytes as usize
 }
@@ -137,16 +137,21 @@ impl Operation for Dense {
         DType::F32
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
         // One channel is stored as a plain scalar, which no kernel reads or writes.
         match call.inputs[0].channels().min(call.output.channels()) {
             0 | 1 => Vec::new(),
-            _ => WAYS.strategies(self, call, limits),
+            _ => VARIANTS.configs(self, call, limits),
         }
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
-        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
+        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         let (rows, columns4) = extents(call);
         Ok(Dispatch {
             constants: vec![self.activation.constant()],
@@ -154,18 +159,18 @@ impl Operation for Dense {
                 .u32("R", rows)
                 .u32("D4", stored_channels(call.inputs[0].channels()) / 4)
                 .u32("O4", columns4),
-            ..way.dispatch(self, call, strategy, limits)?
+            ..variant.dispatch(self, call, config, limits)?
         })
     }
 
     /// Rows, depth and columns are guarded wherever a tile may pass them.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let (rows, columns4) = extents(call);
         let depth = stored_channels(call.inputs[0].channels());
         Some(vec![rows * depth, depth * 4 * columns4, 4 * columns4, rows * 4 * columns4])
     }
 
-    fn pack(&self, call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         let (d, o) = (weights[0].shape().extent(0), weights[0].shape().extent(1));
         let mut w = Vec::new();
         for row in 0..stored_channels(d) {
@@ -177,7 +182,7 @@ impl Operation for Dense {
         vec![Packed::F32(w), Packed::F32(pad_channels(weights[1].data()))]
     }
 
-    fn absorb(&self, weights: &[&HostTensor], next: &Op, _next_weights: &[&HostTensor]) -> Option<Absorbed> {
+    fn fuse(&self, weights: &[&HostTensor], next: &Op, _next_weights: &[&HostTensor]) -> Option<Fused> {
         match next {
             Op::Activation(activation) if self.activation == Activation::Identity => {
                 let fused = Dense { activation: *activation };

@@ -1,11 +1,11 @@
-//! What one run of a kernel needs, and whether a device can do it: plain data.
+//! Dispatch of a kernel and limits of a device, as plain data.
 
 use super::unroll::{constants, unroll, value};
 use super::{Call, Packed};
 use crate::error::ErrorKind;
 use crate::tensor::DType;
 
-/// Why an op cannot run on a device with these limits.
+/// Error of an op that cannot run on a device with given limits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DispatchError {
@@ -38,25 +38,25 @@ pub enum DispatchError {
     Unsupported {
         /// Kernel that would have run.
         kernel: &'static str,
-        /// What is missing.
+        /// Missing resource or feature.
         what: &'static str,
-        /// How much of it is needed.
+        /// Needed amount.
         needs: u64,
-        /// How much of it the device has.
+        /// Amount that the device has.
         has: u64,
     },
-    /// A strategy that cannot run tensors of these shapes was forced.
-    #[error("{kernel}: cannot run {call}: choose another strategy")]
+    /// A configuration that cannot run tensors of these shapes was forced.
+    #[error("{kernel}: cannot run {call}: choose another configuration")]
     NotApplicable {
         /// Kernel asked for.
         kernel: &'static str,
-        /// What it was asked to run.
+        /// Shapes of the call.
         call: String,
     },
 }
 
 impl DispatchError {
-    /// What a batch should do about it.
+    /// Returns the kind, by which a batch decides how to go on.
     pub fn kind(&self) -> ErrorKind {
         match self {
             DispatchError::NotApplicable { .. } => ErrorKind::Internal,
@@ -65,7 +65,7 @@ impl DispatchError {
     }
 }
 
-/// What a device can do, in our own words; filled in by [`crate::gpu`].
+/// Limits and features of a device that kernels depend on; filled in by [`crate::gpu`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Workgroups per axis of one dispatch.
@@ -80,11 +80,11 @@ pub struct Limits {
     pub max_binding_bytes: u64,
     /// Bytes of one buffer.
     pub max_buffer_bytes: u64,
-    /// Whether kernels may store f16.
+    /// True if kernels may store f16.
     pub f16: bool,
     /// Threads of a subgroup, least and most, where kernels may use subgroup operations.
     pub subgroup: Option<[u32; 2]>,
-    /// Whether kernels may ask which subgroup of its workgroup a thread is in.
+    /// True if kernels may read the index of a thread's subgroup in its workgroup.
     pub subgroup_ids: bool,
     /// Sides of the square f16 matrices that a subgroup multiplies into f32 sums.
     pub matrices: Vec<u32>,
@@ -155,7 +155,7 @@ impl Default for Limits {
     }
 }
 
-/// Where the contents of a binding come from.
+/// Source of the contents of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Input tensor `i` of the step.
@@ -171,26 +171,26 @@ pub enum Role {
 pub struct Binding {
     /// Name in the shader.
     pub name: &'static str,
-    /// What is bound there.
+    /// Tensor or weights that are bound.
     pub role: Role,
 }
 
-/// A compute shader and what is appended to it.
+/// A compute shader and the common pieces that it includes.
 #[derive(Debug)]
 pub struct Kernel {
-    /// File name without `.wgsl`, and what is appended where kernels share a file.
+    /// File name without `.wgsl`, with a suffix where kernels share a file.
     pub name: &'static str,
     /// Text of the file.
     pub source: &'static str,
-    /// Pieces of `shaders/common/` appended to it, `element_*` not counted.
-    pub appends: &'static [&'static Piece],
+    /// Files of `shaders/common/` that follow it in the compiled text, `element_*` not counted.
+    pub includes: &'static [&'static Include],
     /// Its buffers, slot 1 first.
     pub bindings: &'static [Binding],
 }
 
 /// A file of `shaders/common/`.
 #[derive(Debug)]
-pub struct Piece {
+pub struct Include {
     /// File name without `.wgsl`.
     pub name: &'static str,
     /// Text of the file.
@@ -198,21 +198,23 @@ pub struct Piece {
 }
 
 /// `Element` is f32.
-pub static ELEMENT_F32: Piece =
-    Piece { name: "element_f32", source: include_str!("../../shaders/common/element_f32.wgsl") };
+pub static ELEMENT_F32: Include =
+    Include { name: "element_f32", source: include_str!("../../shaders/common/element_f32.wgsl") };
 /// `Element` is f16.
-pub static ELEMENT_F16: Piece =
-    Piece { name: "element_f16", source: include_str!("../../shaders/common/element_f16.wgsl") };
+pub static ELEMENT_F16: Include =
+    Include { name: "element_f16", source: include_str!("../../shaders/common/element_f16.wgsl") };
 /// Activation functions by index.
-pub static ACTIVATIONS: Piece =
-    Piece { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
+pub static ACTIVATIONS: Include =
+    Include { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
 /// Workgroup indices of folded dispatches.
-pub static INDEX: Piece = Piece { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
+pub static INDEX: Include =
+    Include { name: "index", source: include_str!("../../shaders/common/index.wgsl") };
 /// Reductions over the threads of a workgroup.
-pub static REDUCE: Piece = Piece { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
+pub static REDUCE: Include =
+    Include { name: "reduce", source: include_str!("../../shaders/common/reduce.wgsl") };
 /// The same through subgroups.
-pub static REDUCE_SUBGROUP: Piece =
-    Piece { name: "reduce_subgroup", source: include_str!("../../shaders/common/reduce_subgroup.wgsl") };
+pub static REDUCE_SUBGROUP: Include =
+    Include { name: "reduce_subgroup", source: include_str!("../../shaders/common/reduce_subgroup.wgsl") };
 
 /// A value of a `Params` field.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -268,7 +270,7 @@ impl Params {
 /// Everything needed to run one kernel once; plain data.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Which kernel.
+    /// Kernel to run.
     pub kernel: &'static Kernel,
     /// Lines of `const` in front of the kernel, for what an `override` cannot do.
     pub header: String,
@@ -296,7 +298,7 @@ impl Dispatch {
             DType::F16 => ("enable f16; ", &ELEMENT_F16),
         };
         let mut text = format!("{enable}{}{}", self.header, unroll(&self.header, kernel));
-        for piece in self.kernel.appends.iter().copied().chain([element]) {
+        for piece in self.kernel.includes.iter().copied().chain([element]) {
             text.push('\n');
             text.push_str(piece.source);
         }
@@ -342,11 +344,11 @@ pub(super) fn check(dispatch: &Dispatch, call: &Call, limits: &Limits) -> Result
 /// Threads and bytes of workgroup memory of a workgroup, as far as the built-in kernel's text states them in plain
 /// products. Tiled kernels that state them otherwise compare them with the limits themselves.
 fn workgroup_needs(dispatch: &Dispatch) -> [u64; 2] {
-    let texts = dispatch.kernel.appends.iter().map(|piece| piece.source).chain([dispatch.kernel.source]);
+    let texts = dispatch.kernel.includes.iter().map(|piece| piece.source).chain([dispatch.kernel.source]);
     let header = dispatch.header.replace("; ", ";\n");
-    let own = constants(&[&*header, dispatch.kernel.source].join("\n"));
+    let specific = constants(&[&*header, dispatch.kernel.source].join("\n"));
     let overrides = dispatch.constants.iter().map(|&(name, value)| (name.to_string(), value as u32));
-    let known = own.into_iter().chain(overrides).collect();
+    let known = specific.into_iter().chain(overrides).collect();
     let (mut threads, mut bytes) = (0, 0);
     for line in texts.flat_map(str::lines) {
         let code = line.split("//").next().unwrap_or_default();
@@ -371,9 +373,9 @@ fn workgroup_needs(dispatch: &Dispatch) -> [u64; 2] {
     [threads, bytes]
 }
 
-/// Whether every value that the kernel may touch, as its op states, lies inside what is bound: tensors as they
+/// Returns true if every value that the kernel may touch, as its op states, lies inside its bindings: tensors as they
 /// are stored, weights as they are packed. Only such kernels run without checks on the device.
-pub fn proved(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed]) -> bool {
+pub fn is_within_bounds(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed]) -> bool {
     let held = |role: Role| match role {
         Role::Input(index) => call.inputs.get(index).map(|shape| shape.stored_len()),
         Role::Output => Some(call.output.stored_len()),
@@ -385,7 +387,7 @@ pub fn proved(call: &Call, bounds: &[usize], kernel: &Kernel, packed: &[Packed])
 }
 
 /// `count` workgroups of a kernel whose index is linear, folded over x and y where one axis cannot hold them.
-pub(super) fn fold(
+pub(super) fn split_workgroups(
     kernel: &'static Kernel,
     count: usize,
     limits: &Limits,
@@ -417,7 +419,11 @@ pub(super) fn elementwise(
         element: call.element,
         constants: [&[("WG", f64::from(ELEMENTWISE_THREADS))], constants].concat(),
         params,
-        workgroups: fold(kernel, call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize), limits)?,
+        workgroups: split_workgroups(
+            kernel,
+            call.output.stored_len().div_ceil(ELEMENTWISE_THREADS as usize),
+            limits,
+        )?,
     })
 }
 

@@ -1,15 +1,15 @@
 //! The recurrence of a gated recurrent unit.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, expect_count, expect_rank, expect_shape, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, expect_count, expect_rank, expect_shape, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "gru",
     source: include_str!("../../shaders/layers/gru.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[
         Binding { name: "x", role: Role::Input(0) },
         Binding { name: "u", role: Role::Weight(0) },
@@ -54,7 +54,12 @@ impl Operation for Gru {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let (units, stored) = (y.extent(2), stored_channels(y.extent(2)));
         let threads = stored.next_multiple_of(32);
@@ -78,17 +83,17 @@ impl Operation for Gru {
                 .u32("U", units)
                 .u32("XS", stored_channels(x.extent(2)))
                 .u32("YS", stored),
-            workgroups: fold(&KERNEL, x.extent(0), limits)?,
+            workgroups: split_workgroups(&KERNEL, x.extent(0), limits)?,
         })
     }
 
     /// Threads past the last unit read what it reads; rows have their padding.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let units = call.output.extent(2);
         Some(vec![call.inputs[0].stored_len(), 3 * units * units, call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         vec![Packed::F32(weights[0].data().to_vec())]
     }
 

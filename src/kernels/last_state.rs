@@ -1,15 +1,15 @@
 //! The last frame of a sequence.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "last_state",
     source: include_str!("../../shaders/layers/last_state.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
@@ -37,7 +37,12 @@ impl Operation for LastState {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params =
             Params::new().u32("N", x.extent(0)).u32("T", x.extent(1)).u32("D", stored_channels(x.extent(2)));
@@ -45,11 +50,11 @@ impl Operation for LastState {
     }
 
     /// Rows with their padding.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

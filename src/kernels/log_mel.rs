@@ -1,8 +1,9 @@
 //! Log-mel spectrogram: windowed STFT power, mel bands, decibels, in one kernel.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, Way, Ways, expect_count, expect_rank, expect_shape, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, Role, ShapeError, expect_count, expect_rank, expect_shape,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -14,7 +15,7 @@ pub const BINS: usize = N_FFT / 2 + 1;
 static KERNEL: Kernel = Kernel {
     name: "log_mel",
     source: include_str!("../../shaders/frontend/log_mel.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[
         Binding { name: "x", role: Role::Input(0) },
         Binding { name: "window", role: Role::Weight(0) },
@@ -25,20 +26,20 @@ static KERNEL: Kernel = Kernel {
     ],
 };
 
-const WAYS: Ways<LogMel> = Ways(&[Way {
+const VARIANTS: KernelVariants<LogMel> = KernelVariants(&[KernelVariant {
     kernel: &KERNEL,
-    strategies: |_, _, _| PAIRS.map(|pairs| Strategy::new(KERNEL.name, &[("PAIRS", pairs)])).to_vec(),
-    workgroups: |_, call, strategy, limits| {
+    configs: |_, _, _| PAIRS.map(|pairs| KernelConfig::new(KERNEL.name, &[("PAIRS", pairs)])).to_vec(),
+    workgroups: |_, call, config, limits| {
         let y = call.output;
-        fold(&KERNEL, y.extent(0) * y.extent(3).div_ceil(2).div_ceil(strategy.get("PAIRS")), limits)
+        split_workgroups(&KERNEL, y.extent(0) * y.extent(3).div_ceil(2).div_ceil(config.get("PAIRS")), limits)
     },
-    own: (),
+    specific: (),
 }]);
 
 /// Pairs of frames of a workgroup: five would not fit 16 KiB of shared memory.
 const PAIRS: [u32; 3] = [1, 2, 4];
 
-/// What stands in for samples outside the clip.
+/// Values taken for samples outside the clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// The clip mirrored about its first and its last sample, those not repeated.
@@ -47,7 +48,7 @@ pub enum Padding {
     Zeros,
 }
 
-/// How many frames a clip of `S` samples has.
+/// Number of frames of a clip of `S` samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameCount {
     /// `1 + floor(S / hop)`: frames centred on multiples of the hop.
@@ -65,9 +66,9 @@ pub struct LogMel {
     pub hop_length: usize,
     /// Samples of padding before the first frame.
     pub left_samples: usize,
-    /// What the padding holds.
+    /// Values of the padding.
     pub padding: Padding,
-    /// How many frames there are.
+    /// Number of frames.
     pub frames: FrameCount,
     /// Power of the mel energies under the logarithm, 1 or 2.
     pub exponent: u32,
@@ -115,13 +116,18 @@ impl Operation for LogMel {
         false
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
-        WAYS.strategies(self, call, limits)
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
+        VARIANTS.configs(self, call, limits)
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {
             element: DType::F32,
             constants: vec![
@@ -137,12 +143,12 @@ impl Operation for LogMel {
                 .u32("HOP", self.hop_length)
                 .u32("LEFT", self.left_samples)
                 .f32("power_floor", self.power_floor),
-            ..way.dispatch(self, call, strategy, limits)?
+            ..variant.dispatch(self, call, config, limits)?
         })
     }
 
     /// Samples are clamped to their clip, and the run of each band lies where `pack` has put it.
-    fn bounds(&self, call: &Call, _strategy: Strategy, packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, packed: &[Packed]) -> Option<Vec<usize>> {
         let Some(Packed::U32(bands)) = packed.get(2) else { return None };
         let runs = bands.chunks_exact(4);
         let in_spectrum = runs.clone().all(|band| (band[0] + band[1]) as usize <= BINS);
@@ -151,7 +157,7 @@ impl Operation for LogMel {
         in_spectrum.then(|| vec![x, N_FFT, 2 * N_FFT, 4 * y.extent(2), filters, y.len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         let twiddles = (0..N_FFT)
             .flat_map(|k| {
                 let (sin, cos) = (std::f64::consts::TAU * k as f64 / N_FFT as f64).sin_cos();

@@ -1,15 +1,15 @@
 //! Max-pooling over frequency and time.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "max_pool2d",
     source: include_str!("../../shaders/layers/max_pool2d.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
@@ -52,7 +52,12 @@ impl Operation for MaxPool2d {
         Ok([x.extent(0), x.extent(1), f, t].into())
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let params = Params::new()
             .u32("N", x.extent(0))
@@ -67,11 +72,11 @@ impl Operation for MaxPool2d {
     }
 
     /// Windows are whole, and lie inside x.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

@@ -1,38 +1,41 @@
 //! The mean of each channel over frequency and time.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, REDUCE,
-    REDUCE_SUBGROUP, Role, ShapeError, Strategy, Way, Ways, expect_count, expect_rank, fold,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
+    split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
 static SHARED: Kernel = Kernel {
     name: "mean_pool2d",
     source: include_str!("../../shaders/layers/mean_pool2d.wgsl"),
-    appends: &[&INDEX, &REDUCE],
+    includes: &[&INDEX, &REDUCE],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
 static SUBGROUP: Kernel =
-    Kernel { name: "mean_pool2d_subgroup", appends: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+    Kernel { name: "mean_pool2d_subgroup", includes: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
 
-const THROUGH_SHARED: Way<MeanPool2d> = Way {
+const THROUGH_SHARED: KernelVariant<MeanPool2d> = KernelVariant {
     kernel: &SHARED,
-    strategies: |_, _, _| vec![Strategy::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| fold(&SHARED, call.inputs[0].extent(0) * blocks(call), limits),
-    own: (),
+    configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
+    workgroups: |_, call, _, limits| {
+        split_workgroups(&SHARED, call.inputs[0].extent(0) * blocks(call), limits)
+    },
+    specific: (),
 };
 
-const THROUGH_SUBGROUPS: Way<MeanPool2d> = Way {
+const THROUGH_SUBGROUPS: KernelVariant<MeanPool2d> = KernelVariant {
     kernel: &SUBGROUP,
-    strategies: |_, _, limits| match limits.subgroup_ids {
-        true => vec![Strategy::new(SUBGROUP.name, &[])],
+    configs: |_, _, limits| match limits.subgroup_ids {
+        true => vec![KernelConfig::new(SUBGROUP.name, &[])],
         false => Vec::new(),
     },
     ..THROUGH_SHARED
 };
 
-const WAYS: Ways<MeanPool2d> = Ways(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+const VARIANTS: KernelVariants<MeanPool2d> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
 
 /// Threads that share one clip's four channels; a power of two.
 const THREADS: u32 = 64;
@@ -62,35 +65,40 @@ impl Operation for MeanPool2d {
         DType::F32
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
         // One channel is stored as plain scalars, which no kernel reads.
         match call.inputs[0].extent(1) {
             0 | 1 => Vec::new(),
-            _ => WAYS.strategies(self, call, limits),
+            _ => VARIANTS.configs(self, call, limits),
         }
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         Ok(Dispatch {
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()
                 .u32("ROWS", x.extent(0) * blocks(call))
                 .u32("L", x.extent(2) * x.extent(3))
                 .u32("C4", blocks(call)),
-            ..way.dispatch(self, call, strategy, limits)?
+            ..variant.dispatch(self, call, config, limits)?
         })
     }
 
     /// A surplus workgroup repeats the last one.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let clips = x.extent(0) * 4 * blocks(call);
         Some(vec![x.extent(2) * x.extent(3) * clips, clips])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

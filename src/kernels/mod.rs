@@ -1,20 +1,19 @@
-//! What can be computed on a device, as plain data: ops, the kernels that run them, and everything a
+//! Computations on a device as plain data: ops, the kernels that run them, and everything a
 //! dispatch needs. Nothing here touches a device; see [`crate::gpu`] for that.
 //!
 //! One file per op: its config, shape rule and host half. [`Op`] is the enum over all of them, so that a new
 //! op makes the compiler list the places to fill in. Not here: which op follows which (see [`crate::plan`])
-//! and what an op means in numbers (its CPU twin of the same name in [`crate::reference`]).
+//! and what an op means in numbers (its reference implementation of the same name in [`crate::reference`]).
 
 use crate::tensor::Shape;
 
 mod activation;
 mod batch_norm;
 mod batch_stats;
-mod choice;
 mod clip_stats;
 mod concat;
+mod config;
 mod conv2d;
-mod custom;
 mod dense;
 mod dispatch;
 mod gru;
@@ -26,22 +25,22 @@ mod normalize;
 mod normalize_channels;
 mod op;
 mod pad_time;
-mod strategy;
+mod tuning;
 mod unroll;
-mod way;
+mod user_kernel;
+mod variant;
 
 pub use activation::Activation;
 pub use batch_norm::{Axis, BatchNorm};
 pub use batch_stats::BatchStats;
-pub use choice::{Choice, Kernels, layer};
 pub use clip_stats::{ClipStats, Scope};
 pub use concat::Concat;
+pub use config::KernelConfig;
 pub use conv2d::Conv2d;
-pub use custom::{Custom, CustomError, parse_constant};
 pub use dense::Dense;
 pub use dispatch::{
-    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Kernel, Limits, Params, Piece, REDUCE,
-    REDUCE_SUBGROUP, Role, Value, Vendor, proved,
+    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Include, Kernel, Limits, Params, REDUCE,
+    REDUCE_SUBGROUP, Role, Value, Vendor, is_within_bounds,
 };
 pub use gru::Gru;
 pub use last_state::LastState;
@@ -50,24 +49,25 @@ pub use max_pool2d::MaxPool2d;
 pub use mean_pool2d::MeanPool2d;
 pub use normalize::{Level, Normalize};
 pub use normalize_channels::NormalizeChannels;
-pub use op::{Absorbed, Call, Op, Operation, Packed};
+pub use op::{Call, Fused, Op, Operation, Packed};
 pub use pad_time::PadTime;
-pub use strategy::Strategy;
+pub use tuning::{Kernels, TuningTable, layer};
+pub use user_kernel::{UserKernel, UserKernelError, parse_constant};
 
-use dispatch::{elementwise, fold};
-use way::{Way, Ways};
+use dispatch::{elementwise, split_workgroups};
+use variant::{KernelVariant, KernelVariants};
 
-/// Why an op cannot take tensors of these shapes.
+/// Error of an op that was given tensors of the wrong shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{op}: {what}: expected {expected}, found {found}")]
 pub struct ShapeError {
     /// Name of the op.
     pub op: &'static str,
-    /// Which tensor or property.
+    /// Tensor or property.
     pub what: &'static str,
-    /// What the op can take.
+    /// Expected shape.
     pub expected: String,
-    /// What it was given.
+    /// Shape that was given.
     pub found: String,
 }
 

@@ -1,16 +1,16 @@
 //! Flooring, standardising and padding of spectrograms, with a scale and shift per frame.
 
-use super::{
-    Absorbed, Binding, Call, Dispatch, DispatchError, Kernel, Limits, Op, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank, expect_shape,
-};
 use super::{Axis, INDEX};
+use super::{
+    Binding, Call, Dispatch, DispatchError, Fused, Kernel, KernelConfig, Limits, Op, Operation, Packed,
+    Params, Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
+};
 use crate::tensor::{DType, HostTensor, Shape};
 
 static KERNEL: Kernel = Kernel {
     name: "normalize",
     source: include_str!("../../shaders/frontend/normalize.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[
         Binding { name: "x", role: Role::Input(0) },
         Binding { name: "stats", role: Role::Input(1) },
@@ -20,7 +20,7 @@ static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// What a clip's values are taken relative to, after they are floored at `maximum - range_db`.
+/// Reference level of a clip's values, after they are floored at `maximum - range_db`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Nothing: dB as they are.
@@ -36,9 +36,9 @@ pub enum Level {
 /// Weights: none, or a scale and a shift for each output frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalize {
-    /// What values are taken relative to.
+    /// Reference level of the values.
     pub level: Level,
-    /// How far below the clip's maximum values are cut, in dB.
+    /// Distance of the floor from the clip's maximum, in dB.
     pub range_db: f32,
     /// Added to the standard deviation, so that a constant clip becomes zeros.
     pub epsilon: f32,
@@ -78,7 +78,12 @@ impl Operation for Normalize {
         false
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let level = match self.level {
             Level::Absolute => 0.0,
@@ -97,12 +102,12 @@ impl Operation for Normalize {
     }
 
     /// Frames of x are guarded; scale and shift have a value for every frame of y.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let y = call.output;
         Some(vec![call.inputs[0].len(), 4 * y.extent(0), y.extent(3), y.extent(3), y.len()])
     }
 
-    fn pack(&self, call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         match weights {
             [scale, shift] => vec![Packed::F32(scale.data().to_vec()), Packed::F32(shift.data().to_vec())],
             _ => {
@@ -112,7 +117,7 @@ impl Operation for Normalize {
         }
     }
 
-    fn absorb(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Absorbed> {
+    fn fuse(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Fused> {
         if !weights.is_empty() {
             return None;
         }

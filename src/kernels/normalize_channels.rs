@@ -1,15 +1,15 @@
 //! Batch normalisation with statistics that are made on the device.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank, expect_shape,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "normalize_channels",
     source: include_str!("../../shaders/layers/normalize_channels.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[
         Binding { name: "x", role: Role::Input(0) },
         Binding { name: "stats", role: Role::Input(1) },
@@ -50,7 +50,12 @@ impl Operation for NormalizeChannels {
         index == 0
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
         let params = Params::new()
             .u32("LEN", x.stored_len())
@@ -63,7 +68,7 @@ impl Operation for NormalizeChannels {
     }
 
     /// Channels are guarded; rows of statistics have their padding.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let channels = x.extent(1);
         Some(vec![
@@ -75,7 +80,7 @@ impl Operation for NormalizeChannels {
         ])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         weights.iter().map(|w| Packed::F32(w.data().to_vec())).collect()
     }
 }

@@ -1,10 +1,10 @@
-//! What every op can say about itself, and the enum over all ops.
+//! The interface of ops and the enum over all of them.
 
 use super::dispatch::check;
 use super::{
     Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Dense, Dispatch, DispatchError, Gru,
-    LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime, ShapeError,
-    Strategy,
+    KernelConfig, LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime,
+    ShapeError,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -41,16 +41,16 @@ impl Packed {
         }
     }
 
-    /// Whether the array has no values.
+    /// Returns true if the array has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a fused op became: the op and its weights.
-pub type Absorbed = (Op, Vec<HostTensor>);
+/// Result of fusing two ops: the op and its weights.
+pub type Fused = (Op, Vec<HostTensor>);
 
-/// What every op can say about itself.
+/// Interface of an op: shapes, kernels, weights and cost, as plain data.
 pub trait Operation {
     /// Name of the op, as in its file names.
     fn name(&self) -> &'static str;
@@ -66,43 +66,39 @@ pub trait Operation {
         inputs.first().copied().unwrap_or(precision)
     }
 
-    /// Whether the kernels read input `index` in the plan's `Element` type; others are always f32.
+    /// Returns true if the kernels read input `index` in the plan's `Element` type; others are always f32.
     fn reads_element(&self, _index: usize) -> bool {
         true
     }
 
-    /// Whether a clip's result depends on the other clips of its batch.
-    fn couples_clips(&self) -> bool {
+    /// Returns true if a clip's result depends on the other clips of its batch.
+    fn depends_on_batch(&self) -> bool {
         false
     }
 
-    /// The strategies that can run `call`, the one to take by default first.
-    fn strategies(&self, _call: &Call, _limits: &Limits) -> Vec<Strategy> {
-        vec![Strategy::DEFAULT]
+    /// The configurations that can run `call`, the one to take by default first.
+    fn configs(&self, _call: &Call, _limits: &Limits) -> Vec<KernelConfig> {
+        vec![KernelConfig::DEFAULT]
     }
 
     /// Everything needed to run this on a device with these limits.
     ///
     /// # Errors
-    /// [`DispatchError`] when the device or the strategy cannot.
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError>;
+    /// [`DispatchError`] when the device or the configuration cannot.
+    fn dispatch(&self, call: &Call, config: KernelConfig, limits: &Limits)
+    -> Result<Dispatch, DispatchError>;
 
-    /// How many values of each binding the kernel may touch, worked out from what it is given (`Params`, tiles, packed
+    /// Largest index plus one that the kernel may touch in each binding, worked out from what it is given (`Params`, tiles, packed
     /// weights), or `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
-    fn bounds(&self, _call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, _call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         None
     }
 
-    /// The weights as the strategy's kernel wants them, in the order of its [`super::Role::Weight`]s.
-    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed>;
+    /// The weights as the configuration's kernel wants them, in the order of its [`super::Role::Weight`]s.
+    fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed>;
 
     /// This op with the op after it taken into it, or `None` when one kernel cannot do both.
-    fn absorb(
-        &self,
-        _weights: &[&HostTensor],
-        _next: &Op,
-        _next_weights: &[&HostTensor],
-    ) -> Option<Absorbed> {
+    fn fuse(&self, _weights: &[&HostTensor], _next: &Op, _next_weights: &[&HostTensor]) -> Option<Fused> {
         None
     }
 
@@ -182,30 +178,35 @@ impl Operation for Op {
         self.operation().reads_element(index)
     }
 
-    fn couples_clips(&self) -> bool {
-        self.operation().couples_clips()
+    fn depends_on_batch(&self) -> bool {
+        self.operation().depends_on_batch()
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
-        self.operation().strategies(call, limits)
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
+        self.operation().configs(call, limits)
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
-        let dispatch = self.operation().dispatch(call, strategy, limits)?;
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
+        let dispatch = self.operation().dispatch(call, config, limits)?;
         check(&dispatch, call, limits)?;
         Ok(dispatch)
     }
 
-    fn bounds(&self, call: &Call, strategy: Strategy, packed: &[Packed]) -> Option<Vec<usize>> {
-        self.operation().bounds(call, strategy, packed)
+    fn max_index(&self, call: &Call, config: KernelConfig, packed: &[Packed]) -> Option<Vec<usize>> {
+        self.operation().max_index(call, config, packed)
     }
 
-    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
-        self.operation().pack(call, strategy, weights)
+    fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+        self.operation().pack(call, config, weights)
     }
 
-    fn absorb(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Absorbed> {
-        self.operation().absorb(weights, next, next_weights)
+    fn fuse(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Fused> {
+        self.operation().fuse(weights, next, next_weights)
     }
 
     fn flops(&self, call: &Call) -> u64 {

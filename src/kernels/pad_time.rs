@@ -1,15 +1,15 @@
 //! Frames of zeros before and after a spectrogram.
 
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, Limits, Operation, Packed, Params, Role,
-    ShapeError, Strategy, elementwise, expect_count, expect_rank,
+    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
+    Role, ShapeError, elementwise, expect_count, expect_rank,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
 static KERNEL: Kernel = Kernel {
     name: "pad_time",
     source: include_str!("../../shaders/layers/pad_time.wgsl"),
-    appends: &[&INDEX],
+    includes: &[&INDEX],
     bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
 };
 
@@ -34,7 +34,12 @@ impl Operation for PadTime {
         Ok([x.extent(0), x.extent(1), x.extent(2), self.left + x.extent(3) + self.right].into())
     }
 
-    fn dispatch(&self, call: &Call, _strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        _strategy: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
         let params = Params::new()
             .u32("ROWS", x.extent(0) * x.extent(2))
@@ -46,11 +51,11 @@ impl Operation for PadTime {
     }
 
     /// Frames of x are guarded.
-    fn bounds(&self, call: &Call, _strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: Strategy, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

@@ -1,11 +1,11 @@
 //! The layers that the models are made of.
 
 use crate::error::Error;
-use crate::kernels::{Conv2d, Custom, Limits, Op, layer};
+use crate::kernels::{Conv2d, Limits, Op, UserKernel, layer};
 use crate::models::{Model, Reading, Starts};
 use crate::plan::{Builder, Plan};
-use crate::problems::paint_weight;
 use crate::tensor::DType;
+use crate::test_cases::fill_weight;
 use crate::weights::{TensorSpec, Weights};
 
 /// A layer of a model, alone.
@@ -18,25 +18,25 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// What is computed.
+    /// Op of the layer.
     pub fn op(&self) -> &Op {
         &self.plan.steps()[0].op
     }
 
-    /// Whether a kernel from outside stands in for the built-in one here.
-    pub fn is_run_by(&self, custom: &Custom, limits: &Limits) -> bool {
+    /// Returns true if a user kernel replaces the built-in one here.
+    pub fn is_run_by(&self, custom: &UserKernel, limits: &Limits) -> bool {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
         custom.dispatch(&step.op, &self.plan.call(step, &shapes), limits).is_some()
     }
 }
 
-/// A model's plan, fused, from samples to scores, with painted weights: speed does not depend on them.
+/// A model's plan, fused, from samples to scores, with weights filled with a pattern: speed does not depend on them.
 ///
 /// # Errors
 /// [`Error::Model`] and [`Error::Plan`] when the model does not build, which its own tests exclude.
-pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
-    Ok(painted(model)?.fused().with_precision(precision))
+pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
+    Ok(filled(model)?.fused().with_precision(precision))
 }
 
 /// The front end of a model alone, fused: from samples to what the network is given.
@@ -44,15 +44,15 @@ pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
 /// # Errors
 /// As [`painted_plan`].
 pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
-    let plan = painted(model)?.tapped(&["input"])?.only_outputs(&["input"]);
+    let plan = filled(model)?.tapped(&["input"])?.only_outputs(&["input"]);
     Ok(plan.fused().with_precision(precision))
 }
 
-fn painted(model: &Model) -> Result<Plan, Error> {
+fn filled(model: &Model) -> Result<Plan, Error> {
     let specs = model.architecture.tensors();
-    let painted =
-        |(seed, spec): (usize, &TensorSpec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed));
-    let weights = Weights::from_tensors(specs.iter().enumerate().map(painted));
+    let filled =
+        |(seed, spec): (usize, &TensorSpec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed));
+    let weights = Weights::from_tensors(specs.iter().enumerate().map(filled));
     Ok(model.architecture.build(&weights, Reading::Restored, Starts::Samples)?)
 }
 
@@ -63,7 +63,7 @@ fn painted(model: &Model) -> Result<Plan, Error> {
 pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
     let (mut layers, mut seen) = (Vec::new(), Vec::new());
     for model in models {
-        let plan = painted_plan(model, precision)?.with_batch(1);
+        let plan = filled_plan(model, precision)?.with_batch(1);
         for step in plan.steps() {
             let shapes = plan.shapes(step);
             let key = layer(&step.op, &plan.call(step, &shapes));
@@ -80,7 +80,7 @@ pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
 pub fn probe_layer(precision: DType) -> Layer {
     let mut builder = Builder::new();
     let x = builder.input("x", [1, 64, 48, 720]);
-    let weights = vec![paint_weight("w", [128, 64, 3, 3], 1), paint_weight("b", [128], 2)];
+    let weights = vec![fill_weight("w", [128, 64, 3, 3], 1), fill_weight("b", [128], 2)];
     let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights);
     let y = y.unwrap_or_else(|error| unreachable!("the shapes above fit: {error}"));
     builder.output("y", y);

@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::Layer;
 use crate::error::Error;
 use crate::gpu::{Executor, Gpu, Options, Prepared, Trial};
-use crate::kernels::{Op, Operation, Strategy};
+use crate::kernels::{KernelConfig, Op, Operation};
 use crate::plan::Plan;
-use crate::problems::{self, Difference, Problem, Tolerance};
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
+use crate::test_cases::{self, Difference, TestCase, Tolerance};
 
 /// Different clips in a batch; they are repeated.
 const CLIPS: usize = 2;
-/// Outputs held against the twin at the batch that is timed, in all that are compared of its clips.
+/// Outputs held against the reference implementation at the batch that is timed, in all that are compared of its clips.
 const SAMPLES: usize = 4096;
 /// Clips of a batch that are compared at most: a large batch is read back in part.
 const COMPARED: usize = 16;
@@ -38,11 +38,11 @@ pub struct Bench {
     key: String,
 }
 
-/// How fast a kernel is.
+/// Measured speed of a kernel.
 #[derive(Clone, Debug)]
 pub struct Measurement {
     /// The kernel's name and tiles.
-    pub strategy: Strategy,
+    pub config: KernelConfig,
     /// Name of the built-in kernel.
     pub kernel: &'static str,
     /// Median time of a run.
@@ -55,11 +55,11 @@ pub struct Measurement {
     pub flops: u64,
     /// Bytes that a run must read and write at least: inputs, weights, output.
     pub bytes: u64,
-    /// Largest difference from the twin over the sampled outputs.
+    /// Largest difference from the reference implementation over the sampled outputs.
     pub error: f32,
-    /// The layer's name in a [`crate::kernels::Choice`].
+    /// The layer's name in a [`crate::kernels::TuningTable`].
     pub layer: String,
-    /// Whether this is the strategy taken where nothing was measured.
+    /// True for the configuration that runs without tuning.
     pub default: bool,
 }
 
@@ -76,7 +76,7 @@ impl Measurement {
 }
 
 impl Bench {
-    /// Paints and uploads a layer's inputs for batches of `batch`, and runs its twin on a sample of the outputs.
+    /// Fills and uploads a layer's inputs for batches of `batch`, and runs its reference implementation on a sample of the outputs.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the batch does not fit the device.
@@ -106,7 +106,7 @@ impl Bench {
             op: step.op.clone(),
             trial,
             batch,
-            tolerance: problems::tolerance(&step.op),
+            tolerance: test_cases::tolerance(&step.op),
             samples,
             expected,
             flops: step.op.flops(&plan.call(step, &shapes)),
@@ -116,21 +116,21 @@ impl Bench {
         })
     }
 
-    /// The built-in strategies for this layer, the default first.
-    pub fn strategies(&self) -> Vec<Strategy> {
+    /// The built-in configurations for this layer, the default first.
+    pub fn configs(&self) -> Vec<KernelConfig> {
         let plan = self.clips.with_batch(self.batch);
         let step = &plan.steps()[0];
         let shapes = plan.shapes(step);
         let (call, limits) = (plan.call(step, &shapes), &self.gpu.summary().limits);
-        let mut strategies = self.op.strategies(&call, limits);
-        let default = self.gpu.kernels().choice.find(&self.op, &call, limits);
-        if let Some(place) = default.and_then(|default| strategies.iter().position(|&s| s == default)) {
-            strategies[..=place].rotate_right(1);
+        let mut configs = self.op.configs(&call, limits);
+        let default = self.gpu.kernels().tuning.find(&self.op, &call, limits);
+        if let Some(place) = default.and_then(|default| configs.iter().position(|&s| s == default)) {
+            configs[..=place].rotate_right(1);
         }
-        strategies
+        configs
     }
 
-    /// Compiles a kernel, runs it once and holds what it made against the twin.
+    /// Compiles a kernel, runs it once and holds what it made against the reference implementation.
     ///
     /// # Errors
     /// [`Error::Gpu`] when it does not run, [`Error::Kernel`] when it disagrees.
@@ -154,18 +154,18 @@ impl Bench {
             }
         }
         let tensor = |data| HostTensor::new([places.len()], data).map_err(Error::from);
-        let problem = Problem {
+        let case = TestCase {
             name: self.op.name().into(),
             plan: self.clips.clone(),
             inputs: Vec::new(),
             tolerance: self.tolerance,
         };
-        let mut difference = problem.compare(&tensor(found)?, &tensor(expected)?);
+        let mut difference = case.compare(&tensor(found)?, &tensor(expected)?);
         difference.index = places[difference.index];
         difference.shape = self.clips.tensors()[self.clips.steps()[0].output].shape;
         match difference.within {
             true => Ok((prepared, difference.largest)),
-            false => Err(disagrees(&prepared.strategy, self.op.name(), difference)),
+            false => Err(disagrees(&prepared.config, self.op.name(), difference)),
         }
     }
 
@@ -190,7 +190,7 @@ impl Bench {
         }
         times.sort();
         Ok(Measurement {
-            strategy: prepared.strategy,
+            config: prepared.config,
             kernel: prepared.kernel,
             median: times[times.len() / 2],
             range: [times[0], times[times.len() - 1]],
@@ -198,8 +198,8 @@ impl Bench {
             flops: self.flops,
             bytes: self.activation_bytes + prepared.weight_bytes,
             error: *error,
-            default: self.strategies().first() == Some(&prepared.strategy)
-                || prepared.strategy == Strategy::DEFAULT,
+            default: self.configs().first() == Some(&prepared.config)
+                || prepared.config == KernelConfig::DEFAULT,
             layer: self.key.clone(),
         })
     }
@@ -226,23 +226,23 @@ fn clips_within(limit: Duration, clip: Duration, batch: usize) -> usize {
 
 /// Inputs of the size that layers see; deviations and variances, which come second, are positive.
 fn paint_input(shape: crate::tensor::Shape, place: usize) -> HostTensor {
-    let mut input = problems::paint(shape, 3 + place);
+    let mut input = test_cases::fill(shape, 3 + place);
     if place > 0 {
         input.data_mut().iter_mut().for_each(|v| *v = v.abs() + 0.5);
     }
     input
 }
 
-fn disagrees(strategy: &Strategy, op: &'static str, difference: Difference) -> Error {
-    Error::Kernel { kernel: format!("{op} [{strategy}]"), difference: difference.to_string() }
+fn disagrees(config: &KernelConfig, op: &'static str, difference: Difference) -> Error {
+    Error::Kernel { kernel: format!("{op} [{config}]"), difference: difference.to_string() }
 }
 
-/// Holds the kernel called `kernel`, or any, with all its tiles, or what stands in for it in `options`, against the twin
-/// on every problem of the op called `op`; returns how many problems it could run.
+/// Holds the kernel called `kernel`, or any, with all its tiles, or what stands in for it in `options`, against the reference implementation
+/// on every test case of the op called `op`; returns how many test cases it could run.
 ///
 /// # Errors
-/// [`Error::Kernel`] for the first problem on which it disagrees, [`Error::Gpu`] when it does not run.
-pub fn check_problems(
+/// [`Error::Kernel`] for the first test case on which it disagrees, [`Error::Gpu`] when it does not run.
+pub fn check_test_cases(
     gpu: &Gpu,
     op: &str,
     kernel: Option<&str>,
@@ -250,37 +250,36 @@ pub fn check_problems(
     options: &Options,
 ) -> Result<usize, Error> {
     let mut checked = 0;
-    for problem in problems::all().iter().filter(|problem| problem.plan.steps()[0].op.name() == op) {
-        let problem = problem.stored_as(precision);
-        let step = &problem.plan.steps()[0];
-        let shapes = problem.plan.shapes(step);
-        let call = problem.plan.call(step, &shapes);
+    for case in test_cases::all().iter().filter(|case| case.plan.steps()[0].op.name() == op) {
+        let case = case.stored_as(precision);
+        let step = &case.plan.steps()[0];
+        let shapes = case.plan.shapes(step);
+        let call = case.plan.call(step, &shapes);
         let limits = &gpu.summary().limits;
-        let mut strategies = step.op.strategies(&call, limits);
-        strategies.retain(|&strategy| {
-            let dispatch = step.op.dispatch(&call, strategy, limits);
+        let mut configs = step.op.configs(&call, limits);
+        configs.retain(|&config| {
+            let dispatch = step.op.dispatch(&call, config, limits);
             dispatch.is_ok_and(|dispatch| kernel.is_none_or(|kernel| dispatch.kernel.name == kernel))
         });
-        let custom = options.kernels.iter().flat_map(|kernels| &kernels.custom);
+        let custom = options.kernels.iter().flat_map(|kernels| &kernels.user_kernels);
         match custom.into_iter().find_map(|custom| custom.dispatch(&step.op, &call, limits)) {
-            // With its own constants, whatever the strategy.
-            Some(Ok(_)) => strategies.truncate(1),
-            // Not with these constants on this problem.
+            // With its own constants, whatever the configuration.
+            Some(Ok(_)) => configs.truncate(1),
+            // Not with these constants on this test case.
             Some(Err(_)) => continue,
             None => {}
         }
-        // The largest problems are for the tests: their twins take seconds.
-        if strategies.is_empty() || problem.inputs[0].data().len() >= 1 << 20 {
+        // The largest test cases are for the tests: their reference implementations take seconds.
+        if configs.is_empty() || case.inputs[0].data().len() >= 1 << 20 {
             continue;
         }
-        let expected = reference::run(&problem.plan, &problem.inputs)?;
-        for strategy in strategies {
-            let options =
-                Options { max_batch: problem.plan.batch(), strategy: Some(strategy), ..options.clone() };
-            let found = Executor::new(gpu, &problem.plan, &options)?.run(&problem.inputs)?;
-            let difference = problem.compare(&found[0], &expected[0]);
+        let expected = reference::run(&case.plan, &case.inputs)?;
+        for config in configs {
+            let options = Options { max_batch: case.plan.batch(), config: Some(config), ..options.clone() };
+            let found = Executor::new(gpu, &case.plan, &options)?.run(&case.inputs)?;
+            let difference = case.compare(&found[0], &expected[0]);
             if !difference.within {
-                let kernel = format!("{} [{strategy}]", problem.name);
+                let kernel = format!("{} [{config}]", case.name);
                 return Err(Error::Kernel { kernel, difference: difference.to_string() });
             }
         }
@@ -289,9 +288,9 @@ pub fn check_problems(
     Ok(checked)
 }
 
-/// Options that force one built-in strategy.
-pub fn forced(strategy: Strategy, batch: usize) -> Options {
-    Options { strategy: Some(strategy), max_batch: batch, ..Options::default() }
+/// Options that force one built-in configuration.
+pub fn forced(config: KernelConfig, batch: usize) -> Options {
+    Options { config: Some(config), max_batch: batch, ..Options::default() }
 }
 
 #[cfg(test)]

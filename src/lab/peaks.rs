@@ -1,4 +1,4 @@
-//! What a device can do at most, measured by two tiny kernels.
+//! Peak arithmetic rate and memory bandwidth of a device, measured by two small kernels.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Finds the fastest strategy of each layer by trying.
+//! Finds the fastest configuration of each layer by trying.
 
 use std::time::{Duration, Instant};
 
@@ -6,34 +6,34 @@ use super::measure::{forced, unobtrusive_batch};
 use super::{Bench, Layer, Measurement};
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernels::{Choice, Strategy};
+use crate::kernels::{KernelConfig, TuningTable};
 
-/// How much is tried.
+/// Extent of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// The first strategy of each kernel, briefly.
+    /// The first configuration of each kernel, briefly.
     Quick,
-    /// Every strategy.
+    /// Every configuration.
     Full,
 }
 
-/// What was found for one layer.
+/// Result of the search for one layer.
 #[derive(Clone, Debug)]
 pub struct Tuned {
     /// The default's measurement.
     pub default: Measurement,
     /// The fastest one's.
     pub best: Measurement,
-    /// Strategies that were timed.
+    /// Configurations that were timed.
     pub tried: usize,
 }
 
-/// Another strategy must be this much faster than the default to be taken: less is noise.
+/// Another configuration must be this much faster than the default to be taken: less is noise.
 const GAIN: f64 = 1.03;
 
-/// Times the strategies of each layer at `batch`, calling `progress` after each layer with what was found for it and for
+/// Times the configurations of each layer at `batch`, calling `progress` after each layer with what was found for it and for
 /// all so far; slow layers with fewer clips, so that a desktop goes on ([`LONGEST`](super::LONGEST)). Stops looking when
-/// `budget` is spent, with what it has. Strategies that disagree with the twin are left out, and so are layers that do
+/// `budget` is spent, with what it has. Configurations that disagree with the reference implementation are left out, and so are layers that do
 /// not run at this batch.
 ///
 /// # Errors
@@ -44,10 +44,10 @@ pub fn tune(
     batch: usize,
     effort: Effort,
     budget: Duration,
-    mut progress: impl FnMut(&Layer, Result<&Tuned, &Error>, &Choice),
-) -> Result<Choice, Error> {
+    mut progress: impl FnMut(&Layer, Result<&Tuned, &Error>, &TuningTable),
+) -> Result<TuningTable, Error> {
     let end = Instant::now() + budget;
-    let mut choice = Choice::none();
+    let mut tuning = TuningTable::none();
     let (mut ran, mut failure) = (false, None);
     for layer in layers {
         if Instant::now() > end {
@@ -60,27 +60,27 @@ pub fn tune(
             Ok(Some((tuned, complete))) => {
                 ran = true;
                 // A default that was compared with nothing is no winner.
-                if complete || tuned.best.strategy != tuned.default.strategy {
+                if complete || tuned.best.config != tuned.default.config {
                     let plan = layer.plan.with_batch(batch);
                     let step = &plan.steps()[0];
                     let shapes = plan.shapes(step);
-                    choice.insert(&step.op, &plan.call(step, &shapes), tuned.best.strategy);
+                    tuning.insert(&step.op, &plan.call(step, &shapes), tuned.best.config);
                 }
-                progress(layer, Ok(&tuned), &choice);
+                progress(layer, Ok(&tuned), &tuning);
             }
             Err(error) => {
-                progress(layer, Err(&error), &choice);
+                progress(layer, Err(&error), &tuning);
                 failure = Some(error);
             }
         }
     }
     match failure {
         Some(error) if !ran => Err(error),
-        _ => Ok(choice),
+        _ => Ok(tuning),
     }
 }
 
-/// What was found for a layer and whether everything was tried; `None` where there is no choice.
+/// Searches a layer; returns the result and true if everything was tried, `None` where there is one configuration only.
 fn tune_layer(
     gpu: &Gpu,
     layer: &Layer,
@@ -89,27 +89,27 @@ fn tune_layer(
     end: Instant,
 ) -> Result<Option<(Tuned, bool)>, Error> {
     let bench = Bench::new(gpu, layer, batch)?;
-    let strategies = candidates(&bench.strategies(), effort);
-    if strategies.len() < 2 {
+    let configs = candidates(&bench.configs(), effort);
+    if configs.len() < 2 {
         return Ok(None);
     }
-    let time = |strategy: Strategy| -> Result<Measurement, Error> {
-        let prepared = bench.check(&forced(strategy, batch))?;
+    let time = |config: KernelConfig| -> Result<Measurement, Error> {
+        let prepared = bench.check(&forced(config, batch))?;
         let (slice, most) = match effort {
             Effort::Quick => (Duration::from_millis(30), 10),
             Effort::Full => (Duration::from_millis(150), 50),
         };
         bench.time(&prepared, slice, most)
     };
-    let default = time(strategies[0])?;
+    let default = time(configs[0])?;
     let mut tuned = Tuned { best: default.clone(), default, tried: 1 };
     let mut complete = true;
-    for &strategy in &strategies[1..] {
+    for &config in &configs[1..] {
         if Instant::now() > end {
             complete = false;
             break;
         }
-        let Ok(found) = time(strategy) else { continue };
+        let Ok(found) = time(config) else { continue };
         tuned.tried += 1;
         if found.median < tuned.best.median {
             tuned.best = found;
@@ -121,12 +121,12 @@ fn tune_layer(
     Ok(Some((tuned, complete)))
 }
 
-/// The strategies to try, the default first.
-fn candidates(strategies: &[Strategy], effort: Effort) -> Vec<Strategy> {
-    let mut chosen: Vec<Strategy> = Vec::new();
-    for &strategy in strategies {
-        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != strategy.kernel()) {
-            chosen.push(strategy);
+/// The configurations to try, the default first.
+fn candidates(configs: &[KernelConfig], effort: Effort) -> Vec<KernelConfig> {
+    let mut chosen: Vec<KernelConfig> = Vec::new();
+    for &config in configs {
+        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != config.kernel()) {
+            chosen.push(config);
         }
     }
     chosen

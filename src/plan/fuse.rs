@@ -8,7 +8,7 @@ use crate::tensor::{DType, HostTensor};
 
 impl Plan {
     /// The same outputs from fewer steps. What the ops can merge is theirs to say
-    /// ([`Operation::absorb`]); a tensor that is an output, or that two steps read, stays.
+    /// ([`Operation::fuse`]); a tensor that is an output, or that two steps read, stays.
     pub fn fused(&self) -> Plan {
         let mut plan = Plan { steps: Vec::new(), ..self.clone() };
         for step in &self.steps {
@@ -34,7 +34,7 @@ impl Plan {
             return None;
         }
         let previous = self.steps[index].clone();
-        let (op, weights) = previous.op.absorb(&self.weights(&previous), &next.op, &unfused.weights(next))?;
+        let (op, weights) = previous.op.fuse(&self.weights(&previous), &next.op, &unfused.weights(next))?;
         let weights = weights.into_iter().map(|weight| self.add_weight(&previous.name, weight)).collect();
         Some((index, Step { op, weights, output: next.output, ..previous }))
     }

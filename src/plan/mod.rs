@@ -162,8 +162,8 @@ impl Plan {
     }
 
     /// Whether a clip's result depends on the other clips of its batch.
-    pub fn couples_clips(&self) -> bool {
-        self.steps.iter().any(|step| step.op.couples_clips())
+    pub fn depends_on_batch(&self) -> bool {
+        self.steps.iter().any(|step| step.op.depends_on_batch())
     }
 
     /// How activations are stored.

@@ -1,4 +1,4 @@
-//! Twin of `batch_norm.wgsl`.
+//! Reference implementation of `batch_norm.wgsl`.
 
 use crate::kernels::{Axis, BatchNorm};
 use crate::tensor::HostTensor;

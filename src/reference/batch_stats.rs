@@ -1,4 +1,4 @@
-//! Twin of `batch_stats.wgsl`.
+//! Reference implementation of `batch_stats.wgsl`.
 
 use crate::tensor::HostTensor;
 

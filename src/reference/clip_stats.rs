@@ -1,4 +1,4 @@
-//! Twin of `clip_stats.wgsl`.
+//! Reference implementation of `clip_stats.wgsl`.
 
 use super::larger;
 use crate::kernels::{ClipStats, Scope};

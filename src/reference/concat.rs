@@ -1,4 +1,4 @@
-//! Twin of `concat.wgsl`.
+//! Reference implementation of `concat.wgsl`.
 
 use crate::tensor::HostTensor;
 

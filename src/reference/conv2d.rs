@@ -1,4 +1,4 @@
-//! Twin of `conv2d_*.wgsl`.
+//! Reference implementation of `conv2d_*.wgsl`.
 
 use super::activation::activate;
 use super::larger;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::kernels::Activation;
 
-    fn paint(shape: impl Into<crate::tensor::Shape>, seed: usize) -> HostTensor {
+    fn fill(shape: impl Into<crate::tensor::Shape>, seed: usize) -> HostTensor {
         HostTensor::from_fn(shape, |i| ((i * 97 + seed * 31) % 251) as f32 / 125.5 - 1.0)
     }
 
@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn one_output_is_that_of_all() {
-        let x = paint([2, 3, 7, 11], 1);
-        let (w, b) = (paint([5, 3, 3, 3], 2), paint([5], 3));
+        let x = fill([2, 3, 7, 11], 1);
+        let (w, b) = (fill([5, 3, 3, 3], 2), fill([5], 3));
         let op = Conv2d { pool: [2, 3], activation: Activation::Elu };
         let y = conv2d(&op, &x, &w, &b);
         let found: Vec<_> =

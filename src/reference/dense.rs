@@ -1,4 +1,4 @@
-//! Twin of `dense.wgsl`.
+//! Reference implementation of `dense.wgsl`.
 
 use super::activation::activate;
 use crate::kernels::Dense;

@@ -1,4 +1,4 @@
-//! Twin of `gru.wgsl`.
+//! Reference implementation of `gru.wgsl`.
 
 use crate::tensor::HostTensor;
 

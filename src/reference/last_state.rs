@@ -1,4 +1,4 @@
-//! Twin of `last_state.wgsl`.
+//! Reference implementation of `last_state.wgsl`.
 
 use crate::tensor::HostTensor;
 

@@ -1,4 +1,4 @@
-//! Twin of `log_mel.wgsl`: the discrete Fourier transform as its definition reads.
+//! Reference implementation of `log_mel.wgsl`: the discrete Fourier transform as its definition reads.
 
 use std::f64::consts::TAU;
 

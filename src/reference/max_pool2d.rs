@@ -1,4 +1,4 @@
-//! Twin of `max_pool2d.wgsl`.
+//! Reference implementation of `max_pool2d.wgsl`.
 
 use super::larger;
 use crate::kernels::MaxPool2d;

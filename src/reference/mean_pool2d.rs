@@ -1,4 +1,4 @@
-//! Twin of `mean_pool2d.wgsl`.
+//! Reference implementation of `mean_pool2d.wgsl`.
 
 use crate::tensor::HostTensor;
 

@@ -1,4 +1,4 @@
-//! The CPU twins: what every op means, written to be read, and a runner for whole plans.
+//! The reference implementations: what every op means, written to be read, and a runner for whole plans.
 //!
 //! One function per op, nested loops in the order of the formula, sums in f64. This is the oracle of every
 //! test and the fallback where there is no device; it is not fast and shares no arithmetic with the kernels.
@@ -33,7 +33,7 @@ pub enum ReferenceError {
     /// The inputs do not fit the plan.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A twin made a tensor of another shape than the plan says.
+    /// A reference implementation made a tensor of another shape than the plan says.
     #[error("step {step:?}: {source}")]
     Shape {
         /// Name of the step.
@@ -151,7 +151,7 @@ fn resolve(plan: &Plan, id: usize, values: &mut [Option<Arc<HostTensor>>]) {
     values[id] = HostTensor::new(shape, data).ok().map(Arc::new);
 }
 
-/// The twin of `op`.
+/// The reference implementation of `op`.
 fn apply(op: &Op, x: &[Arc<HostTensor>], w: &[Arc<HostTensor>], y: &[usize]) -> Vec<f32> {
     match op {
         Op::Activation(op) => activation::activation(*op, &x[0]),

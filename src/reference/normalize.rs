@@ -1,4 +1,4 @@
-//! Twin of `normalize.wgsl`.
+//! Reference implementation of `normalize.wgsl`.
 
 use super::larger;
 use crate::kernels::{Level, Normalize};

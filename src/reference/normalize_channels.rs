@@ -1,4 +1,4 @@
-//! Twin of `normalize_channels.wgsl`.
+//! Reference implementation of `normalize_channels.wgsl`.
 
 use crate::kernels::NormalizeChannels;
 use crate::tensor::HostTensor;

@@ -1,4 +1,4 @@
-//! Twin of `pad_time.wgsl`.
+//! Reference implementation of `pad_time.wgsl`.
 
 use crate::kernels::PadTime;
 use crate::tensor::HostTensor;

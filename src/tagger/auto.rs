@@ -5,8 +5,8 @@ use crate::cpu;
 use crate::error::Error;
 use crate::gpu::{self, GpuError};
 use crate::plan::Plan;
-use crate::problems::{Tolerance, compare};
 use crate::tensor::{DType, HostTensor, Shape};
+use crate::test_cases::{Tolerance, compare};
 
 /// A device that may be tried.
 #[derive(Clone, Debug)]

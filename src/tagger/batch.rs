@@ -467,10 +467,10 @@ mod tests {
 
     use super::*;
     use crate::models::{self, crnn};
-    use crate::problems::paint_weight;
     use crate::tagger::decode;
     use crate::tagger::{Device, TaggerBuilder};
     use crate::tags::Vocabulary;
+    use crate::test_cases::fill_weight;
     use crate::weights::Weights;
 
     /// A tagger whose decoding threads are started by `spawn`.
@@ -478,12 +478,12 @@ mod tests {
         let mut model = models::find(models::DEFAULT).unwrap();
         model.architecture = Box::new(crnn::Config::tiny());
         let specs = model.architecture.tensors();
-        let painted = specs
+        let filled = specs
             .iter()
             .enumerate()
-            .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
+            .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
         let labels = Vocabulary::parse("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk").unwrap();
-        let mut tagger = builder.labels(labels).build_from(model, &Weights::from_tensors(painted)).unwrap();
+        let mut tagger = builder.labels(labels).build_from(model, &Weights::from_tensors(filled)).unwrap();
         Arc::get_mut(&mut tagger.decoding).unwrap().spawn = spawn;
         tagger
     }

@@ -288,7 +288,7 @@ impl TaggerBuilder {
             notes
                 .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
         }
-        let coupled = plan.couples_clips();
+        let coupled = plan.depends_on_batch();
         let plan = plan.fused().with_precision(self.precision);
         let max_batch = self.coupled_batch.filter(|_| coupled).or(self.max_batch);
         // A device of the caller's stands for all others.

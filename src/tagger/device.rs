@@ -28,7 +28,7 @@ pub enum Device {
     Gpu,
     /// The CPU, as fast as it goes.
     Cpu,
-    /// The CPU twins: slow, the definition of everything else.
+    /// The reference implementations: slow, the definition of everything else.
     Reference,
     /// Nowhere: files are decoded and no model runs. The limit of what a device can be fed with.
     None,
@@ -101,7 +101,7 @@ pub(super) struct Ticket {
 }
 
 enum Pending {
-    OnDevice(gpu::Ticket),
+    OnDevice(gpu::InFlightBatch),
     Done(Vec<(String, HostTensor)>),
 }
 
@@ -186,7 +186,7 @@ impl Opener {
                 | GpuError::NotResponding { .. }
                 | GpuError::OutOfMemory { .. }
         );
-        if !is_of_device || !gpu.kernels().custom.is_empty() {
+        if !is_of_device || !gpu.kernels().user_kernels.is_empty() {
             return Err(error.into());
         }
         let others = gpu::adapters().into_iter().map(|adapter| adapter.name).filter(|other| *other != name);
@@ -198,7 +198,7 @@ impl Opener {
     fn auto(&mut self, plan: &Plan, max_batch: Option<usize>, notes: &Notes) -> Result<Running, Error> {
         // What the CPU executor cannot do is left to a software driver.
         let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
-        let together = plan.couples_clips() && max_batch != Some(1);
+        let together = plan.depends_on_batch() && max_batch != Some(1);
         let adapters = Adapters::all();
         let summaries = adapters.summaries().iter().enumerate();
         let usable = summaries.filter(|(_, adapter)| !adapter.limits.software || half || together);
@@ -254,11 +254,11 @@ impl Opener {
         let running = match self.on_gpu(&gpu, plan, max_batch, notes) {
             Ok(running) => running,
             // The caller's kernel may be at fault, not the device.
-            Err(error) if !gpu.kernels().custom.is_empty() => return Err(error),
+            Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error),
             Err(error) => return Ok(Err(error.into())),
         };
         if let (Running::Gpu { executor, .. }, false) = (&running, gpu.summary().limits.software)
-            && gpu.kernels().custom.is_empty()
+            && gpu.kernels().user_kernels.is_empty()
             && let Err(refusal) = auto::check(executor, plan)
         {
             return Ok(Err(refusal));
@@ -281,7 +281,7 @@ impl Opener {
             let options = Options { max_batch, timed, timeout, ..Options::default() };
             match gpu::Executor::new(gpu, plan, &options) {
                 Ok(executor) => return Ok(Running::Gpu { executor: Box::new(executor), name }),
-                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
+                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.depends_on_batch() => {
                     max_batch /= 2;
                     notes.add(format!("{name}: {error}: going on with batches of {max_batch}"));
                 }
@@ -395,8 +395,8 @@ impl Engine {
     /// The error for clips that depend on each other and are too many for one batch.
     pub(super) fn too_many(&self, batch: usize) -> Error {
         match *self.now() {
-            Running::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
-            _ => GpuError::CoupledBatch { batch, most: self.max_batch }.into(),
+            Running::Cpu(_) => CpuError::DependentBatch { batch }.into(),
+            _ => GpuError::DependentBatch { batch, most: self.max_batch }.into(),
         }
     }
 
@@ -481,7 +481,7 @@ impl Engine {
         let batch = executor.max_batch();
         match gpu_error {
             // Half of what depends on each other would be something else.
-            _ if self.plan.couples_clips() => Err(error),
+            _ if self.plan.depends_on_batch() => Err(error),
             GpuError::OutOfMemory { .. } if batch > 1 => {
                 self.notes.add(format!("{name}: {error}: going on with batches of {}", batch / 2));
                 self.opener
@@ -519,7 +519,7 @@ impl Engine {
             let running =
                 opener.on_gpu(&gpu, &plan, Some(batch), &notes).map_err(|error| error.to_string())?;
             match &running {
-                Running::Gpu { executor, .. } if gpu.kernels().custom.is_empty() => {
+                Running::Gpu { executor, .. } if gpu.kernels().user_kernels.is_empty() => {
                     auto::check(executor, &plan).map_err(|refusal| refusal.reason)?;
                 }
                 _ => {}
@@ -587,7 +587,7 @@ fn named(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
 
 fn on_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Running, Error> {
     // Clips that depend on each other go one at a time.
-    let max_batch = if plan.couples_clips() { Some(1) } else { max_batch };
+    let max_batch = if plan.depends_on_batch() { Some(1) } else { max_batch };
     let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, plan));
     let options = cpu::Options { max_batch, ..cpu::Options::default() };
     Ok(Running::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
@@ -597,7 +597,7 @@ fn on_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Running, Error> {
 mod tests {
     use super::*;
     use crate::models::{self, Reading, STATS, Starts};
-    use crate::problems::{paint_weight, synthetic_clip};
+    use crate::test_cases::{fill_weight, synthetic_clip};
     use crate::weights::Weights;
 
     #[test]
@@ -632,11 +632,11 @@ mod tests {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
         let specs = model.architecture.tensors();
-        let painted = specs
+        let filled = specs
             .iter()
             .enumerate()
-            .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
-        let weights = Weights::from_tensors(painted);
+            .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
+        let weights = Weights::from_tensors(filled);
         let plan = model.architecture.build(&weights, Reading::Restored, Starts::Samples).unwrap();
         let plan = plan.only_outputs(&[STATS]).fused();
         let samples = model.architecture.clip().samples;
@@ -807,11 +807,11 @@ mod tests {
         let plan = |seed: usize| {
             let config = models::crnn::Config::tiny();
             let specs = models::Architecture::tensors(&config);
-            let painted = specs
+            let filled = specs
                 .iter()
                 .enumerate()
-                .map(|(index, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, index + seed)));
-            let weights = Weights::from_tensors(painted);
+                .map(|(index, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, index + seed)));
+            let weights = Weights::from_tensors(filled);
             let plan = models::Architecture::build(&config, &weights, Reading::Restored, Starts::Samples);
             plan.unwrap().fused()
         };

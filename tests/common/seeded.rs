@@ -10,10 +10,10 @@ use tagwave::weights::{self, Weights};
 /// Painted weights.
 pub fn weights_of(architecture: &dyn Architecture) -> Weights {
     let specs = architecture.tensors();
-    let paint = |(seed, spec): (usize, &weights::TensorSpec)| {
-        (spec.name.clone(), tagwave::problems::paint_weight(&spec.name, spec.shape, seed))
+    let fill = |(seed, spec): (usize, &weights::TensorSpec)| {
+        (spec.name.clone(), tagwave::test_cases::fill_weight(&spec.name, spec.shape, seed))
     };
-    Weights::from_tensors(specs.iter().enumerate().map(paint))
+    Weights::from_tensors(specs.iter().enumerate().map(fill))
 }
 
 /// Writes the weights of the full-size model called `name` into `folder`, where the command finds them.
@@ -47,7 +47,7 @@ pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
     path.to_path_buf()
 }
 
-/// A network of few milliseconds a clip with `count` scores, and painted weights for it.
+/// A network of few milliseconds a clip with `count` scores, and weights filled with a pattern for it.
 pub fn tiny(count: usize) -> (models::Model, Weights) {
     let mut model = models::find(models::DEFAULT).unwrap();
     model.architecture = Box::new(models::crnn::Config { labels: count, ..models::crnn::Config::tiny() });

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-mod choices;
+mod tuning;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
@@ -15,7 +15,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   test      every test, on the best adapter there is (a software Vulkan driver counts)
   test-gpu  the kernel and model tests on the adapter that TAGWAVE_TEST_ADAPTER names
   bench     where the time of the models goes on a device; ARGUMENTS: DEVICE BATCH
-  choices   makes the table of built-in kernel choices again from the records in benches/records
+  tuning    makes the tuning table of built-in kernels again from the records in benches/records
   golden    makes the golden files again that need nothing but Python 3 with NumPy
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
             scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("test-gpu") => test(&["--test".into(), "kernels".into(), "--test".into(), "models".into()]),
         Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
-        Some("choices") => choices(),
+        Some("tuning") => tuning(),
         Some("golden") => golden(),
         Some("scores") => scores(rest),
         _ => Err(USAGE.into()),
@@ -97,8 +97,8 @@ fn test(filter: &[String]) -> Outcome {
     if status.success() { Ok(()) } else { Err("some tests failed".into()) }
 }
 
-/// Writes `src/kernels/choices.txt`.
-fn choices() -> Outcome {
+/// Writes `src/kernels/tuning.txt`.
+fn tuning() -> Outcome {
     let read =
         |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
     let folder = root().join("benches/records");
@@ -108,8 +108,8 @@ fn choices() -> Outcome {
     // Their names begin with a date.
     files.sort();
     let records: Vec<String> = files.iter().map(read).collect::<Result<_, _>>()?;
-    let table = root().join("src/kernels/choices.txt");
-    fs::write(&table, choices::choices(&records)).map_err(|error| format!("{}: {error}", table.display()))
+    let table = root().join("src/kernels/tuning.txt");
+    fs::write(&table, tuning::table(&records)).map_err(|error| format!("{}: {error}", table.display()))
 }
 
 /// Compares the digests of scores over a folder of music, or writes them with `--write`.

@@ -10,9 +10,9 @@ use super::super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, US
 use super::roofline;
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::kernels::{Operation, Strategy};
+use crate::kernels::{KernelConfig, Operation};
 use crate::lab::{
-    Bench, LONGEST, Layer, Measurement, Peaks, check_problems, forced, layers, peaks, probe_layer,
+    Bench, LONGEST, Layer, Measurement, Peaks, check_test_cases, forced, layers, peaks, probe_layer,
 };
 use crate::models;
 use crate::tensor::DType;
@@ -44,9 +44,9 @@ pub(super) struct KernelBench {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
     seconds: Option<u16>,
 
-    /// Leave out the problems with unusual shapes; the outputs that are timed are checked still
+    /// Leave out the test cases with unusual shapes; the outputs that are timed are checked still
     #[arg(long)]
-    skip_problems: bool,
+    skip_test_cases: bool,
 
     /// Output format
     #[arg(long, value_enum, default_value_t)]
@@ -128,7 +128,7 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
     Ok(if failures == 0 { 0 } else { SOME_FAILED })
 }
 
-/// One layer at one batch with all its strategies; returns how many of them disagree with the twin.
+/// One layer at one batch with all its configurations; returns how many of them disagree with the reference implementation.
 fn measure(
     args: &KernelBench,
     gpu: &Gpu,
@@ -147,27 +147,26 @@ fn measure(
         }
     };
     let mut failures = 0;
-    for strategy in bench.strategies() {
-        if !args.kernel.is_empty()
-            && !args.kernel.iter().any(|part| strategy.kernel().contains(part.as_str()))
+    for config in bench.configs() {
+        if !args.kernel.is_empty() && !args.kernel.iter().any(|part| config.kernel().contains(part.as_str()))
         {
             continue;
         }
-        if let Some(time) = expected(rows, layer, batch, strategy)
+        if let Some(time) = expected(rows, layer, batch, config)
             && !gpu.summary().limits.software
             && time > LONGEST
         {
             note(format!(
-                "{strategy}: not run: it would keep the device for {:.0} ms",
+                "{config}: not run: it would keep the device for {:.0} ms",
                 1e3 * time.as_secs_f64()
             ));
             continue;
         }
-        if !args.skip_problems && !agrees(gpu, layer, strategy, precision, checked) {
+        if !args.skip_test_cases && !agrees(gpu, layer, config, precision, checked) {
             failures += 1;
             continue;
         }
-        let options = forced(strategy, batch);
+        let options = forced(config, batch);
         let budget = Duration::from_millis(args.milliseconds.into());
         match bench.check(&options).and_then(|prepared| bench.time(&prepared, budget, 1000)) {
             Ok(found) => {
@@ -179,34 +178,34 @@ fn measure(
                 note(error.to_string());
                 failures += 1;
             }
-            Err(error) => note(format!("{strategy}: not run: {error}")),
+            Err(error) => note(format!("{config}: not run: {error}")),
         }
     }
     Ok(failures)
 }
 
 /// How long a kernel takes at a batch, by what it took at the largest one before.
-fn expected(rows: &[Row], layer: &Layer, batch: usize, strategy: Strategy) -> Option<Duration> {
-    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.strategy == strategy);
+fn expected(rows: &[Row], layer: &Layer, batch: usize, config: KernelConfig) -> Option<Duration> {
+    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.config == config);
     let before = before.max_by_key(|row| row.batch)?;
     Some(before.found.median.mul_f64(batch as f64 / before.batch as f64))
 }
 
-/// Whether a kernel agrees with its twin on the op's problems, with all its tiles; each kernel is asked once.
+/// Whether a kernel agrees with its reference implementation on the op's test cases, with all its tiles; each kernel is asked once.
 fn agrees(
     gpu: &Gpu,
     layer: &Layer,
-    strategy: Strategy,
+    config: KernelConfig,
     precision: DType,
     checked: &mut Vec<(String, bool)>,
 ) -> bool {
-    let key = format!("{} {}", layer.op().name(), strategy.kernel());
+    let key = format!("{} {}", layer.op().name(), config.kernel());
     if let Some((_, good)) = checked.iter().find(|(known, _)| *known == key) {
         return *good;
     }
-    let kernel = if strategy.kernel().is_empty() { None } else { Some(strategy.kernel()) };
-    let options = crate::gpu::Options { strategy: Some(strategy), ..Default::default() };
-    let result = check_problems(gpu, layer.op().name(), kernel, precision, &options);
+    let kernel = if config.kernel().is_empty() { None } else { Some(config.kernel()) };
+    let options = crate::gpu::Options { config: Some(config), ..Default::default() };
+    let result = check_test_cases(gpu, layer.op().name(), kernel, precision, &options);
     if let Err(error) = &result {
         eprintln!("tagwave: {key}: not timed: {error}");
     }
@@ -232,9 +231,9 @@ fn head(args: &KernelBench, gpu: &Gpu, peaks: Peaks) -> Result<(), Failed> {
 fn line(args: &KernelBench, row: &Row, gpu: &Gpu, peaks: Peaks) -> String {
     let found = &row.found;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
-    let kernel = match found.strategy.kernel() {
+    let kernel = match found.config.kernel() {
         "" => found.kernel.to_string(),
-        _ => found.strategy.to_string(),
+        _ => found.config.to_string(),
     };
     let (gflops, gbytes) = (found.gflops(), found.gbytes());
     if args.format == FormatArg::Jsonl {

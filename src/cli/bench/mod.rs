@@ -18,9 +18,9 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Every kernel and strategy at the models' shapes: checked against the twins, then timed
+    /// Every kernel and configuration at the models' shapes: checked against the reference implementations, then timed
     Kernels(kernels::KernelBench),
-    /// Clips per second of whole models, by batch and precision: from 12 kHz samples to scores, with painted weights
+    /// Clips per second of whole models, by batch and precision: from 12 kHz samples to scores, with weights filled with a pattern
     Model(model::ModelBench),
     /// Tracks per second from files to scores, by device, and what the stages would allow
     Pipeline(pipeline::PipelineBench),

@@ -10,11 +10,11 @@ use super::super::tune::remembered;
 use super::super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, say};
 use crate::error::Error;
 use crate::kernels::{Kernels, Operation};
-use crate::lab::{front_end, painted_plan};
+use crate::lab::{filled_plan, front_end};
 use crate::models::{self, Model, ModelError};
 use crate::plan::{Plan, Step};
-use crate::problems::synthetic_clip;
 use crate::tensor::HostTensor;
+use crate::test_cases::synthetic_clip;
 use crate::{cpu, gpu};
 
 /// Arguments of `tagwave bench model`.
@@ -56,7 +56,7 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
     let target = match Target::new(&args.device.device)? {
         // As `tag` runs it: with what `tagwave tune` has found.
         Target::Gpu(gpu) => {
-            let kernels = Kernels { choice: remembered(&gpu), custom: Vec::new() };
+            let kernels = Kernels { tuning: remembered(&gpu), user_kernels: Vec::new() };
             Target::Gpu(Box::new(gpu.with_kernels(kernels)))
         }
         target => target,
@@ -88,7 +88,7 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
             let precision = asked.resolve(gpu, ReadingArg::Restored);
             let plan = match *name {
                 FRONT_END => front_end(model, precision)?,
-                _ => painted_plan(model, precision)?,
+                _ => filled_plan(model, precision)?,
             };
             let (seconds, kernels) =
                 measure(args, &target, &plan, usize::from(batch), model.architecture.clip().samples)?;

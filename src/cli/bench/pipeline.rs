@@ -12,14 +12,14 @@ use super::super::{Failed, SOME_FAILED, say};
 use crate::audio::Source;
 use crate::error::Error;
 use crate::models;
-use crate::problems::{paint_weight, synthetic_clip};
 use crate::tagger::{Device, StageTimes, Tagger};
+use crate::test_cases::{fill_weight, synthetic_clip};
 use crate::weights::Weights;
 
 /// Arguments of `tagwave bench pipeline`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Weights are painted: speed does not depend on them. `none` decodes and runs no model: the \
+    after_help = "Weights are filled: speed does not depend on them. `none` decodes and runs no model: the \
                         limit. What the stages allow is the slower of decoding alone and the model alone where the \
                         model has a device of its own, and 1 / (1/decoding + 1/model) where they share the cores."
 )]
@@ -109,11 +109,11 @@ pub(super) fn bench(args: &PipelineBench) -> Result<u8, Failed> {
 fn tagger(args: &PipelineBench, device: &Device) -> Result<Tagger, Error> {
     let model = models::find(&args.model)?;
     let specs = model.architecture.tensors();
-    let painted = specs
+    let filled = specs
         .iter()
         .enumerate()
-        .map(|(seed, spec)| (spec.name.clone(), paint_weight(&spec.name, spec.shape, seed)));
-    let weights = Weights::from_tensors(painted);
+        .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
+    let weights = Weights::from_tensors(filled);
     let builder = Tagger::builder().device(device.clone()).max_batch(args.batch.into());
     let builder = match args.decode_threads {
         Some(threads) => builder.decode_threads(threads.into()),

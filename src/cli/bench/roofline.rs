@@ -66,7 +66,7 @@ pub(super) fn svg(device: &str, peaks: Peaks, rows: &[Row]) -> String {
             escape(&row.layer),
             row.batch,
             row.precision,
-            escape(&found.strategy.to_string()),
+            escape(&found.config.to_string()),
             found.gflops(),
         );
     }

@@ -1,4 +1,4 @@
-//! How many clips one submission may hold, so that a driver with a desktop on it is not reset.
+//! Clips per submission, limited so that a driver that also draws a desktop does not reset the device.
 //!
 //! A driver takes a device away whose work does not end in time, and a desktop stands still meanwhile. So on hardware
 //! a submission is to end within [`Options::submission`](super::Options::submission): the first one holds one clip,
@@ -32,7 +32,7 @@ impl Budget {
         Some(1 << fitting.max(1).ilog2())
     }
 
-    /// Whether nothing was measured where it matters.
+    /// True if submissions are limited and none was measured yet.
     pub(super) fn is_blind(&self) -> bool {
         self.limit.is_some() && self.clip.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }

@@ -15,39 +15,39 @@ use std::time::{Duration, Instant};
 use budget::Budget;
 use program::{Program, Staging};
 
-use super::choose::{Chosen, choose};
 use super::layout::{from_stored, to_stored, weight_bytes};
+use super::select::{SelectedKernel, select_kernel};
 use super::shader::{Pipeline, Pipelines};
 use super::timing::StepTime;
 use super::{Gpu, GpuError};
-use crate::kernels::{Kernels, Limits, Operation, Packed, Strategy};
+use crate::kernels::{KernelConfig, Kernels, Limits, Operation, Packed};
 use crate::plan::{Arena, Plan};
 use crate::tensor::HostTensor;
 
 mod budget;
 mod program;
 
-/// How an executor is made.
+/// Options of an executor.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Most clips of one batch; fewer where the device's limits say so.
     pub max_batch: usize,
-    /// A strategy to force wherever it can run; otherwise each op's default.
-    pub strategy: Option<Strategy>,
+    /// A configuration to force wherever it can run; otherwise each op's default.
+    pub config: Option<KernelConfig>,
     /// Tighter limits to plan with than the device's own: tests fold dispatches and change tiles with them.
     pub limits: Option<Limits>,
-    /// Which kernels run; `None` for the device's own ([`Gpu::with_kernels`]).
+    /// Kernels to run; `None` for the device's own ([`Gpu::with_kernels`]).
     pub kernels: Option<Arc<Kernels>>,
-    /// Whether kernels run with their indices checked on the device even where the plan has proved them; by default
+    /// True to check indices on the device even where the plan keeps them within bounds; by default
     /// in debug builds alone.
     pub checked: bool,
-    /// How long a submission may keep a hardware adapter; a batch that takes longer goes in parts. A software driver
+    /// Longest time that one submission may take on hardware; a longer batch is submitted in parts. A software driver
     /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
     pub submission: Duration,
     /// Time limit of a wait for a submission, after which the device counts as not responding. `None` for 120 s on
     /// hardware, and a minute for each clip but at least ten on a software driver.
     pub timeout: Option<Duration>,
-    /// Whether every submission is timed kernel by kernel, where the device has timestamps; they keep kernels from
+    /// True to time every submission kernel by kernel, where the device has timestamps; they keep kernels from
     /// overlapping.
     pub timed: bool,
 }
@@ -56,7 +56,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             max_batch: 8,
-            strategy: None,
+            config: None,
             limits: None,
             kernels: None,
             // Tests are built with debug assertions.
@@ -68,7 +68,7 @@ impl Default for Options {
     }
 }
 
-/// Where an executor's time went.
+/// Times of an executor since it was made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Times {
     /// Time of each kernel on the device, by its name; empty unless [`Options::timed`].
@@ -77,7 +77,7 @@ pub struct Times {
     pub readback: Duration,
 }
 
-/// How long the word that a buffer is readable may take once the device is done.
+/// Timeout for the `map_async` callback after a submission has completed.
 pub(super) const MAPPING: Duration = Duration::from_secs(10);
 
 /// A plan made ready on a device.
@@ -94,21 +94,21 @@ pub struct Executor {
     /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
     budget: Budget,
-    /// When the last submission that was waited for had ended.
+    /// End of the last submission that was waited for.
     idle: Mutex<Option<Instant>>,
     times: Mutex<Times>,
 }
 
-/// A batch on its way.
+/// A submitted batch.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct InFlightBatch {
     batch: usize,
     /// Outputs of the parts that had to be waited for.
     done: Vec<Vec<f32>>,
     pending: Vec<Pending>,
 }
 
-/// A submission on its way.
+/// A submission that was not waited for yet.
 #[derive(Debug)]
 struct Pending {
     program: Arc<Program>,
@@ -122,7 +122,7 @@ struct Pending {
     began: Instant,
 }
 
-/// What a submission gave.
+/// Results of a submission.
 struct Ended {
     /// In host order.
     outputs: Vec<Vec<f32>>,
@@ -130,7 +130,7 @@ struct Ended {
     steps: Vec<Duration>,
 }
 
-/// Says when a buffer can be read.
+/// Receives the result of `map_async`.
 type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 impl Executor {
@@ -154,7 +154,7 @@ impl Executor {
         let mut cache = Pipelines::default();
         let (mut pipelines, mut weights) = (Vec::new(), Vec::new());
         for step in plan.steps() {
-            let chosen = choose(gpu, &plan, step, options)?;
+            let chosen = select_kernel(gpu, &plan, step, options)?;
             let (packed, trusted) = chosen.packed(&plan, step, options);
             pipelines.push(cache.get(gpu, &chosen, trusted)?);
             weights.push(upload_weights(gpu, &packed, &chosen)?);
@@ -166,7 +166,7 @@ impl Executor {
         let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
         let slots = slots.collect::<Result<_, _>>()?;
         let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
-        let limited = !limits.software && !plan.couples_clips();
+        let limited = !limits.software && !plan.depends_on_batch();
         Ok(Executor {
             gpu: gpu.clone(),
             arena,
@@ -203,7 +203,7 @@ impl Executor {
         self.slots.iter().chain(self.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
     }
 
-    /// Where the time went since the executor was made.
+    /// Returns the times since the executor was made.
     pub fn times(&self) -> Times {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -211,14 +211,14 @@ impl Executor {
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::CoupledBatch`] for a batch that may
+    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::DependentBatch`] for a batch that may
     /// not be cut and is too large, [`GpuError::OutOfMemory`], [`GpuError::NotResponding`] and
     /// [`GpuError::Failed`] from the device.
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
-        if batch > self.max_batch && self.plan.couples_clips() {
-            return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
+        if batch > self.max_batch && self.plan.depends_on_batch() {
+            return Err(GpuError::DependentBatch { batch, most: self.max_batch });
         }
         let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); self.plan.outputs().len()];
         let (mut first, mut ahead) = (0, None);
@@ -236,18 +236,18 @@ impl Executor {
         self.tensors(batch, outputs)
     }
 
-    /// Uploads `inputs`, at most [`Executor::max_batch`] clips, and queues them without waiting.
+    /// Submits `inputs`, at most [`Executor::max_batch`] clips, without waiting.
     ///
     /// # Errors
-    /// As [`Executor::run`]; [`GpuError::CoupledBatch`] for any batch that is too large.
-    pub fn submit(&self, inputs: &[HostTensor]) -> Result<Ticket, GpuError> {
+    /// As [`Executor::run`]; [`GpuError::DependentBatch`] for any batch that is too large.
+    pub fn submit(&self, inputs: &[HostTensor]) -> Result<InFlightBatch, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
         if batch > self.max_batch {
-            return Err(GpuError::CoupledBatch { batch, most: self.max_batch });
+            return Err(GpuError::DependentBatch { batch, most: self.max_batch });
         }
-        let mut ticket =
-            Ticket { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
+        let mut in_flight =
+            InFlightBatch { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
         let mut first = 0;
         while first < batch {
             // The first clip of all says how many more may follow at once.
@@ -255,20 +255,20 @@ impl Executor {
             let clips = self.part(batch - first);
             let pending = self.begin(inputs, first, clips, self.is_timed())?;
             match blind {
-                true => append(&mut ticket.done, self.end(pending)?.outputs),
-                false => ticket.pending.push(pending),
+                true => append(&mut in_flight.done, self.end(pending)?.outputs),
+                false => in_flight.pending.push(pending),
             }
             first += clips;
         }
-        Ok(ticket)
+        Ok(in_flight)
     }
 
     /// Waits for a batch and returns the plan's outputs in its order.
     ///
     /// # Errors
     /// [`GpuError::Failed`] and [`GpuError::NotResponding`] from the device.
-    pub fn collect(&self, ticket: Ticket) -> Result<Vec<HostTensor>, GpuError> {
-        let Ticket { batch, mut done, pending } = ticket;
+    pub fn collect(&self, in_flight: InFlightBatch) -> Result<Vec<HostTensor>, GpuError> {
+        let InFlightBatch { batch, mut done, pending } = in_flight;
         for pending in pending {
             append(&mut done, self.end(pending)?.outputs);
         }
@@ -304,7 +304,7 @@ impl Executor {
         let steps = plan.steps().iter().zip(times).map(|(step, time)| {
             let shapes = plan.shapes(step);
             let call = plan.call(step, &shapes);
-            let kernel = choose(&self.gpu, &plan, step, &self.options)?.dispatch.kernel.name;
+            let kernel = select_kernel(&self.gpu, &plan, step, &self.options)?.dispatch.kernel.name;
             Ok(StepTime { step: step.name.clone(), kernel, time, flops: step.op.flops(&call) })
         });
         steps.collect()
@@ -485,7 +485,7 @@ pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::B
 pub(super) fn upload_weights(
     gpu: &Gpu,
     packed: &[Packed],
-    chosen: &Chosen,
+    chosen: &SelectedKernel,
 ) -> Result<Vec<wgpu::Buffer>, GpuError> {
     let buffers = packed.iter().map(|array| {
         let bytes = weight_bytes(array, chosen.dispatch.element);
@@ -517,7 +517,7 @@ fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapped {
 fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
     let fits = |batch: usize| {
         let plan = plan.with_batch(batch);
-        plan.steps().iter().try_for_each(|step| choose(gpu, &plan, step, options).map(drop))
+        plan.steps().iter().try_for_each(|step| select_kernel(gpu, &plan, step, options).map(drop))
     };
     fits(1)?;
     let (mut good, mut bad) = (1, options.max_batch.max(1) + 1);
@@ -535,14 +535,14 @@ mod tests {
     use crate::plan::Builder;
     use crate::tensor::Shape;
 
-    fn painted(extents: &[usize]) -> HostTensor {
+    fn filled(extents: &[usize]) -> HostTensor {
         HostTensor::from_fn(Shape::new(extents), |i| (i * 97 % 251) as f32 / 125.5 - 1.0)
     }
 
     fn one_convolution() -> Plan {
         let mut builder = Builder::new();
         let x = builder.input("x", [1, 4, 6, 7]);
-        let weights = vec![painted(&[8, 4, 3, 3]), painted(&[8])];
+        let weights = vec![filled(&[8, 4, 3, 3]), filled(&[8])];
         let y = builder.step("conv", Op::Conv2d(Conv2d::default()), &[x], weights).unwrap();
         builder.output("y", y);
         builder.finish()
@@ -553,7 +553,7 @@ mod tests {
     fn kernels_are_timed_where_that_is_asked_for() {
         let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
-        let input = [painted(&[3, 4, 6, 7])];
+        let input = [filled(&[3, 4, 6, 7])];
         let untimed = Executor::new(&gpu, &plan, &Options::default()).unwrap();
         let timed = Executor::new(&gpu, &plan, &Options { timed: true, ..Options::default() }).unwrap();
         let expected = untimed.run(&input).unwrap();
@@ -575,14 +575,14 @@ mod tests {
     fn submissions_keep_their_time() {
         let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
-        let input = [painted(&[5, 4, 6, 7])];
+        let input = [filled(&[5, 4, 6, 7])];
         let limits = Some(Limits { software: false, ..gpu.summary().limits.clone() });
         let run = |submission: Duration| {
             let options = Options { submission, limits: limits.clone(), ..Options::default() };
             let executor = Executor::new(&gpu, &plan, &options).unwrap();
-            let ticket = executor.submit(&input).unwrap();
-            let submissions = ticket.pending.len();
-            let submitted = executor.collect(ticket).unwrap();
+            let in_flight = executor.submit(&input).unwrap();
+            let submissions = in_flight.pending.len();
+            let submitted = executor.collect(in_flight).unwrap();
             assert_eq!(submitted, executor.run(&input).unwrap());
             (submissions, submitted)
         };
@@ -598,7 +598,7 @@ mod tests {
     fn a_device_that_does_not_answer_is_given_up() {
         let Some(gpu) = crate::gpu::adapter() else { return };
         let plan = one_convolution();
-        let input = [painted(&[64, 4, 6, 7])];
+        let input = [filled(&[64, 4, 6, 7])];
         let options = Options { max_batch: 64, timeout: Some(Duration::ZERO), ..Options::default() };
         let executor = Executor::new(&gpu, &plan, &options).unwrap();
         let start = Instant::now();

@@ -1,9 +1,9 @@
-//! What one batch size needs: bind groups, parameters, and staging buffers to be used again.
+//! Objects of one batch size: bind groups, parameters, and staging buffers to be used again.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::{Executor, binding};
-use crate::gpu::choose::choose;
+use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
 use crate::gpu::{Gpu, GpuError};
 use crate::kernels::{Dispatch, Role};
@@ -31,7 +31,7 @@ pub(super) struct Staging {
     /// One for each input of the plan, mapped for writing while no submission uses it.
     pub(super) inputs: Vec<wgpu::Buffer>,
     pub(super) outputs: wgpu::Buffer,
-    /// Where the submission is timed.
+    /// Present if the submission is timed.
     pub(super) timestamps: Option<Timestamps>,
 }
 
@@ -62,7 +62,9 @@ impl Program {
         let dispatches = plan
             .steps()
             .iter()
-            .map(|step| choose(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch))
+            .map(|step| {
+                select_kernel(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let params = upload_params(&executor.gpu, &dispatches)?;
         let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };

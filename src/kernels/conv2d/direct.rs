@@ -1,28 +1,28 @@
 //! Convolution straight from memory, no shared memory: `conv2d_direct` and, for one input channel, `conv2d_plane`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, KERNEL, Own, Way};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific};
 use crate::tensor::{HostTensor, stored_channels};
 
-pub(super) const DIRECT: Way = Way {
+pub(super) const DIRECT: KernelVariant = KernelVariant {
     kernel: &DIRECT_KERNEL,
-    strategies: |op, call, limits| match call.inputs[0].extent(1) {
+    configs: |op, call, limits| match call.inputs[0].extent(1) {
         1 => Vec::new(),
         _ => direct_strategies(op, limits),
     },
     workgroups,
-    own: Own {
-        channels4: |strategy| strategy.get("OV"),
+    specific: Specific {
+        channels4: |config| config.get("OV"),
         depth: |_, channels| KERNEL * KERNEL * channels,
         header: |_, _| String::new(),
         pack: |_, _, w, padded| pack(w, 1, padded),
     },
 };
 
-pub(super) const PLANE: Way = Way {
+pub(super) const PLANE: KernelVariant = KernelVariant {
     kernel: &PLANE_KERNEL,
-    strategies: |_, call, limits| match call.inputs[0].extent(1) {
-        1 => vec![Strategy::new(PLANE_KERNEL.name, &[("WG", threads(limits)), ("QT", 1), ("OV", 4)])],
+    configs: |_, call, limits| match call.inputs[0].extent(1) {
+        1 => vec![KernelConfig::new(PLANE_KERNEL.name, &[("WG", threads(limits)), ("QT", 1), ("OV", 4)])],
         _ => Vec::new(),
     },
     ..DIRECT
@@ -31,14 +31,14 @@ pub(super) const PLANE: Way = Way {
 static DIRECT_KERNEL: Kernel = Kernel {
     name: "conv2d_direct",
     source: include_str!("../../../shaders/layers/conv2d_direct.wgsl"),
-    appends: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS],
     bindings: BINDINGS,
 };
 
 static PLANE_KERNEL: Kernel = Kernel {
     name: "conv2d_plane",
     source: include_str!("../../../shaders/layers/conv2d_plane.wgsl"),
-    appends: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS],
     bindings: BINDINGS,
 };
 
@@ -52,32 +52,32 @@ fn threads(limits: &Limits) -> u32 {
 const SOFTWARE_TILES: [[u32; 2]; 2] = [[36, 2], [8, 2]];
 const HARDWARE_TILES: [[u32; 2]; 2] = [[8, 2], [4, 1]];
 
-fn direct_strategies(op: &Conv2d, limits: &Limits) -> Vec<Strategy> {
+fn direct_strategies(op: &Conv2d, limits: &Limits) -> Vec<KernelConfig> {
     let tiles = if limits.software { SOFTWARE_TILES } else { HARDWARE_TILES };
-    let mut strategies = Vec::new();
+    let mut configs = Vec::new();
     for [outputs, channels4] in tiles {
         let windows = (outputs / (op.pool[0] * op.pool[1]) as u32).max(1);
         let constants = [("WG", threads(limits)), ("QT", windows), ("OV", channels4)];
-        let strategy = Strategy::new(DIRECT_KERNEL.name, &constants);
+        let config = KernelConfig::new(DIRECT_KERNEL.name, &constants);
         // A large window makes some tiles equal.
-        if !strategies.contains(&strategy) {
-            strategies.push(strategy);
+        if !configs.contains(&config) {
+            configs.push(config);
         }
     }
-    strategies
+    configs
 }
 
 fn workgroups(
     _: &Conv2d,
     call: &Call,
-    strategy: Strategy,
+    config: KernelConfig,
     limits: &Limits,
 ) -> Result<[u32; 3], DispatchError> {
     let y = call.output;
     let kernel = if call.inputs[0].extent(1) == 1 { &PLANE_KERNEL } else { &DIRECT_KERNEL };
-    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(strategy.get("OV"));
-    let threads = y.extent(0) * y.extent(2) * y.extent(3).div_ceil(strategy.get("QT"));
-    let [x, z, _] = fold(kernel, threads.div_ceil(strategy.get("WG")), limits)?;
+    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(config.get("OV"));
+    let threads = y.extent(0) * y.extent(2) * y.extent(3).div_ceil(config.get("QT"));
+    let [x, z, _] = split_workgroups(kernel, threads.div_ceil(config.get("WG")), limits)?;
     Ok([x, blocks as u32, z])
 }
 

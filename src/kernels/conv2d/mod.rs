@@ -1,8 +1,8 @@
 //! 3x3 convolution with bias, max-pool and activation in its epilogue.
 
 use super::{
-    Absorbed, Activation, Axis, Binding, Call, Dispatch, DispatchError, Limits, MaxPool2d, Op, Operation,
-    Packed, Params, Role, ShapeError, Strategy, Ways, expect_count, expect_rank, expect_shape,
+    Activation, Axis, Binding, Call, Dispatch, DispatchError, Fused, KernelConfig, KernelVariants, Limits,
+    MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -13,7 +13,7 @@ mod subgroup;
 mod tiled;
 mod winograd;
 
-/// What every strategy binds.
+/// Bindings of every kernel of the op.
 const BINDINGS: &[Binding] = &[
     Binding { name: "x", role: Role::Input(0) },
     Binding { name: "w", role: Role::Weight(0) },
@@ -41,23 +41,23 @@ impl Default for Conv2d {
     }
 }
 
-/// What a way of convolving says of its weights and of its text.
-struct Own {
+/// Conv2d-specific parts of a kernel variant: weight packing and generated header.
+struct Specific {
     /// `vec4`s of output channels of which the kernel always makes a whole number.
-    channels4: fn(Strategy) -> usize,
+    channels4: fn(KernelConfig) -> usize,
     /// Rows of the packed weights for so many stored input channels: one for every tap and channel.
-    depth: fn(Strategy, usize) -> usize,
-    /// What goes in front of the kernel before the strategy's constants.
-    header: fn(&Conv2d, Strategy) -> String,
+    depth: fn(KernelConfig, usize) -> usize,
+    /// Lines of the header before the configuration's constants.
+    header: fn(&Conv2d, KernelConfig) -> String,
     /// The kernel `[O, C, 3, 3]` for so many padded output channels.
-    pack: fn(&Conv2d, Strategy, &HostTensor, usize) -> Vec<f32>,
+    pack: fn(&Conv2d, KernelConfig, &HostTensor, usize) -> Vec<f32>,
 }
 
-/// One way to run convolutions: a file of this folder.
-type Way = super::Way<Conv2d, Own>;
+/// Kernel variant of convolutions: a file of this folder.
+type KernelVariant = super::KernelVariant<Conv2d, Specific>;
 
-/// All ways, the portable default of its kind first.
-const WAYS: Ways<Conv2d, Own> = Ways(&[
+/// All kernel variants, the default of each kind of device first.
+const VARIANTS: KernelVariants<Conv2d, Specific> = KernelVariants(&[
     direct::PLANE,
     subgroup::SUBGROUP,
     direct::DIRECT,
@@ -68,9 +68,9 @@ const WAYS: Ways<Conv2d, Own> = Ways(&[
 ]);
 
 /// `vec4`s of output channels, padded to a whole number of a thread's or a tile's.
-fn padded_channels4(way: &Way, call: &Call, strategy: Strategy) -> usize {
+fn padded_channels4(variant: &KernelVariant, call: &Call, config: KernelConfig) -> usize {
     let channels4 = stored_channels(call.output.extent(1)) / 4;
-    channels4.next_multiple_of((way.own.channels4)(strategy).max(1))
+    channels4.next_multiple_of((variant.specific.channels4)(config).max(1))
 }
 
 impl Operation for Conv2d {
@@ -88,26 +88,31 @@ impl Operation for Conv2d {
         Ok([x.extent(0), w.extent(0), f, t].into())
     }
 
-    fn strategies(&self, call: &Call, limits: &Limits) -> Vec<Strategy> {
+    fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
         // One output channel is stored as a plain scalar, which no kernel writes.
         match call.output.extent(1) {
             0 | 1 => Vec::new(),
             _ => {
-                let mut strategies = WAYS.strategies(self, call, limits);
+                let mut configs = VARIANTS.configs(self, call, limits);
                 // Shared memory wins on hardware, where every load of the direct kernel lies in a line of its own.
-                strategies.sort_by_key(|s| !limits.software && s.kernel() == direct::DIRECT.kernel.name);
-                strategies
+                configs.sort_by_key(|s| !limits.software && s.kernel() == direct::DIRECT.kernel.name);
+                configs
             }
         }
     }
 
-    fn dispatch(&self, call: &Call, strategy: Strategy, limits: &Limits) -> Result<Dispatch, DispatchError> {
+    fn dispatch(
+        &self,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let (strategy, way) = WAYS.choose(strategy, &self.strategies(call, limits), call)?;
+        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
         let [pf, pt] = self.pool;
-        let own = (way.own.header)(self, strategy);
+        let specific = (variant.specific.header)(self, config);
         Ok(Dispatch {
-            header: format!("{own}{}const PF = {pf}u; const PT = {pt}u; ", strategy.header()),
+            header: format!("{specific}{}const PF = {pf}u; const PT = {pt}u; ", config.header()),
             constants: vec![self.activation.constant()],
             params: Params::new()
                 .u32("N", x.extent(0))
@@ -117,38 +122,38 @@ impl Operation for Conv2d {
                 .u32("FO", y.extent(2))
                 .u32("TO", y.extent(3))
                 .u32("O4", stored_channels(y.extent(1)) / 4)
-                .u32("OP4", padded_channels4(way, call, strategy)),
-            ..way.dispatch(self, call, strategy, limits)?
+                .u32("OP4", padded_channels4(variant, call, config)),
+            ..variant.dispatch(self, call, config, limits)?
         })
     }
 
-    /// Every index of every way is one of these products' terms, each below its factor: rows, frames and channels
+    /// Every index of every variant is one of these products' terms, each below its factor: rows, frames and channels
     /// of x are guarded, those of w and b go up to the padded channels, those of y are guarded again.
-    fn bounds(&self, call: &Call, strategy: Strategy, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let (x, y) = (call.inputs[0], call.output);
-        let way = WAYS.of(strategy)?;
-        let padded = 4 * padded_channels4(way, call, strategy);
+        let variant = VARIANTS.of(config)?;
+        let padded = 4 * padded_channels4(variant, call, config);
         let [channels, outputs] = [x, y].map(|shape| stored_channels(shape.extent(1)));
         Some(vec![
             x.extent(0) * x.extent(2) * x.extent(3) * channels,
-            (way.own.depth)(strategy, channels) * padded,
+            (variant.specific.depth)(config, channels) * padded,
             padded,
             y.extent(0) * y.extent(2) * y.extent(3) * outputs,
         ])
     }
 
-    fn pack(&self, call: &Call, strategy: Strategy, weights: &[&HostTensor]) -> Vec<Packed> {
-        let strategy = strategy.or_first(&self.strategies(call, &Limits::default()));
-        let way = WAYS.of(strategy).unwrap_or(&direct::DIRECT);
-        let padded = 4 * padded_channels4(way, call, strategy);
+    fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+        let config = config.or_first(&self.configs(call, &Limits::default()));
+        let variant = VARIANTS.of(config).unwrap_or(&direct::DIRECT);
+        let padded = 4 * padded_channels4(variant, call, config);
         let mut b = weights[1].data().to_vec();
         b.resize(padded, 0.0);
-        vec![Packed::Element((way.own.pack)(self, strategy, weights[0], padded)), Packed::F32(b)]
+        vec![Packed::Element((variant.specific.pack)(self, config, weights[0], padded)), Packed::F32(b)]
     }
 
     /// Takes in, in this order: a batch normalisation of the channels (folded into kernel and bias, in f64),
     /// an activation, and a max-pool; activation and max-pool also the other way round.
-    fn absorb(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Absorbed> {
+    fn fuse(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Fused> {
         let unchanged = || weights.iter().map(|&w| w.clone()).collect();
         match next {
             Op::BatchNorm(norm) if norm.axis == Axis::Channel && *self == Conv2d::default() => {

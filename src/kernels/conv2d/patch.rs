@@ -1,26 +1,26 @@
 //! Convolution of a patch of the input by products of f16 matrices that a subgroup multiplies as a whole:
 //! `conv2d_patch`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, KERNEL, Own, Way, cooperative, direct};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific, cooperative, direct};
 use crate::tensor::{DType, stored_channels};
 
-pub(super) const PATCH: Way = Way {
+pub(super) const PATCH: KernelVariant = KernelVariant {
     kernel: &PATCH_KERNEL,
-    strategies,
+    configs,
     workgroups,
-    own: Own {
-        channels4: |strategy| columns(strategy) / 4,
-        depth: |strategy, channels| KERNEL * KERNEL * channels.next_multiple_of(strategy.get("KC").max(1)),
+    specific: Specific {
+        channels4: |config| columns(config) / 4,
+        depth: |config, channels| KERNEL * KERNEL * channels.next_multiple_of(config.get("KC").max(1)),
         header,
-        pack: |_, strategy, w, padded_o| direct::pack(w, strategy.get("KC"), padded_o),
+        pack: |_, config, w, padded_o| direct::pack(w, config.get("KC"), padded_o),
     },
 };
 
 static PATCH_KERNEL: Kernel = Kernel {
     name: "conv2d_patch",
     source: include_str!("../../../shaders/layers/conv2d_patch.wgsl"),
-    appends: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS],
     bindings: BINDINGS,
 };
 
@@ -33,7 +33,7 @@ const COLUMNS: [[u32; 2]; 3] = [[4, 2], [4, 1], [2, 1]];
 /// Most matrices of sums of a subgroup, and most along rows.
 const MAX_SUMS: u32 = 20;
 
-fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
+fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     // The number of subgroups in a workgroup must be known.
     let threads = match limits.subgroup {
         Some([least, most]) if least == most && most > 0 => most,
@@ -62,9 +62,9 @@ fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
                     ("TT", tt),
                     ("KC", kc),
                 ];
-                let strategy = Strategy::new(PATCH_KERNEL.name, &constants);
-                if fits(op, strategy, limits) && !tiles.contains(&strategy) {
-                    tiles.push(strategy);
+                let config = KernelConfig::new(PATCH_KERNEL.name, &constants);
+                if fits(op, config, limits) && !tiles.contains(&config) {
+                    tiles.push(config);
                 }
             }
         }
@@ -82,22 +82,22 @@ fn extents(op: &Conv2d, outputs: u32, side: u32) -> Option<[u32; 2]> {
 }
 
 /// The matrices, and how many of them a subgroup has along rows.
-fn header(op: &Conv2d, strategy: Strategy) -> String {
-    let [side, sr, ft, tt] = ["S", "SR", "FT", "TT"].map(|name| strategy.get(name).max(1));
-    format!("{}const RM = {}u; ", cooperative::header(op, strategy), ft * tt / side / sr)
+fn header(op: &Conv2d, config: KernelConfig) -> String {
+    let [side, sr, ft, tt] = ["S", "SR", "FT", "TT"].map(|name| config.get(name).max(1));
+    format!("{}const RM = {}u; ", cooperative::header(op, config), ft * tt / side / sr)
 }
 
 /// Channels that a workgroup makes.
-fn columns(strategy: Strategy) -> usize {
-    ["SC", "CM", "S"].map(|name| strategy.get(name)).iter().product()
+fn columns(config: KernelConfig) -> usize {
+    ["SC", "CM", "S"].map(|name| config.get(name)).iter().product()
 }
 
 /// Returns true if a workgroup's threads and shared memory fit the device and its tile holds whole windows.
-fn fits(op: &Conv2d, strategy: Strategy, limits: &Limits) -> bool {
-    let [side, sr, ft, tt, kc] = ["S", "SR", "FT", "TT", "KC"].map(|name| strategy.get(name).max(1));
+fn fits(op: &Conv2d, config: KernelConfig, limits: &Limits) -> bool {
+    let [side, sr, ft, tt, kc] = ["S", "SR", "FT", "TT", "KC"].map(|name| config.get(name).max(1));
     let patch = (ft + 2) * (tt + 2) * (kc + 8) * DType::F16.size();
     let sums = ft * tt * (side + 4) * DType::F32.size();
-    let threads: usize = ["SR", "SC", "SG"].map(|name| strategy.get(name)).iter().product();
+    let threads: usize = ["SR", "SC", "SG"].map(|name| config.get(name)).iter().product();
     threads <= limits.max_workgroup_threads as usize
         && patch + sums <= limits.max_shared_bytes as usize
         && ft.is_multiple_of(op.pool[0])
@@ -110,17 +110,17 @@ fn fits(op: &Conv2d, strategy: Strategy, limits: &Limits) -> bool {
 fn workgroups(
     op: &Conv2d,
     call: &Call,
-    strategy: Strategy,
+    config: KernelConfig,
     limits: &Limits,
 ) -> Result<[u32; 3], DispatchError> {
-    if !fits(op, strategy, limits) {
-        let call = format!("{} with {strategy}", call.inputs[0]);
+    if !fits(op, config, limits) {
+        let call = format!("{} with {config}", call.inputs[0]);
         return Err(DispatchError::NotApplicable { kernel: PATCH_KERNEL.name, call });
     }
     let y = call.output;
-    let down = (y.extent(2) * op.pool[0]).div_ceil(strategy.get("FT"));
-    let across = (y.extent(3) * op.pool[1]).div_ceil(strategy.get("TT"));
-    let blocks = stored_channels(y.extent(1)).div_ceil(columns(strategy));
-    let [x, z, _] = fold(&PATCH_KERNEL, y.extent(0) * down * across, limits)?;
+    let down = (y.extent(2) * op.pool[0]).div_ceil(config.get("FT"));
+    let across = (y.extent(3) * op.pool[1]).div_ceil(config.get("TT"));
+    let blocks = stored_channels(y.extent(1)).div_ceil(columns(config));
+    let [x, z, _] = split_workgroups(&PATCH_KERNEL, y.extent(0) * down * across, limits)?;
     Ok([x, blocks as u32, z])
 }

@@ -1,21 +1,22 @@
 //! Convolution straight from memory, the weights handed around in subgroups: `conv2d_subgroup`, for software drivers.
 
-use super::super::{ACTIVATIONS, Call, Kernel, Limits, Strategy};
-use super::{BINDINGS, Conv2d, Way, direct};
+use super::super::{ACTIVATIONS, Call, Kernel, KernelConfig, Limits};
+use super::{BINDINGS, Conv2d, KernelVariant, direct};
 
-pub(super) const SUBGROUP: Way = Way { kernel: &SUBGROUP_KERNEL, strategies, ..direct::DIRECT };
+pub(super) const SUBGROUP: KernelVariant =
+    KernelVariant { kernel: &SUBGROUP_KERNEL, configs, ..direct::DIRECT };
 
 static SUBGROUP_KERNEL: Kernel = Kernel {
     name: "conv2d_subgroup",
     source: include_str!("../../../shaders/layers/conv2d_subgroup.wgsl"),
-    appends: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS],
     bindings: BINDINGS,
 };
 
 /// Convolution outputs and `vec4`s of channels of a thread.
 const TILES: [[u32; 2]; 2] = [[8, 4], [18, 8]];
 
-fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
+fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     // A workgroup is one subgroup, whose size must be known: software drivers have one size.
     let threads = match limits.subgroup {
         Some([least, most]) if least == most && most > 0 && limits.software => most,
@@ -27,7 +28,7 @@ fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
     let tiles = TILES.iter().filter(|[_, channels4]| 4 * channels4 % threads == 0);
     let tiles = tiles.map(|&[outputs, channels4]| {
         let windows = (outputs / (op.pool[0] * op.pool[1]) as u32).max(1);
-        Strategy::new(SUBGROUP_KERNEL.name, &[("WG", threads), ("QT", windows), ("OV", channels4)])
+        KernelConfig::new(SUBGROUP_KERNEL.name, &[("WG", threads), ("QT", windows), ("OV", channels4)])
     });
     tiles.collect()
 }

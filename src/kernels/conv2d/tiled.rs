@@ -1,20 +1,20 @@
 //! Convolution as a matrix product through shared memory: `conv2d_tiled`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, Own, Way, direct};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KernelVariant, Specific, direct};
 use crate::tensor::{DType, stored_channels};
 
-pub(super) const TILED: Way = Way {
+pub(super) const TILED: KernelVariant = KernelVariant {
     kernel: &TILED_KERNEL,
-    strategies,
+    configs,
     workgroups,
-    own: Own { channels4: |strategy| strategy.get("TX") * strategy.get("OV"), ..direct::DIRECT.own },
+    specific: Specific { channels4: |config| config.get("TX") * config.get("OV"), ..direct::DIRECT.specific },
 };
 
 static TILED_KERNEL: Kernel = Kernel {
     name: "conv2d_tiled",
     source: include_str!("../../../shaders/layers/conv2d_tiled.wgsl"),
-    appends: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS],
     bindings: BINDINGS,
 };
 
@@ -26,7 +26,7 @@ const TILES: [[u32; 4]; 6] =
 /// Most sums of four channels that a thread keeps in registers.
 const MAX_SUMS: u32 = 18;
 
-fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
+fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     if call.inputs[0].extent(1) == 1 {
         return Vec::new();
     }
@@ -40,15 +40,15 @@ fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
         let channels4 = if is_two { 2 } else { 1 };
         let constants =
             [("TX", tx), ("TY", ty), ("QT", windows), ("OV", channels4), ("BK", bk), ("KS", slices)];
-        Strategy::new(TILED_KERNEL.name, &constants)
+        KernelConfig::new(TILED_KERNEL.name, &constants)
     });
     tiles.filter(|tile| fits(op, call, *tile, limits)).collect()
 }
 
-/// Whether a workgroup's threads and tiles fit the device.
-fn fits(op: &Conv2d, call: &Call, strategy: Strategy, limits: &Limits) -> bool {
+/// Returns true if a workgroup's threads and shared memory fit the device.
+fn fits(op: &Conv2d, call: &Call, config: KernelConfig, limits: &Limits) -> bool {
     let [tx, ty, windows, channels4, bk, slices] =
-        ["TX", "TY", "QT", "OV", "BK", "KS"].map(|name| strategy.get(name));
+        ["TX", "TY", "QT", "OV", "BK", "KS"].map(|name| config.get(name));
     let rows = windows * op.pool[0] * op.pool[1];
     let staged = slices * bk * (ty * rows + 4 * tx * channels4) * 4 * call.element.size();
     let partial = ((slices - 1).min(1) * tx * ty * rows * channels4 + 1) * 4 * DType::F32.size();
@@ -59,16 +59,17 @@ fn fits(op: &Conv2d, call: &Call, strategy: Strategy, limits: &Limits) -> bool {
 fn workgroups(
     op: &Conv2d,
     call: &Call,
-    strategy: Strategy,
+    config: KernelConfig,
     limits: &Limits,
 ) -> Result<[u32; 3], DispatchError> {
-    if !fits(op, call, strategy, limits) {
-        let call = format!("{} with {strategy}", call.inputs[0]);
+    if !fits(op, call, config, limits) {
+        let call = format!("{} with {config}", call.inputs[0]);
         return Err(DispatchError::NotApplicable { kernel: TILED_KERNEL.name, call });
     }
     let y = call.output;
     let windows = y.extent(0) * y.extent(2) * y.extent(3);
-    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(strategy.get("TX") * strategy.get("OV"));
-    let [x, z, _] = fold(&TILED_KERNEL, windows.div_ceil(strategy.get("TY") * strategy.get("QT")), limits)?;
+    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(config.get("TX") * config.get("OV"));
+    let [x, z, _] =
+        split_workgroups(&TILED_KERNEL, windows.div_ceil(config.get("TY") * config.get("QT")), limits)?;
     Ok([x, blocks as u32, z])
 }

@@ -4,17 +4,17 @@
 //! interpolates at 0, +-3/4, +-3/2 and infinity as [`crate::cpu`] does, for half the rounding error of the usual
 //! points 0, +-1, +-2.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, Limits, Strategy, fold};
-use super::{BINDINGS, Conv2d, KERNEL, Own, Way};
+use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific};
 use crate::tensor::{DType, HostTensor, stored_channels};
 
-pub(super) const WINOGRAD: Way = Way {
+pub(super) const WINOGRAD: KernelVariant = KernelVariant {
     kernel: &WINOGRAD_KERNEL,
-    strategies,
+    configs,
     workgroups,
-    own: Own {
-        channels4: |strategy| strategy.get("TK"),
-        depth: |strategy, channels| products(strategy.get("M")) * channels,
+    specific: Specific {
+        channels4: |config| config.get("TK"),
+        depth: |config, channels| products(config.get("M")) * channels,
         header,
         pack,
     },
@@ -23,7 +23,7 @@ pub(super) const WINOGRAD: Way = Way {
 static WINOGRAD_KERNEL: Kernel = Kernel {
     name: "conv2d_winograd",
     source: include_str!("../../../shaders/layers/conv2d_winograd.wgsl"),
-    appends: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS],
     bindings: BINDINGS,
 };
 
@@ -55,7 +55,7 @@ fn unit(op: &Conv2d, outputs: usize) -> [usize; 2] {
     })
 }
 
-fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
+fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     // One input channel has no sum to gain from, and transformed weights are too wide apart for f16.
     if call.inputs[0].extent(1) == 1 || call.element == DType::F16 {
         return Vec::new();
@@ -65,21 +65,20 @@ fn strategies(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<Strategy> {
         let units = tiles / (uy * ux);
         let constants =
             [("M", m), ("UN", units), ("TK", channels4), ("RT", rows), ("CT", columns), ("BK", bk)];
-        (units > 0).then(|| Strategy::new(WINOGRAD_KERNEL.name, &constants))
+        (units > 0).then(|| KernelConfig::new(WINOGRAD_KERNEL.name, &constants))
     });
     tiles.filter(|tile| fits(op, *tile, limits)).collect()
 }
 
 /// The header's constants that follow from the window: tiles of a unit.
-fn header(op: &Conv2d, strategy: Strategy) -> String {
-    let [uy, ux] = unit(op, strategy.get("M"));
+fn header(op: &Conv2d, config: KernelConfig) -> String {
+    let [uy, ux] = unit(op, config.get("M"));
     format!("const UY = {uy}u; const UX = {ux}u; ")
 }
 
-/// Whether a workgroup's threads and tiles fit the device.
-fn fits(op: &Conv2d, strategy: Strategy, limits: &Limits) -> bool {
-    let [m, units, channels4, rt, ct, bk] =
-        ["M", "UN", "TK", "RT", "CT", "BK"].map(|name| strategy.get(name));
+/// Returns true if a workgroup's threads and shared memory fit the device.
+fn fits(op: &Conv2d, config: KernelConfig, limits: &Limits) -> bool {
+    let [m, units, channels4, rt, ct, bk] = ["M", "UN", "TK", "RT", "CT", "BK"].map(|name| config.get(name));
     let [uy, ux] = unit(op, m);
     let (tiles, products) = (units * uy * ux, products(m));
     let blocks = tiles.div_ceil(rt);
@@ -95,27 +94,27 @@ fn fits(op: &Conv2d, strategy: Strategy, limits: &Limits) -> bool {
 fn workgroups(
     op: &Conv2d,
     call: &Call,
-    strategy: Strategy,
+    config: KernelConfig,
     limits: &Limits,
 ) -> Result<[u32; 3], DispatchError> {
-    if !fits(op, strategy, limits) {
-        let call = format!("{} with {strategy}", call.inputs[0]);
+    if !fits(op, config, limits) {
+        let call = format!("{} with {config}", call.inputs[0]);
         return Err(DispatchError::NotApplicable { kernel: WINOGRAD_KERNEL.name, call });
     }
-    let (y, m) = (call.output, strategy.get("M"));
+    let (y, m) = (call.output, config.get("M"));
     let [down, across] = [0, 1].map(|axis| {
         let unit = unit(op, m)[axis] * m;
         (y.extent(2 + axis) * op.pool[axis]).div_ceil(unit)
     });
-    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(strategy.get("TK"));
+    let blocks = (stored_channels(y.extent(1)) / 4).div_ceil(config.get("TK"));
     let units = y.extent(0) * down * across;
-    let [x, z, _] = fold(&WINOGRAD_KERNEL, units.div_ceil(strategy.get("UN")), limits)?;
+    let [x, z, _] = split_workgroups(&WINOGRAD_KERNEL, units.div_ceil(config.get("UN")), limits)?;
     Ok([x, blocks as u32, z])
 }
 
 /// `[A * A, C, O]`: `G g G^T` of each 3x3 kernel, in f64 and rounded once; C and O padded with zeros.
-fn pack(_: &Conv2d, strategy: Strategy, w: &HostTensor, padded_o: usize) -> Vec<f32> {
-    let rows = points(strategy.get("M"));
+fn pack(_: &Conv2d, config: KernelConfig, w: &HostTensor, padded_o: usize) -> Vec<f32> {
+    let rows = points(config.get("M"));
     let c = w.shape().extent(1);
     let padded_c = stored_channels(c);
     let mut packed = vec![0.0; rows.len() * rows.len() * padded_c * padded_o];

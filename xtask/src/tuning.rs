@@ -1,7 +1,7 @@
 //! The table of built-in choices, made from the records of `tagwave bench kernels`.
 //!
-//! For each kind of device and layer the newest record that timed it with more than one strategy decides: the
-//! strategy that is fastest over all batches of the record, each batch counting the same. The shortest run of each
+//! For each kind of device and layer the newest record that timed it with more than one configuration decides: the
+//! configuration that is fastest over all batches of the record, each batch counting the same. The shortest run of each
 //! counts, which other work on the machine disturbs the least. The default of the day stays unless another is faster
 //! by more than noise.
 
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Another strategy must be this much faster than the default to replace it.
+/// Another configuration must be this much faster than the default to replace it.
 const GAIN: f64 = 1.03;
 
-/// Time of each strategy at each batch, and which one was the default.
+/// Time of each configuration at each batch, and which one was the default.
 #[derive(Default)]
 struct Timed {
     milliseconds: BTreeMap<String, BTreeMap<u64, f64>>,
@@ -20,7 +20,7 @@ struct Timed {
 }
 
 /// The table of `records`, texts of JSON lines, the oldest first; lines of other records are passed over.
-pub fn choices(records: &[String]) -> String {
+pub fn table(records: &[String]) -> String {
     let mut newest: BTreeMap<(&str, String), Timed> = BTreeMap::new();
     for record in records {
         for (layer, timed) in layers(record) {
@@ -30,7 +30,7 @@ pub fn choices(records: &[String]) -> String {
         }
     }
     let mut table = String::from(
-        "# Which strategy runs a layer by default, where it was measured: made by `cargo xtask choices` from the\n\
+        "# Kernel configuration of a layer by default, where it was measured: made by `cargo xtask tuning` from the\n\
          # records in benches/records.\n",
     );
     for ((kind, layer), timed) in &newest {
@@ -71,12 +71,12 @@ fn vendor(line: &Value) -> &'static str {
     ["amd", "apple", "intel", "nvidia"].into_iter().find(|&name| vendor == Some(name)).unwrap_or("other")
 }
 
-/// The strategy with the least time, summed over batches as shares of the default's or the first one's.
+/// The configuration with the least time, summed over batches as shares of the default's or the first one's.
 fn fastest(timed: &Timed) -> Option<&String> {
     let first = || timed.milliseconds.keys().next();
     let default = timed.default.as_ref().or_else(first)?;
     let base = timed.milliseconds.get(default)?;
-    // Only strategies that ran at every batch that the default ran at can be compared.
+    // Only configurations that ran at every batch that the default ran at can be compared.
     let share = |times: &BTreeMap<u64, f64>| -> Option<f64> {
         base.iter().map(|(batch, base)| times.get(batch).map(|time| time / base)).sum()
     };

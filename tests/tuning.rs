@@ -1,17 +1,17 @@
-//! The table of built-in choices is what the committed records give, and names strategies that exist.
+//! The table of built-in choices is what the committed records give, and names configurations that exist.
 
-#[path = "../xtask/src/choices.rs"]
-mod choices;
+#[path = "../xtask/src/tuning.rs"]
+mod tuning;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tagwave::kernels::{Choice, Limits, Operation, Vendor, layer as layer_key};
+use tagwave::kernels::{Limits, Operation, TuningTable, Vendor, layer as layer_key};
 use tagwave::lab::layers;
 use tagwave::models;
 use tagwave::tensor::DType;
 
-const TABLE: &str = include_str!("../src/kernels/choices.txt");
+const TABLE: &str = include_str!("../src/kernels/tuning.txt");
 
 #[test]
 fn the_table_is_what_the_records_give() {
@@ -20,7 +20,7 @@ fn the_table_is_what_the_records_give() {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
     files.sort();
     let records: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-    assert_eq!(choices::choices(&records), TABLE, "run `cargo xtask choices`");
+    assert_eq!(tuning::table(&records), TABLE, "run `cargo xtask tuning`");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
              \"default\":{default},\"least_ms\":{milliseconds}}}\n"
         )
     };
-    let table = |rows: &[String]| choices::choices(&[rows.concat()]).lines().last().unwrap().to_string();
+    let table = |rows: &[String]| tuning::table(&[rows.concat()]).lines().last().unwrap().to_string();
     let old = [row("a", 1, 1.0, true), row("b", 1, 0.98, false)];
     assert_eq!(table(&old), "software: dense f32 8 to 8 = a");
     let new =
@@ -40,11 +40,11 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
     // `c` did not run at every batch, and a newer record beats an older one.
     let unfinished = [&new[..], &[row("c", 1, 0.1, false)]].concat();
     assert_eq!(table(&unfinished), "software: dense f32 8 to 8 = b");
-    let both = choices::choices(&[new.concat(), old.concat()]);
+    let both = tuning::table(&[new.concat(), old.concat()]);
     assert!(both.ends_with("= a\n"), "{both}");
 }
 
-/// A line for a strategy that no longer exists would silently be none.
+/// A line for a configuration that no longer exists would silently be none.
 #[test]
 fn every_line_of_the_models_is_taken() {
     let software = Limits {
@@ -70,16 +70,16 @@ fn every_line_of_the_models_is_taken() {
 }
 
 fn lines_are_taken(kind: &str, limits: &Limits) {
-    let choice = Choice::built_in(limits);
-    assert!(!choice.is_empty());
+    let tuning = TuningTable::built_in(limits);
+    assert!(!tuning.is_empty());
     let mut taken = BTreeSet::new();
     for precision in [DType::F32, DType::F16] {
         for layer in layers(&models::all(), precision).unwrap() {
             let step = &layer.plan.steps()[0];
             let shapes = layer.plan.shapes(step);
             let call = layer.plan.call(step, &shapes);
-            if let Some(strategy) = choice.find(&step.op, &call, limits) {
-                assert!(step.op.strategies(&call, limits).contains(&strategy), "{}: {strategy}", layer.name);
+            if let Some(config) = tuning.find(&step.op, &call, limits) {
+                assert!(step.op.configs(&call, limits).contains(&config), "{}: {config}", layer.name);
                 taken.insert(layer_key(&step.op, &call));
             }
         }
@@ -87,5 +87,5 @@ fn lines_are_taken(kind: &str, limits: &Limits) {
     // `probe.conv` belongs to no model.
     let is_probe = |line: &&str| line.starts_with(kind) && line.contains(" 64x48x720 to 128x48x720 ");
     let probes = TABLE.lines().filter(is_probe).count();
-    assert_eq!(taken.len() + probes, choice.len(), "lines for layers or strategies that are no more");
+    assert_eq!(taken.len() + probes, tuning.len(), "lines for layers or configurations that are no more");
 }

@@ -1,18 +1,18 @@
-//! Problems of the ops with one thread per element: activation, batch_norm, last_state, max_pool2d,
+//! Test cases of the ops with one thread per element: activation, batch_norm, last_state, max_pool2d,
 //! normalize, pad_time.
 
-use super::{Problem, ROUNDING, Tolerance, paint, paint_scaled};
+use super::{ROUNDING, TestCase, Tolerance, fill, fill_scaled};
 use crate::kernels::{Activation, Axis, BatchNorm, LastState, Level, MaxPool2d, Normalize, Op, PadTime};
 use crate::tensor::Shape;
 
-pub(super) fn problems() -> Vec<Problem> {
-    let mut problems = Vec::new();
+pub(super) fn cases() -> Vec<TestCase> {
+    let mut cases = Vec::new();
     // exp loses a little more than one rounding; SwiftShader and lavapipe stay within 2e-6 on -3..3.
     let exponential = Tolerance { absolute: 4e-6, relative: 4e-6 };
     for op in [Activation::Identity, Activation::Elu, Activation::Sigmoid] {
         for shape in [[2, 3, 5, 7].into(), [2, 1, 5, 13].into(), Shape::from([3, 50])] {
-            let x = paint_scaled(shape, 1, 3.0);
-            problems.push(Problem::new(
+            let x = fill_scaled(shape, 1, 3.0);
+            cases.push(TestCase::new(
                 &format!("{op:?} {shape}"),
                 Op::Activation(op),
                 vec![x],
@@ -22,9 +22,9 @@ pub(super) fn problems() -> Vec<Problem> {
         }
     }
     // Far from zero nothing may overflow.
-    let extremes = paint_scaled([2, 127], 1, 3000.0);
+    let extremes = fill_scaled([2, 127], 1, 3000.0);
     for op in [Activation::Elu, Activation::Sigmoid] {
-        problems.push(Problem::new(
+        cases.push(TestCase::new(
             &format!("{op:?} extremes"),
             Op::Activation(op),
             vec![extremes.clone()],
@@ -34,19 +34,19 @@ pub(super) fn problems() -> Vec<Problem> {
     }
     // 64 threads a workgroup: one short, exact, one more, and one past 65,535 workgroups.
     for extent in [1, 63, 64, 65, 65_536 * 64 + 1] {
-        let x = paint([1, 1, 1, extent], 2);
+        let x = fill([1, 1, 1, extent], 2);
         let op = Op::Activation(Activation::Elu);
-        problems.push(Problem::new(&format!("{extent} elements"), op, vec![x], vec![], exponential));
+        cases.push(TestCase::new(&format!("{extent} elements"), op, vec![x], vec![], exponential));
     }
     for (axis, extent, shape) in
         [(Axis::Channel, 3, [2, 3, 5, 7]), (Axis::Time, 7, [2, 3, 5, 7]), (Axis::Time, 11, [3, 1, 5, 11])]
     {
-        let weights = vec![paint([extent], 3), paint([extent], 4)];
+        let weights = vec![fill([extent], 3), fill([extent], 4)];
         let op = Op::BatchNorm(BatchNorm { axis });
-        problems.push(Problem::new(
+        cases.push(TestCase::new(
             &format!("{axis:?} {shape:?}"),
             op,
-            vec![paint(shape, 5)],
+            vec![fill(shape, 5)],
             weights,
             ROUNDING,
         ));
@@ -55,49 +55,49 @@ pub(super) fn problems() -> Vec<Problem> {
         [([2, 3], [2, 3, 5, 7]), ([1, 1], [2, 5, 3, 2]), ([5, 7], [2, 3, 5, 7]), ([3, 5], [1, 6, 13, 31])]
     {
         let op = Op::MaxPool2d(MaxPool2d { window });
-        problems.push(Problem::new(
+        cases.push(TestCase::new(
             &format!("{window:?} {shape:?}"),
             op,
-            vec![paint(shape, 6)],
+            vec![fill(shape, 6)],
             vec![],
             ROUNDING,
         ));
     }
     for (left, right, shape) in [(2, 3, [2, 3, 5, 7]), (0, 1, [2, 1, 5, 7]), (3, 0, [1, 4, 2, 1])] {
         let op = Op::PadTime(PadTime { left, right });
-        problems.push(Problem::new(
+        cases.push(TestCase::new(
             &format!("{left}+{right} {shape:?}"),
             op,
-            vec![paint(shape, 7)],
+            vec![fill(shape, 7)],
             vec![],
             ROUNDING,
         ));
     }
     for shape in [[2, 3, 5], [3, 1, 7], [1, 7, 32]] {
         let op = Op::LastState(LastState);
-        problems.push(Problem::new(&format!("{shape:?}"), op, vec![paint(shape, 8)], vec![], ROUNDING));
+        cases.push(TestCase::new(&format!("{shape:?}"), op, vec![fill(shape, 8)], vec![], ROUNDING));
     }
-    problems.extend(normalize());
-    problems
+    cases.extend(normalize());
+    cases
 }
 
-fn normalize() -> Vec<Problem> {
-    let mut problems = Vec::new();
+fn normalize() -> Vec<TestCase> {
+    let mut cases = Vec::new();
     // Values of -60..60 dB against maxima of about 50 dB: with a range of 80 some lie below the floor.
     let tolerance = Tolerance { absolute: 3e-5, relative: 1e-6 };
     for level in [Level::Absolute, Level::BelowMaximum, Level::Standardised] {
         for (pad, affine) in [([0, 0], false), ([0, 0], true), ([2, 3], true), ([3, 0], false)] {
-            let x = paint_scaled([2, 1, 5, 7], 9, 60.0);
-            let mut stats = paint([2, 3], 10);
+            let x = fill_scaled([2, 1, 5, 7], 9, 60.0);
+            let mut stats = fill([2, 3], 10);
             for clip in stats.data_mut().chunks_exact_mut(3) {
                 (clip[0], clip[1], clip[2]) = (50.0 + clip[0], 3.0 * clip[1], 20.0 + clip[2]);
             }
             let frames = pad[0] + 7 + pad[1];
-            let weights = if affine { vec![paint([frames], 11), paint([frames], 12)] } else { vec![] };
+            let weights = if affine { vec![fill([frames], 11), fill([frames], 12)] } else { vec![] };
             let op = Op::Normalize(Normalize { level, range_db: 80.0, epsilon: 1e-8, pad });
             let case = format!("{level:?} pad {pad:?} affine {affine}");
-            problems.push(Problem::new(&case, op, vec![x, stats], weights, tolerance));
+            cases.push(TestCase::new(&case, op, vec![x, stats], weights, tolerance));
         }
     }
-    problems
+    cases
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Call, Dispatch, DispatchError, Limits, Op, Operation, Strategy};
+use super::{Call, Dispatch, DispatchError, KernelConfig, Limits, Op, Operation};
 
 /// A kernel from outside: WGSL that keeps the bindings, `Params` and weight packing of a built-in kernel, which a
 /// line `// contract  conv2d_direct QT=2` of its header names, with tile constants of its own choice.
 #[derive(Clone, Debug)]
-pub struct Custom {
-    /// What to call it: its file's name.
+pub struct UserKernel {
+    /// Name of its file without extension.
     pub name: String,
     /// Name of the built-in kernel.
     pub contract: String,
@@ -19,10 +19,10 @@ pub struct Custom {
     trusted: bool,
 }
 
-/// Why a file is no kernel.
+/// Error of a file that is no kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CustomError {
+pub enum UserKernelError {
     /// No contract is named.
     #[error(
         "{name}: no line `// contract  KERNEL` in the comment at its beginning (`tagwave lab --new OP` has one)"
@@ -53,30 +53,30 @@ pub enum CustomError {
     },
 }
 
-impl Custom {
+impl UserKernel {
     /// Reads the header of a kernel.
     ///
     /// # Errors
-    /// [`CustomError`] for a header that names no contract, or constants that are no numbers.
-    pub fn parse(name: &str, source: &str) -> Result<Custom, CustomError> {
+    /// [`UserKernelError`] for a header that names no contract, or constants that are no numbers.
+    pub fn parse(name: &str, source: &str) -> Result<UserKernel, UserKernelError> {
         let name = name.to_string();
         let header = source.lines().take_while(|line| line.starts_with("//"));
         let mut words = header
             .filter_map(|line| line.trim_start_matches('/').trim().strip_prefix("contract "))
             .flat_map(str::split_whitespace);
         let contract =
-            words.next().ok_or_else(|| CustomError::NoContract { name: name.clone() })?.to_string();
+            words.next().ok_or_else(|| UserKernelError::NoContract { name: name.clone() })?.to_string();
         let constant = |word: &str| {
             parse_constant(word)
-                .ok_or_else(|| CustomError::Constant { name: name.clone(), word: word.into() })
+                .ok_or_else(|| UserKernelError::Constant { name: name.clone(), word: word.into() })
         };
         let constants = words.map(constant).collect::<Result<_, _>>()?;
-        Ok(Custom { contract, constants, source: source.into(), name, trusted: false })
+        Ok(UserKernel { contract, constants, source: source.into(), name, trusted: false })
     }
 
     /// The same kernel with another value of a tile constant.
     #[must_use]
-    pub fn with(mut self, name: &str, value: u32) -> Custom {
+    pub fn with(mut self, name: &str, value: u32) -> UserKernel {
         self.constants.retain(|(constant, _)| constant != name);
         self.constants.push((name.to_string(), value));
         self
@@ -87,16 +87,16 @@ impl Custom {
     /// # Safety
     /// No index may leave what is bound and every loop must end, for all shapes it is run on.
     #[must_use]
-    pub unsafe fn trusted(self) -> Custom {
-        Custom { trusted: true, ..self }
+    pub unsafe fn trusted(self) -> UserKernel {
+        UserKernel { trusted: true, ..self }
     }
 
-    /// Whether it is compiled without checks.
+    /// Returns true if it is compiled without checks.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
 
-    /// Strategy and dispatch of a call, or `None` when the contract's kernel does not run it.
+    /// Configuration and dispatch of a call, or `None` when the contract's kernel does not run it.
     ///
     /// # Errors
     /// [`DispatchError`] when it would, but not with these constants.
@@ -105,28 +105,28 @@ impl Custom {
         op: &Op,
         call: &Call,
         limits: &Limits,
-    ) -> Option<Result<(Strategy, Dispatch), DispatchError>> {
-        let strategies = op.strategies(call, limits);
-        let named = |strategy: &&Strategy| {
-            let dispatch = op.dispatch(call, **strategy, limits);
+    ) -> Option<Result<(KernelConfig, Dispatch), DispatchError>> {
+        let configs = op.configs(call, limits);
+        let named = |config: &&KernelConfig| {
+            let dispatch = op.dispatch(call, **config, limits);
             dispatch.is_ok_and(|dispatch| dispatch.kernel.name == self.contract)
         };
-        let strategy = *strategies.iter().find(named)?;
+        let config = *configs.iter().find(named)?;
         let constants = self.constants.iter();
-        let strategy = constants
-            .fold(strategy, |strategy, (name, value)| strategy.with(name, *value).unwrap_or(strategy));
-        let mut dispatch = match op.dispatch(call, strategy, limits) {
+        let config =
+            constants.fold(config, |config, (name, value)| config.with(name, *value).unwrap_or(config));
+        let mut dispatch = match op.dispatch(call, config, limits) {
             Ok(dispatch) => dispatch,
             Err(error) => return Some(Err(error)),
         };
         // Constants that only this kernel has.
-        for (name, value) in self.constants.iter().filter(|(name, _)| strategy.get(name) == 0) {
+        for (name, value) in self.constants.iter().filter(|(name, _)| config.get(name) == 0) {
             dispatch.header.push_str(&format!("const {name} = {value}u; "));
         }
-        Some(Ok((strategy, dispatch)))
+        Some(Ok((config, dispatch)))
     }
 
-    /// Whether its text knows a constant of this name.
+    /// Returns true if its text has a constant of this name.
     pub fn knows(&self, constant: &str) -> bool {
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
         self.source.split(|c| !is_part(c)).any(|word| word == constant)
@@ -136,13 +136,13 @@ impl Custom {
     ///
     /// # Errors
     /// [`CustomError::Bindings`] with both lists.
-    pub fn check_bindings(&self, contract: &str) -> Result<(), CustomError> {
+    pub fn check_bindings(&self, contract: &str) -> Result<(), UserKernelError> {
         let (expected, found) = (bindings(contract), bindings(&self.source));
         if expected == found {
             return Ok(());
         }
         let (name, contract) = (self.name.clone(), self.contract.clone());
-        Err(CustomError::Bindings { name, contract, expected, found })
+        Err(UserKernelError::Bindings { name, contract, expected, found })
     }
 }
 
@@ -168,13 +168,13 @@ mod tests {
     #[test]
     fn headers_are_read() {
         let text = "// my: x\n// contract  dense WG=8\nstruct P {}";
-        let custom = Custom::parse("my", text).unwrap();
+        let custom = UserKernel::parse("my", text).unwrap();
         assert_eq!(
             (custom.contract.as_str(), custom.constants.as_slice()),
             ("dense", &[("WG".into(), 8)][..])
         );
-        assert!(matches!(Custom::parse("my", "// my: x\n"), Err(CustomError::NoContract { .. })));
-        let error = Custom::parse("my", "// contract dense WG=many").unwrap_err();
-        assert!(matches!(error, CustomError::Constant { .. }), "{error}");
+        assert!(matches!(UserKernel::parse("my", "// my: x\n"), Err(UserKernelError::NoContract { .. })));
+        let error = UserKernel::parse("my", "// contract dense WG=many").unwrap_err();
+        assert!(matches!(error, UserKernelError::Constant { .. }), "{error}");
     }
 }

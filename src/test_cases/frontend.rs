@@ -1,11 +1,11 @@
-//! Problems of the front end: log_mel and clip_stats.
+//! Test cases of the front end: log_mel and clip_stats.
 
-use super::{DECIBELS, Problem, Tolerance, paint, paint_scaled};
+use super::{DECIBELS, TestCase, Tolerance, fill, fill_scaled};
 use crate::kernels::{ClipStats, FrameCount, LogMel, Op, Padding, Scope};
 use crate::tensor::HostTensor;
 
-pub(super) fn problems() -> Vec<Problem> {
-    let mut problems = Vec::new();
+pub(super) fn cases() -> Vec<TestCase> {
+    let mut cases = Vec::new();
     for (case, samples, padding, left, frames, exponent) in [
         ("reflect, squared", 1361, Padding::Reflect, 256, FrameCount::Centred, 2),
         ("reflect, even number of frames", 1280, Padding::Reflect, 256, FrameCount::Centred, 1),
@@ -21,10 +21,10 @@ pub(super) fn problems() -> Vec<Problem> {
             exponent,
             power_floor: 1e-10,
         });
-        let (window, filters) = (paint([512], 1), bands(7));
+        let (window, filters) = (fill([512], 1), bands(7));
         let x =
             HostTensor::from_fn([2, samples], |i| (i as f32 * 0.37).sin() + 0.1 * ((i % 251) as f32 / 251.0));
-        problems.push(Problem::new(case, op, vec![x], vec![window, filters], DECIBELS));
+        cases.push(TestCase::new(case, op, vec![x], vec![window, filters], DECIBELS));
     }
     // Sums over a clip in f32 against f64.
     let tolerance = Tolerance { absolute: 1e-4, relative: 3e-6 };
@@ -37,18 +37,18 @@ pub(super) fn problems() -> Vec<Problem> {
         for scope in [Scope::Clip, Scope::Batch] {
             let op = Op::ClipStats(ClipStats { range_db: 80.0, scope });
             let case = format!("{case}, {scope:?}");
-            problems.push(Problem::new(&case, op, vec![paint_scaled(shape, 2, scale)], vec![], tolerance));
+            cases.push(TestCase::new(&case, op, vec![fill_scaled(shape, 2, scale)], vec![], tolerance));
         }
     }
     let silent = HostTensor::from_fn([1, 1, 5, 300], |_| -100.0);
     let op = Op::ClipStats(ClipStats { range_db: 80.0, scope: Scope::Clip });
-    problems.push(Problem::new("silence", op, vec![silent], vec![], tolerance));
-    problems
+    cases.push(TestCase::new("silence", op, vec![silent], vec![], tolerance));
+    cases
 }
 
 /// `count` overlapping bands of unequal width, as sparse as mel filters are; the last one is empty.
 fn bands(count: usize) -> HostTensor {
-    let weights = paint([count, 257], 3);
+    let weights = fill([count, 257], 3);
     HostTensor::from_fn([count, 257], |i| {
         let (band, bin) = (i / 257, i % 257);
         let inside = (band * 30..band * 30 + 11 * (band + 1)).contains(&bin) && band + 1 < count;

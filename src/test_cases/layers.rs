@@ -1,13 +1,13 @@
-//! Problems of the layers that sum: conv2d, dense, gru, mean_pool2d, batch_stats; and of what belongs to them:
+//! Test cases of the layers that sum: conv2d, dense, gru, mean_pool2d, batch_stats; and of what belongs to them:
 //! normalize_channels, concat.
 
-use super::{Problem, ROUNDING, SUMS, paint, paint_scaled};
+use super::{ROUNDING, SUMS, TestCase, fill, fill_scaled};
 use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPool2d, NormalizeChannels, Op};
 
-pub(super) fn problems() -> Vec<Problem> {
-    let mut problems = Vec::new();
+pub(super) fn cases() -> Vec<TestCase> {
+    let mut cases = Vec::new();
     // Channels in and out, frequency, time, pool window. The windows are those of the published models.
-    let cases = [
+    let convolutions = [
         (3, 5, 7, 11, [1, 1]),
         (1, 5, 7, 11, [1, 1]),
         (1, 13, 7, 11, [2, 2]),
@@ -24,19 +24,19 @@ pub(super) fn problems() -> Vec<Problem> {
         (2, 3, 5, 1, [1, 1]),
         (9, 33, 4, 4, [4, 4]),
     ];
-    // Each case has many strategies: the activations take turns.
+    // Each case has many configurations: the activations take turns.
     for ((c, o, f, t, pool), activation) in
-        cases.into_iter().zip([Activation::Elu, Activation::Identity].into_iter().cycle())
+        convolutions.into_iter().zip([Activation::Elu, Activation::Identity].into_iter().cycle())
     {
         let op = Op::Conv2d(Conv2d { pool, activation });
-        let weights = vec![paint_scaled([o, c, 3, 3], 1, 0.3), paint([o], 2)];
+        let weights = vec![fill_scaled([o, c, 3, 3], 1, 0.3), fill([o], 2)];
         let case = format!("{c}->{o} at {f}x{t}, pool {pool:?}, {activation:?}");
-        problems.push(Problem::new(&case, op, vec![paint([2, c, f, t], 3)], weights, SUMS));
+        cases.push(TestCase::new(&case, op, vec![fill([2, c, f, t], 3)], weights, SUMS));
     }
     // One past 65,535 workgroups of eight threads with the smaller of a software driver's tiles.
-    let wide = paint([1, 2, 1, 65_536 * 64 + 1], 4);
-    let weights = vec![paint([2, 2, 3, 3], 5), paint([2], 6)];
-    problems.push(Problem::new(
+    let wide = fill([1, 2, 1, 65_536 * 64 + 1], 4);
+    let weights = vec![fill([2, 2, 3, 3], 5), fill([2], 6)];
+    cases.push(TestCase::new(
         "past 65,535 workgroups",
         Op::Conv2d(Conv2d::default()),
         vec![wide],
@@ -53,43 +53,43 @@ pub(super) fn problems() -> Vec<Problem> {
     ] {
         for activation in [Activation::Identity, Activation::Sigmoid] {
             let op = Op::Dense(Dense { activation });
-            let weights = vec![paint_scaled([d, o], 7, 0.3), paint([o], 8)];
+            let weights = vec![fill_scaled([d, o], 7, 0.3), fill([o], 8)];
             let case = format!("{case}, {activation:?}");
-            problems.push(Problem::new(&case, op, vec![paint([rows, d], 9)], weights, SUMS));
+            cases.push(TestCase::new(&case, op, vec![fill([rows, d], 9)], weights, SUMS));
         }
     }
-    let weights = vec![paint([5, 9], 7), paint([9], 8)];
-    problems.push(Problem::new(
+    let weights = vec![fill([5, 9], 7), fill([9], 8)];
+    cases.push(TestCase::new(
         "sequence",
         Op::Dense(Dense::default()),
-        vec![paint([2, 3, 5], 9)],
+        vec![fill([2, 3, 5], 9)],
         weights,
         SUMS,
     ));
 
     for (n, t, units) in [(2, 3, 5), (1, 15, 32), (3, 7, 33), (2, 1, 2), (1, 4, 61)] {
-        let u = paint_scaled([units, 3 * units], 10, 0.5);
-        let x = paint_scaled([n, t, 3 * units], 11, 2.0);
-        problems.push(Problem::new(&format!("[{n}, {t}, {units}]"), Op::Gru(Gru), vec![x], vec![u], SUMS));
+        let u = fill_scaled([units, 3 * units], 10, 0.5);
+        let x = fill_scaled([n, t, 3 * units], 11, 2.0);
+        cases.push(TestCase::new(&format!("[{n}, {t}, {units}]"), Op::Gru(Gru), vec![x], vec![u], SUMS));
     }
     for shape in [[2, 3, 5, 7], [3, 33, 1, 1], [2, 5, 48, 85], [1, 2, 3, 700]] {
-        let x = || vec![paint_scaled(shape, 12, 30.0)];
+        let x = || vec![fill_scaled(shape, 12, 30.0)];
         let case = format!("{shape:?}");
         // Values of up to 30 and their squares: the sums are relative to that.
         let tolerance = super::Tolerance { absolute: 2e-4, relative: 2e-5 };
-        problems.push(Problem::new(&case, Op::MeanPool2d(MeanPool2d), x(), vec![], tolerance));
-        problems.push(Problem::new(&case, Op::BatchStats(BatchStats), x(), vec![], tolerance));
-        let mut stats = paint([shape[0], 2 * shape[1]], 13);
+        cases.push(TestCase::new(&case, Op::MeanPool2d(MeanPool2d), x(), vec![], tolerance));
+        cases.push(TestCase::new(&case, Op::BatchStats(BatchStats), x(), vec![], tolerance));
+        let mut stats = fill([shape[0], 2 * shape[1]], 13);
         for row in stats.data_mut().chunks_exact_mut(2 * shape[1]) {
             row[shape[1]..].iter_mut().for_each(|variance| *variance += 1.5);
         }
         let op = Op::NormalizeChannels(NormalizeChannels { epsilon: 1e-3 });
-        let weights = vec![paint([shape[1]], 14), paint([shape[1]], 15)];
-        problems.push(Problem::new(&case, op, vec![paint(shape, 16), stats], weights, SUMS));
+        let weights = vec![fill([shape[1]], 14), fill([shape[1]], 15)];
+        cases.push(TestCase::new(&case, op, vec![fill(shape, 16), stats], weights, SUMS));
     }
     for (n, a, b) in [(2, 3, 5), (3, 32, 32), (1, 2, 7)] {
-        let inputs = vec![paint([n, a], 17), paint([n, b], 18)];
-        problems.push(Problem::new(&format!("{a}+{b}"), Op::Concat(Concat), inputs, vec![], ROUNDING));
+        let inputs = vec![fill([n, a], 17), fill([n, b], 18)];
+        cases.push(TestCase::new(&format!("{a}+{b}"), Op::Concat(Concat), inputs, vec![], ROUNDING));
     }
-    problems
+    cases
 }

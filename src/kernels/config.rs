@@ -1,4 +1,4 @@
-//! Which of several kernels runs an op, and the sizes of its tiles.
+//! Kernel configuration: one of the kernels of an op, with its tile constants.
 
 use std::fmt;
 
@@ -10,27 +10,27 @@ const MOST: usize = 8;
 /// Written as `conv2d_direct WG=8 QT=2 OV=4`. The constants stand in front of the kernel's text as `const` lines,
 /// so that they can size local arrays.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Strategy {
+pub struct KernelConfig {
     kernel: &'static str,
     constants: [(&'static str, u32); MOST],
 }
 
-impl Strategy {
+impl KernelConfig {
     /// The op's default for the shapes at hand.
-    pub const DEFAULT: Strategy = Strategy::new("", &[]);
+    pub const DEFAULT: KernelConfig = KernelConfig::new("", &[]);
 
     /// A kernel with its tile constants, at most eight.
-    pub const fn new(kernel: &'static str, constants: &[(&'static str, u32)]) -> Strategy {
+    pub const fn new(kernel: &'static str, constants: &[(&'static str, u32)]) -> KernelConfig {
         let mut all = [("", 0); MOST];
         let mut index = 0;
         while index < constants.len() {
             all[index] = constants[index];
             index += 1;
         }
-        Strategy { kernel, constants: all }
+        KernelConfig { kernel, constants: all }
     }
 
-    /// Name of the kernel; empty for [`Strategy::DEFAULT`].
+    /// Name of the kernel; empty for [`KernelConfig::DEFAULT`].
     pub fn kernel(&self) -> &'static str {
         self.kernel
     }
@@ -46,28 +46,28 @@ impl Strategy {
     }
 
     /// The same kernel with another value of a tile constant, or `None` when it has no such constant.
-    pub fn with(mut self, name: &str, value: u32) -> Option<Strategy> {
+    pub fn with(mut self, name: &str, value: u32) -> Option<KernelConfig> {
         let place = self.constants.iter().position(|(constant, _)| !name.is_empty() && *constant == name)?;
         self.constants[place].1 = value;
         Some(self)
     }
 
-    /// The strategy that [`Strategy`]'s display form names: one of `known` with the constants it states.
-    pub fn parse(text: &str, known: &[Strategy]) -> Option<Strategy> {
+    /// The configuration that [`KernelConfig`]'s display form names: one of `known` with the constants it states.
+    pub fn parse(text: &str, known: &[KernelConfig]) -> Option<KernelConfig> {
         let mut words = text.split_whitespace();
         let kernel = words.next()?;
-        let strategy = *known.iter().find(|strategy| strategy.kernel == kernel)?;
-        words.try_fold(strategy, |strategy, word| {
+        let config = *known.iter().find(|config| config.kernel == kernel)?;
+        words.try_fold(config, |config, word| {
             let (name, value) = word.split_once('=')?;
-            strategy.with(name, value.parse().ok().filter(|&value| value > 0)?)
+            config.with(name, value.parse().ok().filter(|&value| value > 0)?)
         })
     }
 
-    /// This strategy, or the first of `known` for [`Strategy::DEFAULT`].
-    pub(super) fn or_first(self, known: &[Strategy]) -> Strategy {
+    /// This configuration, or the first of `known` for [`KernelConfig::DEFAULT`].
+    pub(super) fn or_first(self, known: &[KernelConfig]) -> KernelConfig {
         match self {
-            Strategy::DEFAULT => known.first().copied().unwrap_or(self),
-            strategy => strategy,
+            KernelConfig::DEFAULT => known.first().copied().unwrap_or(self),
+            config => config,
         }
     }
 
@@ -77,14 +77,14 @@ impl Strategy {
     }
 }
 
-impl fmt::Display for Strategy {
+impl fmt::Display for KernelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.kernel.is_empty() { "default" } else { self.kernel })?;
         self.constants().try_for_each(|(name, value)| write!(f, " {name}={value}"))
     }
 }
 
-impl fmt::Debug for Strategy {
+impl fmt::Debug for KernelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -94,16 +94,17 @@ impl fmt::Debug for Strategy {
 mod tests {
     use super::*;
 
-    const KNOWN: [Strategy; 2] = [Strategy::new("a", &[("WG", 8), ("QT", 2)]), Strategy::new("b", &[])];
+    const KNOWN: [KernelConfig; 2] =
+        [KernelConfig::new("a", &[("WG", 8), ("QT", 2)]), KernelConfig::new("b", &[])];
 
     #[test]
     fn words_there_and_back() {
-        let strategy = KNOWN[0].with("QT", 5).unwrap();
-        assert_eq!(strategy.to_string(), "a WG=8 QT=5");
-        assert_eq!(Strategy::parse(&strategy.to_string(), &KNOWN), Some(strategy));
-        assert_eq!(Strategy::parse("b", &KNOWN), Some(KNOWN[1]));
-        assert_eq!(Strategy::parse("a QT=0", &KNOWN), None);
-        assert_eq!(Strategy::parse("a OV=2", &KNOWN), None);
-        assert_eq!(Strategy::parse("c", &KNOWN), None);
+        let config = KNOWN[0].with("QT", 5).unwrap();
+        assert_eq!(config.to_string(), "a WG=8 QT=5");
+        assert_eq!(KernelConfig::parse(&config.to_string(), &KNOWN), Some(config));
+        assert_eq!(KernelConfig::parse("b", &KNOWN), Some(KNOWN[1]));
+        assert_eq!(KernelConfig::parse("a QT=0", &KNOWN), None);
+        assert_eq!(KernelConfig::parse("a OV=2", &KNOWN), None);
+        assert_eq!(KernelConfig::parse("c", &KNOWN), None);
     }
 }

@@ -1,9 +1,9 @@
-//! Problems: small plans of one op with painted inputs, on which every kernel is held against its twin.
+//! Test cases: small plans of one op with inputs filled with a pattern, on which every kernel is held against its reference implementation.
 //!
 //! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]; whoever adds an op adds its cases
 //! to its group. Extents are unequal primes, so that a swapped axis shows, then the edges of a workgroup.
 
-use crate::kernels::{Limits, Op, Operation, Strategy};
+use crate::kernels::{KernelConfig, Limits, Op, Operation};
 use crate::plan::{Builder, Plan};
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -11,20 +11,20 @@ mod elementwise;
 mod frontend;
 mod layers;
 
-/// One op on painted tensors.
+/// One op on tensors filled with a pattern.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct TestCase {
     /// The op and what is special about the case.
     pub name: String,
     /// A plan of one step with one output.
     pub plan: Plan,
     /// Inputs for the plan.
     pub inputs: Vec<HostTensor>,
-    /// How far a kernel may be from the twin.
+    /// Allowed difference from the reference implementation.
     pub tolerance: Tolerance,
 }
 
-impl Problem {
+impl TestCase {
     /// `op` on inputs and weights that are given.
     fn new(
         case: &str,
@@ -32,45 +32,45 @@ impl Problem {
         inputs: Vec<HostTensor>,
         weights: Vec<HostTensor>,
         tolerance: Tolerance,
-    ) -> Problem {
+    ) -> TestCase {
         let name = format!("{} {case}", op.name());
         let mut builder = Builder::new();
         let ids: Vec<_> = inputs.iter().map(|input| builder.input("x", input.shape())).collect();
         // The cases are written next to the ops' shape rules: one that does not build is a mistake in this file.
         let y = builder.step("y", op, &ids, weights).unwrap_or_else(|error| panic!("{name}: {error}"));
         builder.output("y", y);
-        Problem { name, plan: builder.finish(), inputs, tolerance }
+        TestCase { name, plan: builder.finish(), inputs, tolerance }
     }
 }
 
-impl Problem {
-    /// The same problem with activations and weights stored as `precision`.
-    pub fn stored_as(&self, precision: DType) -> Problem {
+impl TestCase {
+    /// The same test case with activations and weights stored as `precision`.
+    pub fn stored_as(&self, precision: DType) -> TestCase {
         let name = match precision {
             DType::F32 => self.name.clone(),
             DType::F16 => format!("{}, f16", self.name),
         };
-        Problem { name, plan: self.plan.with_precision(precision), ..self.clone() }
+        TestCase { name, plan: self.plan.with_precision(precision), ..self.clone() }
     }
 
-    /// The strategies to hold against the twin on a device with these limits. A problem of more than a million
+    /// The configurations to hold against the reference implementation on a device with these limits. A test case of more than a million
     /// inputs is there for the folding of large dispatches, and runs on the default kernel's tiles alone.
-    pub fn strategies(&self, limits: &Limits) -> Vec<Strategy> {
+    pub fn configs(&self, limits: &Limits) -> Vec<KernelConfig> {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
-        let mut strategies = step.op.strategies(&self.plan.call(step, &shapes), limits);
+        let mut configs = step.op.configs(&self.plan.call(step, &shapes), limits);
         if self.inputs[0].data().len() >= 1 << 20 {
-            let first = strategies.first().map(Strategy::kernel);
-            strategies.retain(|strategy| Some(strategy.kernel()) == first);
+            let first = configs.first().map(KernelConfig::kernel);
+            configs.retain(|config| Some(config.kernel()) == first);
         }
-        strategies
+        configs
     }
 
-    /// Compares a kernel's output with the twin's, within what the problem and the storage type allow.
+    /// Compares a kernel's output with the reference implementation's, within what the test case and the storage type allow.
     pub fn compare(&self, found: &HostTensor, expected: &HostTensor) -> Difference {
         let mut tolerance = self.tolerance;
         if self.plan.precision() == DType::F16 {
-            // The twin's weights are not rounded to 11 bits, the kernel's are, and so is its output.
+            // The reference implementation's weights are not rounded to 11 bits, the kernel's are, and so is its output.
             let largest = expected.data().iter().fold(0f32, |m, v| m.max(v.abs()));
             tolerance.absolute += 2e-3 * largest.max(1.0);
             tolerance.relative += 2e-3;
@@ -79,9 +79,9 @@ impl Problem {
     }
 }
 
-/// Every problem of every op.
-pub fn all() -> Vec<Problem> {
-    [elementwise::problems(), frontend::problems(), layers::problems()].concat()
+/// Every test case of every op.
+pub fn all() -> Vec<TestCase> {
+    [elementwise::cases(), frontend::cases(), layers::cases()].concat()
 }
 
 /// `|found - expected| <= absolute + relative * |expected|`. The values and their reasons: docs/numerics.md.
@@ -100,7 +100,7 @@ pub const ROUNDING: Tolerance = Tolerance { absolute: 1e-6, relative: 1e-6 };
 /// Decibels: a relative error of the mel power of about 1e-5, and what a frame leaks into its partner.
 pub const DECIBELS: Tolerance = Tolerance { absolute: 2e-3, relative: 0.0 };
 
-/// What a kernel of `op` may be off at a model's shapes and inputs in -1..1; problems with inputs of another size
+/// Tolerance of a kernel of `op` at a model's shapes and inputs in -1..1; test cases with inputs of another size
 /// state their own.
 pub fn tolerance(op: &Op) -> Tolerance {
     match op {
@@ -114,7 +114,7 @@ pub fn tolerance(op: &Op) -> Tolerance {
     }
 }
 
-/// Where two tensors differ most, in units of what is allowed.
+/// Place where two tensors differ most, in units of the tolerance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// Largest absolute difference.
@@ -125,7 +125,7 @@ pub struct Difference {
     pub values: [f32; 2],
     /// Their shape.
     pub shape: Shape,
-    /// Whether every element is within the tolerance.
+    /// Returns true if every element is within the tolerance.
     pub within: bool,
 }
 
@@ -161,22 +161,22 @@ pub fn compare(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance) 
     difference
 }
 
-/// A tensor painted with a ramp modulo 251 in -1..1, so that equal neighbours never excuse a wrong index.
-pub fn paint(shape: impl Into<Shape>, seed: usize) -> HostTensor {
+/// A tensor filled with a pattern with a ramp modulo 251 in -1..1, so that equal neighbours never excuse a wrong index.
+pub fn fill(shape: impl Into<Shape>, seed: usize) -> HostTensor {
     HostTensor::from_fn(shape, |i| ((i * 97 + seed * 31) % 251) as f32 / 125.5 - 1.0)
 }
 
 /// [`paint`], scaled.
-fn paint_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
-    let mut tensor = paint(shape, seed);
+fn fill_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
+    let mut tensor = fill(shape, seed);
     tensor.data_mut().iter_mut().for_each(|v| *v *= scale);
     tensor
 }
 
-/// A painted array for a model: of the size that training gives, scales and deviations positive. `name` is the
+/// A filled with a pattern array for a model: of the size that training gives, scales and deviations positive. `name` is the
 /// array's name in the model's table, `seed` its place there.
-pub fn paint_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
-    let mut tensor = paint(shape, seed);
+pub fn fill_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
+    let mut tensor = fill(shape, seed);
     let fan_in = tensor.shape().extents().iter().skip(1).product::<usize>().max(1) as f32;
     let positive = matches!(name.rsplit('.').next(), Some("deviation" | "gamma" | "variance"));
     for value in tensor.data_mut() {

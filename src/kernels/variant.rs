@@ -1,0 +1,81 @@
+//! Kernel variants of ops that have more than one kernel: each is a few lines of a list.
+
+use super::{Call, Dispatch, DispatchError, Kernel, KernelConfig, Limits};
+
+/// Largest tile constant: products of all of them are to fit a `usize`.
+const LARGEST: usize = 1 << 10;
+
+/// Workgroups along x, y and z of a kernel for one call of `O`.
+type Workgroups<O> = fn(&O, &Call, KernelConfig, &Limits) -> Result<[u32; 3], DispatchError>;
+
+/// Kernel variant of an op `O`.
+pub(super) struct KernelVariant<O: 'static, Specific: 'static = ()> {
+    pub(super) kernel: &'static Kernel,
+    /// The tiles to try on a call, the best guess first; none where the kernel cannot run it.
+    pub(super) configs: fn(&O, &Call, &Limits) -> Vec<KernelConfig>,
+    pub(super) workgroups: Workgroups<O>,
+    /// Parts that only variants of this op have.
+    pub(super) specific: Specific,
+}
+
+/// All kernel variants of an op, the default first.
+pub(super) struct KernelVariants<O: 'static, Specific: 'static = ()>(
+    pub(super) &'static [KernelVariant<O, Specific>],
+);
+
+impl<O, Specific> KernelVariants<O, Specific> {
+    /// Every configuration that can run a call.
+    pub(super) fn configs(&self, op: &O, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
+        self.0.iter().flat_map(|variant| (variant.configs)(op, call, limits)).collect()
+    }
+
+    /// Variant whose kernel a configuration names.
+    pub(super) fn of(&self, config: KernelConfig) -> Option<&'static KernelVariant<O, Specific>> {
+        self.0.iter().find(|variant| variant.kernel.name == config.kernel())
+    }
+
+    /// Requested configuration, or the first known one, with its variant; tile constants may differ from the known ones.
+    ///
+    /// # Errors
+    /// [`DispatchError::NotApplicable`] for a kernel that is not among the known configurations, or lacks a tile constant.
+    pub(super) fn choose(
+        &self,
+        config: KernelConfig,
+        known: &[KernelConfig],
+        call: &Call,
+    ) -> Result<(KernelConfig, &'static KernelVariant<O, Specific>), DispatchError> {
+        let config = config.or_first(known);
+        // A tile constant of zero, or one that is left out, is no tile.
+        let is_complete = |known: &KernelConfig| {
+            known.constants().all(|(name, _)| (1..=LARGEST).contains(&config.get(name)))
+        };
+        let is_known = known.iter().any(|known| known.kernel() == config.kernel() && is_complete(known));
+        match self.of(config).filter(|_| is_known) {
+            Some(variant) => Ok((config, variant)),
+            None => Err(DispatchError::NotApplicable {
+                kernel: self.of(config).unwrap_or(&self.0[0]).kernel.name,
+                call: format!("{} to {}", call.inputs[0], call.output),
+            }),
+        }
+    }
+}
+
+impl<O, Specific> KernelVariant<O, Specific> {
+    /// A dispatch without `override`s and `Params`, which the op adds.
+    pub(super) fn dispatch(
+        &self,
+        op: &O,
+        call: &Call,
+        config: KernelConfig,
+        limits: &Limits,
+    ) -> Result<Dispatch, DispatchError> {
+        Ok(Dispatch {
+            kernel: self.kernel,
+            header: config.header(),
+            element: call.element,
+            constants: Vec::new(),
+            params: Default::default(),
+            workgroups: (self.workgroups)(op, call, config, limits)?,
+        })
+    }
+}
