@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use tagwave::kernels::{Custom, Dispatch, Limits};
+use tagwave::kernels::{Custom, Dispatch, Limits, Operation};
 use tagwave::problems;
 
 /// Largest text that a kernel may become.
@@ -20,7 +20,7 @@ fn dispatches() -> &'static [Dispatch] {
             let shapes = problem.plan.shapes(step);
             let call = problem.plan.call(step, &shapes);
             for strategy in step.op.strategies(&call, &limits) {
-                if let Ok(dispatch) = tagwave::kernels::Operation::dispatch(&step.op, &call, strategy, &limits)
+                if let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits)
                     && dispatches.iter().all(|known| known.kernel.name != dispatch.kernel.name)
                 {
                     dispatches.push(dispatch);

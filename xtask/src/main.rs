@@ -6,6 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+mod fuzz;
+mod limited;
+mod matrix;
+mod pcm;
 mod tuning;
 
 const USAGE: &str = "\
@@ -19,7 +23,10 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   golden    makes the golden files again that need nothing but Python 3 with NumPy
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
             scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
-            are found below $TAGWAVE_FIXTURES/weights";
+            are found below $TAGWAVE_FIXTURES/weights
+  matrix    tags a folder of good and bad files against its manifest; ARGUMENTS: DIR [DEVICE...]
+  compare-decoders  lists where the built-in decoders and ffmpeg differ; ARGUMENTS: DIR...
+  fuzz      runs a fuzz target, or each; ARGUMENTS: TARGET|all SECONDS";
 
 type Outcome = Result<(), String>;
 
@@ -34,6 +41,9 @@ fn main() -> ExitCode {
         Some("tuning") => tuning(),
         Some("golden") => golden(),
         Some("scores") => scores(rest),
+        Some("matrix") => built("tagwave").and_then(|tagwave| matrix::run(&tagwave, rest)),
+        Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),
+        Some("fuzz") => fuzz::run(rest),
         _ => Err(USAGE.into()),
     };
     match outcome {
@@ -62,6 +72,13 @@ fn cargo(arguments: &[&str]) -> Command {
 fn run(command: &mut Command) -> Outcome {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("failed: {command:?}")) }
+}
+
+/// Builds everything that runs, and returns the path of one program.
+fn built(name: &str) -> Result<PathBuf, String> {
+    run(&mut cargo(&["build", "--quiet", "--all-features", "--bins", "--examples"]))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
 
 fn check() -> Outcome {
