@@ -4,7 +4,7 @@
 
 use tagwave::gpu::Gpu;
 use tagwave::tagger::Tagger;
-use tagwave::tags::Selection;
+use tagwave::tags::TagSelection;
 use tagwave::wgpu;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .weights(weights)
         .build()?;
     let track = tagger.tag_file(file)?;
-    for tag in tagger.tags(&track, Selection::Top(5)) {
+    for tag in tagger.tags(&track, TagSelection::Top(5)) {
         println!("{:.3}  {}", tag.score, tag.label);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The one error type of the public API, and what a batch should do about each error.
+//! Error type of the public API, with a category for callers that process many files.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::reference::ReferenceError;
 use crate::tensor::LengthError;
 use crate::weights::WeightsError;
 
-/// What the caller of a batch should do about an error.
+/// Category of an error: tells the caller of a batch what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The input is at fault: skip this file.
+    /// Invalid input: skip this file.
     Input,
-    /// The input is of a kind this build cannot read: skip and count it.
+    /// Unsupported format: skip this file and count it.
     Unsupported,
-    /// Memory, disk, device or weights are missing: retry smaller, or stop.
+    /// Memory, disk, device or weights are not available: retry with a smaller batch, or stop.
     Resource,
     /// A defect of tagwave: stop and report it.
     Internal,
-    /// The caller asked for it.
+    /// Cancelled by the caller.
     Cancelled,
 }
 
 impl ErrorKind {
-    /// The word used in machine-readable output.
+    /// Name in machine-readable output.
     pub const fn as_str(self) -> &'static str {
         match self {
             ErrorKind::Input => "input",
@@ -68,79 +68,77 @@ pub enum Error {
     /// A tensor of the wrong length.
     #[error(transparent)]
     Length(#[from] LengthError),
-    /// The batch that a clip was part of failed; the same error for each of its files.
+    /// The batch of a clip failed; each of its files has the same error.
     #[error("{0}")]
     Batch(Arc<Error>),
     /// Samples so large that the power of the spectrogram overflows.
-    #[error("the samples are so large that their spectrogram overflows: expected -1 to 1")]
+    #[error("samples are too large, the spectrogram overflows: expected -1 to 1")]
     TooLoud,
-    /// Reading a source panicked: a defect of tagwave or of a decoder; other sources are not touched.
-    #[error("reading it crashed: a defect, please report the file")]
+    /// Reading a source panicked: a bug of tagwave or of a decoder; other sources are not affected.
+    #[error("the decoder panicked: this is a bug, please report the file")]
     Panicked,
-    /// A decoder showed no sign of life; other sources are not touched.
-    #[error("its decoder did nothing for {patience_s} s and was given up")]
-    Hung {
-        /// How long it was waited for, in seconds.
-        patience_s: u64,
+    /// A decoder had no heartbeat for the decoder timeout; other sources are not affected.
+    #[error("decoder timed out after {timeout_s} s")]
+    DecoderTimeout {
+        /// The timeout in seconds.
+        timeout_s: u64,
     },
-    /// The system starts no more threads.
-    #[error(
-        "no thread can be started for {what}: {reason}: end other programs, or raise the limit on threads"
-    )]
+    /// A thread could not be started.
+    #[error("cannot start a thread for {what}: {reason}: end other programs, or raise the limit on threads")]
     Threads {
         /// Purpose of the thread.
         what: &'static str,
-        /// What the system says.
+        /// Message of the system.
         reason: String,
     },
-    /// There is no clip to measure.
-    #[error("no clip could be heard")]
+    /// No clip could be read.
+    #[error("no clip could be read")]
     NoClips,
-    /// The model gave something that is not a number.
-    #[error("output {index} is not a number: the device or its driver is broken, try another one")]
+    /// An output of the model is not finite.
+    #[error("output {index} is not finite: the device or its driver is broken, try another device")]
     NotFinite {
-        /// Place among scores, embedding and tap.
+        /// Index among scores and embedding.
         index: usize,
     },
-    /// Weights without the last layer were asked for scores.
-    #[error("these weights of {model} lack the last layer: they give features (`embed`), not tags")]
+    /// Scores were requested of weights without the last layer.
+    #[error("the weights of {model} lack the last layer: they give features (`embed`), not tags")]
     NoScores {
         /// Name of the model.
         model: &'static str,
     },
-    /// Another number of labels than of scores.
+    /// The number of labels differs from the number of scores.
     #[error(
-        "{model} gives {scores} scores and has {labels} labels: hand a list with one label per score to \
+        "{model} has {scores} scores and {labels} labels: pass a list with one label per score to \
          `TaggerBuilder::labels`"
     )]
     Labels {
         /// Name of the model.
         model: &'static str,
-        /// Scores of a clip.
+        /// Number of scores of a clip.
         scores: usize,
-        /// Labels in the list.
+        /// Number of labels in the list.
         labels: usize,
     },
-    /// A kernel does not do what its reference implementation does.
-    #[error("{kernel} disagrees with its reference implementation: {difference}")]
+    /// A kernel differs from the reference implementation.
+    #[error("{kernel} differs from the reference implementation: {difference}")]
     Kernel {
-        /// Problem or layer, and the kernel.
+        /// Test case or layer, and the kernel.
         kernel: String,
-        /// Where and how far.
+        /// Position and size of the difference.
         difference: String,
     },
-    /// f16 was asked for where it cannot hold the numbers.
+    /// f16 cannot represent the activations.
     #[error(
         "f16 ends at 65504 and the activations of `upstream` reach 210000: use f32, or the restored reading"
     )]
     Precision,
-    /// A [`crate::tagger::CancelToken`] was used.
+    /// Cancelled with a [`crate::tagger::CancelToken`].
     #[error("cancelled")]
     Cancelled,
 }
 
 impl Error {
-    /// What a batch should do about it.
+    /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Audio(error) => error.kind(),
@@ -151,7 +149,9 @@ impl Error {
             Error::Cpu(error) => error.kind(),
             Error::Reference(error) => error.kind(),
             Error::Batch(error) => error.kind(),
-            Error::TooLoud | Error::NoClips | Error::Hung { .. } | Error::Labels { .. } => ErrorKind::Input,
+            Error::TooLoud | Error::NoClips | Error::DecoderTimeout { .. } | Error::Labels { .. } => {
+                ErrorKind::Input
+            }
             Error::Length(_) | Error::NotFinite { .. } | Error::Panicked | Error::Kernel { .. } => {
                 ErrorKind::Internal
             }

@@ -3,12 +3,12 @@
 //!
 //! ```no_run
 //! use tagwave::tagger::Tagger;
-//! use tagwave::tags::Selection;
+//! use tagwave::tags::TagSelection;
 //!
 //! fn main() -> Result<(), tagwave::Error> {
 //!     let tagger = Tagger::builder().model("crnn").weights("weights-of-the-original").build()?;
 //!     let track = tagger.tag_file("song.mp3")?;
-//!     for tag in tagger.tags(&track, Selection::Top(5)) {
+//!     for tag in tagger.tags(&track, TagSelection::Top(5)) {
 //!         println!("{} {:.3}", tag.label, tag.score);
 //!     }
 //!     Ok(())

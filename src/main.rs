@@ -5,8 +5,8 @@ fn main() -> std::process::ExitCode {
     tagwave::cli::main()
 }
 
-/// Starts the program anew with `XDG_RUNTIME_DIR` set, where it is not: a layer of Mesa's Vulkan driver prints errors
-/// without it. Setting it in this process would not be safe.
+/// Restarts the program with `XDG_RUNTIME_DIR` set if it is not, because a layer of Mesa's Vulkan driver prints errors
+/// without it. Setting the variable in this process would not be safe.
 #[cfg(unix)]
 fn with_runtime_folder() {
     use std::os::unix::process::CommandExt;
@@ -16,7 +16,7 @@ fn with_runtime_folder() {
     {
         let mut arguments = std::env::args_os();
         let name = arguments.next().unwrap_or_else(|| "tagwave".into());
-        // Returns on failure only: then the program goes on, with those errors.
+        // Returns on failure only; the program then continues with those errors.
         let _ = std::process::Command::new(program)
             .arg0(name)
             .args(arguments)

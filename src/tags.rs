@@ -1,20 +1,20 @@
-//! Labels, scores, and how the scores of clips become the tags of a track.
+//! Labels, scores, tags, and aggregation of clips to tracks.
 
 use std::sync::Arc;
 
 /// The 50 labels of the published models: the most frequent tags of Last.fm in the Million Song Dataset.
 const LASTFM_50: &str = include_str!("../weights/labels/lastfm50.txt");
 
-/// Why a label list cannot be used.
+/// Error of a label list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VocabularyError {
     /// An empty line or a repeated label.
-    #[error("line {line} of the label list: expected a label of its own, found {found:?}")]
+    #[error("line {line} of the label list: expected a unique, non-empty label, found {found:?}")]
     Line {
         /// Line, from 1.
         line: usize,
-        /// What stands there.
+        /// Content of the line.
         found: String,
     },
 }
@@ -24,7 +24,7 @@ pub enum VocabularyError {
 pub struct Vocabulary(Arc<[String]>);
 
 impl Vocabulary {
-    /// A vocabulary from text with one label a line.
+    /// Parses text with one label per line.
     ///
     /// # Errors
     /// [`VocabularyError::Line`] for an empty or repeated label.
@@ -62,38 +62,38 @@ pub struct Tag {
     pub score: f32,
 }
 
-/// Which tags to keep.
+/// Selection of the tags to return.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Selection {
-    /// This many, the highest first.
+pub enum TagSelection {
+    /// The tags with the highest scores, this many.
     Top(usize),
-    /// Those with at least this score.
+    /// The tags with at least this score.
     Threshold(f32),
 }
 
-/// The tags of one row of scores, the highest first; equal scores keep the order of the labels.
-pub fn select(vocabulary: &Vocabulary, scores: &[f32], selection: Selection) -> Vec<Tag> {
+/// Selects tags from one row of scores, highest first; equal scores keep the order of the labels.
+pub fn select(vocabulary: &Vocabulary, scores: &[f32], selection: TagSelection) -> Vec<Tag> {
     let mut order: Vec<usize> = (0..scores.len().min(vocabulary.labels().len())).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     let kept = match selection {
-        Selection::Top(count) => count.min(order.len()),
-        Selection::Threshold(least) => order.iter().take_while(|&&i| scores[i] >= least).count(),
+        TagSelection::Top(count) => count.min(order.len()),
+        TagSelection::Threshold(least) => order.iter().take_while(|&&i| scores[i] >= least).count(),
     };
     order[..kept].iter().map(|&i| Tag { label: vocabulary.labels()[i].clone(), score: scores[i] }).collect()
 }
 
-/// How the scores of a track's clips become the track's.
+/// Aggregation of the scores of a track's clips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Aggregation {
-    /// The mean over clips.
+    /// Mean over clips.
     #[default]
     Mean,
-    /// The largest over clips.
+    /// Maximum over clips.
     Max,
 }
 
 impl Aggregation {
-    /// One row from the rows of all clips; an empty row from none.
+    /// Aggregates the rows of all clips; empty without clips.
     pub fn apply(self, clips: &[Vec<f32>]) -> Vec<f32> {
         let Some(first) = clips.first() else { return Vec::new() };
         (0..first.len())
@@ -129,9 +129,9 @@ mod tests {
         let tags = |selection| -> Vec<String> {
             select(&labels, &[0.2, 0.9, 0.2], selection).into_iter().map(|tag| tag.label).collect()
         };
-        assert_eq!(tags(Selection::Top(2)), ["b", "a"]);
-        assert_eq!(tags(Selection::Top(9)), ["b", "a", "c"]);
-        assert_eq!(tags(Selection::Threshold(0.5)), ["b"]);
+        assert_eq!(tags(TagSelection::Top(2)), ["b", "a"]);
+        assert_eq!(tags(TagSelection::Top(9)), ["b", "a", "c"]);
+        assert_eq!(tags(TagSelection::Threshold(0.5)), ["b"]);
     }
 
     #[test]

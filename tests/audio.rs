@@ -8,8 +8,8 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use tagwave::audio::{
-    AudioError, Bank, Clip, ClipReader, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers,
-    Source, Warning,
+    AudioError, Clip, ClipReader, ClipRequest, DecoderMode, ExternalDecoder, Padding, Placement,
+    PolyphaseFilter, Resamplers, Source, Warning,
 };
 use tagwave::error::ErrorKind;
 
@@ -57,7 +57,11 @@ fn tone(n: usize, rate_hz: u32, hz: f64) -> Vec<f32> {
 
 fn request(length_samples: usize, placement: Placement) -> ClipRequest {
     // Nothing here is for another program to read.
-    ClipRequest { placement, foreign: Foreign::Refuse, ..ClipRequest::new(RATE_HZ, length_samples) }
+    ClipRequest {
+        placement,
+        external_decoder: ExternalDecoder::Disabled,
+        ..ClipRequest::new(RATE_HZ, length_samples)
+    }
 }
 
 /// All clips, and the warnings after the last one.
@@ -108,7 +112,7 @@ fn the_bank_equals_the_originals_resampler() {
         (96_000, 20_011),
     ];
     for (rate_hz, n) in inputs {
-        assert!(Bank::new(rate_hz, RATE_HZ).is_some());
+        assert!(PolyphaseFilter::new(rate_hz, RATE_HZ).is_some());
         let y: Vec<f32> = golden.by_name(&format!("y_{rate_hz}")).unwrap().unwrap().into_vec().unwrap();
         let worst = worst(&resampled(noise(n), rate_hz), &y);
         println!("{rate_hz} Hz: largest difference {worst:e}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tagwave::audio::{
-    Access, Clip, ClipReader, ClipRequest, Foreign, Placement, Resamplers, Source, Warning,
+    Clip, ClipReader, ClipRequest, ExternalDecoder, Placement, Resamplers, SeekMode, Source, Warning,
 };
 
 const RATE_HZ: u32 = 44_100;
@@ -36,7 +36,7 @@ fn wav(samples: &[[f32; 2]]) -> Vec<u8> {
 }
 
 /// What was read of a source: clip, warnings, length in seconds, decoder.
-struct Found {
+struct Prediction {
     clip: Clip,
     warnings: Vec<Warning>,
     seconds: f64,
@@ -47,10 +47,10 @@ fn request() -> ClipRequest {
     ClipRequest::new(12_000, 24_000)
 }
 
-fn read(source: Source, request: &ClipRequest) -> Found {
+fn read(source: Source, request: &ClipRequest) -> Prediction {
     let mut reader = ClipReader::open(source, request, &Resamplers::new()).unwrap();
     let clip = reader.next().unwrap().unwrap();
-    Found {
+    Prediction {
         clip,
         warnings: reader.warnings(),
         seconds: reader.track_seconds().unwrap(),
@@ -59,9 +59,9 @@ fn read(source: Source, request: &ClipRequest) -> Found {
 }
 
 /// Reads a file in both ways, which must agree, and from a pipe.
-fn read_file(path: &Path) -> Found {
+fn read_file(path: &Path) -> Prediction {
     let found = read(Source::path(path), &request());
-    let through = read(Source::path(path), &ClipRequest { access: Access::Through, ..request() });
+    let through = read(Source::path(path), &ClipRequest { seek_mode: SeekMode::DecodeAll, ..request() });
     let piped = read(Source::reader(Cursor::new(fs::read(path).unwrap())), &request());
     for other in [&through, &piped] {
         assert_eq!(found.clip.start_samples, other.clip.start_samples, "{}", path.display());
@@ -220,7 +220,7 @@ fn every_frame_counts_where_channels_and_rate_change() {
 #[test]
 fn headers_that_other_software_accepts_are_accepted() {
     let (_folder, at) = folder(4);
-    let own = ClipRequest { foreign: Foreign::Refuse, ..request() };
+    let own = ClipRequest { external_decoder: ExternalDecoder::Disabled, ..request() };
     let expected = read(Source::path(at("source.wav")), &own).clip;
     let bytes = fs::read(at("source.wav")).unwrap();
     let data = bytes.len() as u32 - 44;
@@ -300,8 +300,10 @@ fn pcm_of_quicktime_is_read_in_its_byte_order() {
     let expected = read(Source::path(at("source.wav")), &request()).clip;
     for codec in ["s24be", "s24le", "s32be", "s32le", "f32be", "f32le", "f64be", "f64le"] {
         if ffmpeg(&at("source.wav"), &format!("-c:a pcm_{codec}"), &at("a.mov")) {
-            let found =
-                read(Source::path(at("a.mov")), &ClipRequest { foreign: Foreign::Refuse, ..request() });
+            let found = read(
+                Source::path(at("a.mov")),
+                &ClipRequest { external_decoder: ExternalDecoder::Disabled, ..request() },
+            );
             assert!(worst(&found.clip, &expected) < 1e-5, "{codec}: {}", worst(&found.clip, &expected));
         }
     }
@@ -344,7 +346,7 @@ fn dts_in_the_place_of_samples_is_decoded() {
         assert!(difference < 0.1 * b.iter().map(|b| b * b).sum::<f32>(), "{name}: {difference}");
         let refused = ClipReader::open(
             Source::path(at(name)),
-            &ClipRequest { foreign: Foreign::Refuse, ..request() },
+            &ClipRequest { external_decoder: ExternalDecoder::Disabled, ..request() },
             &Resamplers::new(),
         );
         let Err(error) = refused else { panic!("{name} is tagged as samples") };

@@ -33,7 +33,7 @@ fn a_new_kernel_agrees_and_is_timed_beside_the_built_in_ones() {
     let Some(device) = device() else { return };
     let home = laboratory();
     let said = home.ok(&[&["lab", "my.wgsl", "--device", &device][..], &LAYER].concat());
-    assert!(said.contains("agrees with the reference implementation on"), "{said}");
+    assert!(said.contains("test cases passed"), "{said}");
     for kernel in ["my ", "conv2d_direct ", "conv2d_tiled "] {
         assert!(
             said.lines().any(|line| line.contains(kernel) && line.contains("GFLOP/s")),
@@ -60,7 +60,7 @@ fn a_wrong_kernel_is_not_timed_and_says_where() {
     assert_ne!(wrong, source);
     let errors = home.fails(1, &lab("wrong.wgsl", &wrong));
     assert!(
-        errors.contains("disagrees with its reference implementation") && errors.contains("worst at"),
+        errors.contains("differs from the reference implementation") && errors.contains("worst at"),
         "{errors}"
     );
     let errors = home.fails(1, &lab("broken.wgsl", &source.replace("fn main(", "fn main((")));
@@ -112,16 +112,16 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
         );
         assert_ne!(wrong, source);
         fs::write(home.path("wrong.wgsl"), wrong).unwrap();
-        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-test-cases", "--batch", batch]));
-        assert!(errors.contains("disagrees"), "{errors}");
+        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-problems", "--batch", batch]));
+        assert!(errors.contains("differs from the reference"), "{errors}");
     }
     // Nothing written is not what the kernel before wrote.
     let idle = source
         .replace("y[place] = ", "if params.N == 0u { y[place] = ")
         .replace("largest));", "largest)); }");
     fs::write(home.path("idle.wgsl"), idle).unwrap();
-    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-test-cases", "--batch", "1"]));
-    assert!(errors.contains("disagrees"), "{errors}");
+    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-problems", "--batch", "1"]));
+    assert!(errors.contains("differs from the reference"), "{errors}");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn what_was_tuned_is_remembered_until_it_is_forgotten() {
     let said = home.ok(&tune);
     let file = said
         .lines()
-        .find_map(|line| line.strip_prefix("remembered ")?.split_once(" in "))
+        .find_map(|line| line.strip_prefix("saved ")?.split_once(" in "))
         .unwrap()
         .1
         .to_string();

@@ -80,7 +80,7 @@ fn published_files_in_the_store_are_used_as_they_are() {
     assert!(said.contains(CRNN) && said.contains("already there"), "{said}");
     let output = home.run(&["weights", "fetch", "crnn", "--variant", "tensorflow", "--offline"]);
     assert!(output.status.success());
-    assert!(String::from_utf8(output.stderr).unwrap().contains("is preferred to it"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("takes precedence"));
 }
 
 #[test]

@@ -11,8 +11,7 @@ use tagwave::audio::Source;
 use tagwave::error::ErrorKind;
 use tagwave::models::{self, Reading};
 use tagwave::tagger::{Device, Outputs, Tagger, Track};
-use tagwave::tags::Selection;
-use tagwave::test_cases::synthetic_clip;
+use tagwave::tags::TagSelection;
 
 #[test]
 fn labels_are_as_many_as_scores() {
@@ -34,7 +33,7 @@ fn labels_are_as_many_as_scores() {
         let (model, weights) = tiny(count);
         let tagger = builder().labels(labels(count)).build_from(model, &weights).unwrap();
         let track = tagger.tag_samples(&synthetic_clip(12_000), 12_000).unwrap();
-        let tags = tagger.tags(&track, Selection::Top(100));
+        let tags = tagger.tags(&track, TagSelection::Top(100));
         assert_eq!((track.scores.len(), tags.len()), (count, count));
         for tag in &tags {
             let index: usize = tag.label.strip_prefix("label ").unwrap().parse().unwrap();

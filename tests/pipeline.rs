@@ -9,7 +9,7 @@ use tagwave::audio::{DecoderMode, Source};
 use tagwave::gpu::Gpu;
 use tagwave::models::{self, Reading};
 use tagwave::tagger::{CancelToken, Device, Tagger, TaggerBuilder, Track};
-use tagwave::tags::Selection;
+use tagwave::tags::TagSelection;
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::test_cases::{Tolerance, compare};
 use tagwave::weights::Weights;
@@ -47,7 +47,7 @@ fn the_published_crnn_table() {
     let mut worst = 0.0f64;
     for (clip, track) in CLIPS.iter().zip(tag_all(&tagger, &files)) {
         let published = table["published"][clip].as_object().unwrap();
-        let tags = tagger.tags(&track, Selection::Top(10));
+        let tags = tagger.tags(&track, TagSelection::Top(10));
         for tag in &tags {
             let figure =
                 published.get(&tag.label).unwrap_or_else(|| panic!("{clip}: {} is not published", tag.label));
@@ -397,7 +397,7 @@ impl std::io::Read for Panics {
 fn what_hangs_or_panics_costs_its_own_file() {
     // No model: this is about decoding.
     let builder = Tagger::builder().device(Device::None).decode_threads(2);
-    let tagger = painted_with(builder.patience(std::time::Duration::from_millis(300)));
+    let tagger = painted_with(builder.decoder_timeout(std::time::Duration::from_millis(300)));
     let start = std::time::Instant::now();
     // More that hang than there are threads.
     let sources = (0..12).map(|index| match index % 4 {
@@ -408,7 +408,7 @@ fn what_hangs_or_panics_costs_its_own_file() {
     let results = tagger.tag_batch(sources.collect::<Vec<_>>());
     for (index, result) in results.iter().enumerate() {
         match index % 4 {
-            1 => assert!(matches!(result, Err(Error::Hung { .. })), "{index}: {result:?}"),
+            1 => assert!(matches!(result, Err(Error::DecoderTimeout { .. })), "{index}: {result:?}"),
             2 => assert!(matches!(result, Err(Error::Panicked)), "{index}: {result:?}"),
             _ => assert!(result.is_ok(), "{index}: {result:?}"),
         }
@@ -439,5 +439,5 @@ fn a_device_that_is_lost_on_the_way_is_made_up_for() {
     });
     assert_eq!(devices.len(), SOURCES);
     assert!(devices[0] != "cpu" && devices[SOURCES - 1] == "cpu", "{devices:?}");
-    assert!(tagger.take_notes().join("\n").contains("the CPU takes over"));
+    assert!(tagger.take_warnings().join("\n").contains("to the CPU"));
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tagwave::audio::{Foreign, Source};
+use tagwave::audio::{ExternalDecoder, Source};
 use tagwave::cpu::Instructions;
 use tagwave::models;
 use tagwave::tagger::{Device, Tagger};
@@ -49,8 +49,10 @@ fn scores_have_the_committed_digests() {
         let mut executors = vec![(format!("cpu {}", widest.as_str()), Device::Cpu)];
         executors.extend(gpu_name.clone().map(|name| (name, Device::Gpu)));
         for (executor, device) in executors {
-            let mut builder =
-                Tagger::builder().model(model.name).device(device.clone()).foreign(Foreign::Refuse);
+            let mut builder = Tagger::builder()
+                .model(model.name)
+                .device(device.clone())
+                .external_decoder(ExternalDecoder::Disabled);
             if let Some(folder) = weights.as_ref().filter(|_| !model.is_embedded()) {
                 builder = builder.weights(folder);
             }

@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tagwave::audio::{Access, Clip, ClipReader, ClipRequest, DecoderMode, Placement, Resamplers, Source};
+use tagwave::audio::{Clip, ClipReader, ClipRequest, DecoderMode, Placement, Resamplers, SeekMode, Source};
 
 const RATE_HZ: u32 = 44_100;
 const SECONDS: u32 = 24;
@@ -58,7 +58,7 @@ fn read_passing(path: &Path, request: &ClipRequest) -> (Clip, f64) {
     let mut reader = ClipReader::open(Source::path(path), request, &Resamplers::new()).unwrap();
     let clip = reader.next().unwrap().unwrap();
     assert_eq!(reader.warnings(), [], "{}", path.display());
-    (clip, reader.passed_over() as f64 / f64::from(reader.track_rate_hz()))
+    (clip, reader.skipped_samples() as f64 / f64::from(reader.track_rate_hz()))
 }
 
 /// The largest difference between the two ways, over several places, at the file's own rate and at 12 kHz.
@@ -73,7 +73,8 @@ fn worst(path: &Path, passes: bool) -> f32 {
         ] {
             let request =
                 ClipRequest { placement, decoder, ..ClipRequest::new(rate_hz, 2 * rate_hz as usize) };
-            let (through, none) = read_passing(path, &ClipRequest { access: Access::Through, ..request });
+            let (through, none) =
+                read_passing(path, &ClipRequest { seek_mode: SeekMode::DecodeAll, ..request });
             let (sought, passed_s) = read_passing(path, &request);
             let before_s = sought.start_samples as f64 / f64::from(rate_hz);
             let range = if passes { before_s - 1.5..=before_s } else { 0.0..=0.0 };
@@ -147,7 +148,7 @@ fn noise_of_the_decoders_own_is_all_that_may_differ() {
     }
     let request = ClipRequest::new(12_000, 24_000);
     let (sought, through) =
-        (read(&path, &request), read(&path, &ClipRequest { access: Access::Through, ..request }));
+        (read(&path, &request), read(&path, &ClipRequest { seek_mode: SeekMode::DecodeAll, ..request }));
     let power = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>();
     let signal = power(&mut through.samples.iter().copied());
     let noise = power(&mut sought.samples.iter().zip(&through.samples).map(|(a, b)| a - b));
@@ -170,7 +171,7 @@ fn gaps_in_time_are_no_gaps_in_samples() {
             continue;
         }
         let request = ClipRequest { placement: Placement::At(9.0), ..ClipRequest::new(RATE_HZ, 88_200) };
-        let through = read(&path, &ClipRequest { access: Access::Through, ..request });
+        let through = read(&path, &ClipRequest { seek_mode: SeekMode::DecodeAll, ..request });
         assert!(read(&path, &request).samples == through.samples, "{ending}");
     }
 }

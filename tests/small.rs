@@ -10,7 +10,7 @@ use common::executors::makers;
 use common::npz;
 use tagwave::models::{self, ModelError, Reading, Starts};
 use tagwave::tagger::{Device, Tagger};
-use tagwave::tags::Selection;
+use tagwave::tags::TagSelection;
 use tagwave::tensor::HostTensor;
 use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::weights::{self, Locator, Role, Weights};
@@ -114,7 +114,7 @@ fn what_lies_in_the_store_changes_nothing() {
 fn the_demo_is_tagged() {
     let tagger = Tagger::builder().device(Device::Cpu).build().unwrap();
     let track = tagger.tag_file(file("assets/demo.ogg")).unwrap();
-    let tags = tagger.tags(&track, Selection::Top(3));
+    let tags = tagger.tags(&track, TagSelection::Top(3));
     println!("{tags:?}");
     assert_eq!(tags[0].label, "electronic");
 }

@@ -7,7 +7,7 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use super::bytes::Bytes;
 use super::error::AudioError;
-use super::pulse::Pulse;
+use super::heartbeat::Heartbeat;
 
 /// Samples per channel of a frame.
 pub(super) const FRAME_SAMPLES: u64 = 1024;
@@ -17,22 +17,22 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 /// Rate, channel configuration and object type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Kind {
+pub(super) struct FrameParams {
     pub(super) rate_hz: u32,
     pub(super) channels: u8,
     profile: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Header {
-    kind: Kind,
-    /// Length of header and payload.
+struct AdtsHeader {
+    kind: FrameParams,
+    /// Length of header and payload in bytes.
     bytes: usize,
     header_bytes: usize,
 }
 
-impl Header {
-    fn parse(head: [u8; 7]) -> Option<Header> {
+impl AdtsHeader {
+    fn parse(head: [u8; 7]) -> Option<AdtsHeader> {
         if head[0] != 0xff || head[1] & 0xf6 != 0xf0 {
             return None;
         }
@@ -42,51 +42,51 @@ impl Header {
         let header_bytes = if head[1] & 1 == 0 { 9 } else { 7 };
         // Several blocks in a frame are written by no encoder in use.
         let blocks = head[6] & 3;
-        let kind = Kind { rate_hz, channels, profile: head[2] >> 6 };
-        (bytes > header_bytes && blocks == 0).then_some(Header { kind, bytes, header_bytes })
+        let kind = FrameParams { rate_hz, channels, profile: head[2] >> 6 };
+        (bytes > header_bytes && blocks == 0).then_some(AdtsHeader { kind, bytes, header_bytes })
     }
 }
 
-/// Length in bytes of the frame that begins with `head`.
+/// Length in bytes of the ADTS frame with this header.
 pub(super) fn frame_bytes(head: [u8; 7]) -> Option<u64> {
-    Header::parse(head).map(|header| header.bytes as u64)
+    AdtsHeader::parse(head).map(|header| header.bytes as u64)
 }
 
-/// Contents of a file of ADTS frames.
+/// Summary of a file of ADTS frames.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Survey {
-    /// Frames of each rate in Hz.
+pub(super) struct AdtsScan {
+    /// Number of frames of each rate in Hz.
     pub(super) frames: Vec<(u32, u64)>,
     /// Number of changes of rate, channels or object type.
     pub(super) changes: u64,
-    /// Bytes that belong to no frame, tags at the end not counted.
+    /// Bytes between frames, without tags at the end.
     pub(super) stray_bytes: u64,
 }
 
-/// Frames one after the other.
-pub(super) struct Frames {
+/// Reader of ADTS frames.
+pub(super) struct AdtsFrames {
     file: BufReader<Bytes>,
     at: u64,
     len: u64,
     count: u64,
-    kind: Option<Kind>,
+    kind: Option<FrameParams>,
     stray_bytes: u64,
 }
 
-/// Frame as read: with a change of kind before it, if there is one.
-pub(super) struct Frame {
+/// ADTS frame; `changed` if its parameters differ from those of the frame before.
+pub(super) struct AdtsFrame {
     pub(super) packet: Packet,
-    pub(super) kind: Kind,
+    pub(super) kind: FrameParams,
     pub(super) changed: bool,
 }
 
-impl Frames {
-    pub(super) fn new(bytes: &Bytes) -> Frames {
+impl AdtsFrames {
+    pub(super) fn new(bytes: &Bytes) -> AdtsFrames {
         let file = BufReader::with_capacity(BUFFER_BYTES, bytes.rewound());
-        Frames { file, at: 0, len: bytes.len(), count: 0, kind: None, stray_bytes: 0 }
+        AdtsFrames { file, at: 0, len: bytes.len(), count: 0, kind: None, stray_bytes: 0 }
     }
 
-    /// Goes to frame `wanted`, counted from the first one; `false` where there are fewer.
+    /// Seeks to frame `wanted`, counted from 0; `false` if there are fewer.
     pub(super) fn go_to(&mut self, wanted: u64) -> io::Result<bool> {
         if wanted < self.count {
             self.file.seek(SeekFrom::Start(0))?;
@@ -108,12 +108,12 @@ impl Frames {
         self.stray_bytes
     }
 
-    /// The next frame, or `None` after the last one.
-    pub(super) fn next(&mut self) -> io::Result<Option<Frame>> {
+    /// Reads the next frame, or `None` after the last one.
+    pub(super) fn next(&mut self) -> io::Result<Option<AdtsFrame>> {
         let Some(header) = self.header()? else { return Ok(None) };
         let mut data = vec![0; header.bytes];
         if let Err(error) = self.file.read_exact(&mut data) {
-            // The last frame is cut off.
+            // The last frame is truncated.
             return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(None) } else { Err(error) };
         }
         data.drain(..header.header_bytes);
@@ -121,24 +121,24 @@ impl Frames {
         self.advance(header);
         let changed = self.kind.replace(header.kind).is_some_and(|kind| kind != header.kind);
         let packet = Packet::new(0, Timestamp::new(time), Duration::from(FRAME_SAMPLES), data);
-        Ok(Some(Frame { packet, kind: header.kind, changed }))
+        Ok(Some(AdtsFrame { packet, kind: header.kind, changed }))
     }
 
     /// Skips the next frame without reading its payload, and returns its kind.
-    fn skip(&mut self) -> io::Result<Option<Kind>> {
+    fn skip(&mut self) -> io::Result<Option<FrameParams>> {
         let Some(header) = self.header()? else { return Ok(None) };
         self.file.seek_relative(header.bytes as i64)?;
         self.advance(header);
         Ok(Some(header.kind))
     }
 
-    fn advance(&mut self, header: Header) {
+    fn advance(&mut self, header: AdtsHeader) {
         self.at += header.bytes as u64;
         self.count += 1;
     }
 
     /// The header of the next frame that another one, or the end, follows; the reader is at its first byte.
-    fn header(&mut self) -> io::Result<Option<Header>> {
+    fn header(&mut self) -> io::Result<Option<AdtsHeader>> {
         let mut lost = false;
         loop {
             let mut head = [0; 7];
@@ -147,7 +147,7 @@ impl Frames {
             }
             self.file.read_exact(&mut head)?;
             self.file.seek_relative(-7)?;
-            if let Some(header) = Header::parse(head)
+            if let Some(header) = AdtsHeader::parse(head)
                 && (!lost || self.is_followed(header)?)
             {
                 return Ok((self.at + header.bytes as u64 <= self.len).then_some(header));
@@ -162,7 +162,7 @@ impl Frames {
         }
     }
 
-    fn is_followed(&mut self, header: Header) -> io::Result<bool> {
+    fn is_followed(&mut self, header: AdtsHeader) -> io::Result<bool> {
         let next = self.at + header.bytes as u64;
         if next + 7 > self.len {
             return Ok(next <= self.len);
@@ -171,30 +171,30 @@ impl Frames {
         self.file.seek_relative(header.bytes as i64)?;
         self.file.read_exact(&mut head)?;
         self.file.seek_relative(-(header.bytes as i64) - 7)?;
-        Ok(Header::parse(head).is_some())
+        Ok(AdtsHeader::parse(head).is_some())
     }
 }
 
-/// Reads the headers of all frames.
+/// Scans the headers of all frames.
 ///
 /// # Errors
 /// [`AudioError::Io`], [`AudioError::Stopped`].
-pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError> {
-    let mut frames = Frames::new(bytes);
-    let mut survey = Survey::default();
+pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<AdtsScan, AudioError> {
+    let mut frames = AdtsFrames::new(bytes);
+    let mut scan = AdtsScan::default();
     let mut last = None;
     while let Some(kind) = frames.skip().map_err(AudioError::Io)? {
         if frames.count().is_multiple_of(64) {
-            pulse.go_on()?;
+            heartbeat.check_stopped()?;
         }
-        survey.changes += u64::from(last.replace(kind).is_some_and(|last| last != kind));
-        match survey.frames.iter_mut().find(|(rate_hz, _)| *rate_hz == kind.rate_hz) {
+        scan.changes += u64::from(last.replace(kind).is_some_and(|last| last != kind));
+        match scan.frames.iter_mut().find(|(rate_hz, _)| *rate_hz == kind.rate_hz) {
             Some((_, count)) => *count += 1,
-            None => survey.frames.push((kind.rate_hz, 1)),
+            None => scan.frames.push((kind.rate_hz, 1)),
         }
     }
-    survey.stray_bytes = frames.stray_bytes();
-    Ok(survey)
+    scan.stray_bytes = frames.stray_bytes();
+    Ok(scan)
 }
 
 #[cfg(test)]
@@ -231,9 +231,9 @@ mod tests {
             file.write_all(&part).unwrap();
         }
         let bytes = Bytes::new(file).unwrap();
-        let found = survey(&bytes, &Pulse::default()).unwrap();
-        assert_eq!(found, Survey { frames: vec![(44_100, 4), (22_050, 2)], changes: 2, stray_bytes: 9 });
-        let mut frames = Frames::new(&bytes);
+        let found = scan(&bytes, &Heartbeat::default()).unwrap();
+        assert_eq!(found, AdtsScan { frames: vec![(44_100, 4), (22_050, 2)], changes: 2, stray_bytes: 9 });
+        let mut frames = AdtsFrames::new(&bytes);
         let sizes: Vec<usize> =
             std::iter::from_fn(|| frames.next().unwrap()).map(|frame| frame.packet.data.len()).collect();
         assert_eq!(sizes, [100, 100, 100, 50, 20, 20]);

@@ -1,6 +1,6 @@
-//! The encoded bytes of one input: a file from a given offset on, with some bytes replaced.
+//! Encoded bytes of one input: a file from an offset on, with patches applied.
 //!
-//! Reading is positioned, so clones are independent of each other although they share the file.
+//! Reads are positioned, so clones that share the file are independent of each other.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use symphonia::core::io::MediaSource;
 
-/// Bytes that replace those of the file from this offset on.
+/// Replacement for bytes of the file at an offset.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Patch {
     pub(super) at: u64,
     pub(super) bytes: Vec<u8>,
 }
 
-/// A reader over an input file. Offsets count from `base`.
+/// Reader of an input file. Offsets count from `base`.
 #[derive(Clone, Debug)]
 pub(super) struct Bytes {
     file: Arc<File>,
@@ -32,7 +32,7 @@ impl Bytes {
         Ok(Bytes { file: Arc::new(file), base: 0, len, at: 0, patches: Arc::new([]) })
     }
 
-    /// The same input without its first `skipped` bytes, unchanged and at its start.
+    /// The same input without its first `skipped` bytes and without patches, at its start.
     pub(super) fn skipping(&self, skipped: u64) -> Bytes {
         let skipped = skipped.min(self.len);
         Bytes {
@@ -59,7 +59,7 @@ impl Bytes {
         self.len
     }
 
-    /// Up to `count` bytes from `at` on; fewer at the end.
+    /// Reads up to `count` bytes at `at`; fewer at the end.
     pub(super) fn get(&self, at: u64, count: usize) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
         let mut reader = Bytes { at, ..self.clone() };
@@ -67,7 +67,7 @@ impl Bytes {
         Ok(out)
     }
 
-    /// Exactly `N` bytes from `at` on, or `None` where the input ends before.
+    /// Reads exactly `N` bytes at `at`, or `None` if the input ends before.
     pub(super) fn array<const N: usize>(&self, at: u64) -> io::Result<Option<[u8; N]>> {
         Ok(self.get(at, N)?.try_into().ok())
     }
@@ -127,7 +127,7 @@ fn read_at(file: &File, out: &mut [u8], at: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, out, at)
 }
 
-/// Systems without positioned reads have one thread.
+/// Seek and read, for platforms without positioned reads.
 #[cfg(not(any(unix, windows)))]
 fn read_at(mut file: &File, out: &mut [u8], at: u64) -> io::Result<usize> {
     file.seek(SeekFrom::Start(at))?;

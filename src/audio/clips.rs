@@ -1,4 +1,4 @@
-//! Which clips are wanted, and a reader that yields them one by one.
+//! Clip requests, and the reader that yields the clips of one track.
 
 use std::fmt;
 use std::io::Write;
@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use super::decode::{Decoder, DecoderMode};
 use super::error::AudioError;
-use super::foreign::{self, Encoded, Foreign};
+use super::ffmpeg::{self, Encoded, ExternalDecoder};
+use super::heartbeat::Heartbeat;
 use super::level::{Loudness, loudness};
 use super::packets::End;
-use super::pulse::Pulse;
-use super::resample::Resamplers;
-use super::source::{Kind, Source};
-use super::track::Track;
+use super::polyphase::Resamplers;
+use super::source::{Source, SourceKind};
+use super::track::TrackReader;
 use crate::error::ErrorKind;
 
-/// Difference between a stated and a found length that is no news: containers count whole packets.
+/// Tolerated difference between stated and decoded length in samples: containers count whole packets.
 const TOLERATED_FRAMES: u64 = 4096;
-/// Latest start of [`Placement::At`]: 115 days.
+/// Upper limit of [`Placement::At`] in seconds: 115 days.
 const MAX_START_S: f64 = 1e7;
-/// Samples pulled at a time while whole tracks are read.
+/// Samples read at a time for [`Placement::All`].
 const STRIP: usize = 16_384;
 
-/// Which part of a track becomes clips.
+/// Position of the clips in a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Placement {
     /// One clip from the middle: it starts at `floor((track - clip) / 2)`, in samples at the clip's rate.
@@ -38,47 +38,47 @@ pub enum Placement {
     },
 }
 
-/// What fills a clip when the track is too short.
+/// Padding of a clip from a track that is shorter than the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Padding {
     /// Zeros after the audio.
     #[default]
     Zeros,
-    /// The audio again and again.
+    /// The audio, repeated.
     Repeat,
 }
 
-/// What becomes of what lies before a clip.
+/// Method of reaching a clip in the middle of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// It is passed over where the format allows that to the sample.
+pub enum SeekMode {
+    /// Seek, where the format has sample-accurate positions; otherwise decode from the start.
     #[default]
     Seek,
-    /// It is decoded and dropped.
-    Through,
+    /// Decode everything before the clip and drop it.
+    DecodeAll,
 }
 
-/// The clips that a model wants of a track.
+/// Description of the clips to read from a track.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipRequest {
     /// Sample rate of the clips in Hz.
     pub rate_hz: u32,
     /// Length of each clip in samples at that rate.
     pub length_samples: usize,
-    /// Which part of the track.
+    /// Position of the clips in the track.
     pub placement: Placement,
-    /// What to do about too short tracks.
+    /// Padding of tracks shorter than a clip.
     pub padding: Padding,
-    /// How to decode; without effect on samples from memory.
+    /// Decoder behaviour; has no effect on samples from memory.
     pub decoder: DecoderMode,
-    /// What becomes of what lies before a clip.
-    pub access: Access,
-    /// What becomes of formats that are not read here.
-    pub foreign: Foreign,
+    /// Method of reaching a clip in the middle of a file.
+    pub seek_mode: SeekMode,
+    /// External decoder for formats without a built-in decoder.
+    pub external_decoder: ExternalDecoder,
 }
 
 impl ClipRequest {
-    /// One zero-padded clip from the centre, decoded plainly.
+    /// Request for one clip from the centre, zero-padded, with the default decoder settings.
     pub fn new(rate_hz: u32, length_samples: usize) -> ClipRequest {
         ClipRequest {
             rate_hz,
@@ -86,8 +86,8 @@ impl ClipRequest {
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
-            access: Access::default(),
-            foreign: Foreign::default(),
+            seek_mode: SeekMode::default(),
+            external_decoder: ExternalDecoder::default(),
         }
     }
 
@@ -109,39 +109,39 @@ impl ClipRequest {
     }
 }
 
-/// A slice of a track, at the request's rate and of the request's length.
+/// Part of a track, with the sample rate and length of the request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
     /// Mono samples, nominally in -1..1.
     pub samples: Vec<f32>,
     /// Position in the track, in samples at the clip's rate.
     pub start_samples: u64,
-    /// How many of `samples` are audio; the rest is padding.
+    /// Number of samples that are audio; the rest is padding.
     pub audio_samples: usize,
 }
 
-/// Something about a track that its reader should know, though clips were made.
+/// Problem of a track that did not prevent reading its clips.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Packets that could not be decoded; the audio closes up over them.
+    /// Packets that could not be decoded were skipped, without a gap.
     DamagedPackets {
-        /// How many.
+        /// Number of packets.
         count: u64,
     },
-    /// The file ends, or becomes unreadable, in the middle.
+    /// The file ends, or becomes unreadable, before the end of the track.
     Truncated {
-        /// What the reader met.
+        /// Message of the reader.
         reason: String,
     },
-    /// The container states another length than was found.
+    /// The length that the container states differs from the decoded length.
     LengthWrong {
         /// Length in seconds as stated.
         stated_s: f64,
         /// Length in seconds as decoded.
         found_s: f64,
     },
-    /// A part of the track has another sample rate; it was resampled to that of the track.
+    /// Part of the track has another sample rate and was resampled to the rate of the track.
     RateChange {
         /// Rate of the track in Hz.
         from_hz: u32,
@@ -158,19 +158,20 @@ pub enum Warning {
         /// The message, at most some hundred characters.
         message: String,
     },
-    /// The channels cancel each other when they are mixed: the clip lacks what they hold.
+    /// The channels cancel each other when they are mixed to mono.
     Cancellation {
         /// Level that mixing loses, in dB.
         loss_db: f64,
     },
-    /// The clip is so quiet that its tags may be those of noise.
+    /// The clip is so quiet that its tags may describe noise.
     Quiet {
-        /// RMS level in dB of full scale, the mean not counted.
+        /// RMS level without DC offset, in dBFS.
         level_dbfs: f64,
     },
-    /// The clip holds silence, or a constant.
+    /// The clip is silent or constant.
     Silent,
-    /// The rates have no small ratio, so the samples are not exactly those of the original's resampler.
+    /// The ratio of the rates is not a small fraction, so samples differ slightly from those of the original's
+    /// resampler.
     FallbackResampler {
         /// Rate of the track in Hz.
         from_hz: u32,
@@ -218,52 +219,50 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Yields the clips of one track, decoding as far as each needs.
-///
-/// After an error it yields nothing more.
+/// Iterator over the clips of one track, decoding on demand. Ends after the first error.
 pub struct ClipReader {
     source: Source,
     request: ClipRequest,
-    track: Track,
-    /// Length of the track at its own rate, as far as known.
+    track: TrackReader,
+    /// Length of the track in samples at its own rate, if known.
     frames: Option<u64>,
     padded: Option<Warning>,
-    length_wrong: Option<Warning>,
+    length_warning: Option<Warning>,
     /// Loudest clip so far.
     loudness: Option<Loudness>,
-    /// Kept for reading the track anew by another decoder.
+    /// Kept for reopening the track with another decoder.
     resamplers: Resamplers,
-    pulse: Pulse,
-    progress: Progress,
+    heartbeat: Heartbeat,
+    state: ReadState,
 }
 
-/// A track that was opened, its length at its own rate as far as it is known, and if it states another.
-struct Tracked {
-    track: Track,
+/// An opened track, its length in samples at its own rate if known, and a warning if the stated length differs.
+struct OpenTrack {
+    track: TrackReader,
     frames: Option<u64>,
-    length_wrong: Option<Warning>,
+    length_warning: Option<Warning>,
 }
 
-enum Progress {
+enum ReadState {
     /// The one clip of `Centre` or `At` is still to be made.
     One,
-    All(Sliding),
+    All(SlidingWindow),
     Done,
 }
 
-/// The outputs that clips of [`Placement::All`] are cut from.
+/// Window of resampled samples from which clips of [`Placement::All`] are cut.
 #[derive(Default)]
-struct Sliding {
-    /// The latest outputs, at least a clip's length of them.
+struct SlidingWindow {
+    /// Most recent samples, at least one clip.
     recent: Vec<f32>,
-    /// Position of the first of them.
+    /// Position in the track of the first of them.
     base: u64,
     next_start: u64,
     last_start: Option<u64>,
 }
 
-impl Sliding {
-    /// A clip of outputs that are all there.
+impl SlidingWindow {
+    /// Copies a clip whose samples are all in the window.
     fn cut(&self, start_samples: u64, length: usize) -> Clip {
         let at = (start_samples - self.base) as usize;
         Clip { samples: self.recent[at..at + length].to_vec(), start_samples, audio_samples: length }
@@ -271,65 +270,64 @@ impl Sliding {
 }
 
 impl ClipReader {
-    /// Opens `source` and finds the track's length where the placement depends on it.
+    /// Opens `source`, and determines the track's length if the placement depends on it.
     ///
     /// # Errors
-    /// [`AudioError::Request`] for a request that no track could fulfil, else whatever is wrong with the
-    /// source.
+    /// [`AudioError::Request`] for an invalid request, otherwise the error of the source.
     pub fn open(
         source: Source,
         request: &ClipRequest,
         resamplers: &Resamplers,
     ) -> Result<ClipReader, AudioError> {
-        ClipReader::open_watched(source, request, resamplers, &Pulse::default())
+        ClipReader::open_watched(source, request, resamplers, &Heartbeat::default())
     }
 
-    /// As [`ClipReader::open`], with a sign of life at each packet.
+    /// As [`ClipReader::open`], with a heartbeat that ticks at each packet.
     ///
     /// # Errors
-    /// As [`ClipReader::open`]; [`AudioError::Stopped`] once the pulse is.
+    /// As [`ClipReader::open`]; [`AudioError::Stopped`] after [`Heartbeat::stop`].
     pub fn open_watched(
         source: Source,
         request: &ClipRequest,
         resamplers: &Resamplers,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) -> Result<ClipReader, AudioError> {
         request.check()?;
-        pulse.go_on()?;
+        heartbeat.check_stopped()?;
         let source = Source(source.0.rereadable()?);
-        match ClipReader::tracked(&source, request, resamplers, pulse) {
-            Ok(tracked) => Ok(ClipReader::new(source, tracked, request, resamplers, pulse)),
-            Err(error) if error.is_of_content() && request.foreign == Foreign::Ffmpeg => {
-                ClipReader::open_decoded(&source, error, request, resamplers, pulse)
+        match ClipReader::open_track(&source, request, resamplers, heartbeat) {
+            Ok(open_track) => Ok(ClipReader::new(source, open_track, request, resamplers, heartbeat)),
+            Err(error) if error.is_of_content() && request.external_decoder == ExternalDecoder::Ffmpeg => {
+                ClipReader::open_decoded(&source, error, request, resamplers, heartbeat)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Opens `source` as `ffmpeg` decodes it, because the built-in decoder failed with `first`.
+    /// Opens `source` with `ffmpeg` after the built-in decoder failed with `first`.
     fn open_decoded(
         source: &Source,
         first: AudioError,
         request: &ClipRequest,
         resamplers: &Resamplers,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) -> Result<ClipReader, AudioError> {
-        let decoded = Source(decoded_by_ffmpeg(&source.0, first, pulse)?);
-        let tracked = ClipReader::tracked(&decoded, request, resamplers, pulse)?;
-        Ok(ClipReader::new(decoded, tracked, request, resamplers, pulse))
+        let decoded = Source(decoded_by_ffmpeg(&source.0, first, heartbeat)?);
+        let open_track = ClipReader::open_track(&decoded, request, resamplers, heartbeat)?;
+        Ok(ClipReader::new(decoded, open_track, request, resamplers, heartbeat))
     }
 
     fn new(
         source: Source,
-        tracked: Tracked,
+        open_track: OpenTrack,
         request: &ClipRequest,
         resamplers: &Resamplers,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) -> ClipReader {
-        let Tracked { track, frames, length_wrong } = tracked;
-        let progress = match request.placement {
-            Placement::All { .. } => Progress::All(Sliding::default()),
-            _ => Progress::One,
+        let OpenTrack { track, frames, length_warning } = open_track;
+        let state = match request.placement {
+            Placement::All { .. } => ReadState::All(SlidingWindow::default()),
+            _ => ReadState::One,
         };
         ClipReader {
             source,
@@ -337,49 +335,49 @@ impl ClipReader {
             track,
             frames,
             padded: None,
-            length_wrong,
+            length_warning,
             loudness: None,
             resamplers: resamplers.clone(),
-            pulse: pulse.clone(),
-            progress,
+            heartbeat: heartbeat.clone(),
+            state,
         }
     }
 
-    /// Opens the track and reads facts about the whole of it.
-    fn tracked(
+    /// Opens the track and scans the file for its length and damage.
+    fn open_track(
         source: &Source,
         request: &ClipRequest,
         resamplers: &Resamplers,
-        pulse: &Pulse,
-    ) -> Result<Tracked, AudioError> {
-        let mut track = Track::open(&source.0, request, resamplers, pulse)?;
-        track.survey(&source.0, request, resamplers)?;
+        heartbeat: &Heartbeat,
+    ) -> Result<OpenTrack, AudioError> {
+        let mut track = TrackReader::open(&source.0, request, resamplers, heartbeat)?;
+        track.scan(&source.0, request, resamplers)?;
         let centre = request.placement == Placement::Centre;
         let mut frames = track.stated_frames();
         if frames.is_none() && centre {
             frames = track.count(&source.0)?;
         }
-        let length_wrong = match (&source.0, track.decoder(), frames) {
-            (Kind::Decoded(decoded), ..) => decoded.wrong_length(),
-            (_, Some(decoder), Some(counted)) => wrong_length(decoder, counted),
+        let length_warning = match (&source.0, track.decoder(), frames) {
+            (SourceKind::Decoded(decoded), ..) => decoded.length_warning(),
+            (_, Some(decoder), Some(counted)) => length_warning(decoder, counted),
             _ => None,
         };
-        Ok(Tracked { track, frames, length_wrong })
+        Ok(OpenTrack { track, frames, length_warning })
     }
 
-    /// What decodes the track: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
+    /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
     pub fn decoder_name(&self) -> &'static str {
         self.track.decoder_name()
     }
 
-    /// Time that resampling took so far.
+    /// Time spent on resampling so far.
     pub fn resample_time(&self) -> Duration {
         self.track.resample_time()
     }
 
-    /// Samples before the clip, at the track's own rate, that were passed over and not decoded.
-    pub fn passed_over(&self) -> u64 {
-        self.track.passed()
+    /// Number of samples before the clip, at the track's own rate, that were skipped without decoding.
+    pub fn skipped_samples(&self) -> u64 {
+        self.track.skipped()
     }
 
     /// The track's sample rate in Hz, before resampling.
@@ -387,13 +385,13 @@ impl ClipReader {
         self.track.rate_hz()
     }
 
-    /// The track's length in seconds: exact once its end has been seen, before that as the container states
-    /// it, or `None` where it says nothing.
+    /// Length of the track in seconds: exact once its end has been reached, before that as the container states it;
+    /// `None` if it does not.
     pub fn track_seconds(&self) -> Option<f64> {
         self.frames.map(|frames| frames as f64 / f64::from(self.track.rate_hz()))
     }
 
-    /// What is to be said about the track so far; complete after the last clip.
+    /// Warnings so far; complete after the last clip.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let (from_hz, to_hz) = (self.track.rate_hz(), self.request.rate_hz);
@@ -411,11 +409,9 @@ impl ClipReader {
             if let Some(to_hz) = decoder.other_rate_hz() {
                 warnings.push(Warning::RateChange { from_hz, to_hz });
             }
-            let survey = decoder.surveyed();
-            let counted = [
-                (survey.damaged_pages, "damaged or missing pages"),
-                (survey.stray_bytes, "bytes without audio"),
-            ];
+            let scan = decoder.scanned();
+            let counted =
+                [(scan.damaged_pages, "damaged or missing pages"), (scan.stray_bytes, "bytes without audio")];
             for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
                 warnings.push(Warning::Damaged { extent: format!("{count} {what}") });
             }
@@ -424,7 +420,7 @@ impl ClipReader {
                     .push(Warning::Damaged { extent: format!("{:.2} s without audio", decoder.missing_s()) });
             }
         }
-        if let Kind::Decoded(decoded) = &self.source.0 {
+        if let SourceKind::Decoded(decoded) = &self.source.0 {
             warnings.extend(decoded.messages.iter().cloned().map(|message| Warning::External { message }));
         }
         if let Some(loss_db) = self.track.power().cancellation_db() {
@@ -435,12 +431,12 @@ impl ClipReader {
             Some(Loudness::Quiet { level_dbfs }) => warnings.push(Warning::Quiet { level_dbfs }),
             Some(Loudness::Normal) | None => {}
         }
-        warnings.extend(self.length_wrong.clone());
+        warnings.extend(self.length_warning.clone());
         warnings.extend(self.padded.clone());
         warnings
     }
 
-    /// The clip in the middle. A length that turns out to be wrong costs a second pass with the true one.
+    /// Reads the clip in the middle. If the stated length turns out to be wrong, a second pass uses the true one.
     fn centre(&mut self) -> Result<Clip, AudioError> {
         let length = self.request.length_samples;
         let mut frames = self.frames.unwrap_or(0);
@@ -453,7 +449,7 @@ impl ClipReader {
             let true_start = self.centre_start(frames);
             if true_start != start {
                 start = true_start;
-                // The second pass only repeats what the first one warned of.
+                // The second pass repeats the warnings of the first one.
                 self.track.restart(&self.source.0, &self.request)?;
                 samples = self.read_from(start, length)?;
             }
@@ -461,9 +457,9 @@ impl ClipReader {
         Ok(self.padded_clip(samples, start))
     }
 
-    /// Outputs from output `start` on, the track being at its own start.
+    /// Reads `length` samples from position `start` at the clip's rate. The track must be at its start.
     fn read_from(&mut self, start: u64, length: usize) -> Result<Vec<f32>, AudioError> {
-        if self.request.access == Access::Seek && self.track.pass_over(start).is_err() {
+        if self.request.seek_mode == SeekMode::Seek && self.track.skip_to(start).is_err() {
             self.track.restart(&self.source.0, &self.request)?;
         }
         self.track.read_from(start, length)
@@ -487,8 +483,8 @@ impl ClipReader {
         Ok(self.padded_clip(samples, start))
     }
 
-    /// The next clip of a whole track, or `None` after the last one.
-    fn slide(&mut self, sliding: &mut Sliding, stride: usize) -> Result<Option<Clip>, AudioError> {
+    /// Reads the next clip of [`Placement::All`], or `None` after the last one.
+    fn slide(&mut self, sliding: &mut SlidingWindow, stride: usize) -> Result<Option<Clip>, AudioError> {
         let length = self.request.length_samples;
         while !self.track.has_ended() {
             let made = sliding.base + sliding.recent.len() as u64;
@@ -496,7 +492,7 @@ impl ClipReader {
             if missing == 0 {
                 break;
             }
-            // The last clip's length of outputs stays: the final clip ends with the track.
+            // The last clip's length of samples is kept: the final clip ends with the track.
             let unused = (made.saturating_sub(length as u64)).min(sliding.next_start) - sliding.base;
             if unused as usize > STRIP + length / 4 {
                 sliding.recent.drain(..unused as usize);
@@ -521,19 +517,19 @@ impl ClipReader {
                 (uncovered > stride as u64 / 2).then(|| sliding.cut(total - length as u64, length))
             }
         };
-        self.progress = Progress::Done;
+        self.state = ReadState::Done;
         Ok(clip)
     }
 
-    /// Notes the length that was found at the track's end.
+    /// Records the length that was found at the end of the track.
     fn set_true_length(&mut self, frames: u64) -> Result<(), AudioError> {
         self.frames = Some(frames);
         if let Some(decoder) = self.track.decoder() {
             if frames == 0 {
                 return Err(AudioError::NothingDecoded { damaged: decoder.damaged(), reason: None });
             }
-            // Skipped packets explain a difference from what packets were counted.
-            self.length_wrong = wrong_length(decoder, frames).or(self.length_wrong.take());
+            // Skipped packets may explain the difference.
+            self.length_warning = length_warning(decoder, frames).or(self.length_warning.take());
         } else if frames == 0 {
             return Err(AudioError::Empty);
         }
@@ -564,12 +560,12 @@ impl Iterator for ClipReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         let clip = match self.next_clip() {
-            // Another decoder may make more of it, as long as nothing was given away.
+            // Another decoder may succeed, as long as no clip was returned.
             Err(error)
                 if error.is_of_content()
                     && self.loudness.is_none()
-                    && self.request.foreign == Foreign::Ffmpeg
-                    && !matches!(self.source.0, Kind::Decoded(_)) =>
+                    && self.request.external_decoder == ExternalDecoder::Ffmpeg
+                    && !matches!(self.source.0, SourceKind::Decoded(_)) =>
             {
                 self.read_by_ffmpeg(error)
             }
@@ -594,22 +590,23 @@ fn louder(a: Loudness, b: Loudness) -> Loudness {
 }
 
 impl ClipReader {
-    /// The first clip, as `ffmpeg` decodes it where the built-in decoder failed with `error`.
+    /// Reads the first clip with `ffmpeg` after the built-in decoder failed with `error`.
     fn read_by_ffmpeg(&mut self, error: AudioError) -> Result<Option<Clip>, AudioError> {
-        *self = ClipReader::open_decoded(&self.source, error, &self.request, &self.resamplers, &self.pulse)?;
+        *self =
+            ClipReader::open_decoded(&self.source, error, &self.request, &self.resamplers, &self.heartbeat)?;
         self.next_clip()
     }
 
     fn next_clip(&mut self) -> Result<Option<Clip>, AudioError> {
-        // An error leaves the reader done; only sliding puts its progress back.
-        match (std::mem::replace(&mut self.progress, Progress::Done), self.request.placement) {
-            (Progress::One, Placement::At(seconds)) => self.at(seconds).map(Some),
-            (Progress::One, _) => self.centre().map(Some),
-            (Progress::All(mut sliding), Placement::All { stride_samples }) => {
+        // After an error the reader is done.
+        match (std::mem::replace(&mut self.state, ReadState::Done), self.request.placement) {
+            (ReadState::One, Placement::At(seconds)) => self.at(seconds).map(Some),
+            (ReadState::One, _) => self.centre().map(Some),
+            (ReadState::All(mut sliding), Placement::All { stride_samples }) => {
                 let before = sliding.next_start;
                 let clip = self.slide(&mut sliding, stride_samples);
                 if clip.is_ok() && sliding.next_start > before {
-                    self.progress = Progress::All(sliding);
+                    self.state = ReadState::All(sliding);
                 }
                 clip
             }
@@ -618,19 +615,23 @@ impl ClipReader {
     }
 }
 
-/// A track that `ffmpeg` decodes because the built-in decoder failed with `first`, or both errors.
-fn decoded_by_ffmpeg(source: &Kind, first: AudioError, pulse: &Pulse) -> Result<Kind, AudioError> {
+/// Decodes a track with `ffmpeg` after the built-in decoder failed with `first`; fails with both errors.
+fn decoded_by_ffmpeg(
+    source: &SourceKind,
+    first: AudioError,
+    heartbeat: &Heartbeat,
+) -> Result<SourceKind, AudioError> {
     let decoded = if matches!(first, AudioError::Dts) {
-        let words = dts_stream(source, pulse)?;
-        foreign::decode(Encoded::Dts(words), pulse)
+        let words = dts_stream(source, heartbeat)?;
+        ffmpeg::decode(Encoded::Dts(words), heartbeat)
     } else {
         match source.encoded() {
-            Some(encoded) => foreign::decode(encoded, pulse),
+            Some(encoded) => ffmpeg::decode(encoded, heartbeat),
             None => return Err(first),
         }
     };
     match decoded {
-        Ok(decoded) => Ok(Kind::Decoded(decoded)),
+        Ok(decoded) => Ok(SourceKind::Decoded(decoded)),
         Err(AudioError::NoFfmpeg) if first.kind() == ErrorKind::Unsupported => {
             Err(AudioError::NeedsFfmpeg { reason: first.to_string() })
         }
@@ -642,13 +643,13 @@ fn decoded_by_ffmpeg(source: &Kind, first: AudioError, pulse: &Pulse) -> Result<
     }
 }
 
-/// The DTS stream that stands in the place of a track's samples, as a file.
-fn dts_stream(source: &Kind, pulse: &Pulse) -> Result<std::fs::File, AudioError> {
+/// Extracts the DTS stream stored as 16-bit samples into a file.
+fn dts_stream(source: &SourceKind, heartbeat: &Heartbeat) -> Result<std::fs::File, AudioError> {
     let mut decoder = Decoder::open_words(source.open()?)?;
     let mut file = std::io::BufWriter::new(tempfile::tempfile().map_err(AudioError::Spool)?);
     let mut words = Vec::new();
     while decoder.next_words(&mut words)? {
-        pulse.go_on()?;
+        heartbeat.check_stopped()?;
         file.write_all(&words).map_err(AudioError::Spool)?;
     }
     let mut file = file.into_inner().map_err(|error| AudioError::Spool(error.into_error()))?;
@@ -656,7 +657,7 @@ fn dts_stream(source: &Kind, pulse: &Pulse) -> Result<std::fs::File, AudioError>
     Ok(file)
 }
 
-fn wrong_length(decoder: &Decoder, found: u64) -> Option<Warning> {
+fn length_warning(decoder: &Decoder, found: u64) -> Option<Warning> {
     let stated = decoder.claimed_frames()?;
     let rate_hz = f64::from(decoder.rate_hz());
     (stated.abs_diff(found) > TOLERATED_FRAMES)

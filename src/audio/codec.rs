@@ -1,4 +1,4 @@
-//! Packets to interleaved samples.
+//! Codecs: packets to interleaved samples.
 
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
@@ -7,24 +7,23 @@ use symphonia::core::packet::Packet;
 use super::frames;
 use super::mp3::Mp3;
 
-/// What a packet decoded to.
+/// Sample rate, channels and length of a decoded packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spec {
+pub(super) struct BlockSpec {
     pub(super) rate_hz: u32,
     pub(super) channels: usize,
     /// Samples per channel.
     pub(super) frames: usize,
 }
 
-/// A decoder in the middle of a track.
+/// Decoder of one track.
 ///
-/// symphonia's decide what the samples are. A faster decoder takes its place as long as it takes every packet; at the
-/// first that it refuses, symphonia's gets the packets before, which leave it in the state that it would have had.
+/// A faster decoder may be used instead of symphonia's until it refuses a packet. symphonia's decoder then decodes the
+/// most recent packets again, which puts it in the right state, and takes over.
 pub(super) struct Codec {
     decoder: Box<dyn AudioDecoder>,
     faster: Option<Mp3>,
-    /// Parameters to make the decoder anew with, and the rate and channels of its last packet, where these may change:
-    /// in MPEG audio.
+    /// Parameters to recreate the decoder with when rate or channels change, for MPEG audio.
     renewal: Option<Renewal>,
 }
 
@@ -39,12 +38,12 @@ impl Codec {
         Codec { decoder, faster, renewal: None }
     }
 
-    /// The same decoder for a stream whose rate and channels may change from packet to packet.
+    /// Lets the decoder be recreated when rate or channels change between packets.
     pub(super) fn renewed_by(self, params: AudioCodecParameters, options: AudioDecoderOptions) -> Codec {
         Codec { renewal: Some(Renewal { params, options, last: None }), ..self }
     }
 
-    /// Decodes with symphonia, whose decoders of MPEG audio refuse a packet of another rate or of other channels.
+    /// Decodes with symphonia, whose MPEG decoders refuse a packet with another rate or other channels.
     fn decode_slowly(&mut self, packet: &Packet) -> Result<(), Error> {
         if let Some(Renewal { params, options, last }) = &mut self.renewal
             && let Some(spec) = frames::spec(&packet.data)
@@ -55,8 +54,8 @@ impl Codec {
         self.decoder.decode(packet).map(|_| ())
     }
 
-    /// Replaces `interleaved` by the packet's samples.
-    pub(super) fn decode(&mut self, packet: Packet, interleaved: &mut Vec<f32>) -> Result<Spec, Error> {
+    /// Decodes a packet into `interleaved`.
+    pub(super) fn decode(&mut self, packet: Packet, interleaved: &mut Vec<f32>) -> Result<BlockSpec, Error> {
         if let Some(mp3) = &mut self.faster {
             if let Some(spec) = mp3.decode(&packet, interleaved) {
                 mp3.remember(packet);
@@ -65,7 +64,7 @@ impl Codec {
             let recent: Vec<Packet> = mp3.recent().cloned().collect();
             self.faster = None;
             for packet in &recent {
-                // These were decoded once: what symphonia says of them is not news.
+                // These were decoded before; errors do not count again.
                 let _ = self.decode_slowly(packet);
             }
         }
@@ -73,15 +72,15 @@ impl Codec {
         let buffer = self.decoder.last_decoded();
         buffer.copy_to_vec_interleaved(interleaved);
         let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
-        Ok(Spec { rate_hz, channels, frames: buffer.frames() })
+        Ok(BlockSpec { rate_hz, channels, frames: buffer.frames() })
     }
 
-    /// What decodes: `symphonia`, or what takes its place.
+    /// Name of the decoder in use: `symphonia` or `nanomp3`.
     pub(super) fn name(&self) -> &'static str {
         if self.faster.is_some() { Mp3::NAME } else { "symphonia" }
     }
 
-    /// The next packets come from another place.
+    /// Resets the decoder after a seek.
     pub(super) fn reset(&mut self) {
         self.decoder.reset();
         if let Some(mp3) = &mut self.faster {
@@ -98,11 +97,10 @@ mod tests {
     use crate::audio::decode::DecoderMode;
     use crate::audio::packets::{Next, Packets};
 
-    /// Samples that may differ: both decoders compute in f32, in another order.
+    /// Tolerance between the decoders: both compute in f32, in a different order.
     const TOLERANCE: f32 = 1e-5;
 
-    /// The samples of each packet, as nanomp3 gives them with symphonia behind it, or symphonia alone; `None` for a
-    /// packet that is refused.
+    /// Samples of each packet by nanomp3 with symphonia as fallback, or by symphonia alone; `None` for a refused packet.
     fn packets(path: &Path, faster: bool) -> Vec<Option<Vec<f32>>> {
         let (mut packets, mut codec, _) =
             Packets::open(File::open(path).unwrap(), DecoderMode::Plain).unwrap();
@@ -118,7 +116,7 @@ mod tests {
         all
     }
 
-    /// Packets of two runs over a file that are not the same.
+    /// Number of packets that differ between the decoders, and of all packets.
     fn differing(path: &Path) -> (usize, usize) {
         let (fast, slow) = (packets(path, true), packets(path, false));
         assert_eq!(fast.len(), slow.len());
@@ -150,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Where bits are wrong the two may read them differently, there and nowhere else.
+    /// Damaged bits may decode differently, but only near the damage.
     #[test]
     fn damage_stays_where_it_is() {
         const HITS: usize = 60;
@@ -164,7 +162,7 @@ mod tests {
                 (state >> 8) as usize
             };
             for _ in 0..HITS {
-                // Not what is in front of the first frames, which says how the file is read.
+                // Keep the head of the file, which selects the decoder.
                 let place = 8192 + random() % (bytes.len() - 8192);
                 bytes[place] = random() as u8;
             }

@@ -1,88 +1,87 @@
-//! Packets to mono samples at the track's own rate.
+//! Track decoder: packets to mono samples at the track's own rate.
 
 use std::fs::File;
 
 use symphonia::core::errors::Error;
 
-use super::codec::{Codec, Spec};
+use super::codec::{BlockSpec, Codec};
 use super::dts;
 use super::ending::{self, Ending};
 use super::error::AudioError;
 use super::frames;
+use super::heartbeat::Heartbeat;
 use super::level::MixPower;
-use super::packets::{End, Next, Packets, Passing, TrackFacts, guarded};
-use super::pulse::Pulse;
-use super::resample::Resamplers;
-use super::stream::Resampling;
+use super::packets::{End, Next, Packets, SkipMethod, TrackFacts, guarded};
+use super::polyphase::Resamplers;
+use super::resample::Resampling;
 use super::{MAX_CHANNELS, RATES_HZ};
 use super::{adts, ogg};
 
-/// Samples that the original's MP3 decoder dropped at the start and made up with zeros at the end.
+/// Number of samples that the original's MP3 decoder dropped at the start and appended as zeros at the end.
 const ORIGINAL_DELAY: usize = 529;
-/// Packets in a row that decode to nothing before a file is given up.
+/// Maximum number of consecutive packets that decode to nothing.
 const MAX_FRUITLESS: u64 = 1_000_000;
 
-/// Samples that passing over must save.
-const LEAST_GAIN: u64 = 1 << 16;
+/// Minimum number of samples to skip; fewer are decoded instead.
+const MIN_SKIP_SAMPLES: u64 = 1 << 16;
 
-/// Time between two packets of a container from which on something is missing, in seconds.
+/// Gap between two packets, in seconds, that counts as missing audio.
 const GAP_S: f64 = 0.25;
 
-/// The place in a track is not known any more.
-pub(super) struct Lost;
+/// Error: the stream position is unknown after a failed seek; the track must be reopened.
+pub(super) struct PositionLost;
 
-/// How encoded audio becomes samples.
+/// Treatment of encoder delay and rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DecoderMode {
-    /// As decoded; the silence that an encoder put around the music is removed where the file states it.
+    /// Samples as decoded, without the encoder delay and padding that the file states.
     #[default]
     Plain,
-    /// As the original's decoder did: nothing is removed, and each channel's samples are rounded to 16-bit
-    /// integers with saturation. From an MP3 stream the first 529 samples are then dropped and 529 zeros
-    /// appended; other codecs have no such delay and are not shifted.
+    /// As the original's decoder: nothing is trimmed, and each channel is rounded to 16-bit integers with saturation.
+    /// Of MP3 the first 529 samples are dropped and 529 zeros are appended; other codecs are not shifted.
     Original,
 }
 
-/// A track that is being decoded.
+/// Decoder of one track.
 pub(super) struct Decoder {
     packets: Packets,
     codec: Codec,
     mode: DecoderMode,
     facts: TrackFacts,
     rate_hz: u32,
-    /// Samples still to be dropped at the start.
+    /// Number of samples still to be dropped at the start.
     skip: usize,
-    /// The last samples, held back: at the end of the track they turn out to be padding.
+    /// The last `hold` samples, held back: at the end of the track they are padding.
     held: Vec<f32>,
     hold: usize,
-    /// Zeros still to be appended at the end.
+    /// Number of zeros still to be appended at the end.
     tail: usize,
     interleaved: Vec<f32>,
-    /// The first block: decoded on opening, because the decoder knows the rate better than the container.
+    /// First block, decoded on opening because the decoder knows the exact sample rate.
     first: Vec<f32>,
     damaged: u64,
     failure: Option<Error>,
     end: Option<End>,
-    /// Time of the first sample that the packets give, in samples: where positions count from.
+    /// Time of the first decoded sample, in samples: origin of positions.
     origin: i64,
     /// Time of the latest packet's first sample.
     time: i64,
-    /// Resampler of a part of the track whose rate is not that of the track.
+    /// Resampler for a part of the track with another rate.
     adapter: Option<(u32, Resampling)>,
-    /// Rates in Hz that were met after the track's own.
+    /// Most recent rate in Hz other than the track's own.
     other_rate_hz: Option<u32>,
     /// Power of the latest block before and after mixing.
     power: MixPower,
-    dts: dts::Detector,
-    /// Facts about the whole file: [`Decoder::survey`].
-    survey: Survey,
-    /// Time in seconds at which the latest packet ended, and the seconds that no packet covered, in containers whose
-    /// packets have times and no order numbers.
+    dts: dts::DtsDetector,
+    /// Result of [`Decoder::scan`].
+    scan: FileScan,
+    /// End of the latest packet in seconds, for containers without packet numbers; `missing_s` is the total length of
+    /// the gaps between packets.
     covered_s: Option<f64>,
     missing_s: f64,
-    /// Samples that the packets before the latest one give, and those up to its end.
-    place: u64,
-    next_place: u64,
+    /// Position of the latest packet's first sample; `next_position` is the position after it.
+    position: u64,
+    next_position: u64,
 }
 
 impl Decoder {
@@ -109,7 +108,7 @@ impl Decoder {
     }
 
     fn new(packets: Packets, codec: Codec, facts: TrackFacts, mode: DecoderMode) -> Decoder {
-        let (skip, hold, tail) = edges(&facts, mode);
+        let (skip, hold, tail) = trim_lengths(&facts, mode);
         Decoder {
             packets,
             codec,
@@ -128,109 +127,106 @@ impl Decoder {
             adapter: None,
             other_rate_hz: None,
             power: MixPower::default(),
-            dts: dts::Detector::default(),
-            survey: Survey::default(),
+            dts: dts::DtsDetector::default(),
+            scan: FileScan::default(),
             covered_s: None,
             missing_s: 0.0,
             origin: 0,
             time: 0,
-            place: 0,
-            next_place: 0,
+            position: 0,
+            next_position: 0,
         }
     }
 
-    /// Passes over what lies before sample `wanted` of the track, counted as [`Decoder::next_block`] gives
-    /// them, and returns the place of the sample that comes next: at most `wanted`. `None` where nothing was
-    /// done because little or nothing could be gained.
+    /// Skips to sample `wanted` of the track, counted as [`Decoder::next_block`] returns them, or shortly before it.
+    /// Returns the position of the next sample, at most `wanted`; `None` if nothing was skipped because the format does
+    /// not allow it or too little would be saved.
     ///
     /// # Errors
-    /// [`Lost`] when the place is not known any more and the track must be begun anew.
-    pub(super) fn pass_over(&mut self, wanted: u64) -> Result<Option<u64>, Lost> {
-        let (Some((passing, warm_up)), Some(time_hz)) = (self.facts.passing, self.facts.time_hz) else {
+    /// [`PositionLost`] when the position is unknown and the track must be reopened.
+    pub(super) fn skip_to(&mut self, wanted: u64) -> Result<Option<u64>, PositionLost> {
+        let (Some((skip_method, warm_up)), Some(time_hz)) = (self.facts.skip_method, self.facts.time_hz)
+        else {
             return Ok(None);
         };
-        // Places in a track of several rates are not those of its packets.
-        if !self.survey.is_uniform || self.adapter.is_some() {
+        // In a track with several rates, positions are not those of its packets.
+        if !self.scan.is_uniform || self.adapter.is_some() {
             return Ok(None);
         }
-        // What is dropped at the start of bare MPEG audio, before anything is counted.
+        // Encoder delay of bare MPEG audio, dropped before positions count.
         let dropped = self.skip as u64;
         let raw = wanted + dropped;
-        let regular = self.has_regular_packets();
-        if time_hz != self.rate_hz || wanted < warm_up + LEAST_GAIN || self.first.is_empty() || !regular {
+        // The first block shows whether packets decode to the expected number of samples.
+        let regular = self.position + self.first.len() as u64 == self.next_position;
+        if time_hz != self.rate_hz || wanted < warm_up + MIN_SKIP_SAMPLES || self.first.is_empty() || !regular
+        {
             return Ok(None);
         }
-        match passing {
-            Passing::Seek => {
+        match skip_method {
+            SkipMethod::Seek => {
                 let time = self.origin.saturating_add((raw - warm_up) as i64);
                 if !self.packets.seek(time).unwrap_or(false) {
-                    return Err(Lost);
+                    return Err(PositionLost);
                 }
             }
-            Passing::Count { .. } => {
-                while self.next_place < raw - warm_up {
-                    let Ok(Next::Packet(packet)) = self.packets.next() else { return Err(Lost) };
-                    self.next_place += self.facts.frames_of(&packet);
+            SkipMethod::Count { .. } => {
+                while self.next_position < raw - warm_up {
+                    let Ok(Next::Packet(packet)) = self.packets.next() else { return Err(PositionLost) };
+                    self.next_position += self.facts.frames_of(&packet);
                 }
             }
         }
         self.codec.reset();
         self.first.clear();
-        self.dts = dts::Detector::default();
+        self.dts = dts::DtsDetector::default();
         let (damaged, mut block) = (self.damaged, Vec::new());
         loop {
             if !self.decode_block(&mut block).unwrap_or(false) {
-                return Err(Lost);
+                return Err(PositionLost);
             }
-            let place = match passing {
-                Passing::Seek => u64::try_from(self.time - self.origin).map_err(|_| Lost)?,
-                Passing::Count { .. } => self.place,
+            let position = match skip_method {
+                SkipMethod::Seek => u64::try_from(self.time - self.origin).map_err(|_| PositionLost)?,
+                SkipMethod::Count { .. } => self.position,
             };
-            if place > raw {
-                return Err(Lost);
+            if position > raw {
+                return Err(PositionLost);
             }
-            if place + block.len() as u64 > raw {
-                // What was damaged while the codec settled is no damage of the track.
+            if position + block.len() as u64 > raw {
+                // Errors while the codec settles do not count as damage.
                 self.damaged = damaged;
-                let surplus = dropped.saturating_sub(place);
+                let surplus = dropped.saturating_sub(position);
                 block.drain(..surplus as usize);
                 self.skip = 0;
                 self.first = block;
-                return Ok(Some(place + surplus - dropped));
+                return Ok(Some(position + surplus - dropped));
             }
         }
     }
 
-    /// True if the first packets give as many samples as is expected of them.
-    fn has_regular_packets(&self) -> bool {
-        self.place + self.first.len() as u64 == self.next_place
-    }
-
-    /// Reads what the whole file says about its frames, without decoding them: the exact number of samples where
-    /// frames tell it, the rate that most of the track has, and damage. Only at the track's start; `file` is another
-    /// handle of the same file.
+    /// Scans the whole file without decoding: exact number of samples where frame headers tell it, the predominant
+    /// sample rate, and damage. Must be called at the start of the track; `file` is another handle of the same file.
     ///
     /// # Errors
     /// [`AudioError::Stopped`], [`AudioError::Io`].
-    pub(super) fn survey(&mut self, file: File, pulse: &Pulse) -> Result<(), AudioError> {
-        let edges = edges(&self.facts, self.mode);
-        let mut survey = Survey { is_uniform: true, ..Survey::default() };
+    pub(super) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
+        let trim_lengths = trim_lengths(&self.facts, self.mode);
+        let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
         if self.facts.is_adts {
-            let found = adts::survey(self.packets.bytes(), pulse)?;
-            survey.stray_bytes = found.stray_bytes;
+            let found = adts::scan(self.packets.bytes(), heartbeat)?;
+            scan.stray_bytes = found.stray_bytes;
             let rates = found.frames.iter().map(|&(rate_hz, frames)| (rate_hz, frames * adts::FRAME_SAMPLES));
-            survey.is_uniform = found.changes == 0;
-            survey.set_rates(rates.collect(), self.rate_hz);
+            scan.is_uniform = found.changes == 0;
+            scan.set_rates(rates.collect(), self.rate_hz);
         } else if self.facts.is_bare_mpeg {
-            let time = self.time + (self.next_place - self.place) as i64;
-            let indexed = if self.facts.is_mp3 { self.packets.index(time, pulse)? } else { None };
+            let time = self.time + (self.next_position - self.position) as i64;
+            let indexed = if self.facts.is_mp3 { self.packets.index(time, heartbeat)? } else { None };
             match indexed {
-                Some(samples) => survey.frames = Some(samples),
+                Some(samples) => scan.frames = Some(samples),
                 None => {
                     let (mut packets, _, facts) = Packets::open(file, self.mode)?;
                     let mut rates: Vec<(u32, u64)> = Vec::new();
                     while let Next::Packet(packet) = packets.next()? {
-                        pulse.go_on()?;
+                        heartbeat.check_stopped()?;
                         let samples = facts.frames_of(&packet);
                         let rate_hz = frames::spec(&packet.data).map_or(self.rate_hz, |(rate_hz, _)| rate_hz);
                         match rates.iter_mut().find(|(known, _)| *known == rate_hz) {
@@ -238,20 +234,19 @@ impl Decoder {
                             None => rates.push((rate_hz, samples)),
                         }
                     }
-                    survey.is_uniform = rates.len() < 2;
-                    survey.set_rates(rates, self.rate_hz);
-                    // Frames that are not contiguous are counted, and found by decoding up to them.
-                    survey.is_uniform &= !self.facts.is_mp3;
+                    scan.is_uniform = rates.len() < 2;
+                    scan.set_rates(rates, self.rate_hz);
+                    // Irregular frames are counted, but positions are reached by decoding up to them.
+                    scan.is_uniform &= !self.facts.is_mp3;
                 }
             }
         } else if self.packets.is_ogg() {
-            let found = ogg::survey(self.packets.bytes(), pulse)?;
-            (survey.damaged_pages, survey.stray_bytes) = (found.damaged_pages, found.stray_bytes);
-            survey.end = found.is_cut.then(|| End::Broken { reason: "it ends inside a page".into() });
-            // Times that begin elsewhere than at 0 are those of a stream that this one was cut out of.
+            let found = ogg::scan(self.packets.bytes(), heartbeat)?;
+            (scan.damaged_pages, scan.stray_bytes) = (found.damaged_pages, found.stray_bytes);
+            // Times that do not begin at 0 come from a longer stream that this one was cut from.
             if found.is_irregular || self.origin != 0 {
-                survey.frames = Some(count_frames(file, self, pulse)?);
-                survey.is_uniform = false;
+                scan.frames = Some(count_frames(file, self, heartbeat)?);
+                scan.is_uniform = false;
             }
         } else {
             let ending =
@@ -264,41 +259,26 @@ impl Decoder {
             }
         }
         if !self.packets.is_ogg() {
-            survey.frames = survey.frames.map(|frames| trimmed(frames, edges));
+            scan.frames = scan.frames.map(|frames| trimmed(frames, trim_lengths));
         }
-        self.survey = survey;
+        self.scan = scan;
         Ok(())
     }
 
-    /// Counts a track whose stated length is doubtful: its packets where they tell their lengths, else its samples,
-    /// where a length is stated at all.
-    fn count_doubtful(&mut self, file: File, survey: &mut Survey, pulse: &Pulse) -> Result<(), AudioError> {
-        let stated = self.stated_frames();
-        self.facts.stated_s = stated.map(|frames| frames as f64 / f64::from(self.rate_hz));
-        let is_cheap = matches!(self.facts.passing, Some((Passing::Count { .. }, _)));
-        if is_cheap && self.has_regular_packets() {
-            let (frames, end) = count_packets(file, self.mode, pulse)?;
-            (survey.frames, survey.end) = (Some(frames), Some(end));
-        } else if stated.is_some() {
-            survey.frames = Some(count_frames(file, self, pulse)?);
-        }
-        Ok(())
+    /// Result of [`Decoder::scan`].
+    pub(super) fn scanned(&self) -> &FileScan {
+        &self.scan
     }
 
-    /// Facts about the whole file, once [`Decoder::survey`] was called.
-    pub(super) fn surveyed(&self) -> &Survey {
-        &self.survey
-    }
-
-    /// Takes over what `old` found out about the same file: before anything was read from here.
+    /// Takes over the scan of `old`, a decoder of the same file. Must be called before the first read.
     pub(super) fn restart_as(&mut self, old: &Decoder) -> Result<(), AudioError> {
-        if let Some(rate_hz) = old.survey.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
+        if let Some(rate_hz) = old.scan.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
             let from_hz = std::mem::replace(&mut self.rate_hz, rate_hz);
             let mut first = std::mem::take(&mut self.first);
             self.adapt(from_hz, &mut first)?;
             self.first = first;
         }
-        self.survey = old.survey.clone();
+        self.scan = old.scan.clone();
         Ok(())
     }
 
@@ -307,23 +287,23 @@ impl Decoder {
         self.power
     }
 
-    /// Rate in Hz of a part of the track that has another rate than the track.
+    /// Most recent rate in Hz of a part of the track other than the track's own.
     pub(super) fn other_rate_hz(&self) -> Option<u32> {
         self.other_rate_hz
     }
 
-    /// Seconds that no packet covered so far.
+    /// Total length of gaps between packets so far, in seconds.
     pub(super) fn missing_s(&self) -> f64 {
         self.missing_s
     }
 
-    /// Opens a track of 16-bit samples that are the words of another stream: [`Decoder::next_words`].
+    /// Opens a track of 16-bit samples that store another stream, for [`Decoder::next_words`].
     pub(super) fn open_words(file: File) -> Result<Decoder, AudioError> {
         let (packets, codec, facts) = Packets::open(file, DecoderMode::Plain)?;
         Ok(Decoder::new(packets, codec, facts, DecoderMode::Plain))
     }
 
-    /// Replaces `out` by the next packet's samples as little-endian words of 16 bits; `false` at the end.
+    /// Replaces `out` by the next packet's samples as little-endian 16-bit words; `false` at the end.
     pub(super) fn next_words(&mut self, out: &mut Vec<u8>) -> Result<bool, AudioError> {
         out.clear();
         while let Next::Packet(packet) = self.packets.next()? {
@@ -341,51 +321,50 @@ impl Decoder {
         self.rate_hz
     }
 
-    /// What turns packets into samples.
+    /// Name of the codec implementation.
     pub(super) fn name(&self) -> &'static str {
         self.codec.name()
     }
 
-    /// The track's length in samples: as counted, else as the container states it; `None` where it says nothing or
-    /// guesses.
+    /// Length of the track in samples: as counted, else as the container states it; `None` if unknown or an estimate.
     pub(super) fn stated_frames(&self) -> Option<u64> {
-        if self.survey.frames.is_some() {
-            return self.survey.frames;
+        if self.scan.frames.is_some() {
+            return self.scan.frames;
         }
         let frames = if self.facts.counts_exactly { None } else { self.facts.frames }?;
-        // An AAC stream may state twice the rate that its core, which is what is decoded, has.
+        // An AAC stream may state twice the rate of its core, and only the core is decoded.
         let rate_hz = u128::from(self.facts.rate_hz.filter(|&rate| rate > 0).unwrap_or(self.rate_hz));
         let scaled = u128::from(frames) * u128::from(self.rate_hz) / rate_hz;
         (scaled > 0).then(|| scaled.min(u64::MAX.into()) as u64)
     }
 
-    /// The length that a counted format states beside its packets, for comparison.
+    /// Stated length in samples of a format whose packets are counted, for comparison.
     pub(super) fn claimed_frames(&self) -> Option<u64> {
         if let Some(stated_s) = self.facts.stated_s {
             return Some((stated_s * f64::from(self.rate_hz)) as u64);
         }
-        // Without an encoder's delay the figure may be the demuxer's own estimate.
+        // Without a stated encoder delay, the length may be the demuxer's estimate.
         let claims = self.facts.is_bare_mpeg && self.facts.delay.is_some() && self.mode == DecoderMode::Plain;
         if claims {
             self.facts.frames
-        } else if self.survey.frames.is_some() {
+        } else if self.scan.frames.is_some() {
             None
         } else {
             self.stated_frames()
         }
     }
 
-    /// Packets that could not be decoded so far.
+    /// Number of packets that could not be decoded so far.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// Why the track ends, once that is known.
+    /// Reason for the end of the track, once it has ended.
     pub(super) fn end(&self) -> Option<&End> {
         self.end.as_ref().or(self.survey.end.as_ref())
     }
 
-    /// Replaces `out` by the next samples; `false` when there are none left.
+    /// Replaces `out` by the next samples; `false` at the end.
     pub(super) fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         out.clear();
         if !self.first.is_empty() {
@@ -426,14 +405,14 @@ impl Decoder {
                 },
                 Next::Packet(packet) => {
                     self.time = self.facts.time_of(&packet);
-                    self.place = self.next_place;
-                    self.next_place += self.facts.frames_of(&packet);
+                    self.position = self.next_position;
+                    self.next_position += self.facts.frames_of(&packet);
                     let (codec, interleaved) = (&mut self.codec, &mut self.interleaved);
                     match guarded("decoding a packet", || codec.decode(packet, interleaved))? {
-                        Ok(Spec { frames: 0, .. }) => {}
+                        Ok(BlockSpec { frames: 0, .. }) => {}
                         Ok(spec) => {
                             self.accept(spec, out)?;
-                            // A resampler that has just begun may give nothing yet.
+                            // A resampler may return nothing for its first input.
                             if !out.is_empty() {
                                 return Ok(true);
                             }
@@ -450,9 +429,9 @@ impl Decoder {
         Ok(false)
     }
 
-    /// Replaces `out` by the samples of a packet, mixed to mono and at the track's rate.
-    fn accept(&mut self, spec: Spec, out: &mut Vec<f32>) -> Result<(), AudioError> {
-        let Spec { rate_hz, channels, frames } = spec;
+    /// Mixes the samples of a packet to mono and resamples them to the track's rate.
+    fn accept(&mut self, spec: BlockSpec, out: &mut Vec<f32>) -> Result<(), AudioError> {
+        let BlockSpec { rate_hz, channels, frames } = spec;
         check_rate(rate_hz)?;
         if self.rate_hz == 0 {
             self.rate_hz = rate_hz;
@@ -464,11 +443,11 @@ impl Decoder {
             return Err(AudioError::Dts);
         }
         if self.mode == DecoderMode::Original {
-            self.interleaved.iter_mut().for_each(|x| *x = quantised(*x));
+            self.interleaved.iter_mut().for_each(|x| *x = round_to_i16(*x));
         }
         mix(&self.interleaved, channels, out);
         self.power = MixPower::of(&self.interleaved, channels, out);
-        if let (None, Some(units_per_s)) = (self.facts.passing, self.facts.units_per_s) {
+        if let (None, Some(units_per_s)) = (self.facts.skip_method, self.facts.units_per_s) {
             let start_s = self.time as f64 / units_per_s;
             let gap_s = self.covered_s.map_or(0.0, |covered_s| start_s - covered_s);
             self.missing_s += if gap_s > GAP_S { gap_s } else { 0.0 };
@@ -477,7 +456,7 @@ impl Decoder {
         self.adapt(rate_hz, out)
     }
 
-    /// Replaces the samples of `out`, at `rate_hz`, by samples at the track's rate.
+    /// Resamples `out` from `rate_hz` to the track's rate.
     fn adapt(&mut self, rate_hz: u32, out: &mut Vec<f32>) -> Result<(), AudioError> {
         let is_own = rate_hz == self.rate_hz;
         if is_own && self.adapter.is_none() {
@@ -490,7 +469,7 @@ impl Decoder {
                 out.append(&mut samples);
                 return Ok(());
             }
-            // Made for this file alone: such files are rare.
+            // Such files are rare: the filter is not cached.
             let resampling = Resampling::new(rate_hz, self.rate_hz, &Resamplers::new())?;
             self.adapter = Some((rate_hz, resampling));
             self.other_rate_hz = Some(rate_hz);
@@ -503,7 +482,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Appends the last samples of a part of another rate.
+    /// Ends the resampler of a part with another rate and appends its last samples.
     fn end_adapter(&mut self, out: &mut Vec<f32>) -> Result<(), AudioError> {
         if let Some((_, mut resampling)) = self.adapter.take() {
             resampling.finish()?;
@@ -514,30 +493,28 @@ impl Decoder {
     }
 }
 
-/// Facts about a whole file that are found without decoding it.
+/// Properties of a whole file, found without decoding it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Survey {
-    /// Exact number of samples at the track's rate, where they were counted.
+pub(super) struct FileScan {
+    /// Exact number of samples at the track's rate, if counted.
     pub(super) frames: Option<u64>,
-    /// The rate in Hz that most of the track has, where its first frame has another.
+    /// Predominant sample rate in Hz, if the first frame has another.
     pub(super) rate_hz: Option<u32>,
-    /// One rate from start to end: places can be found without decoding up to them.
+    /// True if positions can be reached without decoding up to them.
     is_uniform: bool,
-    /// Why the track ends, where its packets were counted.
-    end: Option<End>,
-    /// Pages of an Ogg file that are lost or damaged.
+    /// Number of lost or damaged Ogg pages.
     pub(super) damaged_pages: u64,
-    /// Bytes that belong to no frame or page.
+    /// Number of bytes outside frames or pages.
     pub(super) stray_bytes: u64,
 }
 
-impl Survey {
-    /// Sets length and rate from the samples of each rate in Hz.
+impl FileScan {
+    /// Sets length and rate from the number of samples of each rate in Hz.
     fn set_rates(&mut self, rates: Vec<(u32, u64)>, first_hz: u32) {
         let seconds = |&(rate_hz, samples): &(u32, u64)| samples as f64 / f64::from(rate_hz.max(1));
         let most = rates.iter().max_by(|a, b| seconds(a).total_cmp(&seconds(b)));
         let rate_hz = most.map_or(first_hz, |&(rate_hz, _)| rate_hz);
-        // AAC with SBR states half the rate, or the rate, that its decoder gives.
+        // AAC with SBR states either the decoded rate or half of it.
         let rate_hz = if rates.len() < 2 { first_hz } else { rate_hz };
         self.rate_hz = (rate_hz != first_hz).then_some(rate_hz);
         let scaled = |&(from_hz, samples): &(u32, u64)| {
@@ -551,8 +528,8 @@ impl Survey {
     }
 }
 
-/// Samples to drop at the start, to hold back for the end, and zeros to append.
-fn edges(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
+/// Number of samples to drop at the start, to hold back for the end, and of zeros to append.
+fn trim_lengths(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
     match mode {
         DecoderMode::Original if facts.is_mp3 => (ORIGINAL_DELAY, 0, ORIGINAL_DELAY),
         DecoderMode::Plain if facts.is_bare_mpeg => {
@@ -562,42 +539,28 @@ fn edges(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
     }
 }
 
-/// The exact number of samples that a track decodes to, by decoding it.
-pub(super) fn count_frames(file: File, decoder: &Decoder, pulse: &Pulse) -> Result<u64, AudioError> {
+/// Counts the samples of a track by decoding it.
+pub(super) fn count_frames(file: File, decoder: &Decoder, heartbeat: &Heartbeat) -> Result<u64, AudioError> {
     let mut counter = Decoder::open(file, decoder.mode)?;
     let (mut frames, mut block) = (0, Vec::new());
     while counter.next_block(&mut block)? {
-        pulse.go_on()?;
+        heartbeat.check_stopped()?;
         frames += block.len() as u64;
     }
     Ok(frames)
 }
 
-/// The number of samples that the packets of a track state, and how they end, without decoding them.
-fn count_packets(file: File, mode: DecoderMode, pulse: &Pulse) -> Result<(u64, End), AudioError> {
-    let (mut packets, _, facts) = Packets::open(file, mode)?;
-    let mut frames = 0u64;
-    loop {
-        pulse.go_on()?;
-        match packets.next()? {
-            Next::Packet(packet) => frames = frames.saturating_add(facts.frames_of(&packet)),
-            Next::End(end) => return Ok((frames, end)),
-            Next::Restart => return Ok((frames, End::Regular)),
-        }
-    }
-}
-
-/// What of so many samples is left between the edges.
+/// Number of samples left after trimming.
 fn trimmed(samples: u64, (skip, hold, tail): (usize, usize, usize)) -> u64 {
     samples.saturating_sub((skip + hold) as u64) + tail as u64
 }
 
-/// The nearest 16-bit level (ties to even, as the conversion instructions round), saturating; NaN stays.
-fn quantised(x: f32) -> f32 {
+/// Rounds to 16 bits (ties to even) with saturation; NaN stays.
+fn round_to_i16(x: f32) -> f32 {
     (x * 32_768.0).round_ties_even().clamp(-32_768.0, 32_767.0) / 32_768.0
 }
 
-/// Mean of the channels.
+/// Mixes interleaved channels to mono: their mean.
 pub(super) fn mix(interleaved: &[f32], channels: usize, out: &mut Vec<f32>) {
     out.clear();
     match channels {
@@ -623,11 +586,11 @@ mod tests {
     fn samples_are_rounded_to_16_bits_with_saturation() {
         let level = 1.0 / 32_768.0;
         for (x, y) in [(0.4, 0.0), (0.5, 0.0), (1.5, 2.0), (-0.6, -1.0)] {
-            assert_eq!(quantised(x * level), y * level);
+            assert_eq!(round_to_i16(x * level), y * level);
         }
-        assert_eq!(quantised(1.0), 32_767.0 / 32_768.0);
-        assert_eq!(quantised(-3.0), -1.0);
-        assert!(quantised(f32::NAN).is_nan());
+        assert_eq!(round_to_i16(1.0), 32_767.0 / 32_768.0);
+        assert_eq!(round_to_i16(-3.0), -1.0);
+        assert!(round_to_i16(f32::NAN).is_nan());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Format detection by the first bytes of an input.
+//! Format detection by content.
 //!
-//! A known magic number decides. Only where there is none, frames of MPEG audio or ADTS are searched for, and
-//! several of them must follow one another: single sync words occur in any data.
+//! A magic number decides. Without one, the input is searched for frames of MPEG audio or ADTS; several must be
+//! contiguous, because single sync words occur in any data.
 
 use std::io;
 
@@ -9,44 +9,43 @@ use super::adts;
 use super::bytes::Bytes;
 use super::frames;
 
-/// Frames that must follow one another where MPEG audio or ADTS does not start at the first byte.
+/// Required number of contiguous frames of MPEG audio or ADTS.
 const CHAIN: usize = 4;
-/// Bytes searched for a first frame where the beginning is unknown: cut streams begin inside a frame.
+/// Number of bytes searched for a first frame: cut streams begin inside a frame.
 const SEARCH_BYTES: usize = 64 << 10;
-/// Bytes searched behind an ID3v2 tag, whose stated size may be wrong by the size of a picture.
+/// Number of bytes searched after an ID3v2 tag, whose stated size may be wrong by the size of a picture.
 const SEARCH_BEHIND_TAG_BYTES: usize = 1 << 20;
-/// Number of tags in front of the audio that are skipped.
+/// Maximum number of tags skipped before the audio.
 const MAX_TAGS: usize = 16;
 
 /// Format of an input.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Format {
+pub(super) enum InputFormat {
     Riff,
     Aiff,
     Flac,
     Ogg,
     /// MP4 and QuickTime.
     IsoMp4,
-    /// CAF, Matroska: read as they are.
+    /// CAF and Matroska, which need no repair.
     Container,
-    /// Bare MPEG audio, layer I to III.
+    /// MPEG audio without a container, layer I to III.
     Mpeg,
-    /// Bare AAC with ADTS headers.
+    /// AAC in ADTS frames.
     Adts,
-    /// A format, by its name, that has no built-in decoder.
+    /// Name of a format without a built-in decoder.
     External(&'static str),
     Unknown,
 }
 
-/// Format, and the offset at which it starts: behind tags and stray bytes.
+/// Format and its start offset after tags and stray bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Detected {
-    pub(super) format: Format,
+    pub(super) format: InputFormat,
     pub(super) start: u64,
 }
 
-/// Magic numbers at offset 0 of formats without a built-in decoder; some of them contain bytes that look like MPEG
-/// frames.
+/// Magic numbers at offset 0 of formats without a built-in decoder; some contain bytes that look like MPEG frames.
 const EXTERNAL: &[(&[u8], &str)] = &[
     (b"wvpk", "WavPack"),
     (b"MAC ", "Monkey's Audio"),
@@ -104,7 +103,7 @@ const EXTERNAL: &[(&[u8], &str)] = &[
     (b"SQLite format 3", "a database"),
 ];
 
-/// Types of the atom that a file of the ISO base format may begin with.
+/// Types of the first atom of an ISO base media file.
 const ISO_ATOMS: [&[u8; 4]; 9] =
     [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid"];
 
@@ -116,7 +115,7 @@ pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
         return Ok(Detected { format, start });
     }
     let limit = if tagged { SEARCH_BEHIND_TAG_BYTES } else { SEARCH_BYTES };
-    // Zeros in front of the audio are no content.
+    // Leading zeros are skipped.
     let zeros = leading_zeros(bytes, start)?;
     let window = bytes.get(start + zeros, limit)?;
     for (offset, pair) in window.windows(2).enumerate() {
@@ -128,51 +127,55 @@ pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
             return Ok(Detected { format, start: at });
         }
     }
-    Ok(Detected { format: Format::Unknown, start })
+    Ok(Detected { format: InputFormat::Unknown, start })
 }
 
-fn by_magic(head: &[u8]) -> Option<Format> {
+fn by_magic(head: &[u8]) -> Option<InputFormat> {
     let at = |place: usize, magic: &[u8]| head.get(place..place + magic.len()) == Some(magic);
     if let Some((_, name)) = EXTERNAL.iter().find(|(magic, _)| at(0, magic)) {
-        return Some(Format::External(name));
+        return Some(InputFormat::External(name));
     }
     if at(0, b"RIFF") || at(0, b"RIFX") || at(0, b"RF64") || at(0, b"BW64") {
         return Some(if at(8, b"WAVE") {
-            Format::Riff
+            InputFormat::Riff
         } else {
-            Format::External("a RIFF file without WAVE")
+            InputFormat::External("a RIFF file without WAVE")
         });
     }
     if at(0, b"FORM") {
         let aiff = at(8, b"AIFF") || at(8, b"AIFC");
-        return Some(if aiff { Format::Aiff } else { Format::External("an IFF file without AIFF") });
+        return Some(if aiff {
+            InputFormat::Aiff
+        } else {
+            InputFormat::External("an IFF file without AIFF")
+        });
     }
     if at(0, b"fLaC") {
-        return Some(Format::Flac);
+        return Some(InputFormat::Flac);
     }
     if at(0, b"OggS") {
-        return Some(Format::Ogg);
+        return Some(InputFormat::Ogg);
     }
     if at(0, b"caff") || at(0, b"\x1a\x45\xdf\xa3") {
-        return Some(Format::Container);
+        return Some(InputFormat::Container);
     }
     if head.get(4..8).is_some_and(|atom| ISO_ATOMS.iter().any(|known| *known == atom)) {
-        return Some(Format::IsoMp4);
+        return Some(InputFormat::IsoMp4);
     }
     // Packets of 188 bytes, or of 192 with a time code in front, or of 204 with error correction behind.
     let packets =
         |first: usize, size: usize| (0..4).all(|packet| head.get(first + packet * size) == Some(&0x47));
     if packets(0, 188) || packets(4, 192) || packets(0, 204) {
-        return Some(Format::External("MPEG transport stream"));
+        return Some(InputFormat::External("MPEG transport stream"));
     }
     None
 }
 
-/// MPEG audio or ADTS, if frames follow one another from `at` on.
-fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<Format>> {
+/// Detects contiguous frames of MPEG audio or ADTS at `at`.
+fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<InputFormat>> {
     for (format, length_at) in [
-        (Format::Adts, adts::frame_bytes as fn([u8; 7]) -> Option<u64>),
-        (Format::Mpeg, frames::frame_bytes as fn([u8; 7]) -> Option<u64>),
+        (InputFormat::Adts, adts::frame_bytes as fn([u8; 7]) -> Option<u64>),
+        (InputFormat::Mpeg, frames::frame_bytes as fn([u8; 7]) -> Option<u64>),
     ] {
         let (mut place, mut count) = (at, 0);
         while count < CHAIN {
@@ -181,7 +184,7 @@ fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<Format
             count += 1;
             place += length;
         }
-        // A short file may have fewer: then its frames reach its end, or the tag at its end.
+        // A short file may have fewer frames if they reach its end, or the tag at its end.
         let ends =
             place >= bytes.len() || bytes.get(place, 3)? == b"TAG" || bytes.get(place, 8)? == b"APETAGEX";
         if count == CHAIN || (count > 0 && ends && (is_start || count > 1)) {
@@ -191,7 +194,7 @@ fn frames_at(bytes: &Bytes, at: u64, is_start: bool) -> io::Result<Option<Format
     Ok(None)
 }
 
-/// Offset behind ID3v2 and APEv2 tags (id3.org, ID3v2.4.0, 3.1; Hydrogenaudio, APEv2), and if there was one.
+/// Offset after ID3v2 and APEv2 tags (id3.org, ID3v2.4.0, 3.1; Hydrogenaudio, APEv2), and true if there was one.
 fn behind_tags(bytes: &Bytes) -> io::Result<(u64, bool)> {
     let mut at = 0;
     for tag in 0..MAX_TAGS {
@@ -206,7 +209,7 @@ fn behind_tags(bytes: &Bytes) -> io::Result<(u64, bool)> {
             }
             _ => return Ok((at, tag > 0)),
         };
-        // A tag that states more than the file has is skipped by searching behind its header.
+        // A tag that states more bytes than the file has is skipped by searching after its header.
         if at + size >= bytes.len() {
             return Ok((at + 10, true));
         }
@@ -251,34 +254,40 @@ mod tests {
     fn magic_numbers_win_over_sync_words() {
         for (magic, name) in EXTERNAL {
             let bytes = [magic, &mpeg(9)[..]].concat();
-            assert_eq!(detected(&bytes).format, Format::External(name));
+            assert_eq!(detected(&bytes).format, InputFormat::External(name));
         }
         let mut stream = vec![0; 188 * 5];
         (0..5).for_each(|packet| stream[packet * 188] = 0x47);
         stream.extend(mpeg(9));
-        assert_eq!(detected(&stream).format, Format::External("MPEG transport stream"));
+        assert_eq!(detected(&stream).format, InputFormat::External("MPEG transport stream"));
         assert_eq!(detected(&[b"RIFF....AVI ", &mpeg(9)[..]].concat()).start, 0);
     }
 
     #[test]
     fn several_frames_must_follow_one_another() {
-        let found = |start| Detected { format: Format::Mpeg, start };
+        let found = |start| Detected { format: InputFormat::Mpeg, start };
         assert_eq!(detected(&mpeg(9)), found(0));
         assert_eq!(detected(&mpeg(1)), found(0));
         assert_eq!(detected(&[&[0; 5000], &mpeg(9)[..]].concat()), found(5000));
         assert_eq!(detected(&[&[7; 300], &mpeg(9)[..]].concat()), found(300));
-        assert_eq!(detected(&[&[7; 300], &mpeg(1)[..], &[9; 999]].concat()).format, Format::Unknown);
-        assert_eq!(detected(&[&vec![7; 1 << 17], &mpeg(9)[..]].concat()).format, Format::Unknown);
-        assert_eq!(detected(&[7; 9999]).format, Format::Unknown);
-        assert_eq!(detected(b"").format, Format::Unknown);
+        assert_eq!(detected(&[&[7; 300], &mpeg(1)[..], &[9; 999]].concat()).format, InputFormat::Unknown);
+        assert_eq!(detected(&[&vec![7; 1 << 17], &mpeg(9)[..]].concat()).format, InputFormat::Unknown);
+        assert_eq!(detected(&[7; 9999]).format, InputFormat::Unknown);
+        assert_eq!(detected(b"").format, InputFormat::Unknown);
     }
 
     #[test]
     fn tags_in_front_are_skipped() {
         let tag = [b"ID3\x04\0\0\0\0\x02\0", &[1; 256][..]].concat();
-        assert_eq!(detected(&[&tag[..], &mpeg(5)].concat()), Detected { format: Format::Mpeg, start: 266 });
-        assert_eq!(detected(&[&tag[..], b"fLaC"].concat()), Detected { format: Format::Flac, start: 266 });
+        assert_eq!(
+            detected(&[&tag[..], &mpeg(5)].concat()),
+            Detected { format: InputFormat::Mpeg, start: 266 }
+        );
+        assert_eq!(
+            detected(&[&tag[..], b"fLaC"].concat()),
+            Detected { format: InputFormat::Flac, start: 266 }
+        );
         let lying = [b"ID3\x04\0\0\x7f\x7f\x7f\x7f", &[1; 256][..], &mpeg(5)].concat();
-        assert_eq!(detected(&lying), Detected { format: Format::Mpeg, start: 266 });
+        assert_eq!(detected(&lying), Detected { format: InputFormat::Mpeg, start: 266 });
     }
 }

@@ -1,17 +1,17 @@
-//! Sums of products for the resampler, tiles of outputs at a time in vector registers.
+//! SIMD dot products of the resampler, computed in tiles of outputs.
 //!
-//! The bits of an output are those of [`LANES`] partial sums, each product added with one rounding, added up as a
-//! tree: whatever is computed together, and on every processor that has fused multiplication. Elsewhere products are
-//! rounded before they are added, which a sum that becomes an f32 shows about once in 10^8 outputs.
+//! An output is the tree sum of [`LANES`] partial sums of fused multiply-adds, so its bits are the same on every
+//! processor with fused multiplication and independent of the tile. Without fused multiplication about one output in
+//! 10^8 differs after rounding to f32.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Sums run side by side. Fixed: it decides the rounding.
+/// Number of partial sums. Fixed, because it determines the rounding.
 pub(super) const LANES: usize = 8;
-/// Outputs in a row, whose taps begin at the same input.
+/// Number of consecutive outputs whose taps begin at the same input.
 pub(super) const TILE: usize = 4;
 
-/// Tiles that share their taps: output `i` of tile `t` is the sum of products of row `i` of `taps` and
+/// Tiles that share their taps: output `i` of tile `t` is the dot product of row `i` of `taps` and
 /// `x[first + t * stride..]`.
 pub(super) struct Tiles<'a> {
     /// Rows of the same width, a multiple of [`LANES`].
@@ -21,7 +21,7 @@ pub(super) struct Tiles<'a> {
     pub(super) x: &'a [f64],
     pub(super) first: usize,
     pub(super) stride: usize,
-    /// The first tile's outputs, and after every `spacing` outputs those of another one.
+    /// Outputs; each tile begins `spacing` outputs after the one before.
     pub(super) y: &'a mut [f32],
     pub(super) spacing: usize,
 }
@@ -37,18 +37,18 @@ impl WithSimd for Tiles<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        // As many rows and tiles at a time as there are registers for their sums.
+        // As many rows and tiles at a time as fit the registers.
         match S::F64_LANES {
             8 => self.in_blocks::<S, 1, TILE, 4>(simd),
             4 => self.in_blocks::<S, 2, 2, 3>(simd),
             2 => self.in_blocks::<S, 4, 2, 2>(simd),
-            _ => self.plainly(),
+            _ => self.scalar_tiles(),
         }
     }
 }
 
 impl Tiles<'_> {
-    /// [`LANES`] numbers in `VECTORS` registers; blocks of `ROWS` rows and `TILES` tiles.
+    /// Computes blocks of `ROWS` rows and `TILES` tiles; [`LANES`] sums take `VECTORS` registers.
     #[inline(always)]
     fn in_blocks<S: Simd, const VECTORS: usize, const ROWS: usize, const TILES: usize>(&mut self, simd: S) {
         let tiles = self.y.len().div_ceil(self.spacing);
@@ -92,18 +92,18 @@ impl Tiles<'_> {
         }
     }
 
-    fn plainly(&mut self) {
+    fn scalar_tiles(&mut self) {
         let width = self.taps.len() / self.rows;
         for (tile, y) in self.y.chunks_mut(self.spacing).enumerate() {
             let x = &self.x[self.first + tile * self.stride..][..width];
             for (taps, y) in self.taps.chunks_exact(width).zip(y) {
-                *y = plain(taps, x, |w, x, sum| w * x + sum) as f32;
+                *y = scalar(taps, x, |w, x, sum| w * x + sum) as f32;
             }
         }
     }
 }
 
-/// The sums of each row with each stretch of inputs.
+/// Dot products of each row with each range of inputs.
 #[inline(always)]
 fn products<S: Simd, const VECTORS: usize, const ROWS: usize, const TILES: usize>(
     simd: S,
@@ -141,8 +141,8 @@ fn tree(x: [f64; LANES]) -> f64 {
     ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]))
 }
 
-/// The definition.
-fn plain(taps: &[f64], x: &[f64], add: impl Fn(f64, f64, f64) -> f64) -> f64 {
+/// Scalar implementation, the definition of the SIMD one.
+fn scalar(taps: &[f64], x: &[f64], add: impl Fn(f64, f64, f64) -> f64) -> f64 {
     let mut sums = [0.0f64; LANES];
     for (w, x) in taps.as_chunks::<LANES>().0.iter().zip(x.as_chunks::<LANES>().0) {
         for lane in 0..LANES {
@@ -188,7 +188,7 @@ mod tests {
                 .map(|place| match at(place) {
                     (tile, row) if row < TILE => {
                         let x = &x[5 + 147 * tile..][..WIDTH];
-                        plain(&taps[row * WIDTH..][..WIDTH], x, f64::mul_add)
+                        scalar(&taps[row * WIDTH..][..WIDTH], x, f64::mul_add)
                     }
                     _ => 0.0,
                 })

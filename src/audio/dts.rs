@@ -1,21 +1,22 @@
-//! DTS streams in the place of 16-bit samples, as on DTS CDs.
+//! Detection of DTS streams stored as 16-bit samples, as on DTS CDs.
 
-/// Samples per channel that are searched.
+/// Number of samples per channel that are searched.
 const SEARCHED: usize = 1 << 17;
-/// Sync words that must be found: one may be chance.
+/// Required number of sync words: a single one may be a coincidence.
 const SYNCS: usize = 2;
-/// Pairs of words that a DTS frame begins with: words of 16 and of 14 bits, in both byte orders (ETSI TS 102 114, 5.3).
+/// Sync words of a DTS frame as pairs of 16-bit words: 16-bit and 14-bit streams in both byte orders (ETSI TS 102 114,
+/// 5.3).
 const SYNC_PAIRS: [[u16; 2]; 4] = [[0x7ffe, 0x8001], [0xfe7f, 0x0180], [0x1fff, 0xe800], [0xff1f, 0x00e8]];
 
-/// Looks for DTS frames in the samples that a decoder gives.
+/// Detector of DTS frames in decoded samples.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Detector {
+pub(super) struct DtsDetector {
     searched: usize,
     found: usize,
     last: u16,
 }
 
-impl Detector {
+impl DtsDetector {
     /// True once the samples so far hold a DTS stream. Interleaved samples of two channels in -1..1.
     pub(super) fn find(&mut self, interleaved: &[f32]) -> bool {
         if self.searched < SEARCHED {
@@ -41,11 +42,11 @@ mod tests {
         for pair in SYNC_PAIRS {
             let mut frame = vec![0u16; 1024];
             frame[..2].copy_from_slice(&pair);
-            let mut detector = Detector::default();
+            let mut detector = DtsDetector::default();
             assert!(!detector.find(&samples(&frame)));
             assert!(detector.find(&samples(&frame)));
         }
         let music: Vec<f32> = (0..99_999).map(|i| (i as f32 * 0.1).sin()).collect();
-        assert!(!Detector::default().find(&music));
+        assert!(!DtsDetector::default().find(&music));
     }
 }

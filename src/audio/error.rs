@@ -1,65 +1,65 @@
-//! What can be wrong with one audio input.
+//! Errors of audio inputs.
 
 use crate::error::ErrorKind;
 
-/// Why no clip could be read. Carries no path: the caller knows it and adds it.
+/// Error of one audio input. It has no path: the caller adds it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AudioError {
     /// The file cannot be opened or read.
     #[error("cannot read: {0}")]
     Io(#[source] std::io::Error),
-    /// There is no file of this name, or no right to read it.
+    /// The file does not exist, or may not be read.
     #[error("cannot open: {0}")]
     Open(#[source] std::io::Error),
-    /// A folder, a device or a named pipe.
+    /// The path names a folder, a device or a named pipe.
     #[error("{found}, expected a regular file")]
     NotAFile {
-        /// What it is instead.
+        /// Type of the file.
         found: &'static str,
     },
-    /// Nothing in it.
+    /// The file is empty.
     #[error("0 bytes, expected audio")]
     Empty,
-    /// Standard input could not be kept on disk.
+    /// The temporary copy of a reader could not be written.
     #[error("cannot keep the input in a temporary file: {0}")]
     Spool(#[source] std::io::Error),
-    /// Standard input did not end.
+    /// The reader has more bytes than the limit of a temporary copy.
     #[error("input longer than {limit_bytes} bytes")]
     SpoolLimit {
-        /// How much is kept at most.
+        /// The limit.
         limit_bytes: u64,
     },
-    /// No container or codec that this build knows was recognised.
+    /// No supported container or codec was detected.
     #[error("not a known audio format ({reason})")]
     UnknownFormat {
-        /// What the prober said.
+        /// Message of the format detection.
         reason: String,
     },
     /// A known container without an audio track.
     #[error("no audio track among {tracks} tracks")]
     NoAudioTrack {
-        /// How many tracks of other kinds there are.
+        /// Number of tracks of other types.
         tracks: usize,
     },
-    /// A known container whose audio this build cannot decode.
+    /// A known container with a codec that this build does not decode.
     #[error("no decoder for the audio track ({codec})")]
     UnknownCodec {
         /// Name or number of the codec.
         codec: String,
     },
-    /// The container is damaged beyond reading.
+    /// The container is damaged.
     #[error("damaged file: {reason}")]
     Damaged {
-        /// What the reader said.
+        /// Message of the reader.
         reason: String,
     },
-    /// A container and a codec were found, but not one sample came out.
+    /// A container and a codec were found, but no sample could be decoded.
     #[error("no sample could be decoded ({damaged} damaged packets{})", reason.as_ref().map(|r| format!("; {r}")).unwrap_or_default())]
     NothingDecoded {
-        /// Packets that failed to decode.
+        /// Number of packets that failed to decode.
         damaged: u64,
-        /// What the first failure was, if any.
+        /// Message of the first failure, if any.
         reason: Option<String>,
     },
     /// A sample rate outside [`super::RATES_HZ`].
@@ -74,7 +74,7 @@ pub enum AudioError {
         /// The number found.
         found: usize,
     },
-    /// A NaN or an infinity among the samples that a clip is made of.
+    /// A NaN or an infinity among the samples that a clip depends on.
     #[error("sample {index} is {value}, expected a finite number")]
     NonFinite {
         /// Position in the decoded mono track, at its own rate.
@@ -82,53 +82,51 @@ pub enum AudioError {
         /// The sample.
         value: f32,
     },
-    /// The clip asked for starts after the track's end.
+    /// The requested clip starts after the end of the track.
     #[error("clip starts at {start_s} s, expected less than the track's {track_s:.3} s")]
     StartBeyondEnd {
-        /// Start asked for, in seconds.
+        /// Requested start in seconds.
         start_s: f64,
         /// Length of the track in seconds.
         track_s: f64,
     },
-    /// A request that no file could fulfil.
+    /// Invalid clip request.
     #[error("clip request: {field} is {found}, expected {expected}")]
     Request {
-        /// The field at fault.
+        /// The invalid field.
         field: &'static str,
         /// Its value.
         found: String,
-        /// What it should be.
+        /// Valid values.
         expected: &'static str,
     },
-    /// A decoder gave up with a panic; only this file is lost.
+    /// A decoder panicked; other files are not affected.
     #[error("decoder crashed while {doing}: {message}")]
     Crashed {
-        /// What it was asked to do.
+        /// Operation in progress.
         doing: &'static str,
         /// The panic's message.
         message: String,
     },
-    /// The format is not read here, and no `ffmpeg` is there to read it.
-    #[error("{reason}, and there is no ffmpeg on PATH to read it")]
+    /// The format needs `ffmpeg`, which is not installed.
+    #[error("{reason}, and no ffmpeg on PATH: install ffmpeg to read it")]
     NeedsFfmpeg {
-        /// What is not read here.
+        /// Message of the built-in decoder.
         reason: String,
     },
-    /// There is no `ffmpeg` on the path.
+    /// `ffmpeg` is not on PATH.
     #[error("no ffmpeg on PATH")]
     NoFfmpeg,
-    /// `ffmpeg` could not read it either.
+    /// `ffmpeg` failed.
     #[error("ffmpeg: {reason}")]
     Ffmpeg {
-        /// What it said.
+        /// Message of the failing component.
         reason: String,
     },
     /// The audio is encrypted.
-    #[error(
-        "protected by DRM: its audio is encrypted, and only the player that it was bought for can read it"
-    )]
+    #[error("protected by DRM: the audio is encrypted")]
     Protected,
-    /// A DTS stream in the place of samples.
+    /// The samples are a DTS stream.
     #[error("the samples are a DTS stream")]
     Dts,
     /// Neither a built-in decoder nor `ffmpeg` could read it.
@@ -140,23 +138,23 @@ pub enum AudioError {
         /// Message of `ffmpeg`.
         ffmpeg: String,
     },
-    /// Who watches asked for an end.
+    /// Reading was stopped by [`super::Heartbeat::stop`].
     #[error("stopped")]
     Stopped,
-    /// The resampler for uncommon rates refused its settings or its input.
+    /// The resampler for uncommon rates failed.
     #[error("resampler from {from_hz} to {to_hz} Hz: {reason}")]
     Resampler {
         /// Rate of the input in Hz.
         from_hz: u32,
         /// Rate of the output in Hz.
         to_hz: u32,
-        /// What it said.
+        /// Message of the failing component.
         reason: String,
     },
 }
 
 impl AudioError {
-    /// True for a fault of the content, of which another decoder may make more.
+    /// True for an error of the content that another decoder may not have.
     pub(super) fn is_of_content(&self) -> bool {
         matches!(
             self,
@@ -172,7 +170,7 @@ impl AudioError {
         )
     }
 
-    /// What a batch should do about it.
+    /// Category of the error, for callers that process many files.
     pub fn kind(&self) -> ErrorKind {
         match self {
             AudioError::UnknownFormat { .. }

@@ -1,8 +1,7 @@
-//! Bare MP3 by the headers of its frames, which say how long each is in bytes and samples: its exact length, and
-//! where any place of it lies, without decoding and without copying what is passed over.
+//! Frame index of bare MP3: exact length and byte positions, from frame headers alone, without decoding.
 //!
-//! Only what is regular from end to end is indexed: frames of one kind that follow each other without a gap, and after
-//! them nothing that could be taken for another. The rest is left to the demuxer.
+//! Only regular files are indexed: contiguous frames of one kind, followed by nothing that could be another frame.
+//! The demuxer reads all others.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -11,28 +10,28 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use super::bytes::Bytes;
 use super::error::AudioError;
-use super::pulse::Pulse;
+use super::heartbeat::Heartbeat;
 
-/// Bytes that are read at a time.
+/// Buffer size in bytes.
 const BUFFER_BYTES: usize = 1 << 16;
-/// Of so many frames one is remembered.
+/// Distance between indexed frames.
 const STRIDE: u64 = 64;
-/// Longest end without a frame: tags in front of which players stop.
+/// Maximum number of bytes after the last frame: metadata tags.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
-/// Where an encoder's notes lie at the latest, which are no audio: after header and side information.
-const NOTES_END: usize = 4 + 32 + 4;
+/// Upper limit of the end of a Xing, Info or VBRI identifier in a frame: after header and side information.
+const INFO_END: usize = 4 + 32 + 4;
 
-/// What a frame's header says (ISO 11172-3, 2.4.1.3; ISO 13818-3 for the low rates).
+/// Header of an MP3 frame (ISO 11172-3, 2.4.1.3; ISO 13818-3 for the low rates).
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Header {
+struct Mp3Header {
     bytes: usize,
-    /// Version, layer and sample rate: the bits that stay the same.
+    /// Version, layer and sample rate: header bits that are the same in all frames.
     kind: [u8; 2],
 }
 
-impl Header {
+impl Mp3Header {
     /// `None` for anything but layer III with a stated bitrate.
-    fn parse(word: [u8; 4]) -> Option<Header> {
+    fn parse(word: [u8; 4]) -> Option<Mp3Header> {
         const KBPS: [[usize; 14]; 2] = [
             [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
             [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
@@ -51,18 +50,18 @@ impl Header {
                 _ => 2,
             };
         let bytes = if is_mpeg1 { 144 } else { 72 } * kbps * 1000 / rate_hz + usize::from(rates >> 1 & 1);
-        Some(Header { bytes, kind: [kind & 0xfe, rates & 0x0c] })
+        Some(Mp3Header { bytes, kind: [kind & 0xfe, rates & 0x0c] })
     }
 }
 
-/// Length in bytes of the MPEG audio frame of any layer that begins with `head`; `None` for a free bitrate.
+/// Length in bytes of an MPEG audio frame of any layer from its header; `None` for a free bitrate.
 pub(super) fn frame_bytes(head: [u8; 7]) -> Option<u64> {
     const LAYER_1: [usize; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
     const LAYER_1_LOW: [usize; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256];
     const LAYER_2: [usize; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
     const LAYER_2_LOW: [usize; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
     let [sync, kind, rates, mode, ..] = head;
-    if let Some(header) = Header::parse([sync, kind, rates, mode]) {
+    if let Some(header) = Mp3Header::parse([sync, kind, rates, mode]) {
         return Some(header.bytes as u64);
     }
     let (rate_hz, _) = spec(&head)?;
@@ -104,149 +103,156 @@ pub(super) fn frame_samples(frame: &[u8]) -> u64 {
     }
 }
 
-/// Where the frames of a file are.
+/// Byte positions of the frames of a file.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct Mp3Index {
     /// Byte positions of every [`STRIDE`]th frame.
     places: Vec<u64>,
     frames: u64,
     samples_per_frame: u64,
 }
 
-impl Index {
-    /// The frames of `file` from the one whose bytes are `first`, or `None` where they are not regular.
+impl Mp3Index {
+    /// Indexes the frames of `file` from the one with data `first`; `None` if they are not regular or cannot be read.
     ///
     /// # Errors
-    /// [`AudioError::Stopped`]; what cannot be read is not regular.
-    pub(super) fn of(file: &Bytes, first: &[u8], pulse: &Pulse) -> Result<Option<Index>, AudioError> {
-        let mut walk = match Walk::begin(file, first) {
-            Ok(Some(walk)) => walk,
+    /// [`AudioError::Stopped`].
+    pub(super) fn of(
+        file: &Bytes,
+        first: &[u8],
+        heartbeat: &Heartbeat,
+    ) -> Result<Option<Mp3Index>, AudioError> {
+        let mut builder = match IndexBuilder::begin(file, first) {
+            Ok(Some(builder)) => builder,
             Ok(None) | Err(_) => return Ok(None),
         };
         loop {
-            pulse.go_on()?;
-            match walk.stride() {
-                Ok(Stride::More) => {}
-                Ok(Stride::End) => return Ok(Some(walk.index)),
-                Ok(Stride::Irregular) | Err(_) => return Ok(None),
+            heartbeat.check_stopped()?;
+            match builder.stride() {
+                Ok(IndexStatus::More) => {}
+                Ok(IndexStatus::End) => return Ok(Some(builder.index)),
+                Ok(IndexStatus::Irregular) | Err(_) => return Ok(None),
             }
         }
     }
 
-    /// Samples per channel, all of them.
+    /// Total number of samples per channel.
     pub(super) fn samples(&self) -> u64 {
         self.frames * self.samples_per_frame
     }
 }
 
-/// A file that is being indexed.
-struct Walk {
+/// Index under construction.
+struct IndexBuilder {
     file: BufReader<Bytes>,
     bytes: u64,
     at: u64,
     kind: [u8; 2],
-    index: Index,
+    index: Mp3Index,
 }
 
-enum Stride {
+enum IndexStatus {
     More,
     End,
     Irregular,
 }
 
-impl Walk {
-    /// Finds the first frame: behind the frame with the encoder's notes.
-    fn begin(file: &Bytes, first: &[u8]) -> io::Result<Option<Walk>> {
-        let Some(header) = first.first_chunk().and_then(|&word| Header::parse(word)) else { return Ok(None) };
+impl IndexBuilder {
+    /// Finds the first audio frame, after a Xing, Info or VBRI frame.
+    fn begin(file: &Bytes, first: &[u8]) -> io::Result<Option<IndexBuilder>> {
+        let Some(header) = first.first_chunk().and_then(|&word| Mp3Header::parse(word)) else {
+            return Ok(None);
+        };
         let bytes = file.len();
         let mut file = BufReader::with_capacity(BUFFER_BYTES, file.rewound());
         let mut at = 0;
-        for _notes in 0..2 {
+        for _info in 0..2 {
             let mut word = [0; 4];
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(&mut word)?;
-            let Some(found) = Header::parse(word) else { break };
+            let Some(found) = Mp3Header::parse(word) else { break };
             let mut frame = word.to_vec();
             file.by_ref().take(found.bytes.saturating_sub(4) as u64).read_to_end(&mut frame)?;
             if frame == first {
                 file.seek(SeekFrom::Start(at))?;
-                let index = Index { places: Vec::new(), frames: 0, samples_per_frame: frame_samples(first) };
-                return Ok(Some(Walk { file, bytes, at, kind: header.kind, index }));
+                let index =
+                    Mp3Index { places: Vec::new(), frames: 0, samples_per_frame: frame_samples(first) };
+                return Ok(Some(IndexBuilder { file, bytes, at, kind: header.kind, index }));
             }
             at += found.bytes as u64;
         }
         Ok(None)
     }
 
-    /// The next [`STRIDE`] frames.
-    fn stride(&mut self) -> io::Result<Stride> {
+    /// Reads the next [`STRIDE`] frame headers.
+    fn stride(&mut self) -> io::Result<IndexStatus> {
         self.index.places.push(self.at);
         for _frame in 0..STRIDE {
             if self.at + 4 > self.bytes {
-                return Ok(Stride::End);
+                return Ok(IndexStatus::End);
             }
-            let mut start = [0; NOTES_END];
+            let mut start = [0; INFO_END];
             self.file.read_exact(&mut start[..4])?;
-            let header = match Header::parse([start[0], start[1], start[2], start[3]]) {
+            let header = match Mp3Header::parse([start[0], start[1], start[2], start[3]]) {
                 Some(header) if header.kind == self.kind => header,
-                Some(_) => return Ok(Stride::Irregular),
+                Some(_) => return Ok(IndexStatus::Irregular),
                 None => return self.tail(start),
             };
-            // A frame that is cut off is none.
+            // A truncated frame does not count.
             if self.at + header.bytes as u64 > self.bytes {
-                return Ok(Stride::End);
+                return Ok(IndexStatus::End);
             }
-            let read = header.bytes.min(NOTES_END);
+            let read = header.bytes.min(INFO_END);
             self.file.read_exact(&mut start[4..read])?;
-            if has_notes(&start[..read]) {
-                return Ok(Stride::Irregular);
+            if is_info_frame(&start[..read]) {
+                return Ok(IndexStatus::Irregular);
             }
             self.file.seek_relative((header.bytes - read) as i64)?;
             self.at += header.bytes as u64;
             self.index.frames += 1;
         }
-        Ok(Stride::More)
+        Ok(IndexStatus::More)
     }
 
-    /// What comes after the last frame, beginning with `start`: the end, if no frame may begin there.
-    fn tail(&mut self, start: [u8; NOTES_END]) -> io::Result<Stride> {
+    /// Checks the bytes after the last frame, beginning with `start`: the file is regular if no frame may begin there.
+    fn tail(&mut self, start: [u8; INFO_END]) -> io::Result<IndexStatus> {
         let mut tail = start[..4].to_vec();
         self.file.by_ref().take(MAX_TAIL_BYTES).read_to_end(&mut tail)?;
         let is_whole = tail.len() as u64 == self.bytes - self.at;
         let may_begin = tail.windows(2).any(|pair| pair[0] == 0xff && pair[1] >> 5 == 7);
-        Ok(if is_whole && !may_begin { Stride::End } else { Stride::Irregular })
+        Ok(if is_whole && !may_begin { IndexStatus::End } else { IndexStatus::Irregular })
     }
 }
 
-/// Whether the frame that begins like this is no audio but an encoder's notes.
-fn has_notes(start: &[u8]) -> bool {
-    // Behind the side information, whose length depends on version and channels.
+/// True if the frame is a Xing, Info or VBRI header without audio.
+fn is_info_frame(start: &[u8]) -> bool {
+    // After the side information, whose length depends on version and channels.
     [13, 21, 36].iter().any(|&at| {
         let id = start.get(at..at + 4);
         id.is_some_and(|id| [b"Xing", b"Info", b"VBRI"].iter().any(|known| id == &known[..]))
     })
 }
 
-/// The frames of an indexed file, from any place on.
-pub(super) struct Frames {
+/// Reader of the frames of an indexed file.
+pub(super) struct Mp3Frames {
     file: BufReader<Bytes>,
-    index: Index,
-    /// The next frame.
+    index: Mp3Index,
+    /// Index of the next frame.
     next: u64,
     /// Time of the first frame, in samples.
     first_time: i64,
 }
 
-impl Frames {
-    /// Frames from that at `time` on, the first of all being at `first_time`.
-    pub(super) fn new(file: Bytes, index: Index, first_time: i64, time: i64) -> io::Result<Frames> {
+impl Mp3Frames {
+    /// Opens the frames at `time`; the first frame of the file is at `first_time`.
+    pub(super) fn new(file: Bytes, index: Mp3Index, first_time: i64, time: i64) -> io::Result<Mp3Frames> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
-        let mut frames = Frames { file, index, next: 0, first_time };
+        let mut frames = Mp3Frames { file, index, next: 0, first_time };
         frames.seek(time)?;
         Ok(frames)
     }
 
-    /// Goes to the frame at `time`, or to the end.
+    /// Seeks to the frame at `time`, or to the end.
     pub(super) fn seek(&mut self, time: i64) -> io::Result<()> {
         let samples = time.saturating_sub(self.first_time).max(0) as u64;
         let frame = (samples / self.index.samples_per_frame).min(self.index.frames);
@@ -260,7 +266,7 @@ impl Frames {
         Ok(())
     }
 
-    /// The next frame, or `None` after the last one.
+    /// Reads the next frame, or `None` after the last one.
     pub(super) fn next(&mut self, track: u32) -> io::Result<Option<Packet>> {
         if self.next == self.index.frames {
             return Ok(None);
@@ -274,13 +280,13 @@ impl Frames {
         Ok(Some(Packet::new(track, Timestamp::new(time), Duration::from(self.index.samples_per_frame), data)))
     }
 
-    fn header(&mut self) -> io::Result<([u8; 4], Header)> {
+    fn header(&mut self) -> io::Result<([u8; 4], Mp3Header)> {
         let mut word = [0; 4];
         self.file.read_exact(&mut word)?;
-        Ok((word, Header::parse(word).filter(|header| header.bytes >= 4).ok_or_else(changed)?))
+        Ok((word, Mp3Header::parse(word).filter(|header| header.bytes >= 4).ok_or_else(changed)?))
     }
 }
 
 fn changed() -> io::Error {
-    io::Error::other("it changed while it was read")
+    io::Error::other("the file changed while it was read")
 }

@@ -1,10 +1,10 @@
-//! Loudness of what was decoded, before and after the channels are mixed.
+//! Loudness of decoded audio before and after mixing to mono.
 
-/// Loss of level by mixing from which on a warning is due, in dB. Unrelated channels lose 3 dB.
+/// Level loss by mixing, in dB, above which a warning is given. Uncorrelated channels lose 3 dB.
 const CANCELLATION_DB: f64 = 12.0;
-/// Level below which a clip is quiet: RMS without its mean, in dB of full scale.
+/// RMS level without DC offset, in dBFS, below which a clip is quiet.
 const QUIET_DBFS: f64 = -50.0;
-/// Level below which a clip is silent: a third of the last bit of 16.
+/// Level in dBFS below which a clip is silent: a third of the least significant bit of 16.
 const SILENT_DBFS: f64 = -100.0;
 
 /// Power of the channels and of their mean, summed over samples.
@@ -15,13 +15,13 @@ pub(super) struct MixPower {
 }
 
 impl MixPower {
-    /// Power of one block; `mono` is the mean of the channels.
+    /// Computes the power of one block; `mono` is the mean of the channels.
     pub(super) fn of(interleaved: &[f32], channels: usize, mono: &[f32]) -> MixPower {
         if channels < 2 {
             return MixPower::default();
         }
         let power = |samples: &[f32]| samples.iter().map(|x| x * x).sum::<f32>();
-        // Sums of short pieces: fast in f32, exact enough, and safe from growing.
+        // Short sums in f32 are fast and accurate enough; their total is f64.
         let sum = |samples: &[f32]| samples.chunks(256).map(|piece| f64::from(power(piece))).sum::<f64>();
         MixPower { channels: sum(interleaved) / channels as f64, mono: sum(mono) }
     }
@@ -31,7 +31,7 @@ impl MixPower {
         self.mono += other.mono;
     }
 
-    /// Level lost by mixing in dB, where it is so large that the music is gone.
+    /// Level loss by mixing in dB, if it exceeds [`CANCELLATION_DB`].
     pub(super) fn cancellation_db(self) -> Option<f64> {
         let loss = 10.0 * (self.channels / self.mono.max(f64::MIN_POSITIVE)).log10();
         (self.channels > 1e-6 && loss > CANCELLATION_DB).then_some(loss.min(200.0))
@@ -46,7 +46,7 @@ pub(super) enum Loudness {
     Silent,
 }
 
-/// Loudness of mono samples, their mean not counted.
+/// Classifies the loudness of mono samples, ignoring DC offset.
 pub(super) fn loudness(samples: &[f32]) -> Loudness {
     if samples.is_empty() {
         return Loudness::Silent;

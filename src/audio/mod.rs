@@ -1,18 +1,16 @@
-//! From a file to clips: decode, mix to mono, resample to the model's rate, cut into clips of one length.
+//! Decoding: audio files to mono clips of one length at the model's sample rate.
 //!
-//! [`ClipReader::open`] takes a [`Source`] and a [`ClipRequest`] and yields [`Clip`]s. Data goes one way and
-//! in small pieces: packets are decoded, mixed and resampled as clips ask for them, so memory does not grow
-//! with the length of the file, and decoding stops once the last wanted sample is there.
+//! [`ClipReader::open`] takes a [`Source`] and a [`ClipRequest`] and yields [`Clip`]s. Packets are
+//! decoded, mixed and resampled on demand, so memory does not grow with the length of the file, and decoding stops
+//! after the last sample that a clip needs.
 //!
-//! [`Resamplers`] holds the filter tables, one [`Bank`] per pair of rates; whoever tags many files owns one
-//! and passes it on.
+//! [`Resamplers`] caches one [`PolyphaseFilter`] per pair of rates; share one cache between all files.
 //!
-//! What comes before a wanted clip is passed over where the format allows it to the sample: the reader seeks to
-//! a little before, and what the codec needs to settle is decoded and dropped. Elsewhere, and where a seek fails,
-//! everything before is decoded, with the same samples ([`Access`]).
+//! To reach a clip in the middle of a file, the reader seeks to a position before it where the format has
+//! sample-accurate positions, and decodes and drops the samples that the codec needs to settle. In other formats, and
+//! where a seek fails, it decodes everything before the clip; the samples are the same ([`SeekMode`]).
 //!
-//! What is not here: spectrograms and everything after them, models (a request states rate and length), and any
-//! reading of tags or pictures.
+//! Not here: spectrograms, models (a request states rate and length), metadata tags and pictures.
 
 mod adts;
 mod bytes;
@@ -24,33 +22,33 @@ mod dot;
 mod dts;
 mod ending;
 mod error;
-mod fallback;
-mod foreign;
+mod ffmpeg;
 mod frames;
+mod heartbeat;
 mod level;
 mod mp3;
 mod ogg;
 mod packets;
-mod pulse;
+mod polyphase;
 mod repair;
 mod resample;
+mod sinc;
 mod source;
-mod stream;
 mod track;
 
-pub use clips::{Access, Clip, ClipReader, ClipRequest, Padding, Placement, Warning};
+pub use clips::{Clip, ClipReader, ClipRequest, Padding, Placement, SeekMode, Warning};
 pub use decode::DecoderMode;
 pub use error::AudioError;
-pub use foreign::Foreign;
-pub use pulse::Pulse;
-pub use resample::{Bank, Resamplers};
+pub use ffmpeg::ExternalDecoder;
+pub use heartbeat::Heartbeat;
+pub use polyphase::{PolyphaseFilter, Resamplers};
 pub use source::Source;
 
 use source::SPOOL_LIMIT_BYTES;
 
-/// Lowest and highest sample rate in Hz that is read or made. Below, nothing musical is left and the
-/// resampling ratio explodes; above, no recorder exists.
+/// Supported sample rates in Hz. Lower rates hold no music and make the resampling ratio very large; no recorder
+/// uses higher ones.
 pub const RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// Largest number of channels that is mixed to mono.
+/// Maximum number of channels that are mixed to mono.
 pub const MAX_CHANNELS: usize = 64;

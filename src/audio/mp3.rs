@@ -1,19 +1,20 @@
-//! MP3 frames to samples, faster than symphonia's decoder.
+//! MP3 decoder on nanomp3, which is faster than symphonia's.
 
 use std::collections::VecDeque;
 
 use nanomp3_core::{DecodeError, MAX_SAMPLES_PER_FRAME};
 use symphonia::core::packet::Packet;
 
-use super::codec::Spec;
+use super::codec::BlockSpec;
 
-/// Frames that a decoder's state depends on: its bits may begin 511 bytes before a frame.
+/// Number of recent frames that determine the state of a decoder: the bit reservoir reaches back 511 bytes.
 const REMEMBERED: usize = 32;
 
+/// nanomp3 with the most recent packets, so that another decoder can take over.
 pub(super) struct Mp3 {
     decoder: Box<nanomp3_core::Decoder>,
     recent: VecDeque<Packet>,
-    /// After a seek, the bits of the first frames may begin before what was read.
+    /// True after a seek: the bit reservoir of the first frames may be missing.
     may_lack_bits: bool,
 }
 
@@ -24,23 +25,23 @@ impl Mp3 {
         Mp3 { decoder: Box::default(), recent: VecDeque::new(), may_lack_bits: false }
     }
 
-    /// The next packets come from another place.
+    /// Resets the decoder after a seek.
     pub(super) fn reset(&mut self) {
         *self.decoder = nanomp3_core::Decoder::new();
         self.recent.clear();
         self.may_lack_bits = true;
     }
 
-    /// Replaces `interleaved` by the frame's samples; `None` for what is not taken here.
-    pub(super) fn decode(&mut self, packet: &Packet, interleaved: &mut Vec<f32>) -> Option<Spec> {
+    /// Replaces `interleaved` by the samples of the frame; `None` for a frame that this decoder refuses.
+    pub(super) fn decode(&mut self, packet: &Packet, interleaved: &mut Vec<f32>) -> Option<BlockSpec> {
         interleaved.resize(MAX_SAMPLES_PER_FRAME, 0.0);
         let (read, result) = self.decoder.decode(&packet.data, interleaved);
         let spec = match result {
             Ok(info) => {
                 let channels = usize::from(info.channels.num());
-                Spec { rate_hz: info.sample_rate, channels, frames: info.samples_produced }
+                BlockSpec { rate_hz: info.sample_rate, channels, frames: info.samples_produced }
             }
-            Err(DecodeError::ReservoirUnavailable(_)) if self.may_lack_bits => Spec::default(),
+            Err(DecodeError::ReservoirUnavailable(_)) if self.may_lack_bits => BlockSpec::default(),
             Err(_) => return None,
         };
         if spec.frames > 0 {
@@ -50,7 +51,7 @@ impl Mp3 {
         (read == packet.data.len()).then_some(spec)
     }
 
-    /// Keeps a packet that was decoded.
+    /// Keeps a decoded packet.
     pub(super) fn remember(&mut self, packet: Packet) {
         if self.recent.len() == REMEMBERED {
             self.recent.pop_front();
@@ -58,7 +59,7 @@ impl Mp3 {
         self.recent.push_back(packet);
     }
 
-    /// The latest packets that were decoded: as many as a decoder's state depends on.
+    /// Most recent decoded packets, at most [`REMEMBERED`].
     pub(super) fn recent(&self) -> impl Iterator<Item = &Packet> {
         self.recent.iter()
     }

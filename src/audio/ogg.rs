@@ -1,45 +1,45 @@
-//! Pages of an Ogg file (RFC 3533), for what a demuxer passes over in silence: lost pages, wrong checksums, bytes between
-//! pages.
+//! Damage scan of Ogg files (RFC 3533): lost pages, wrong checksums and bytes between pages, which the demuxer skips
+//! silently.
 
 use std::io::{self, BufReader, Read};
 
 use super::bytes::Bytes;
 use super::error::AudioError;
-use super::pulse::Pulse;
+use super::heartbeat::Heartbeat;
 
 const BUFFER_BYTES: usize = 1 << 17;
-/// Logical streams whose page numbers are followed.
+/// Maximum number of logical streams whose page numbers are checked.
 const MAX_STREAMS: usize = 64;
 
-/// State of an Ogg file's pages.
+/// Result of a damage scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Survey {
-    /// Pages with a wrong checksum, or whose number is missing.
+pub(super) struct OggScan {
+    /// Number of pages with a wrong checksum and of gaps in the page numbers.
     pub(super) damaged_pages: u64,
-    /// Bytes that belong to no page.
+    /// Number of bytes outside pages.
     pub(super) stray_bytes: u64,
-    /// More than one logical stream, or times that go back.
+    /// True for more than one logical stream, or times that go backwards.
     pub(super) is_irregular: bool,
     /// The last page is not all there.
     pub(super) is_cut: bool,
 }
 
-/// Reads all pages.
+/// Scans all pages.
 ///
 /// # Errors
 /// [`AudioError::Io`], [`AudioError::Stopped`].
-pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError> {
+pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<OggScan, AudioError> {
     let tables = tables();
-    let mut survey = Survey::default();
+    let mut scan = OggScan::default();
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, bytes.rewound());
     // Serial number, next page number and latest time of each stream.
     let mut streams: Vec<(u32, u32, u64)> = Vec::new();
     let mut page = Vec::new();
     for number in 0u64.. {
         if number.is_multiple_of(16) {
-            pulse.go_on()?;
+            heartbeat.check_stopped()?;
         }
-        match read_page(&mut reader, &mut page, &mut survey.stray_bytes) {
+        match read_page(&mut reader, &mut page, &mut scan.stray_bytes) {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -53,16 +53,16 @@ pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError>
         let time = u64::from(word(6)) | u64::from(word(10)) << 32;
         page[22..26].fill(0);
         if crc(&tables, &page) != checksum {
-            survey.damaged_pages += 1;
+            scan.damaged_pages += 1;
             continue;
         }
         let room = streams.len() < MAX_STREAMS;
         match streams.iter_mut().find(|stream| stream.0 == serial) {
             Some((_, next, latest)) => {
-                survey.damaged_pages += u64::from(sequence != *next && sequence > *next);
+                scan.damaged_pages += u64::from(sequence != *next && sequence > *next);
                 *next = sequence.wrapping_add(1);
                 if time != u64::MAX {
-                    survey.is_irregular |= time < *latest;
+                    scan.is_irregular |= time < *latest;
                     *latest = time;
                 }
             }
@@ -70,11 +70,11 @@ pub(super) fn survey(bytes: &Bytes, pulse: &Pulse) -> Result<Survey, AudioError>
             None => {}
         }
     }
-    survey.is_irregular |= streams.len() > 1 || survey.damaged_pages > 0 || survey.stray_bytes > 0;
-    Ok(survey)
+    scan.is_irregular |= streams.len() > 1 || scan.damaged_pages > 0 || scan.stray_bytes > 0;
+    Ok(scan)
 }
 
-/// Reads the next page, after counting the bytes before it; `false` at the end.
+/// Reads the next page and counts the bytes before it; `false` at the end.
 fn read_page(reader: &mut impl Read, page: &mut Vec<u8>, stray_bytes: &mut u64) -> io::Result<bool> {
     page.resize(27, 0);
     if reader.read(&mut page[..1])? == 0 {
@@ -150,10 +150,10 @@ mod tests {
         page
     }
 
-    fn surveyed(parts: &[Vec<u8>]) -> Survey {
+    fn scanned(parts: &[Vec<u8>]) -> OggScan {
         let mut file = tempfile::tempfile().unwrap();
         parts.iter().for_each(|part| file.write_all(part).unwrap());
-        survey(&Bytes::new(file).unwrap(), &Pulse::default()).unwrap()
+        scan(&Bytes::new(file).unwrap(), &Heartbeat::default()).unwrap()
     }
 
     #[test]
@@ -161,15 +161,13 @@ mod tests {
         // The CRC of "123456789" with this polynomial, no reflection and no inversion.
         assert_eq!(crc(&tables(), b"123456789"), 0x89a1_897f);
         let pages: Vec<Vec<u8>> = (0..5).map(|sequence| page(sequence, b"some music")).collect();
-        assert_eq!(surveyed(&pages), Survey::default());
+        assert_eq!(scanned(&pages), OggScan::default());
         let lost = [&pages[..2], &pages[3..]].concat();
-        assert_eq!(surveyed(&lost), Survey { damaged_pages: 1, is_irregular: true, ..Survey::default() });
+        assert_eq!(scanned(&lost), OggScan { damaged_pages: 1, stray_bytes: 0, is_irregular: true });
         let mut broken = pages.clone();
         broken[2][30] ^= 1;
-        assert!(surveyed(&broken).damaged_pages > 0);
+        assert!(scanned(&broken).damaged_pages > 0);
         let stray = [&pages[..2], &[b"Ostray".to_vec()], &pages[2..]].concat();
-        assert_eq!(surveyed(&stray), Survey { stray_bytes: 6, is_irregular: true, ..Survey::default() });
-        let cut = [&pages[..4], &[pages[4][..30].to_vec()]].concat();
-        assert_eq!(surveyed(&cut), Survey { is_cut: true, ..Survey::default() });
+        assert_eq!(scanned(&stray), OggScan { damaged_pages: 0, stray_bytes: 6, is_irregular: true });
     }
 }

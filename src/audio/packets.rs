@@ -1,5 +1,5 @@
-//! The container: finding the audio track and handing out its packets. Everything that calls into a demuxer
-//! or decoder goes through [`guarded`].
+//! Demuxing: finds the audio track of a container and yields its packets. Every call into a demuxer or decoder goes
+//! through [`guarded`].
 
 use std::any::Any;
 use std::fs::File;
@@ -22,7 +22,7 @@ use symphonia::core::formats::well_known::{
     FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP1,
     FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
-use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track};
+use symphonia::core::formats::{self, FormatOptions, FormatReader, SeekTo, Track};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -32,21 +32,20 @@ use super::adts;
 use super::bytes::Bytes;
 use super::codec::Codec;
 use super::decode::DecoderMode;
-use super::detect::{Format, detect};
+use super::detect::{InputFormat, detect};
 use super::error::AudioError;
-use super::frames::{Frames, Index, frame_samples};
+use super::frames::{Mp3Frames, Mp3Index, frame_samples};
+use super::heartbeat::Heartbeat;
 use super::mp3::Mp3;
-use super::pulse::Pulse;
 use super::repair::{Repair, repair};
 
-/// Packets of other tracks, or without a result, that may follow one another before a file is given up:
-/// hours of video frames, but not for ever.
+/// Maximum number of consecutive packets of other tracks: hours of video frames, but not an endless loop.
 const MAX_FRUITLESS: u64 = 10_000_000;
 
 /// Samples of an AAC packet.
 const AAC_FRAME: u64 = 1024;
 
-/// Uncompressed or companded samples.
+/// Codecs of uncompressed or companded samples.
 const PCM: [AudioCodecId; 14] = [
     CODEC_ID_PCM_ALAW,
     CODEC_ID_PCM_F32BE,
@@ -64,9 +63,9 @@ const PCM: [AudioCodecId; 14] = [
     CODEC_ID_PCM_U8,
 ];
 
-/// Runs a demuxer or decoder; its panic becomes an error of the file at hand.
+/// Runs a demuxer or decoder and turns a panic into [`AudioError::Crashed`].
 pub(super) fn guarded<T>(doing: &'static str, call: impl FnOnce() -> T) -> Result<T, AudioError> {
-    // Unwind safety: after a panic the reader is dropped and never used again.
+    // Unwind safety: after a panic the reader is dropped.
     catch_unwind(AssertUnwindSafe(call))
         .map_err(|panic| AudioError::Crashed { doing, message: panic_message(panic.as_ref()) })
 }
@@ -76,78 +75,78 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
-/// Why no packet follows.
+/// Reason for the end of a stream of packets.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum End {
-    /// The container says so.
+    /// Regular end of the stream.
     Regular,
-    /// The bytes end, or make no sense from here on.
+    /// The file is truncated, or damaged from here on.
     Broken { reason: String },
 }
 
-/// What to do next with a container.
+/// Next event of a container.
 pub(super) enum Next {
     Packet(Packet),
-    /// A new logical stream begins and a new decoder is needed.
+    /// A new logical stream begins; it needs a new decoder.
     Restart,
     End(End),
 }
 
 /// An audio track of an open container.
 pub(super) struct Packets {
-    supply: Supply,
+    input: PacketSource,
     track: u32,
-    /// The input, without what lies before the audio.
+    /// The input, without anything before the audio.
     bytes: Bytes,
-    /// The next packet, read ahead where the last one of a stream is treated apart.
+    /// Look-ahead packet, for containers whose last packet is handled differently.
     ahead: Option<Next>,
-    format: Format,
-    /// Time and bytes of the first packet, once it was read.
+    is_ogg: bool,
+    /// Time and data of the first packet, once it was read.
     first: Option<(i64, Box<[u8]>)>,
 }
 
-/// Where packets come from.
-enum Supply {
+/// Source of packets: a demuxer, or an indexed file.
+enum PacketSource {
     Container(Box<dyn FormatReader>),
-    Frames(Box<Frames>),
-    Adts { frames: Box<adts::Frames>, next: Option<adts::Frame> },
+    Mp3(Box<Mp3Frames>),
+    Adts { frames: Box<adts::AdtsFrames>, next: Option<adts::AdtsFrame> },
 }
 
-/// What the container says about the track.
+/// Properties of the track, as the container states them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrackFacts {
     /// Number of samples per channel, at `rate_hz`.
     pub(super) frames: Option<u64>,
     pub(super) rate_hz: Option<u32>,
-    /// Samples that an encoder put before and after the music.
+    /// Encoder delay and padding in samples.
     pub(super) delay: Option<u32>,
     pub(super) padding: Option<u32>,
-    /// Bare MPEG audio: frames one after the other. Its stated length may be an estimate.
+    /// MPEG audio without a container. Its stated length may be an estimate.
     pub(super) is_bare_mpeg: bool,
-    /// The sum of its packets' durations is exact, and its stated length is not.
+    /// The sum of the packets' durations is exact, the stated length is not.
     pub(super) counts_exactly: bool,
     pub(super) is_mp3: bool,
     pub(super) is_adts: bool,
-    /// Seconds of audio that the header states, where the file ends before that.
+    /// Stated length in seconds, if the file ends before that.
     pub(super) stated_s: Option<f64>,
-    /// 16-bit integers, among which a DTS stream may hide.
+    /// 16-bit integers, which may contain a DTS stream.
     pub(super) is_pcm16: bool,
-    /// Units of its packets' times in a second.
+    /// Time units of the packets per second.
     pub(super) units_per_s: Option<f64>,
-    /// How to pass over the start of the track, and the samples to decode before a place.
-    pub(super) passing: Option<(Passing, u64)>,
-    /// Its packets' times are counted in samples at this rate, in Hz.
+    /// Skip method of this format and codec, and the number of samples to decode before a position.
+    pub(super) skip_method: Option<(SkipMethod, u64)>,
+    /// Rate in Hz of the packets' times, if they count samples.
     pub(super) time_hz: Option<u32>,
 }
 
 impl TrackFacts {
     /// Number of samples that a packet decodes to.
     pub(super) fn frames_of(&self, packet: &Packet) -> u64 {
-        match self.passing {
-            // Bare MPEG audio is not trimmed by its decoder. What its packets say of trimming differs between
-            // versions of symphonia; their headers do not.
+        match self.skip_method {
+            // MPEG audio without a container is not trimmed by its decoder, and the trimming that its packets state
+            // differs between versions of symphonia; frame headers do not.
             _ if self.is_bare_mpeg => frame_samples(&packet.data),
-            Some((Passing::Count { block: Some(block) }, _)) => {
+            Some((SkipMethod::Count { block: Some(block) }, _)) => {
                 block.saturating_sub(packet.trim_start.get() + packet.trim_end.get())
             }
             _ => packet.dur.get(),
@@ -162,13 +161,13 @@ impl TrackFacts {
 }
 
 impl Packets {
-    /// Recognises the container by its content and picks the first audio track that can be decoded.
+    /// Detects the container by its content and opens the first audio track that can be decoded.
     pub(super) fn open(file: File, mode: DecoderMode) -> Result<(Packets, Codec, TrackFacts), AudioError> {
         let whole = Bytes::new(file).map_err(AudioError::Io)?;
         let detected = detect(&whole).map_err(AudioError::Io)?;
         match detected.format {
-            Format::External(name) => return Err(AudioError::UnknownFormat { reason: name.into() }),
-            Format::Unknown => {
+            InputFormat::External(name) => return Err(AudioError::UnknownFormat { reason: name.into() }),
+            InputFormat::Unknown => {
                 let reason = "neither a known magic number nor frames of MPEG audio or AAC".into();
                 return Err(AudioError::UnknownFormat { reason });
             }
@@ -179,7 +178,7 @@ impl Packets {
         if repair.is_protected {
             return Err(AudioError::Protected);
         }
-        if detected.format == Format::Adts {
+        if detected.format == InputFormat::Adts {
             return Packets::open_adts(bytes);
         }
         let bytes = bytes.patched(repair.patches.clone());
@@ -193,17 +192,19 @@ impl Packets {
                     Error::IoError(error) if error.raw_os_error().is_some() => AudioError::Io(error),
                     error => AudioError::Damaged { reason: error.to_string() },
                 })?;
-            let (track, codec, facts) = choose(&*format, mode, &repair)?;
-            Ok((Packets::new(Supply::Container(format), track, bytes, detected.format), codec, facts))
+            let (track, codec, facts) = open_first_track(&*format, mode, &repair)?;
+            let is_ogg = detected.format == InputFormat::Ogg;
+            let input = PacketSource::Container(format);
+            Ok((Packets { is_ogg, ..Packets::new(input, track, bytes) }, codec, facts))
         })?
     }
 
-    fn new(supply: Supply, track: u32, bytes: Bytes, format: Format) -> Packets {
-        Packets { supply, track, bytes, ahead: None, format, first: None }
+    fn new(input: PacketSource, track: u32, bytes: Bytes) -> Packets {
+        Packets { input, track, bytes, ahead: None, is_ogg: false, first: None }
     }
 
     fn open_adts(bytes: Bytes) -> Result<(Packets, Codec, TrackFacts), AudioError> {
-        let mut frames = adts::Frames::new(&bytes);
+        let mut frames = adts::AdtsFrames::new(&bytes);
         let Some(frame) = frames.next().map_err(AudioError::Io)? else {
             return Err(AudioError::Damaged { reason: "no whole ADTS frame".into() });
         };
@@ -211,16 +212,16 @@ impl Packets {
             rate_hz: Some(frame.kind.rate_hz),
             counts_exactly: true,
             is_adts: true,
-            passing: passing(FORMAT_ID_ADTS, CODEC_ID_AAC),
+            skip_method: skip_method(FORMAT_ID_ADTS, CODEC_ID_AAC),
             time_hz: Some(frame.kind.rate_hz),
             ..TrackFacts::default()
         };
         let codec = adts_codec(frame.kind)?;
-        let supply = Supply::Adts { frames: Box::new(frames), next: Some(frame) };
-        Ok((Packets::new(supply, 0, bytes, Format::Adts), codec, facts))
+        let input = PacketSource::Adts { frames: Box::new(frames), next: Some(frame) };
+        Ok((Packets::new(input, 0, bytes), codec, facts))
     }
 
-    /// The input, without what lies before the audio.
+    /// The input, without anything before the audio.
     pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -234,43 +235,46 @@ impl Packets {
         self.format
     }
 
-    /// The number of samples of a bare MP3 track whose frames are regular; its packets then come
-    /// from there, from the one at `time` on. `None`, and nothing has changed, where they are not.
+    /// Indexes a bare MP3 track with regular frames and returns its number of samples; packets then come from the
+    /// index, from the one at `time` on. `None`, without a change, if the frames are not regular.
     ///
     /// # Errors
     /// [`AudioError::Stopped`].
-    pub(super) fn index(&mut self, time: i64, pulse: &Pulse) -> Result<Option<u64>, AudioError> {
+    pub(super) fn index(&mut self, time: i64, heartbeat: &Heartbeat) -> Result<Option<u64>, AudioError> {
         let Some((first_time, first)) = &self.first else { return Ok(None) };
-        let Some(index) = Index::of(&self.bytes, first, pulse)? else { return Ok(None) };
+        let Some(index) = Mp3Index::of(&self.bytes, first, heartbeat)? else { return Ok(None) };
         let samples = index.samples();
-        let Ok(frames) = Frames::new(self.bytes.rewound(), index, *first_time, time) else { return Ok(None) };
-        self.supply = Supply::Frames(Box::new(frames));
+        let Ok(frames) = Mp3Frames::new(self.bytes.rewound(), index, *first_time, time) else {
+            return Ok(None);
+        };
+        self.input = PacketSource::Mp3(Box::new(frames));
         Ok(Some(samples))
     }
 
-    /// A decoder for the track that follows a [`Next::Restart`].
+    /// Makes a decoder for the track after a [`Next::Restart`].
     pub(super) fn restart(&mut self, mode: DecoderMode) -> Result<Option<Codec>, AudioError> {
-        let format = match &self.supply {
-            Supply::Container(format) => format,
-            Supply::Adts { next: Some(frame), .. } => return adts_codec(frame.kind).map(Some),
-            Supply::Frames(_) | Supply::Adts { .. } => return Ok(None),
+        let format = match &self.input {
+            PacketSource::Container(format) => format,
+            PacketSource::Adts { next: Some(frame), .. } => return adts_codec(frame.kind).map(Some),
+            PacketSource::Mp3(_) | PacketSource::Adts { .. } => return Ok(None),
         };
-        let (track, codec, _) =
-            guarded("reading the next stream's header", || choose(&**format, mode, &Repair::default()))??;
+        let (track, codec, _) = guarded("reading the next stream's header", || {
+            open_first_track(&**format, mode, &Repair::default())
+        })??;
         self.track = track;
         Ok(Some(codec))
     }
 
-    /// Goes to the packet at `time`, or one before it.
+    /// Seeks to the packet at `time`, or one before it.
     pub(super) fn seek(&mut self, time: i64) -> Result<bool, AudioError> {
         self.ahead = None;
-        match &mut self.supply {
-            Supply::Container(format) => {
+        match &mut self.input {
+            PacketSource::Container(format) => {
                 let to = SeekTo::Timestamp { ts: Timestamp::new(time), track_id: self.track };
-                Ok(guarded("seeking", || format.seek(SeekMode::Accurate, to))?.is_ok())
+                Ok(guarded("seeking", || format.seek(formats::SeekMode::Accurate, to))?.is_ok())
             }
-            Supply::Frames(frames) => Ok(frames.seek(time).is_ok()),
-            Supply::Adts { frames, next } => {
+            PacketSource::Mp3(frames) => Ok(frames.seek(time).is_ok()),
+            PacketSource::Adts { frames, next } => {
                 let wanted = time.max(0) as u64 / adts::FRAME_SAMPLES;
                 *next = None;
                 Ok(frames.go_to(wanted).unwrap_or(false))
@@ -288,8 +292,8 @@ impl Packets {
             && let Next::Packet(packet) = &mut next
         {
             let ahead = self.read()?;
-            // Pages of streams that were cut by copying state times of the uncut stream, by which samples in the
-            // middle would be trimmed. The reference decoders trim the last packet only.
+            // Pages of a stream that was cut without re-encoding state times of the uncut stream, by which samples in
+            // the middle would be trimmed. The reference decoders trim the last packet only.
             if matches!(ahead, Next::Packet(_)) {
                 packet.dur = packet.dur.saturating_add(packet.trim_end);
                 packet.trim_end = SymphoniaDuration::ZERO;
@@ -303,10 +307,10 @@ impl Packets {
     }
 
     fn read(&mut self) -> Result<Next, AudioError> {
-        let packet = match &mut self.supply {
-            Supply::Container(format) => return next_of(&mut **format, self.track),
-            Supply::Frames(frames) => frames.next(self.track),
-            Supply::Adts { frames, next } => match next.take() {
+        let packet = match &mut self.input {
+            PacketSource::Container(format) => return next_of(&mut **format, self.track),
+            PacketSource::Mp3(frames) => frames.next(self.track),
+            PacketSource::Adts { frames, next } => match next.take() {
                 Some(frame) => Ok(Some(frame.packet)),
                 None => match frames.next() {
                     Ok(Some(frame)) if frame.changed => {
@@ -326,8 +330,8 @@ impl Packets {
     }
 }
 
-/// A decoder for ADTS frames of this kind.
-fn adts_codec(kind: adts::Kind) -> Result<Codec, AudioError> {
+/// Makes a decoder for ADTS frames with these parameters.
+fn adts_codec(kind: adts::FrameParams) -> Result<Codec, AudioError> {
     let mut params = AudioCodecParameters::new();
     params.for_codec(CODEC_ID_AAC).with_sample_rate(kind.rate_hz);
     let channels = if kind.channels == 7 { 8 } else { u16::from(kind.channels) };
@@ -341,7 +345,7 @@ fn adts_codec(kind: adts::Kind) -> Result<Codec, AudioError> {
     }
 }
 
-/// The next packet of a track in a container.
+/// Reads the next packet of a track in a container.
 fn next_of(format: &mut dyn FormatReader, track: u32) -> Result<Next, AudioError> {
     for _packet in 0..MAX_FRUITLESS {
         match guarded("reading a packet", || format.next_packet())? {
@@ -361,8 +365,8 @@ fn next_of(format: &mut dyn FormatReader, track: u32) -> Result<Next, AudioError
     Ok(Next::End(End::Broken { reason: format!("{MAX_FRUITLESS} packets of other tracks") }))
 }
 
-/// The first audio track that has a decoder.
-fn choose(
+/// Opens the first audio track that has a decoder.
+fn open_first_track(
     reader: &dyn FormatReader,
     mode: DecoderMode,
     repair: &Repair,
@@ -376,7 +380,7 @@ fn choose(
         };
         let params = &in_byte_order(params, repair.big_endian);
         let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
-        // Bare MPEG streams are trimmed by `Decoder`: symphonia would cut them at an estimated end.
+        // Bare MPEG audio is trimmed by `Decoder`: symphonia would cut it at an estimated end.
         let keep_all = is_bare_mpeg || (is_mpeg && mode == DecoderMode::Original);
         let options = AudioDecoderOptions::default().gapless(!keep_all);
         match symphonia::default::get_codecs().make_audio_decoder(params, &options) {
@@ -385,7 +389,7 @@ fn choose(
                     is_bare_mpeg,
                     counts_exactly: is_bare_mpeg || format == FORMAT_ID_ADTS,
                     is_mp3: params.codec == CODEC_ID_MP3,
-                    passing: passing(format, params.codec),
+                    skip_method: skip_method(format, params.codec),
                     stated_s: repair.stated_s,
                     is_pcm16: params.codec == CODEC_ID_FLAC
                         || [CODEC_ID_PCM_S16LE, CODEC_ID_PCM_S16BE].contains(&params.codec),
@@ -394,7 +398,7 @@ fn choose(
                         .map(|base| f64::from(base.denom.get()) / f64::from(base.numer.get())),
                     ..facts(track, params.sample_rate)
                 };
-                // The original's decoder rounds, so that the last bit shows: symphonia's then decides alone.
+                // The original's decoder rounds to 16 bits, so the last bit matters: only symphonia's decoder is used.
                 let faster = facts.is_mp3 && is_bare_mpeg && mode == DecoderMode::Plain;
                 let codec = Codec::new(decoder, faster.then(Mp3::new));
                 let codec = if is_mpeg { codec.renewed_by(params.clone(), options) } else { codec };
@@ -410,7 +414,7 @@ fn choose(
     Err(failure)
 }
 
-/// Parameters with the byte order that the file states: symphonia takes PCM of QuickTime for little-endian.
+/// Corrects the byte order of PCM in QuickTime, which symphonia takes for little-endian.
 fn in_byte_order(params: &AudioCodecParameters, big_endian: bool) -> AudioCodecParameters {
     let mut params = params.clone();
     if big_endian {
@@ -425,20 +429,19 @@ fn in_byte_order(params: &AudioCodecParameters, big_endian: bool) -> AudioCodecP
     params
 }
 
-/// How to get to a place in a track without decoding what lies before it.
+/// Method of reaching a position without decoding everything before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Passing {
-    /// The reader seeks: its packets' times count samples, whatever was written before them.
+pub(super) enum SkipMethod {
+    /// Seek by time: the times of packets are exact in samples.
     Seek,
-    /// Packets are read and dropped, and their samples counted: where a file was cut or joined, the times that
-    /// its container states have gaps and the samples have none. So many samples each, or as many as they
-    /// last.
+    /// Read packets, drop them and count their samples. Times may jump after an edit although the decoded samples are
+    /// contiguous. Each packet has `block` samples, or its duration.
     Count { block: Option<u64> },
 }
 
-/// Where places can be told to the sample: how, and the samples that must be decoded before a place for those
-/// from there on to be right. Held against decoding through by tests/seeking.rs.
-fn passing(format: FormatId, codec: AudioCodecId) -> Option<(Passing, u64)> {
+/// Skip method of a format and codec with sample-accurate positions, and the number of samples to decode before a
+/// position until the decoder has settled. Checked against decoding everything by tests/seeking.rs.
+fn skip_method(format: FormatId, codec: AudioCodecId) -> Option<(SkipMethod, u64)> {
     let seeks = [
         FORMAT_ID_ADTS,
         FORMAT_ID_AIFF,
@@ -449,26 +452,26 @@ fn passing(format: FormatId, codec: AudioCodecId) -> Option<(Passing, u64)> {
         FORMAT_ID_MP3,
         FORMAT_ID_WAVE,
     ];
-    let passing = match format {
+    let skip_method = match format {
         FORMAT_ID_ISOMP4 | FORMAT_ID_OGG => {
-            Passing::Count { block: (codec == CODEC_ID_AAC).then_some(AAC_FRAME) }
+            SkipMethod::Count { block: (codec == CODEC_ID_AAC).then_some(AAC_FRAME) }
         }
-        format if seeks.contains(&format) => Passing::Seek,
-        // The times of Matroska are rounded to milliseconds, and its packets' durations to nothing better.
+        format if seeks.contains(&format) => SkipMethod::Seek,
+        // Times and durations in Matroska are rounded to milliseconds.
         _ => return None,
     };
     let warm_up = match codec {
         codec if PCM.contains(&codec) => 0,
         CODEC_ID_FLAC | CODEC_ID_ALAC => 2 * 4608,
-        // The filter bank remembers the packet before.
+        // The filter bank depends on the packet before.
         CODEC_ID_AAC => 4 * AAC_FRAME,
         CODEC_ID_VORBIS => 3 * 8192,
-        // The filter bank remembers two frames; the bits of a frame may begin 511 bytes before it.
+        // The filter bank depends on two frames; the bit reservoir reaches back 511 bytes.
         CODEC_ID_MP1 | CODEC_ID_MP2 => 4 * 1152,
         CODEC_ID_MP3 => 16 * 1152,
         _ => return None,
     };
-    Some((passing, warm_up))
+    Some((skip_method, warm_up))
 }
 
 fn facts(track: &Track, rate_hz: Option<u32>) -> TrackFacts {

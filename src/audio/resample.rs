@@ -1,339 +1,267 @@
-//! The original's resampler as a polyphase filter bank.
-//!
-//! The published tags were made from audio resampled by resampy 0.2 (`kaiser_best`: a sinc of 64 zero
-//! crossings under a Kaiser window, tabulated 512 times per crossing and interpolated linearly) and cut or
-//! padded by librosa 0.4.3 to `ceil(len * ratio)`. Its quirk belongs to the numerics: going down, the step
-//! through the table, `512 * ratio`, is truncated to an integer, which makes 44.1 kHz about 0.17 % too loud.
-//!
-//! For a rational ratio L/M the filter's position takes L values only, so the whole filter is tabulated once
-//! in f64, one row of taps per value. Sums are f64; outputs are rounded to f32 as the original's are.
-//!
-//! **Position.** The original adds `1 / ratio` up in f64 and drifts away from `k * M / L`, by some 1e-5 input
-//! samples in a few minutes. The exact position is used here, with one exception: where it is an integer, the
-//! drifted sum may lie just below it. Then the original centres its filter on the sample before, and as the
-//! truncated step makes the two halves unlike, all taps of one half move by a third of a table entry.
-//! [`TimeRegister`] follows the sum, bit by bit, to know on which side it is.
-//!
-//! Largest difference from the original for noise of amplitude 0.5: none where the ratio is a power of two
-//! (96 and 48 kHz to 12), below 1e-7 in the first quarter of a second, 1e-6 in 20 s and 7e-5 in three minutes
-//! at 44.1 kHz, where the drift is all of it. Without the exception it would be 6e-4 (44.1 kHz) to 1e-3
-//! (22.05 kHz) from the start.
+//! Streaming resampler: input samples in, samples at the wanted rate out, in bounded memory.
 
-use std::collections::HashMap;
-use std::f64::consts::PI;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use pulp::Arch;
 
-use super::dot::{LANES, TILE, Tiles};
+use super::error::AudioError;
+use super::polyphase::{PhaseAccumulator, PolyphaseFilter, Resamplers, output_lens};
+use super::sinc::SincResampler;
 
-const ZERO_CROSSINGS: usize = 64;
-const TABLE_STEPS: usize = 512;
-const ROLLOFF: f64 = 0.947_593_716_739_959_6;
-const KAISER_BETA: f64 = 14.769_656_459_379_492;
+/// Unused input samples at the front of a buffer before it is compacted.
+const SLACK: usize = 1 << 15;
+/// Maximum number of non-finite input samples that are recorded.
+const MAX_REMEMBERED: usize = 1024;
 
-/// Largest number of phases that are tabulated.
-const MAX_PHASES: u64 = 1024;
-/// Largest table, in taps: 32 MB.
-const MAX_TAPS: u64 = 4 << 20;
-/// Outputs that are worked on together: enough to share taps, few enough for their inputs to stay in the nearest
-/// cache.
-const OUTPUTS_AT_A_TIME: usize = 480;
-
-/// The filter table of one pair of rates.
-///
-/// Outputs are computed in tiles of four, from output 0 on. The rows of a tile are moved apart by zeros so that
-/// they begin at the same input: what is loaded of the inputs serves all of them.
-#[derive(Debug)]
-pub struct Bank {
+/// Streaming resampler of one track. `push` takes decoded samples, `pull` returns what can be computed. The bits of an
+/// output sample depend on its position only, not on the sizes of the blocks.
+pub(super) struct Resampling {
     from_hz: u32,
     to_hz: u32,
-    /// Reduced ratio: output `k` lies at input position `k * m / l`.
-    l: u64,
-    m: u64,
-    /// Taps of one half of the filter.
-    half: usize,
-    /// Taps of one row in a tile, zeros included: a multiple of [`LANES`].
-    width: usize,
-    /// The tiles until their taps repeat, after `l` of them or a fraction of that.
-    tiles: Vec<f64>,
-    /// A row for integer positions seen from just below.
-    below: Vec<f64>,
+    method: Method,
+    /// Position of the next output sample.
+    time: PhaseAccumulator,
+    /// Number of input samples received.
+    received: u64,
+    /// Number of computed output samples, and of all including trailing zeros, once the input has ended.
+    lens: Option<(u64, u64)>,
+    non_finite: VecDeque<(u64, f32)>,
+    arch: Arch,
 }
 
-impl Bank {
-    /// The table from `from_hz` to `to_hz`, or `None` when the rates are equal (nothing to do), zero, or
-    /// their ratio has no small numerator.
-    pub fn new(from_hz: u32, to_hz: u32) -> Option<Bank> {
-        if from_hz == to_hz || from_hz == 0 || to_hz == 0 {
-            return None;
-        }
-        let divisor = gcd(from_hz.into(), to_hz.into());
-        let (l, m) = (u64::from(to_hz) / divisor, u64::from(from_hz) / divisor);
-        let ratio = f64::from(to_hz) / f64::from(from_hz);
-        let scale = ratio.min(1.0);
-        let step = (scale * TABLE_STEPS as f64) as usize;
-        if l > MAX_PHASES || step == 0 {
-            return None;
-        }
-        let half = (ZERO_CROSSINGS * TABLE_STEPS + 1) / step;
-        let spread = ((TILE as u64 - 1) * m).div_ceil(l) as usize;
-        let width = ((2 * half).next_multiple_of(LANES) + spread).next_multiple_of(LANES);
-        let period = l / gcd(l, TILE as u64) * TILE as u64;
-        if period * width as u64 > MAX_TAPS {
-            return None;
-        }
-        let table = half_window(scale);
-        let fill = |row: &mut [f64], phase: u64| {
-            let before = scale * (phase as f64 / l as f64);
-            let (left, right) = row[..2 * half].split_at_mut(half);
-            fill_half(left.iter_mut().rev(), before, step, &table);
-            fill_half(right.iter_mut(), scale - before, step, &table);
+enum Method {
+    Copy(InputBuffer<f32>),
+    Polyphase(Arc<PolyphaseFilter>, InputBuffer<f64>),
+    Sinc(Box<SincResampler>),
+}
+
+impl Resampling {
+    pub(super) fn new(from_hz: u32, to_hz: u32, resamplers: &Resamplers) -> Result<Resampling, AudioError> {
+        let method = if from_hz == to_hz {
+            Method::Copy(InputBuffer::new(0))
+        } else if let Some(filter) = resamplers.filter(from_hz, to_hz) {
+            let before = filter.input_range(0).0;
+            Method::Polyphase(filter, InputBuffer::new(before))
+        } else {
+            Method::Sinc(Box::new(SincResampler::new(from_hz, to_hz)?))
         };
-        let mut tiles = vec![0.0; period as usize * width];
-        for (k, row) in (0..).zip(tiles.chunks_exact_mut(width)) {
-            let tile_position = k / TILE as u64 * TILE as u64 * m / l;
-            fill(&mut row[(k * m / l - tile_position) as usize..], k * m % l);
-        }
-        let mut below = vec![0.0; (2 * half).next_multiple_of(LANES)];
-        fill(&mut below, l);
-        Some(Bank { from_hz, to_hz, l, m, half, width, tiles, below })
+        Ok(Resampling::at_start(from_hz, to_hz, method))
     }
 
-    /// Rates in Hz of input and output.
-    pub fn rates_hz(&self) -> (u32, u32) {
-        (self.from_hz, self.to_hz)
+    fn at_start(from_hz: u32, to_hz: u32, method: Method) -> Resampling {
+        let time = PhaseAccumulator::new(from_hz, to_hz);
+        let (lens, non_finite) = (None, VecDeque::new());
+        Resampling { from_hz, to_hz, method, time, received: 0, lens, non_finite, arch: Arch::new() }
     }
 
-    /// Number of different filter positions and taps of each.
-    pub fn size(&self) -> (usize, usize) {
-        (self.l as usize, self.below.len())
-    }
-
-    /// Which input samples output `k` and the others of its tile are made of, as the first one (negative before
-    /// the track's start) and the number of them. Outside the track samples count as zero.
-    pub(super) fn input_range(&self, k: u64) -> (i64, usize) {
-        let tile = k / TILE as u64 * TILE as u64;
-        // One sample earlier than the exact position asks for: an integer position may be seen from below.
-        (self.position(tile) as i64 - self.half as i64, self.width + 1)
-    }
-
-    /// The input at or before output `k`.
-    fn position(&self, k: u64) -> u64 {
-        (u128::from(k) * u128::from(self.m) / u128::from(self.l)) as u64
-    }
-
-    /// The next outputs from `time` on, as many as `y` has room for, from the input samples of their
-    /// [`Bank::input_range`]s: `x` begins with that of the first one.
-    pub(super) fn outputs(&self, arch: Arch, time: &mut TimeRegister, x: &[f64], y: &mut [f32]) {
-        let k = time.k;
-        let tile = k / TILE as u64 * TILE as u64;
-        // Tiles are computed as a whole.
-        let before = (k - tile) as usize;
-        let mut all = vec![0.0; (before + y.len()).next_multiple_of(TILE)];
-        self.tiles(arch, tile, x, &mut all);
-        y.copy_from_slice(&all[before..][..y.len()]);
-        let start = self.position(tile);
-        let (whole, rest) = (self.m / self.l, self.m % self.l);
-        let (mut position, mut phase) =
-            (self.position(k), (u128::from(k) * u128::from(self.m) % u128::from(self.l)) as u64);
-        for y in y {
-            if phase == 0 && time.t < position as f64 {
-                let (taps, first) = (&self.below[..], (position - start) as usize);
-                let y = std::slice::from_mut(y);
-                Tiles { taps, rows: 1, x, first, stride: 0, y, spacing: 1 }.compute(arch);
+    /// A resampler of the same rates at the start of a track.
+    pub(super) fn restarted(&self) -> Result<Resampling, AudioError> {
+        let method = match &self.method {
+            Method::Copy(_) => Method::Copy(InputBuffer::new(0)),
+            Method::Polyphase(filter, _) => {
+                Method::Polyphase(filter.clone(), InputBuffer::new(filter.input_range(0).0))
             }
-            time.step();
-            (position, phase) = (position + whole, phase + rest);
-            if phase >= self.l {
-                (position, phase) = (position + 1, phase - self.l);
-            }
-        }
+            Method::Sinc(_) => Method::Sinc(Box::new(SincResampler::new(self.from_hz, self.to_hz)?)),
+        };
+        Ok(Resampling::at_start(self.from_hz, self.to_hz, method))
     }
 
-    /// All outputs of whole tiles from output `k` on, the first of a tile; `x` is as in [`Bank::outputs`].
-    fn tiles(&self, arch: Arch, k: u64, x: &[f64], y: &mut [f32]) {
-        let start = self.position(k);
-        let period = self.tiles.len() / self.width;
-        let stride = (period as u64 * self.m / self.l) as usize;
-        let stretch = period * (OUTPUTS_AT_A_TIME / period).max(12);
-        for (at, y) in (0..).step_by(stretch).zip(y.chunks_mut(stretch)) {
-            for offset in (0..period.min(y.len())).step_by(TILE) {
-                let place = k + at + offset as u64;
-                let row = (place % period as u64) as usize;
-                let taps = &self.tiles[row * self.width..][..TILE * self.width];
-                let first = (self.position(place) - start) as usize + 1;
-                let last = (y.len() - offset - TILE) / period * period + offset + TILE;
-                let y = &mut y[offset..last];
-                Tiles { taps, rows: TILE, x, first, stride, y, spacing: period }.compute(arch);
-            }
-        }
-    }
-}
-
-/// Number of outputs for `n_in` inputs as `(computed, total)`: the original computes the floor of
-/// `n_in * ratio` and appends zeros up to the ceiling. In f64, as the original: near an integer the rounding
-/// of the product decides.
-pub(super) fn output_lens(n_in: u64, from_hz: u32, to_hz: u32) -> (u64, u64) {
-    if from_hz == to_hz {
-        return (n_in, n_in);
-    }
-    let product = n_in as f64 * (f64::from(to_hz) / f64::from(from_hz));
-    (product.floor() as u64, product.ceil() as u64)
-}
-
-/// The original's running sum of `1 / ratio`, after `k` additions.
-#[derive(Clone, Debug)]
-pub(super) struct TimeRegister {
-    pub(super) k: u64,
-    t: f64,
-    increment: f64,
-}
-
-impl TimeRegister {
-    pub(super) fn new(from_hz: u32, to_hz: u32) -> TimeRegister {
-        TimeRegister { k: 0, t: 0.0, increment: 1.0 / (f64::from(to_hz) / f64::from(from_hz)) }
+    pub(super) fn is_fallback(&self) -> bool {
+        matches!(self.method, Method::Sinc(_))
     }
 
-    pub(super) fn step(&mut self) {
-        self.t += self.increment;
-        self.k += 1;
+    /// Number of input samples received so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
-    /// Steps to output `k`, if that lies ahead. Between two powers of two the sum has one spacing, so once a
-    /// tie has been rounded to even each addition adds the same rounded increment, and many can be done at
-    /// once with the same bits.
-    pub(super) fn advance_to(&mut self, k: u64) {
-        while self.k < k {
-            for _settling in 0..3.min(k - self.k) {
-                self.step();
-            }
-            let rounded = (self.t + self.increment) - self.t;
-            let next_power = f64::from_bits(((self.t.to_bits() >> 52) + 1) << 52);
-            let fit = ((next_power - self.t) / rounded) as u64;
-            let steps = fit.saturating_sub(2).min(k - self.k);
-            self.t += steps as f64 * rounded;
-            self.k += steps;
-        }
-    }
-}
-
-/// A table, or that there is none for these rates.
-type Made = Option<Arc<Bank>>;
-
-/// The filter tables made so far, one per pair of rates. Owned by whoever reads many files and shared
-/// between threads: clones share the tables.
-#[derive(Clone, Debug, Default)]
-pub struct Resamplers {
-    banks: Arc<Mutex<HashMap<(u32, u32), Made>>>,
-}
-
-impl Resamplers {
-    /// No table yet.
-    pub fn new() -> Resamplers {
-        Resamplers::default()
+    /// Skips forward to output sample `k`.
+    pub(super) fn skip_to(&mut self, k: u64) {
+        self.time.advance_to(k);
     }
 
-    /// The table from `from_hz` to `to_hz`, made if it is the first time; `None` as for [`Bank::new`].
-    pub fn bank(&self, from_hz: u32, to_hz: u32) -> Option<Arc<Bank>> {
-        // A panic while the lock was held leaves at worst a missing table.
-        let mut banks = self.banks.lock().unwrap_or_else(PoisonError::into_inner);
-        if banks.len() >= 64 {
-            // A library of files with hostile rates must not pile up tables.
-            banks.clear();
-        }
-        banks.entry((from_hz, to_hz)).or_insert_with(|| Bank::new(from_hz, to_hz).map(Arc::new)).clone()
-    }
-}
-
-/// One half of a row: taps at `position`, `position + step / 512`, ... crossings from the centre.
-fn fill_half<'a>(taps: impl Iterator<Item = &'a mut f64>, position: f64, step: usize, table: &[f64]) {
-    let index = position * TABLE_STEPS as f64;
-    let offset = index as usize;
-    let eta = index - offset as f64;
-    let count = (table.len() - offset) / step;
-    for (i, tap) in taps.take(count).enumerate() {
-        let at = offset + i * step;
-        let slope = table.get(at + 1).map_or(0.0, |next| next - table[at]);
-        *tap = table[at] + eta * slope;
-    }
-}
-
-/// The right half of the windowed sinc, scaled for going down.
-fn half_window(scale: f64) -> Vec<f64> {
-    let n = ZERO_CROSSINGS * TABLE_STEPS;
-    let norm = bessel_i0(KAISER_BETA);
-    (0..=n)
-        .map(|i| {
-            let x = ROLLOFF * (i as f64 / TABLE_STEPS as f64);
-            let sinc = if i == 0 { 1.0 } else { (PI * x).sin() / (PI * x) };
-            let r = i as f64 / n as f64;
-            scale * ROLLOFF * sinc * bessel_i0(KAISER_BETA * (1.0 - r * r).max(0.0).sqrt()) / norm
-        })
-        .collect()
-}
-
-/// Modified Bessel function of order 0 by its power series (DLMF 10.25.2), which converges for every x and
-/// has positive terms only.
-fn bessel_i0(x: f64) -> f64 {
-    let quarter = x * x / 4.0;
-    let (mut sum, mut term, mut k) = (1.0, 1.0, 1.0);
-    while term > sum * 1e-18 {
-        term *= quarter / (k * k);
-        sum += term;
-        k += 1.0;
-    }
-    sum
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_register_jumps_to_the_bits_it_would_step_to() {
-        for (from_hz, to_hz) in [(44_100, 12_000), (22_050, 12_000), (8_000, 12_000), (96_000, 12_000)] {
-            let mut stepped = TimeRegister::new(from_hz, to_hz);
-            for target in [1u64, 2, 3, 5, 97, 98, 4_099, 250_007, 1_000_003] {
-                while stepped.k < target {
-                    stepped.step();
+    /// Appends input samples.
+    pub(super) fn push(&mut self, x: &[f32]) -> Result<(), AudioError> {
+        let first = self.input_range(self.time.k).0;
+        if !all_finite(x) {
+            for (i, &value) in x.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
+                let index = self.received + i as u64;
+                if index as i64 >= first && self.non_finite.len() < MAX_REMEMBERED {
+                    self.non_finite.push_back((index, value));
                 }
-                let mut jumped = TimeRegister::new(from_hz, to_hz);
-                jumped.advance_to(target);
-                assert_eq!(jumped.k, target);
-                assert_eq!(jumped.t.to_bits(), stepped.t.to_bits(), "{from_hz} Hz, output {target}");
             }
         }
-    }
-
-    #[test]
-    fn lengths_follow_the_products_rounding() {
-        // One second at 44.1 kHz: the product is 12000.000000000002, and the original adds a zero.
-        assert_eq!(output_lens(44_100, 44_100, 12_000), (12_000, 12_001));
-        assert_eq!(output_lens(48_000, 48_000, 12_000), (12_000, 12_000));
-        assert_eq!(output_lens(44_101, 44_100, 12_000), (12_000, 12_001));
-        assert_eq!(output_lens(0, 44_100, 12_000), (0, 0));
-        assert_eq!(output_lens(7, 12_000, 12_000), (7, 7));
-    }
-
-    #[test]
-    fn only_small_ratios_have_a_bank() {
-        assert_eq!(Bank::new(44_100, 12_000).map(|b| b.size()), Some((40, 472)));
-        assert_eq!(Bank::new(48_000, 12_000).map(|b| b.size().0), Some(1));
-        for (from_hz, to_hz) in [(44_099, 12_000), (12_000, 12_000), (0, 12_000), (44_100, 0)] {
-            assert!(Bank::new(from_hz, to_hz).is_none());
+        match &mut self.method {
+            Method::Copy(buffer) => buffer.push(first, x.iter().copied()),
+            Method::Polyphase(_, buffer) => buffer.push(first, x.iter().map(|&x| f64::from(x))),
+            Method::Sinc(fallback) => fallback.push(x, self.time.k)?,
         }
-        assert!(Bank::new(768_000, 1_000).is_none(), "the original's step would be 0");
+        self.received += x.len() as u64;
+        Ok(())
     }
 
-    #[test]
-    fn a_bank_is_made_once() {
-        let resamplers = Resamplers::new();
-        let (a, b) = (resamplers.bank(44_100, 12_000), resamplers.bank(44_100, 12_000));
-        assert!(Arc::ptr_eq(&a.unwrap(), &b.unwrap()));
+    /// No more inputs: the track is as long as what was pushed.
+    pub(super) fn finish(&mut self) -> Result<(), AudioError> {
+        let lens = output_lens(self.received, self.from_hz, self.to_hz);
+        if self.lens.replace(lens).is_none() {
+            match &mut self.method {
+                Method::Copy(_) => {}
+                Method::Polyphase(filter, buffer) => {
+                    let after = filter.input_range(0).1 + 1;
+                    buffer.push(i64::MIN, std::iter::repeat_n(0.0, after));
+                }
+                Method::Sinc(fallback) => fallback.finish(lens.1, self.time.k)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Continues at input sample `at` as if all before it had been pushed. Must be called before the first `push`.
+    /// `false` if the resampler has state that depends on earlier input.
+    pub(super) fn seek(&mut self, at: u64) -> bool {
+        match &mut self.method {
+            Method::Copy(buffer) => *buffer = InputBuffer { start: at as i64, samples: Vec::new() },
+            Method::Polyphase(_, buffer) => *buffer = InputBuffer { start: at as i64, samples: Vec::new() },
+            Method::Sinc(_) => return false,
+        }
+        self.received = at;
+        true
+    }
+
+    /// First input sample that output `k` depends on, if [`Resampling::seek`] is supported.
+    pub(super) fn first_input(&self, k: u64) -> Option<u64> {
+        (!self.is_fallback()).then(|| self.input_range(k).0.max(0) as u64)
+    }
+
+    /// Number of output samples that can be computed from the input so far.
+    pub(super) fn computable(&self) -> u64 {
+        let end = match (&self.method, self.lens) {
+            (_, Some((_, total))) => total,
+            (Method::Sinc(_), None) => u64::MAX,
+            // An output depends on `after` input samples past its position.
+            _ => {
+                let (first, count) = self.input_range(0);
+                let after = (first + count as i64).max(0) as u64;
+                let positions = self.received.saturating_sub(after) as u128 + 1;
+                let whole = self.received >= after;
+                let outputs = positions * u128::from(self.to_hz);
+                if whole { outputs.div_ceil(u128::from(self.from_hz)) as u64 } else { 0 }
+            }
+        };
+        end.saturating_sub(self.time.k)
+    }
+
+    /// Appends output samples that can be computed by now, until `y` holds `wanted` samples.
+    ///
+    /// # Errors
+    /// [`AudioError::NonFinite`] when one of them depends on a NaN or an infinity.
+    pub(super) fn pull(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
+        let most = wanted.saturating_sub(y.len()) as u64;
+        let count = self.computable().min(most) as usize;
+        let computed = self.lens.map_or(u64::MAX, |(computed, _)| computed);
+        // The original appends zeros here.
+        let zeros = (self.time.k + count as u64).saturating_sub(computed).min(count as u64) as usize;
+        // The next output may lie past the end of a track that is shorter than it states.
+        if count == 0 {
+            return Ok(());
+        }
+        let (first, _) = self.input_range(self.time.k);
+        if count > zeros {
+            let (start, length) = self.input_range(self.time.k + (count - zeros) as u64 - 1);
+            self.check(first, start + length as i64)?;
+        }
+        let from = y.len();
+        match &mut self.method {
+            Method::Copy(buffer) => {
+                y.extend_from_slice(buffer.from(first, count - zeros));
+                self.time.advance_to(self.time.k + (count - zeros) as u64);
+            }
+            Method::Polyphase(filter, buffer) => {
+                y.resize(from + count - zeros, 0.0);
+                filter.outputs(self.arch, &mut self.time, buffer.all(first), &mut y[from..]);
+            }
+            Method::Sinc(fallback) => {
+                while y.len() < wanted && self.time.k < computed {
+                    let Some(sample) = fallback.pull(self.time.k) else { return Ok(()) };
+                    y.push(sample);
+                    self.time.step();
+                }
+            }
+        }
+        // Finite inputs near the largest f32 can still overflow.
+        let place = if all_finite(&y[from..]) { None } else { y[from..].iter().position(|x| !x.is_finite()) };
+        if let Some(place) = place {
+            let (start, length) = self.input_range(self.time.k - (y.len() - from - place) as u64);
+            let index = (start + length as i64 - 1).max(0) as u64;
+            return Err(AudioError::NonFinite { index, value: y[from + place] });
+        }
+        let zeros = zeros.min(wanted.saturating_sub(y.len()));
+        y.resize(y.len() + zeros, 0.0);
+        (0..zeros).for_each(|_| self.time.step());
+        Ok(())
+    }
+
+    /// Range of input samples that output `k` depends on: first index and count.
+    fn input_range(&self, k: u64) -> (i64, usize) {
+        match &self.method {
+            Method::Copy(_) => (k as i64, 1),
+            Method::Polyphase(filter, _) => filter.input_range(k),
+            Method::Sinc(fallback) => fallback.input_range(k),
+        }
+    }
+
+    fn check(&mut self, first: i64, end: i64) -> Result<(), AudioError> {
+        while let Some(&(index, value)) = self.non_finite.front() {
+            if index as i64 >= end {
+                break;
+            }
+            if index as i64 >= first {
+                return Err(AudioError::NonFinite { index, value });
+            }
+            self.non_finite.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// True if all samples are finite. No early exit, so that the loop is vectorised.
+fn all_finite(x: &[f32]) -> bool {
+    x.iter().fold(true, |finite, x| finite & x.is_finite())
+}
+
+/// Buffer of input samples from index `start` on; samples before the track are zero.
+struct InputBuffer<T> {
+    start: i64,
+    samples: Vec<T>,
+}
+
+impl<T: Copy + Default> InputBuffer<T> {
+    fn new(start: i64) -> InputBuffer<T> {
+        InputBuffer { start, samples: vec![T::default(); start.min(0).unsigned_abs() as usize] }
+    }
+
+    /// Appends `x` and may discard samples before `needed`.
+    fn push(&mut self, needed: i64, x: impl ExactSizeIterator<Item = T>) {
+        let unused = needed.saturating_sub(self.start).clamp(0, self.samples.len() as i64) as usize;
+        if unused == self.samples.len() || unused > SLACK {
+            self.samples.drain(..unused);
+            self.start += unused as i64;
+        }
+        if self.samples.is_empty() && self.start + (x.len() as i64) <= needed {
+            self.start += x.len() as i64;
+        } else {
+            self.samples.extend(x);
+        }
+    }
+
+    /// `count` samples from index `first` on.
+    fn from(&self, first: i64, count: usize) -> &[T] {
+        &self.all(first)[..count]
+    }
+
+    /// All samples from index `first` on; empty if there are none yet.
+    fn all(&self, first: i64) -> &[T] {
+        self.samples.get((first - self.start).max(0) as usize..).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Where the bytes or samples come from.
+//! Audio sources: a file, a reader, samples in memory.
 
 use std::fmt;
 use std::fs::File;
@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::AudioError;
-use super::foreign::{Decoded, Encoded};
+use super::ffmpeg::{DecodedTrack, Encoded};
 
-/// Largest input without a name that is kept on disk: beyond ten hours of 24-bit stereo at 96 kHz, short of
-/// filling a disk with an endless pipe.
+/// Maximum size of a temporary copy of a reader: more than ten hours of 24-bit stereo at 96 kHz, but an endless pipe
+/// does not fill the disk.
 pub(super) const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
 /// Bytes copied at a time from a pipe to its temporary file.
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
 
-/// Something that clips can be read from.
-pub struct Source(pub(super) Kind);
+/// Source of audio.
+pub struct Source(pub(super) SourceKind);
 
-pub(super) enum Kind {
+pub(super) enum SourceKind {
     Path(PathBuf),
     Reader(Box<dyn Read + Send>),
     Spooled(File),
@@ -26,80 +26,79 @@ pub(super) enum Kind {
         samples: Arc<[f32]>,
         rate_hz: u32,
     },
-    /// What another program decoded.
-    Decoded(Decoded),
-    /// Nothing: it could not even be found.
+    /// Audio decoded by another program.
+    Decoded(DecodedTrack),
+    /// A file that was not found.
     Missing(io::Error),
 }
 
 impl Source {
-    /// A file. It is opened by [`super::ClipReader::open`].
+    /// An audio file, opened by [`super::ClipReader::open`].
     pub fn path(path: impl Into<PathBuf>) -> Source {
-        Source(Kind::Path(path.into()))
+        Source(SourceKind::Path(path.into()))
     }
 
-    /// A reader that cannot be seeked, such as standard input. [`super::ClipReader::open`] copies it to a
-    /// temporary file without a name: a track is read more than once, and some containers have their index at
-    /// the end.
+    /// A reader that cannot seek, such as standard input. [`super::ClipReader::open`] copies it to an unnamed temporary
+    /// file, because a track may be read twice and some containers have their index at the end.
     pub fn reader(reader: impl Read + Send + 'static) -> Source {
-        Source(Kind::Reader(Box::new(reader)))
+        Source(SourceKind::Reader(Box::new(reader)))
     }
 
-    /// A file that could not be found for this reason: reading it fails with [`AudioError::Open`].
+    /// A file that could not be found: reading it fails with [`AudioError::Open`].
     pub fn missing(reason: io::Error) -> Source {
-        Source(Kind::Missing(reason))
+        Source(SourceKind::Missing(reason))
     }
 
     /// Mono samples in memory, in -1..1, at `rate_hz`.
     pub fn samples(samples: impl Into<Arc<[f32]>>, rate_hz: u32) -> Source {
-        Source(Kind::Samples { samples: samples.into(), rate_hz })
+        Source(SourceKind::Samples { samples: samples.into(), rate_hz })
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Path(path) => write!(f, "Source::path({path:?})"),
-            Kind::Reader(_) => f.write_str("Source::reader(..)"),
-            Kind::Spooled(file) => write!(f, "Source::reader({file:?})"),
-            Kind::Samples { samples, rate_hz } => {
+            SourceKind::Path(path) => write!(f, "Source::path({path:?})"),
+            SourceKind::Reader(_) => f.write_str("Source::reader(..)"),
+            SourceKind::Spooled(file) => write!(f, "Source::reader({file:?})"),
+            SourceKind::Samples { samples, rate_hz } => {
                 write!(f, "Source::samples({} at {rate_hz} Hz)", samples.len())
             }
-            Kind::Decoded(decoded) => write!(f, "Source::decoded({decoded:?})"),
-            Kind::Missing(reason) => write!(f, "Source::missing({reason:?})"),
+            SourceKind::Decoded(decoded) => write!(f, "Source::decoded({decoded:?})"),
+            SourceKind::Missing(reason) => write!(f, "Source::missing({reason:?})"),
         }
     }
 }
 
-impl Kind {
-    /// The same source, one that can be read more than once.
+impl SourceKind {
+    /// Makes the source readable more than once: copies a reader to a temporary file.
     ///
     /// # Errors
-    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing does,
-    /// [`AudioError::SpoolLimit`] when there is no end, [`AudioError::Empty`].
-    pub(super) fn rereadable(self) -> Result<Kind, AudioError> {
+    /// [`AudioError::Io`] when reading fails, [`AudioError::Spool`] when writing fails,
+    /// [`AudioError::SpoolLimit`] for a reader that is too long, [`AudioError::Empty`].
+    pub(super) fn rereadable(self) -> Result<SourceKind, AudioError> {
         match self {
-            Kind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(Kind::Spooled),
-            Kind::Missing(reason) => Err(AudioError::Open(reason)),
+            SourceKind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(SourceKind::Spooled),
+            SourceKind::Missing(reason) => Err(AudioError::Open(reason)),
             kind => Ok(kind),
         }
     }
 
-    /// The encoded bytes as another program takes them; none of samples.
+    /// The encoded file for an external decoder; `None` for samples.
     pub(super) fn encoded(&self) -> Option<Encoded<'_>> {
         match self {
-            Kind::Path(path) => Some(Encoded::Path(path)),
-            Kind::Spooled(_) => self.open().ok().map(Encoded::File),
+            SourceKind::Path(path) => Some(Encoded::Path(path)),
+            SourceKind::Spooled(_) => self.open().ok().map(Encoded::File),
             _ => None,
         }
     }
 
-    /// The encoded bytes from their start. Opening again moves the position of earlier handles, which must
-    /// not be used any more.
+    /// Opens the encoded bytes at their start. Opening again moves the position of earlier handles, which must not be
+    /// used any more.
     pub(super) fn open(&self) -> Result<File, AudioError> {
         match self {
-            Kind::Path(path) => {
-                // Asked before opening, because opening a named pipe waits for its writer.
+            SourceKind::Path(path) => {
+                // Checked before opening, because opening a named pipe waits for its writer.
                 let found = std::fs::metadata(path).map_err(AudioError::Open)?;
                 if found.is_dir() {
                     return Err(AudioError::NotAFile { found: "a folder" });
@@ -112,13 +111,15 @@ impl Kind {
                 }
                 File::open(path).map_err(AudioError::Open)
             }
-            Kind::Spooled(file) | Kind::Decoded(Decoded { file, .. }) => {
+            SourceKind::Spooled(file) | SourceKind::Decoded(DecodedTrack { file, .. }) => {
                 // The clone shares its position with the original and with earlier clones.
                 let mut file = file.try_clone().map_err(AudioError::Spool)?;
                 file.rewind().map_err(AudioError::Spool)?;
                 Ok(file)
             }
-            Kind::Reader(_) | Kind::Samples { .. } | Kind::Missing(_) => Err(AudioError::Empty),
+            SourceKind::Reader(_) | SourceKind::Samples { .. } | SourceKind::Missing(_) => {
+                Err(AudioError::Empty)
+            }
         }
     }
 }
@@ -138,7 +139,7 @@ fn spool(mut reader: impl Read, limit_bytes: u64) -> Result<File, AudioError> {
         if total > limit_bytes {
             return Err(AudioError::SpoolLimit { limit_bytes });
         }
-        // A reader that claims more than the buffer is broken; take what there is.
+        // A broken reader may claim more than the size of the buffer.
         file.write_all(&buffer[..read.min(SPOOL_BUFFER_BYTES)]).map_err(AudioError::Spool)?;
     }
     if total == 0 { Err(AudioError::Empty) } else { Ok(file) }

@@ -1,4 +1,4 @@
-//! One pass over a track: what is decoded goes through the resampler.
+//! One pass over a track: decoder and resampler joined.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -6,38 +6,39 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clips::ClipRequest;
-use super::decode::{Decoder, Lost, check_rate, count_frames};
+use super::decode::{Decoder, PositionLost, check_rate, count_frames};
 use super::error::AudioError;
-use super::foreign::Decoded;
+use super::ffmpeg::DecodedTrack;
+use super::heartbeat::Heartbeat;
 use super::level::MixPower;
-use super::pulse::Pulse;
-use super::resample::{Resamplers, output_lens};
-use super::source::Kind;
-use super::stream::Resampling;
+use super::polyphase::{Resamplers, output_lens};
+use super::resample::Resampling;
+use super::source::SourceKind;
 
-/// Samples in memory that are handed on at a time.
+/// Samples per block of sources that are not decoded here.
 const BLOCK: usize = 8192;
-/// Outputs that are computed at a time.
+/// Samples resampled at a time.
 const STRIP: u64 = 4096;
-/// Outputs that room is made for before any is there.
+/// Maximum capacity reserved for samples in advance.
 const MOST_RESERVED: usize = 1 << 20;
 
-pub(super) struct Track {
+/// Reads a track and resamples it.
+pub(super) struct TrackReader {
     input: Input,
     rate_hz: u32,
     to_hz: u32,
     resampling: Resampling,
     block: Vec<f32>,
     ended: bool,
-    pulse: Pulse,
-    /// Time that resampling took.
+    heartbeat: Heartbeat,
+    /// Time spent on resampling.
     resample_time: Duration,
-    /// Input samples that were passed over.
-    passed: u64,
-    /// Input from which on the power is summed.
+    /// Number of input samples that were skipped.
+    skipped: u64,
+    /// First input sample that counts for the power.
     from_input: u64,
     power: MixPower,
-    /// The clip is read: what follows is counted only.
+    /// True once the clip is read: later samples are only counted.
     is_done: bool,
 }
 
@@ -47,7 +48,7 @@ enum Input {
         samples: Arc<[f32]>,
         at: usize,
     },
-    /// Little-endian f32 in a file, so many of them.
+    /// A file of `frames` little-endian f32 samples.
     Decoded {
         file: BufReader<File>,
         frames: u64,
@@ -56,19 +57,19 @@ enum Input {
 }
 
 impl Input {
-    /// The input from its start, and its rate in Hz.
-    fn open(source: &Kind, request: &ClipRequest) -> Result<(Input, u32), AudioError> {
+    /// Opens the input at its start and returns its sample rate in Hz.
+    fn open(source: &SourceKind, request: &ClipRequest) -> Result<(Input, u32), AudioError> {
         match source {
-            Kind::Samples { samples, .. } if samples.is_empty() => Err(AudioError::Empty),
-            Kind::Samples { samples, rate_hz } => {
+            SourceKind::Samples { samples, .. } if samples.is_empty() => Err(AudioError::Empty),
+            SourceKind::Samples { samples, rate_hz } => {
                 check_rate(*rate_hz)?;
                 Ok((Input::Samples { samples: samples.clone(), at: 0 }, *rate_hz))
             }
-            Kind::Decoded(Decoded { frames, rate_hz, power, .. }) => {
+            SourceKind::Decoded(DecodedTrack { frames, rate_hz, power, .. }) => {
                 let file = BufReader::with_capacity(BLOCK * size_of::<f32>(), source.open()?);
                 Ok((Input::Decoded { file, frames: *frames, power: *power }, *rate_hz))
             }
-            Kind::Path(_) | Kind::Reader(_) | Kind::Spooled(_) | Kind::Missing(_) => {
+            SourceKind::Path(_) | SourceKind::Reader(_) | SourceKind::Spooled(_) | SourceKind::Missing(_) => {
                 let decoder = Decoder::open(source.open()?, request.decoder)?;
                 let rate_hz = decoder.rate_hz();
                 Ok((Input::Decoder(Box::new(decoder)), rate_hz))
@@ -76,7 +77,7 @@ impl Input {
         }
     }
 
-    /// Replaces `out` by the next samples; `false` when there are none left.
+    /// Replaces `out` by the next samples; `false` at the end.
     fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         match self {
             Input::Decoder(decoder) => decoder.next_block(out),
@@ -97,68 +98,68 @@ impl Input {
         }
     }
 
-    /// Passes over what lies before input `wanted`; as [`Decoder::pass_over`].
-    fn pass_over(&mut self, wanted: u64) -> Result<Option<u64>, Lost> {
+    /// Skips to sample `wanted` or shortly before it, as [`Decoder::skip_to`].
+    fn skip_to(&mut self, wanted: u64) -> Result<Option<u64>, PositionLost> {
         match self {
-            Input::Decoder(decoder) => decoder.pass_over(wanted),
+            Input::Decoder(decoder) => decoder.skip_to(wanted),
             Input::Samples { samples, at } => {
                 *at = wanted.min(samples.len() as u64) as usize;
                 Ok(Some(*at as u64))
             }
             Input::Decoded { file, frames, .. } => {
                 let place = wanted.min(*frames);
-                file.seek(SeekFrom::Start(place * size_of::<f32>() as u64)).map_err(|_| Lost)?;
+                file.seek(SeekFrom::Start(place * size_of::<f32>() as u64)).map_err(|_| PositionLost)?;
                 Ok(Some(place))
             }
         }
     }
 }
 
-impl Track {
+impl TrackReader {
     pub(super) fn open(
-        source: &Kind,
+        source: &SourceKind,
         request: &ClipRequest,
         resamplers: &Resamplers,
-        pulse: &Pulse,
-    ) -> Result<Track, AudioError> {
+        heartbeat: &Heartbeat,
+    ) -> Result<TrackReader, AudioError> {
         let (input, rate_hz) = Input::open(source, request)?;
         let to_hz = request.rate_hz;
         let resampling = Resampling::new(rate_hz, to_hz, resamplers)?;
-        let (block, pulse, resample_time) = (Vec::new(), pulse.clone(), Duration::ZERO);
-        Ok(Track {
+        let (block, heartbeat, resample_time) = (Vec::new(), heartbeat.clone(), Duration::ZERO);
+        Ok(TrackReader {
             input,
             rate_hz,
             to_hz,
             resampling,
             block,
             ended: false,
-            pulse,
+            heartbeat,
             resample_time,
-            passed: 0,
+            skipped: 0,
             from_input: 0,
             power: MixPower::default(),
             is_done: false,
         })
     }
 
-    /// The length at the track's own rate, found without using its samples; the track must be, and is again, at its
-    /// start. `None` where there is nothing to find: samples from memory.
-    pub(super) fn count(&mut self, source: &Kind) -> Result<Option<u64>, AudioError> {
+    /// Counts the samples of the track at its own rate. The track must be at its start and stays there. `None` for
+    /// samples from memory.
+    pub(super) fn count(&mut self, source: &SourceKind) -> Result<Option<u64>, AudioError> {
         let Input::Decoder(decoder) = &mut self.input else { return Ok(None) };
-        count_frames(source.open()?, decoder, &self.pulse).map(Some)
+        count_frames(source.open()?, decoder, &self.heartbeat).map(Some)
     }
 
-    /// Reads facts about the whole file; the track must be, and is again, at its start.
-    pub(super) fn survey(
+    /// Scans the whole file. The track must be at its start and is there again afterwards.
+    pub(super) fn scan(
         &mut self,
-        source: &Kind,
+        source: &SourceKind,
         request: &ClipRequest,
         resamplers: &Resamplers,
     ) -> Result<(), AudioError> {
         let Input::Decoder(decoder) = &mut self.input else { return Ok(()) };
-        decoder.survey(source.open()?, &self.pulse)?;
-        if let Some(rate_hz) = decoder.surveyed().rate_hz {
-            // Begun anew, with the first frames at the rate of the others.
+        decoder.scan(source.open()?, &self.heartbeat)?;
+        if let Some(rate_hz) = decoder.scanned().rate_hz {
+            // Reopened so that the first frames are resampled to the rate of the others.
             self.rate_hz = rate_hz;
             self.resampling = Resampling::new(rate_hz, self.to_hz, resamplers)?;
             self.restart(source, request)?;
@@ -166,7 +167,7 @@ impl Track {
         Ok(())
     }
 
-    /// Power before and after mixing, over the clips that were read.
+    /// Power before and after mixing, summed over the clips that were read.
     pub(super) fn power(&self) -> MixPower {
         match &self.input {
             Input::Decoded { power, .. } => *power,
@@ -174,20 +175,20 @@ impl Track {
         }
     }
 
-    /// Goes back to the track's start.
-    pub(super) fn restart(&mut self, source: &Kind, request: &ClipRequest) -> Result<(), AudioError> {
+    /// Reopens the track at its start.
+    pub(super) fn restart(&mut self, source: &SourceKind, request: &ClipRequest) -> Result<(), AudioError> {
         let (mut input, mut rate_hz) = Input::open(source, request)?;
         if let (Input::Decoder(new), Input::Decoder(old)) = (&mut input, &self.input) {
             new.restart_as(old)?;
             rate_hz = new.rate_hz();
         }
         if rate_hz != self.rate_hz {
-            return Err(AudioError::Damaged { reason: "it changed while it was read".into() });
+            return Err(AudioError::Damaged { reason: "the file changed while it was read".into() });
         }
         self.input = input;
         self.resampling = self.resampling.restarted()?;
         self.ended = false;
-        self.passed = 0;
+        self.skipped = 0;
         (self.power, self.is_done) = (MixPower::default(), false);
         Ok(())
     }
@@ -200,7 +201,7 @@ impl Track {
         }
     }
 
-    /// Length at the track's own rate when it is known without decoding for certain, or stated.
+    /// Length in samples at the track's own rate, as counted or as the container states it.
     pub(super) fn stated_frames(&self) -> Option<u64> {
         match &self.input {
             Input::Decoder(decoder) => decoder.stated_frames(),
@@ -209,7 +210,7 @@ impl Track {
         }
     }
 
-    /// What decodes.
+    /// Name of the decoder.
     pub(super) fn decoder_name(&self) -> &'static str {
         match &self.input {
             Input::Decoder(decoder) => decoder.name(),
@@ -218,14 +219,14 @@ impl Track {
         }
     }
 
-    /// Time that resampling took so far.
+    /// Time spent on resampling so far.
     pub(super) fn resample_time(&self) -> Duration {
         self.resample_time
     }
 
-    /// Samples at the track's own rate that were passed over, and not decoded.
-    pub(super) fn passed(&self) -> u64 {
-        self.passed
+    /// Number of samples at the track's own rate that were skipped without decoding.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// Sample rate before resampling, in Hz.
@@ -237,40 +238,41 @@ impl Track {
         self.resampling.is_fallback()
     }
 
-    /// Whether the last input sample has been read.
+    /// True once the last input sample has been read.
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Input samples read so far.
+    /// Number of input samples read so far.
     pub(super) fn frames_read(&self) -> u64 {
         self.resampling.received()
     }
 
-    /// Number of outputs that `frames` inputs make.
+    /// Number of output samples for `frames` input samples.
     pub(super) fn outputs(&self, frames: u64) -> u64 {
         output_lens(frames, self.rate_hz, self.to_hz).1
     }
 
-    /// Passes over what output `start` does not need, where that is possible; nothing may have been read yet.
+    /// Skips the input that output sample `start` does not need, if the format allows it. Must be called before the
+    /// first read.
     ///
     /// # Errors
-    /// [`Lost`] when the track must be begun anew, and decoded through.
-    pub(super) fn pass_over(&mut self, start: u64) -> Result<(), Lost> {
+    /// [`PositionLost`] when the track must be reopened and decoded from its start.
+    pub(super) fn skip_to(&mut self, start: u64) -> Result<(), PositionLost> {
         let Some(wanted) = self.resampling.first_input(start).filter(|&wanted| wanted > 0) else {
             return Ok(());
         };
-        match self.input.pass_over(wanted)? {
-            Some(at) if self.resampling.jump_to(at) => {
-                self.passed = at;
+        match self.input.skip_to(wanted)? {
+            Some(at) if self.resampling.seek(at) => {
+                self.skipped = at;
                 Ok(())
             }
-            Some(_) => Err(Lost),
+            Some(_) => Err(PositionLost),
             None => Ok(()),
         }
     }
 
-    /// At most `length` outputs from output `start` on; fewer at the track's end.
+    /// Reads `length` output samples from position `start`; fewer at the end of the track.
     pub(super) fn read_from(&mut self, start: u64, length: usize) -> Result<Vec<f32>, AudioError> {
         self.resampling.skip_to(start);
         self.from_input = self.resampling.first_input(start).unwrap_or(0);
@@ -279,10 +281,10 @@ impl Track {
         Ok(samples)
     }
 
-    /// Appends the next outputs until `y` holds `wanted` samples or the track ends.
+    /// Appends output samples until `y` holds `wanted` samples or the track ends.
     pub(super) fn read(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
         loop {
-            // Many outputs at a time, because then many share each row of the filter.
+            // Many outputs at a time share each row of the filter.
             let missing = wanted.saturating_sub(y.len()) as u64;
             if self.ended || self.resampling.computable() >= missing.min(STRIP) {
                 let start = Instant::now();
@@ -296,7 +298,7 @@ impl Track {
         }
     }
 
-    /// Reads on to the end without making outputs, and returns the track's true length.
+    /// Reads to the end without computing output, and returns the true length of the track.
     pub(super) fn read_to_end(&mut self) -> Result<u64, AudioError> {
         self.is_done = true;
         while !self.ended {
@@ -309,7 +311,7 @@ impl Track {
     }
 
     fn feed(&mut self) -> Result<(), AudioError> {
-        self.pulse.go_on()?;
+        self.heartbeat.check_stopped()?;
         if self.input.next_block(&mut self.block)? {
             if let Input::Decoder(decoder) = &self.input
                 && self.resampling.received() + self.block.len() as u64 > self.from_input

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{DeviceArgs, Failed, SOME_FAILED, USAGE, WeightsArgs, write_failed};
+use super::{CliError, DeviceArgs, SOME_FAILED, USAGE, WeightsArgs, write_failed};
 use crate::audio::{ClipReader, ClipRequest, Placement, Resamplers, Source};
 use crate::error::Error;
 use crate::gpu::{Gpu, Selection};
@@ -17,21 +17,21 @@ use crate::weights;
 
 /// Arguments of `tagwave calibrate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Every clip of 29 s takes half a megabyte of memory.")]
+#[command(after_help = "Each clip of 29 s needs half a megabyte of memory.")]
 pub(super) struct CalibrateArgs {
-    /// Folders (with all that is in them) and files of music
+    /// Folders and files of music
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// File with a path a line: files whose path ends with one of them are left out
+    /// File with one path per line: files whose path ends with one of them are excluded
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
 
-    /// Hear a clip every so many seconds of each file, instead of the one in its middle
+    /// Use a clip every SECONDS of each file, instead of one in the middle
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     stride: Option<u32>,
 
-    /// Where to write the statistics [default: standard output]
+    /// Output file [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -42,13 +42,16 @@ pub(super) struct CalibrateArgs {
     device: DeviceArgs,
 }
 
-/// Measures the statistics that compact_cnn's `restored` reading freezes.
-pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, Failed> {
+/// Measures the frozen batch statistics of compact_cnn.
+pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, CliError> {
     let selection = match &args.device.device {
         Device::Adapter(selection) => selection.clone(),
         Device::Auto | Device::Gpu => Selection::Best,
         Device::Cpu | Device::Reference | Device::None => {
-            return Err(Failed { message: "calibrate runs on a GPU device only".into(), code: USAGE });
+            return Err(CliError {
+                message: "calibrate needs a GPU: choose one with --device".into(),
+                code: USAGE,
+            });
         }
     };
     let gpu = Gpu::request(&selection).map_err(Error::from)?;
@@ -65,43 +68,43 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, Failed> {
     };
     let resamplers = Resamplers::new();
     let mut failed = 0;
-    let mut heard = 0;
+    let mut count = 0;
     let clips = files.iter().flat_map(|file| {
         let clips = clips_of(file, &request, &resamplers).unwrap_or_else(|error| {
             eprintln!("tagwave: {}: {error}", file.display());
             failed += 1;
             Vec::new()
         });
-        heard += clips.len();
+        count += clips.len();
         clips
     });
-    let statistics = measure_statistics(&weights, clips, &gpu, say)?;
+    let statistics = measure_statistics(&weights, clips, &gpu, print_progress)?;
     let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
-    eprintln!("\r{heard} clips of {seconds:.2} s, {failed} files left out");
-    write(args, &statistics, heard)?;
+    eprintln!("\r{count} clips of {seconds:.2} s, {failed} files failed");
+    write(args, &statistics, count)?;
     Ok(if failed == 0 { 0 } else { SOME_FAILED })
 }
 
-/// The samples of a file's clips.
+/// Reads the clips of a file.
 fn clips_of(file: &Path, request: &ClipRequest, resamplers: &Resamplers) -> Result<Vec<Vec<f32>>, Error> {
     let reader = ClipReader::open(Source::path(file), request, resamplers)?;
     Ok(reader.map(|clip| clip.map(|clip| clip.samples)).collect::<Result<_, _>>()?)
 }
 
-/// How far it is, on a terminal.
-fn say(pass: usize, done: usize) {
+/// Prints progress on a terminal.
+fn print_progress(pass: usize, done: usize) {
     if io::stderr().is_terminal() {
         eprint!("\rpass {pass} of 5: {done} clips ");
     }
 }
 
-/// All files below the paths, in a stable order, without the excluded ones.
-fn files(args: &CalibrateArgs) -> Result<Vec<PathBuf>, Failed> {
+/// Finds all files below the paths, sorted, without excluded ones.
+fn files(args: &CalibrateArgs) -> Result<Vec<PathBuf>, CliError> {
     let excluded: Vec<PathBuf> = match &args.exclude {
         None => Vec::new(),
         Some(list) => {
             let unreadable =
-                |error| Failed { message: format!("cannot read {}: {error}", list.display()), code: USAGE };
+                |error| CliError { message: format!("cannot read {}: {error}", list.display()), code: USAGE };
             fs::read_to_string(list).map_err(unreadable)?.lines().map(PathBuf::from).collect()
         }
     };
@@ -116,9 +119,9 @@ fn files(args: &CalibrateArgs) -> Result<Vec<PathBuf>, Failed> {
     }
     while let Some(folder) = folders.pop() {
         let unreadable =
-            |error| Failed { message: format!("cannot read {}: {error}", folder.display()), code: USAGE };
+            |error| CliError { message: format!("cannot read {}: {error}", folder.display()), code: USAGE };
         for entry in fs::read_dir(&folder).map_err(unreadable)?.flatten() {
-            // Links are not followed: they may lead round in a circle.
+            // Links are not followed, because they may form a loop.
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(entry.path()),
                 Ok(kind) if kind.is_file() => {
@@ -132,7 +135,7 @@ fn files(args: &CalibrateArgs) -> Result<Vec<PathBuf>, Failed> {
     Ok(found.into_iter().collect())
 }
 
-fn write(args: &CalibrateArgs, statistics: &Statistics, clips: usize) -> Result<(), Failed> {
+fn write(args: &CalibrateArgs, statistics: &Statistics, clips: usize) -> Result<(), CliError> {
     let mut text = format!("# Made by `tagwave calibrate` from {clips} clips.\n");
     for layer in &statistics.layers {
         let row = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(", ");
@@ -141,7 +144,7 @@ fn write(args: &CalibrateArgs, statistics: &Statistics, clips: usize) -> Result<
     }
     match &args.output {
         None => io::stdout().lock().write_all(text.as_bytes()).map_err(|error| write_failed(&error)),
-        Some(path) => fs::write(path, text).map_err(|error| Failed {
+        Some(path) => fs::write(path, text).map_err(|error| CliError {
             message: format!("cannot write {}: {error}", path.display()),
             code: SOME_FAILED,
         }),

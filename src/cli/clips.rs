@@ -1,40 +1,40 @@
-//! Which clips of a track are heard: arguments of `tag` and `embed`.
+//! Clip arguments of `tag` and `embed`.
 
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failed, USAGE};
+use super::{CliError, USAGE};
 use crate::audio::{Padding, Placement};
 use crate::models::ClipSpec;
 use crate::tagger::TaggerBuilder;
 use crate::tags::Aggregation;
 
-/// Longest distance between clips: 115 days.
+/// Maximum distance between clips in seconds: 115 days.
 const MAX_STRIDE_S: f64 = 1e7;
 
-/// Where clips lie and what becomes of several.
+/// Position of the clips and their aggregation.
 #[derive(Debug, Args)]
 pub(super) struct ClipArgs {
-    /// What to hear of each track: `centre` (one clip from its middle), `all` (clips from its start to its
-    /// end, one every --stride), or one clip that starts this many seconds into it
+    /// Clips of each track: `centre` (one clip from the middle), `all` (clips from start to end, one every --stride), or
+    /// the start of one clip in seconds
     #[arg(long, value_name = "centre|all|SECONDS", default_value = "centre")]
     clips: Clips,
 
-    /// Seconds between the starts of two clips, with `--clips all`; less than a clip makes them overlap
+    /// Seconds between the starts of two clips, with `--clips all`; less than the length of a clip makes clips overlap
     /// [default: the length of a clip]
     #[arg(long, value_name = "SECONDS", value_parser = stride)]
     stride: Option<f64>,
 
-    /// How the scores, or features, of several clips become the track's
+    /// Aggregation of the scores, or features, of several clips
     #[arg(long, value_enum, default_value_t)]
     aggregate: AggregateArg,
 
-    /// Give what was found in each clip too (csv, npy and parquet: instead of the track's)
+    /// Also write the result of each clip (csv, npy and parquet: instead of the result of the track)
     #[arg(long)]
     pub(super) per_clip: bool,
 
-    /// What fills the clip of a track that is shorter than one
+    /// Padding of tracks shorter than a clip
     #[arg(long, value_enum, default_value_t)]
     pad: PadArg,
 }
@@ -63,10 +63,10 @@ impl FromStr for Clips {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum AggregateArg {
-    /// The mean over clips
+    /// Mean over clips
     #[default]
     Mean,
-    /// The largest over clips
+    /// Maximum over clips
     Max,
 }
 
@@ -75,7 +75,7 @@ enum PadArg {
     /// Silence after the audio
     #[default]
     Zeros,
-    /// The audio again and again
+    /// The audio, repeated
     Repeat,
 }
 
@@ -87,12 +87,12 @@ fn stride(word: &str) -> Result<f64, String> {
 }
 
 impl ClipArgs {
-    /// Whether a track may have more than one clip.
+    /// True if a track may have more than one clip.
     pub(super) fn are_many(&self) -> bool {
         self.clips == Clips::All
     }
 
-    /// What of these settings a row depends on.
+    /// Settings that rows depend on, for the journal.
     pub(super) fn settings(&self) -> String {
         format!(
             "clips={:?} stride={:?} aggregate={:?} pad={:?}",
@@ -100,10 +100,10 @@ impl ClipArgs {
         )
     }
 
-    /// These settings for a model that hears clips of this kind.
-    pub(super) fn apply(&self, builder: TaggerBuilder, clip: ClipSpec) -> Result<TaggerBuilder, Failed> {
+    /// Applies these settings for a model with such clips.
+    pub(super) fn apply(&self, builder: TaggerBuilder, clip: ClipSpec) -> Result<TaggerBuilder, CliError> {
         if self.stride.is_some() && !self.are_many() {
-            return Err(Failed { message: "--stride needs --clips all".into(), code: USAGE });
+            return Err(CliError { message: "--stride needs --clips all".into(), code: USAGE });
         }
         let samples = |seconds: f64| ((seconds * f64::from(clip.sample_rate)).round() as usize).max(1);
         let placement = match self.clips {

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{Failed, write_failed};
+use super::{CliError, write_failed};
 use crate::cpu::Instructions;
 use crate::gpu;
 
-/// Lists the adapters, the one that `auto` takes first and marked.
-pub(super) fn devices() -> Result<u8, Failed> {
+/// Lists the devices; the one that `auto` selects is marked.
+pub(super) fn devices() -> Result<u8, CliError> {
     print(&mut io::stdout().lock()).map_err(|error| write_failed(&error))?;
     Ok(0)
 }
@@ -43,13 +43,13 @@ fn print(out: &mut impl Write) -> io::Result<()> {
     }
     let hardware = adapters.first().is_some_and(|adapter| !adapter.limits.software);
     if adapters.is_empty() {
-        writeln!(out, "no GPU adapter: a Vulkan driver brings one")?;
+        writeln!(out, "no GPU adapter found: install a Vulkan driver")?;
     }
     let mark = if hardware { "" } else { "  <- auto" };
     let instructions = Instructions::available();
     let widest = instructions.first().map_or("plain", |instructions| instructions.as_str());
     writeln!(out, "cpu  {} threads, {widest} instructions{mark}", threads())?;
-    writeln!(out, "reference  the definition of all others: slow")
+    writeln!(out, "reference  reference implementation (slow)")
 }
 
 fn threads() -> usize {

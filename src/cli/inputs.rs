@@ -1,4 +1,4 @@
-//! Which files a command reads, and how.
+//! Input arguments, and the files being processed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,116 +10,116 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::walk::{Entry, Filter, LeftOut, Root, Shard, files};
-use super::{Failed, USAGE};
-use crate::audio::{Access, DecoderMode, Foreign, Source};
-use crate::sinks::{Done, Key};
+use super::walk::{FileEntry, Filter, LeftOut, Root, Shard, files};
+use super::{CliError, USAGE};
+use crate::audio::{DecoderMode, ExternalDecoder, SeekMode, Source};
+use crate::sinks::{CompletedSet, Key};
 use crate::tagger::TaggerBuilder;
 
-/// The files, and how they are read.
+/// Input arguments.
 #[derive(Debug, Args)]
 pub(super) struct FileArgs {
-    /// Audio files, and folders with all audio in them; `-` reads one file from standard input
+    /// Audio files and folders; `-` reads one file from standard input
     #[arg(required_unless_present = "files_from", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// File with more paths, one a line, or each ended by a NUL byte, or a playlist (.m3u, .m3u8: paths relative to
-    /// it, file: addresses); `-` reads the list from standard input
+    /// File with more paths, one per line or each ended by a NUL byte, or a playlist (.m3u, .m3u8); `-` reads the list
+    /// from standard input
     #[arg(long, value_name = "LIST")]
     files_from: Option<PathBuf>,
 
-    /// Take part I of N of the files, I from 0: each path belongs to one part, whatever else is in the list
+    /// Process shard I of N, I from 0; the shard of a file depends on its path only
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
-    /// Hidden files of folders too
+    /// Include hidden files of folders
     #[arg(long)]
     hidden: bool,
 
-    /// Video files of folders too (.mkv, .mov, .avi, ...): their first audio track
+    /// Include video files of folders: their audio
     #[arg(long)]
     video: bool,
 
-    /// Files of folders too that .gitignore and .ignore files name
+    /// Include files that .gitignore and .ignore exclude
     #[arg(long)]
     no_ignore: bool,
 
-    /// Most clips of one batch; `auto` is what suits the device: 8 on a processor, up to 64 on a GPU
+    /// Maximum number of clips per batch; `auto` depends on the device: 8 on a CPU, up to 64 on a GPU
     #[arg(long, value_name = "N", default_value = "auto")]
-    pub(super) batch: Batch,
+    pub(super) batch: BatchArg,
 
-    /// Threads that decode [default: one per core]
+    /// Number of decoder threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     decode_threads: Option<u16>,
 
-    /// Decode as the original's MP3 decoder did (16-bit samples, 529 samples late), to reproduce its figures
+    /// Decode like the original's MP3 decoder (16-bit samples, delayed by 529 samples), to reproduce its figures
     #[arg(long)]
     original_decoder: bool,
 
-    /// Decode each file from its start instead of passing over what lies before the clip
+    /// Decode each file from its start instead of seeking to the clip
     #[arg(long)]
     no_seek: bool,
 
-    /// Leave formats that are not read here (Opus, WMA, ...) to no ffmpeg: they are errors
+    /// Do not use ffmpeg for formats without a built-in decoder (Opus, WMA, ...): they are errors
     #[arg(long)]
     no_ffmpeg: bool,
 }
 
-/// Clips of a batch; `None` for what suits the device.
+/// Maximum number of clips per batch; `None` for a default that depends on the device.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Batch(Option<u16>);
+pub(super) struct BatchArg(Option<u16>);
 
-impl FromStr for Batch {
+impl FromStr for BatchArg {
     type Err = &'static str;
 
-    fn from_str(word: &str) -> Result<Batch, &'static str> {
+    fn from_str(word: &str) -> Result<BatchArg, &'static str> {
         match (word, word.parse()) {
-            ("auto", _) => Ok(Batch(None)),
-            (_, Ok(clips)) if clips > 0 => Ok(Batch(Some(clips))),
+            ("auto", _) => Ok(BatchArg(None)),
+            (_, Ok(clips)) if clips > 0 => Ok(BatchArg(Some(clips))),
             _ => Err("expected auto, or a number from 1 to 65535"),
         }
     }
 }
 
-impl From<Batch> for usize {
-    /// Clips to tune kernels for.
-    fn from(Batch(clips): Batch) -> usize {
+impl From<BatchArg> for usize {
+    /// Batch size to tune kernels for.
+    fn from(BatchArg(clips): BatchArg) -> usize {
         clips.map_or(8, usize::from)
     }
 }
 
 impl FileArgs {
-    /// Refuses what cannot be read.
-    pub(super) fn check(&self) -> Result<(), Failed> {
+    /// Checks that standard input is used once.
+    pub(super) fn check(&self) -> Result<(), CliError> {
         let list = self.files_from.as_deref().is_some_and(is_stdin);
         if self.paths.iter().filter(|path| is_stdin(path)).count() + usize::from(list) > 1 {
-            let message = "standard input can be read once: give one `-`".into();
-            return Err(Failed { message, code: USAGE });
+            let message = "standard input can be read only once: use one `-`".into();
+            return Err(CliError { message, code: USAGE });
         }
         Ok(())
     }
 
-    /// Number of files where nothing but files is named.
+    /// Number of files, if the arguments are only files.
     fn plain_files(&self) -> Option<usize> {
         let plain = self.files_from.is_none() && self.shard.is_none();
         (plain && !self.paths.iter().any(|path| path.is_dir())).then_some(self.paths.len())
     }
 
-    /// Whether there may be more than one file.
+    /// True if there may be more than one file.
     pub(super) fn are_many(&self) -> bool {
         self.plain_files() != Some(1)
     }
 
-    /// Whether only lists were named: an empty one is nobody's mistake.
+    /// True if no files is a valid result: an empty list or shard.
     pub(super) fn may_be_none(&self) -> bool {
         self.paths.is_empty() || self.shard.is_some()
     }
 
-    /// These settings; `many_clips` when a file may have more than one.
+    /// Applies these settings; `many_clips` if a file may have more than one clip.
     pub(super) fn apply(&self, builder: TaggerBuilder, many_clips: bool) -> TaggerBuilder {
-        let Batch(batch) = self.batch;
+        let BatchArg(batch) = self.batch;
         let files = if many_clips { None } else { self.plain_files() };
-        // One file is one clip: a larger batch than there are clips only takes memory.
+        // One clip per file: a batch larger than the number of files would waste memory.
         let most = match (batch.map(usize::from), files) {
             (Some(clips), Some(files)) => Some(clips.min(files)),
             (None, Some(files)) if files <= 8 => Some(files),
@@ -128,15 +128,19 @@ impl FileArgs {
         let builder = most.into_iter().fold(builder, TaggerBuilder::max_batch);
         let builder = builder
             .decoder(if self.original_decoder { DecoderMode::Original } else { DecoderMode::Plain })
-            .access(if self.no_seek { Access::Through } else { Access::Seek })
-            .foreign(if self.no_ffmpeg { Foreign::Refuse } else { Foreign::Ffmpeg });
+            .seek_mode(if self.no_seek { SeekMode::DecodeAll } else { SeekMode::Seek })
+            .external_decoder(if self.no_ffmpeg {
+                ExternalDecoder::Disabled
+            } else {
+                ExternalDecoder::Ffmpeg
+            });
         match self.decode_threads {
             Some(threads) => builder.decode_threads(threads.into()),
             None => builder,
         }
     }
 
-    /// What of these settings a row depends on.
+    /// Settings that rows depend on, for the journal.
     pub(super) fn settings(&self) -> String {
         format!("original={} seek={} ffmpeg={}", self.original_decoder, !self.no_seek, !self.no_ffmpeg)
     }
@@ -146,13 +150,13 @@ impl FileArgs {
         paths.chain(self.files_from.clone().map(Root::List)).collect()
     }
 
-    /// Every file, one by one; what folders hold besides is counted.
-    pub(super) fn entries(&self, left_out: &Arc<LeftOut>) -> impl Iterator<Item = Entry> + Send + use<> {
+    /// Iterator over all files; files that are left out are counted in `left_out`.
+    pub(super) fn entries(&self, left_out: &Arc<LeftOut>) -> impl Iterator<Item = FileEntry> + Send + use<> {
         let filter = Filter { hidden: self.hidden, ignored: self.no_ignore, video: self.video };
         files(self.roots(), filter, self.shard, left_out)
     }
 
-    /// Number of files, counted on a thread of its own; `usize::MAX` until it is known.
+    /// Number of files, counted on a separate thread; `usize::MAX` until it is known.
     pub(super) fn count(&self) -> Arc<AtomicUsize> {
         let total = Arc::new(AtomicUsize::new(self.plain_files().unwrap_or(usize::MAX)));
         let once = self.files_from.as_deref().is_none_or(|list| !is_stdin(list));
@@ -164,36 +168,36 @@ impl FileArgs {
     }
 }
 
-/// A file that was handed to the tagger.
+/// File that was passed to the tagger.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct PendingInput {
     pub(super) path: PathBuf,
     pub(super) key: Option<Key>,
 }
 
-/// Files on their way: those that are done are left out, the others wait here for their result. Clones share
-/// what waits.
+/// Files in processing, which wait here for their result; files that are already done are skipped. Clones share the
+/// state.
 #[derive(Clone, Default)]
-pub(super) struct Underway {
-    waiting: Arc<Mutex<VecDeque<(usize, Input)>>>,
+pub(super) struct PendingInputs {
+    waiting: Arc<Mutex<VecDeque<(usize, PendingInput)>>>,
     skipped: Arc<AtomicUsize>,
 }
 
-impl Underway {
-    /// The sources of `entries`; `settings` are part of what a file is known by.
+impl PendingInputs {
+    /// Iterator over the sources of `entries` that are not done; `settings` is part of the journal key.
     pub(super) fn sources(
         &self,
-        entries: impl Iterator<Item = Entry> + Send,
+        entries: impl Iterator<Item = FileEntry> + Send,
         settings: String,
-        mut done: Done,
+        mut done: CompletedSet,
     ) -> impl Iterator<Item = Source> + Send {
-        let underway = self.clone();
+        let pending = self.clone();
         let mut count = 0;
-        entries.filter_map(move |Entry { path, error }| {
+        entries.filter_map(move |FileEntry { path, error }| {
             let stdin = is_stdin(&path);
             let key = (!stdin).then(|| key(&settings, &path));
             if key.as_ref().is_some_and(|key| done.take(key)) {
-                underway.skipped.fetch_add(1, Ordering::Relaxed);
+                pending.skipped.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
             let source = match error {
@@ -201,18 +205,18 @@ impl Underway {
                 None if stdin => Source::reader(io::stdin()),
                 None => Source::path(&path),
             };
-            underway.lock().push_back((count, Input { path, key }));
+            pending.lock().push_back((count, PendingInput { path, key }));
             count += 1;
             Some(source)
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(usize, Input)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(usize, PendingInput)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file that source `index` is of. Indices come in order, though some may be left out.
-    pub(super) fn take(&self, index: usize) -> Option<Input> {
+    /// Takes the file of source `index`. Indices must be ascending and may have gaps.
+    pub(super) fn take(&self, index: usize) -> Option<PendingInput> {
         let mut waiting = self.lock();
         while let Some((next, input)) = waiting.pop_front() {
             if next == index {
@@ -222,13 +226,13 @@ impl Underway {
         None
     }
 
-    /// Files that were done before.
+    /// Number of files that were already done.
     pub(super) fn skipped(&self) -> usize {
         self.skipped.load(Ordering::Relaxed)
     }
 }
 
-/// What a file is known by: a file that changes is another one.
+/// Journal key of a file: settings, path, size and modification time.
 fn key(settings: &str, path: &Path) -> Key {
     let found = std::fs::metadata(path).ok();
     let modified = found.as_ref().and_then(|found| found.modified().ok()).map_or(0, |time| {

@@ -1,90 +1,90 @@
-//! What `tag` and `embed` share: a model, many files, a row for each.
+//! Shared part of `tag` and `embed`: runs a model on many files and writes a row for each.
 
 use std::sync::Arc;
 
 use super::clips::ClipArgs;
-use super::inputs::{FileArgs, Input, Underway};
-use super::progress::{Progress, ProgressArgs};
+use super::inputs::{FileArgs, PendingInput, PendingInputs};
+use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
 use super::{
-    Failed, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
     write_failed,
 };
 use crate::error::Error;
 use crate::models;
-use crate::sinks::{Done, Failure, Found, FoundInClip, Row, SCHEMA, Sink, Values};
+use crate::sinks::{ClipPrediction, CompletedSet, Failure, Prediction, Row, SCHEMA, Sink, Values};
 use crate::tagger::{CancelToken, ClipResult, Device, Tagger, TaggerBuilder, Track};
-use crate::tags::Selection;
+use crate::tags::TagSelection;
 
-/// What is wanted of each file.
+/// Requested result of each file.
 #[derive(Clone, Debug)]
-pub(super) enum Wanted {
-    Tags(Selection),
+pub(super) enum Requested {
+    Tags(TagSelection),
     Embedding,
     Tap(String),
 }
 
-impl Wanted {
+impl Requested {
     fn of_track(&self, tagger: &Tagger, track: &Track) -> Values {
         match self {
-            Wanted::Tags(selection) => Values::Tags(tagger.tags(track, *selection)),
-            Wanted::Embedding => Values::Embedding(track.embedding.clone()),
-            Wanted::Tap(name) => Values::Tap { name: name.clone(), features: track.tap.clone() },
+            Requested::Tags(selection) => Values::Tags(tagger.tags(track, *selection)),
+            Requested::Embedding => Values::Embedding(track.embedding.clone()),
+            Requested::Tap(name) => Values::Tap { name: name.clone(), features: track.tap.clone() },
         }
     }
 
-    fn of_clip(&self, tagger: &Tagger, clip: &ClipResult) -> FoundInClip {
+    fn of_clip(&self, tagger: &Tagger, clip: &ClipResult) -> ClipPrediction {
         let values = match self {
-            Wanted::Tags(selection) => Values::Tags(tagger.clip_tags(clip, *selection)),
-            Wanted::Embedding => Values::Embedding(clip.embedding.clone()),
-            Wanted::Tap(name) => Values::Tap { name: name.clone(), features: clip.tap.clone() },
+            Requested::Tags(selection) => Values::Tags(tagger.clip_tags(clip, *selection)),
+            Requested::Embedding => Values::Embedding(clip.embedding.clone()),
+            Requested::Tap(name) => Values::Tap { name: name.clone(), features: clip.tap.clone() },
         };
-        FoundInClip { start_s: clip.start_s, values }
+        ClipPrediction { start_s: clip.start_s, values }
     }
 }
 
-/// A model made ready for files.
+/// A tagger and its settings, ready to process files.
 pub(super) struct Job<'a> {
     files: &'a FileArgs,
     shown: &'a ProgressArgs,
     per_clip: bool,
-    /// All that a row depends on beside its file.
+    /// All settings that rows depend on, for the journal.
     settings: String,
     tagger: Tagger,
     cancel: CancelToken,
 }
 
 impl<'a> Job<'a> {
-    /// Loads the model; `settings` are those of one command.
+    /// Loads the model; `settings` applies the settings of one command.
     pub(super) fn new(
         files: &'a FileArgs,
         shown: &'a ProgressArgs,
         model: &ModelArgs,
         clips: &ClipArgs,
         settings: impl FnOnce(TaggerBuilder) -> TaggerBuilder,
-    ) -> Result<Job<'a>, Failed> {
+    ) -> Result<Job<'a>, CliError> {
         files.check()?;
         let devices = &model.device.devices;
         if devices.contains(&Device::None) {
-            let message = "`none` runs no model: it is for `tagwave bench pipeline`".into();
-            return Err(Failed { message, code: USAGE });
+            let message = "device `none` runs no model and is only for `tagwave bench pipeline`: choose another --device".into();
+            return Err(CliError { message, code: USAGE });
         }
         let cancel = CancelToken::new();
         stop_on_interrupt(cancel.clone());
-        let chosen = model.kernels.choose(devices, model, usize::from(files.batch), shown.quiet)?;
-        let precision = chosen.precision;
+        let resolved = model.kernels.choose(devices, model, usize::from(files.batch), shown.quiet)?;
+        let precision = resolved.precision;
         let builder = Tagger::builder()
             .model(&model.model)
             .reading(model.reading.into())
             .precision(precision)
             .coupled_batch(model.upstream_batch.into())
             .locator(model.weights.locator())
-            .devices(chosen.devices.iter().cloned())
-            .kernels(chosen.kernels())
+            .devices(resolved.devices.iter().cloned())
+            .kernels(resolved.kernels())
             .kernel_times(shown.stats)
             .cancel_token(cancel.clone());
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
-        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::device_verdicts);
+        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::refused_devices);
         let builder = files.apply(builder, clips.are_many());
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
@@ -99,7 +99,7 @@ impl<'a> Job<'a> {
             model.kernels.settings(),
         );
         let job = Job { files, shown, per_clip: clips.per_clip, settings, tagger, cancel };
-        job.say_notes();
+        job.print_warnings();
         Ok(job)
     }
 
@@ -108,33 +108,38 @@ impl<'a> Job<'a> {
         &self.tagger
     }
 
-    fn say_notes(&self) {
-        let notes = self.tagger.take_notes();
+    fn print_warnings(&self) {
+        let warnings = self.tagger.take_warnings();
         if !self.shown.quiet {
-            notes.iter().for_each(|note| eprintln!("tagwave: {note}"));
+            warnings.iter().for_each(|warning| eprintln!("tagwave: {warning}"));
         }
     }
 
-    /// Writes a row for each file and finishes the sink; after an interruption what is in flight is written.
-    pub(super) fn run(&self, sink: &mut dyn Sink, done: Done, wanted: &Wanted) -> Result<u8, Failed> {
-        let settings = format!("{} wanted={wanted:?} per_clip={}", self.settings, self.per_clip);
-        let underway = Underway::default();
+    /// Writes a row for each file and finishes the sink; after an interruption, rows in flight are still written.
+    pub(super) fn run(
+        &self,
+        sink: &mut dyn Sink,
+        done: CompletedSet,
+        requested: &Requested,
+    ) -> Result<u8, CliError> {
+        let settings = format!("{} wanted={requested:?} per_clip={}", self.settings, self.per_clip);
+        let pending = PendingInputs::default();
         let left_out = Arc::new(LeftOut::default());
-        let sources = underway.sources(self.files.entries(&left_out), settings, done);
-        let mut progress = Progress::new(self.shown, self.files.are_many(), || self.files.count());
+        let sources = pending.sources(self.files.entries(&left_out), settings, done);
+        let mut progress = ProgressReporter::new(self.shown, self.files.are_many(), || self.files.count());
         let mut outcome = Ok(0);
         let mut written = 0;
         self.tagger.tag_each(sources, |index, result| {
-            let Some(input) = underway.take(index).filter(|_| outcome.is_ok()) else { return };
-            let row = self.row(input, result, wanted);
+            let Some(input) = pending.take(index).filter(|_| outcome.is_ok()) else { return };
+            let row = self.row(input, result, requested);
             if row.outcome.is_err() {
                 outcome = Ok(SOME_FAILED);
             }
-            // The bar and the rows may share a terminal.
+            // The progress bar and the rows may share a terminal.
             let result = progress.suspend(|| {
-                self.say_notes();
+                self.print_warnings();
                 if !sink.has_messages() {
-                    self.say_messages(&row);
+                    self.print_messages(&row);
                 }
                 sink.row(&row)
             });
@@ -145,16 +150,17 @@ impl<'a> Job<'a> {
                     self.cancel.cancel();
                 }
             }
-            progress.add(&row, underway.skipped());
+            progress.add(&row, pending.skipped());
         });
-        self.say_notes();
-        let skipped = underway.skipped();
+        self.print_warnings();
+        let skipped = pending.skipped();
         progress.finish(skipped, &self.tagger.stage_times(), &left_out);
         let code = outcome.map_err(|error| write_failed(&error))?;
         if self.cancel.is_cancelled() {
-            let kept = match sink.interrupt().map_err(|error| write_failed(&error))? {
-                true => "finished rows are kept",
-                false => "the file was not written: -o FOLDER keeps what is finished, in parts",
+            let kept = if sink.interrupt().map_err(|error| write_failed(&error))? {
+                "finished rows are kept"
+            } else {
+                "the file was not written: with -o FOLDER finished parts are kept"
             };
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
             eprintln!("tagwave: interrupted after {written} files{before}; {kept}");
@@ -162,15 +168,15 @@ impl<'a> Job<'a> {
         }
         sink.finish().map_err(|error| write_failed(&error))?;
         if written + skipped == 0 && !self.files.may_be_none() {
-            return Err(Failed { message: "no audio files found".into(), code: SOME_FAILED });
+            return Err(CliError { message: "no audio files found".into(), code: SOME_FAILED });
         }
         Ok(code)
     }
 
-    fn row(&self, input: Input, result: Result<Track, Error>, wanted: &Wanted) -> Row {
+    fn row(&self, input: PendingInput, result: Result<Track, Error>, requested: &Requested) -> Row {
         let tagger = &self.tagger;
         let outcome = match result {
-            Ok(track) => Ok(Found {
+            Ok(track) => Ok(Prediction {
                 model: tagger.model().name.to_string(),
                 reading: tagger.reading().as_str(),
                 device: track.clips.first().map_or(String::new(), |clip| clip.device.to_string()),
@@ -178,10 +184,11 @@ impl<'a> Job<'a> {
                 clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),
                 track_s: track.track_s,
                 clip_count: track.clips.len(),
-                values: wanted.of_track(tagger, &track),
-                clips: match self.per_clip {
-                    true => track.clips.iter().map(|clip| wanted.of_clip(tagger, clip)).collect(),
-                    false => Vec::new(),
+                values: requested.of_track(tagger, &track),
+                clips: if self.per_clip {
+                    track.clips.iter().map(|clip| requested.of_clip(tagger, clip)).collect()
+                } else {
+                    Vec::new()
                 },
                 warnings: track.warnings,
             }),
@@ -190,9 +197,9 @@ impl<'a> Job<'a> {
         Row { path: input.path, key: input.key, outcome }
     }
 
-    /// What an array has no place for.
-    fn say_messages(&self, row: &Row) {
-        // A file name may hold anything, escape sequences for the terminal among it.
+    /// Prints error and warnings of a row, for formats without a place for them.
+    fn print_messages(&self, row: &Row) {
+        // File names may contain escape sequences for the terminal.
         let path = row.path.to_string_lossy().replace(char::is_control, "\u{fffd}");
         match &row.outcome {
             Ok(found) if !self.shown.quiet => {

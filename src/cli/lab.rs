@@ -1,4 +1,4 @@
-//! `tagwave lab`: a kernel from outside, checked and timed beside the built-in ones.
+//! `tagwave lab`: checks a user kernel and times it next to the built-in ones.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::target::Target;
-use super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, say};
+use super::{CliError, DeviceArgs, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, print_line};
 use crate::error::Error;
 use crate::gpu::{Gpu, Options};
 use crate::kernels::{Call, Kernel, KernelConfig, Kernels, Limits, Operation, UserKernel, parse_constant};
@@ -19,16 +19,16 @@ use crate::test_cases;
 /// Arguments of `tagwave lab`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file's header names the built-in kernel whose contract it keeps, and its tiles:\n\
+The header of the file names the built-in kernel whose contract it follows, and its constants:\n\
     // contract  conv2d_direct WG=8 QT=2 OV=4\n\
-It is compiled with index checks on (but --trust), held against the CPU twin on every case of the op, then timed on the \
-models' layers beside the built-in configs.")]
+The file is compiled with index checks (unless --trust), compared with the reference implementation on all test cases of \
+the op, then timed on the layers of the models next to the built-in kernels.")]
 pub(super) struct LabArgs {
-    /// The kernel
+    /// The kernel file
     #[arg(value_name = "FILE.wgsl", required_unless_present = "new")]
     file: Option<PathBuf>,
 
-    /// Write a commented starting point for a kernel of this op (or of this built-in kernel) to standard output
+    /// Print a commented template for a kernel of this op (or built-in kernel)
     #[arg(long, value_name = "OP", conflicts_with = "file")]
     new: Option<String>,
 
@@ -36,36 +36,35 @@ pub(super) struct LabArgs {
     #[arg(long)]
     watch: bool,
 
-    /// A tile constant of the file
+    /// Value of a constant of the file
     #[arg(long, value_name = "NAME=V", value_parser = constant)]
     constant: Vec<(String, u32)>,
 
-    /// Values of a constant to try; several such options try every combination
+    /// Values of a constant to try; several options try all combinations
     #[arg(long, value_name = "NAME=A,B,C", value_parser = sweep)]
     sweep: Vec<(String, Vec<u32>)>,
 
-    /// Layers to time on, by a part of their names such as crnn.conv2 [default: all the kernel can run]
+    /// Layers to time by parts of their names, such as crnn.conv2 [default: all that the kernel can run]
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     layer: Vec<String>,
 
-    /// Built-in kernels to time beside it, by parts of their names [default: all]
+    /// Built-in kernels to time as well, by parts of their names [default: all]
     #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
     beside: Vec<String>,
 
-    /// Clips of a batch
+    /// Batch size in clips
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
 
-    /// How the device stores activations and weights
+    /// Storage type of activations and weights on the device
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionArg,
 
-    /// Time without the op's test cases: the sampled outputs of each layer are checked still
-    #[arg(long)]
+    /// Skip the test cases of the op; sampled outputs of each layer are still checked
+    #[arg(long, alias = "skip-problems")]
     skip_test_cases: bool,
 
-    /// Compile the file without checks of indices and loops: it can then read and write
-    /// anything the driver lets it
+    /// Compile the file without checks of indices and loops: it may then access any memory that the driver allows
     #[arg(long)]
     trust: bool,
 
@@ -84,34 +83,31 @@ fn sweep(word: &str) -> Result<(String, Vec<u32>), String> {
     Ok((name.to_string(), values.collect::<Option<_>>().ok_or_else(wrong)?))
 }
 
-/// Most combinations of a sweep.
+/// Maximum number of combinations of a sweep.
 const COMBINATIONS: usize = 256;
 
-/// Checks and times a kernel, or writes a new one.
-pub(super) fn lab(args: &LabArgs) -> Result<u8, Failed> {
+/// Checks and times a kernel, or prints a template.
+pub(super) fn lab(args: &LabArgs) -> Result<u8, CliError> {
     if let Some(op) = &args.new {
         return new(op);
     }
     let Some(file) = &args.file else { return Ok(USAGE) };
     let Target::Gpu(gpu) = Target::new(&args.device.device)? else {
-        return Err(Failed {
-            message: "kernels need an adapter: name one with --device".into(),
-            code: USAGE,
-        });
+        return Err(CliError { message: "kernels need a GPU: choose one with --device".into(), code: USAGE });
     };
-    say(&format!("device {}", gpu.summary().name))?;
-    // A file that is not there now will not be saved either.
+    print_line(&format!("device {}", gpu.summary().name))?;
+    // A missing file is an error, also with --watch.
     load(file)?;
     if !args.watch {
-        return attempt(args, file, &gpu).map(|()| 0);
+        return run_once(args, file, &gpu).map(|()| 0);
     }
     let mut seen: Option<SystemTime> = None;
     loop {
         let saved = std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
         if saved.is_some() && saved != seen {
             seen = saved;
-            match attempt(args, file, &gpu) {
-                Ok(()) => say("waiting for the file to be saved")?,
+            match run_once(args, file, &gpu) {
+                Ok(()) => print_line("waiting for the file to be saved")?,
                 Err(failed) => eprintln!("tagwave: {}", failed.message),
             }
         }
@@ -119,17 +115,17 @@ pub(super) fn lab(args: &LabArgs) -> Result<u8, Failed> {
     }
 }
 
-/// One round over the file as it is now.
-fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
+/// Checks and times the current content of the file.
+fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
     let mut custom = load(file)?;
     let (op, kernel) = contract(&custom.contract)
-        .ok_or_else(|| Failed { message: unknown(&custom.contract), code: USAGE })?;
+        .ok_or_else(|| CliError { message: unknown(&custom.contract), code: USAGE })?;
     custom
         .check_bindings(kernel.source)
-        .map_err(|error| Failed { message: error.to_string(), code: USAGE })?;
+        .map_err(|error| CliError { message: error.to_string(), code: USAGE })?;
     if args.trust {
-        // SAFETY: whoever runs this has said so, about a file of theirs, on their machine. Without it a file could not
-        // be compared with built-in kernels, which run without checks.
+        // SAFETY: the user has explicitly asked for it with --trust, for a file of their own. It is needed for a fair
+        // comparison with built-in kernels, which run without checks.
         custom = unsafe { custom.trusted() };
     }
     for (name, value) in &args.constant {
@@ -137,7 +133,10 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
     }
     let names = args.constant.iter().map(|(name, _)| name).chain(args.sweep.iter().map(|(name, _)| name));
     if let Some(name) = names.into_iter().find(|name| !custom.knows(name)) {
-        return Err(Failed { message: format!("{}: there is no {name} in it", file.display()), code: USAGE });
+        return Err(CliError {
+            message: format!("{}: no constant {name} in the file", file.display()),
+            code: USAGE,
+        });
     }
     let combinations = combinations(&custom, &args.sweep)?;
     let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
@@ -151,52 +150,56 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
         let options =
             Options { kernels: Some(Arc::new(own)), max_batch: args.batch.into(), ..Options::default() };
         if !args.skip_test_cases {
-            match check_test_cases(gpu, &op, Some(&custom.contract), precision, &options) {
+            match check_problems(gpu, &op, Some(&custom.contract), precision, &options) {
                 Ok(0) => {
-                    let message = format!("{title}: this device runs no test case of {op} with it");
+                    let message = format!("{title}: no test case of {op} runs with it on this device");
                     if args.sweep.is_empty() {
-                        return Err(Failed { message, code: SOME_FAILED });
+                        return Err(CliError { message, code: SOME_FAILED });
                     }
-                    say(&message)?;
+                    print_line(&message)?;
                     continue;
                 }
-                Ok(count) => {
-                    say(&format!("{title}: agrees with the reference implementation on {count} test cases"))?
-                }
+                Ok(count) => print_line(&format!("{title}: {count} test cases passed"))?,
                 Err(error) if !args.sweep.is_empty() => {
-                    say(&format!("{title}: {error}"))?;
+                    print_line(&format!("{title}: {error}"))?;
                     continue;
                 }
-                Err(error) => return Err(Failed { message: error.to_string(), code: SOME_FAILED }),
+                Err(error) => return Err(CliError { message: error.to_string(), code: SOME_FAILED }),
             }
         }
         let mut total = 0.0;
         for layer in &layers {
             let batch = unobtrusive_batch(gpu, layer, args.batch.into())?;
             if batch < args.batch.into() {
-                say(&format!("{:16} at batch {batch}: more would keep the device too long", layer.name))?;
+                print_line(&format!(
+                    "{:16} at batch {batch}: a larger batch would block the device too long",
+                    layer.name
+                ))?;
             }
             let bench = Bench::new(gpu, layer, batch)?;
             let own = match measure(&bench, &options) {
                 Err(error) if !args.sweep.is_empty() => {
-                    say(&format!("{:16} {title}: {error}", layer.name))?;
+                    print_line(&format!("{:16} {title}: {error}", layer.name))?;
                     continue 'combination;
                 }
                 measured => measured?,
             };
-            say(&line(&layer.name, &title, &own))?;
+            print_line(&line(&layer.name, &title, &own))?;
             total += own.median.as_secs_f64();
             if args.sweep.is_empty() {
-                let wanted = |config: &KernelConfig| {
+                let requested = |strategy: &Strategy| {
                     args.beside.is_empty()
                         || args.beside.iter().any(|part| config.kernel().contains(part.as_str()))
                 };
-                for config in bench.configs().into_iter().filter(wanted) {
-                    let options =
-                        Options { config: Some(config), max_batch: args.batch.into(), ..Options::default() };
+                for strategy in bench.strategies().into_iter().filter(requested) {
+                    let options = Options {
+                        strategy: Some(strategy),
+                        max_batch: args.batch.into(),
+                        ..Options::default()
+                    };
                     match measure(&bench, &options) {
-                        Ok(found) => say(&line(&layer.name, &config.to_string(), &found))?,
-                        Err(error) => say(&format!("{:16} {config}: {}", layer.name, error))?,
+                        Ok(found) => print_line(&line(&layer.name, &strategy.to_string(), &found))?,
+                        Err(error) => print_line(&format!("{:16} {strategy}: {}", layer.name, error))?,
                     }
                 }
             }
@@ -207,19 +210,16 @@ fn attempt(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), Failed> {
     }
     match best {
         Some((total, title)) if !args.sweep.is_empty() => {
-            say(&format!("best: {title}, {:.3} ms over {} layers", 1e3 * total, layers.len()))
+            print_line(&format!("best: {title}, {:.3} ms over {} layers", 1e3 * total, layers.len()))
         }
         Some(_) => Ok(()),
-        None => Err(Failed {
-            message: "no combination agrees with the reference implementation".into(),
-            code: SOME_FAILED,
-        }),
+        None => Err(CliError { message: "no combination gives correct results".into(), code: SOME_FAILED }),
     }
 }
 
-/// Reads a kernel of an own making.
-pub(super) fn load(file: &Path) -> Result<UserKernel, Failed> {
-    let usage = |message: String| Failed { message, code: USAGE };
+/// Reads a user kernel.
+pub(super) fn load(file: &Path) -> Result<Custom, CliError> {
+    let usage = |message: String| CliError { message, code: USAGE };
     let text =
         std::fs::read_to_string(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
     let name = file.file_stem().map_or_else(|| "kernel".into(), |name| name.to_string_lossy().into_owned());
@@ -241,31 +241,30 @@ fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
     )
 }
 
-/// The models' layers that the contract's kernel can run and that were asked for.
-fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &UserKernel) -> Result<Vec<Layer>, Failed> {
+/// Layers of the models that were requested and that the kernel can run.
+fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result<Vec<Layer>, CliError> {
     let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
     let mut all = layers(&models::all(), precision)?;
     all.push(probe_layer(precision));
     let fits = |layer: &Layer| layer.op().name() == op && layer.is_run_by(custom, &gpu.summary().limits);
-    let wanted = |layer: &Layer| {
+    let requested = |layer: &Layer| {
         args.layer.is_empty() || args.layer.iter().any(|part| layer.name.contains(part.as_str()))
     };
-    let found: Vec<_> = all.into_iter().filter(|layer| fits(layer) && wanted(layer)).collect();
-    match found.is_empty() && !args.layer.is_empty() {
-        true => {
-            let message = format!("{} runs no layer of that name: leave --layer out", custom.contract);
-            Err(Failed { message, code: USAGE })
-        }
-        false => Ok(found),
+    let found: Vec<_> = all.into_iter().filter(|layer| fits(layer) && requested(layer)).collect();
+    if found.is_empty() && !args.layer.is_empty() {
+        let message = format!("{} runs no layer of that name: omit --layer to list all", custom.contract);
+        Err(CliError { message, code: USAGE })
+    } else {
+        Ok(found)
     }
 }
 
-/// The file with every combination of the swept constants.
-fn combinations(custom: &UserKernel, sweep: &[(String, Vec<u32>)]) -> Result<Vec<UserKernel>, Failed> {
+/// All combinations of the swept constants.
+fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Custom>, CliError> {
     let count = sweep.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
     if count.is_none_or(|count| count > COMBINATIONS) {
-        let message = format!("more than {COMBINATIONS} combinations: sweep fewer values");
-        return Err(Failed { message, code: USAGE });
+        let message = format!("more than {COMBINATIONS} combinations: use fewer values in --sweep");
+        return Err(CliError { message, code: USAGE });
     }
     let mut all = vec![custom.clone()];
     for (name, values) in sweep {
@@ -277,10 +276,9 @@ fn combinations(custom: &UserKernel, sweep: &[(String, Vec<u32>)]) -> Result<Vec
     Ok(all)
 }
 
-/// Every built-in kernel by name, with its op and its smallest tiles: a driver takes minutes to compile the large tiles of
-/// one layer for another with larger pool windows.
-fn kernels() -> Vec<(String, &'static Kernel, KernelConfig)> {
-    let mut found: Vec<(String, &'static Kernel, KernelConfig)> = Vec::new();
+/// All built-in kernels with op and smallest configuration: drivers may take minutes to compile the largest ones.
+fn known_kernels() -> Vec<(String, &'static Kernel, Strategy)> {
+    let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
     let software = Limits { software: true, f16: true, subgroup: Some([8, 8]), ..Limits::default() };
     let limits = Limits { subgroup_ids: true, matrices: vec![8, 16], ..software };
     for (case, element) in
@@ -301,44 +299,44 @@ fn kernels() -> Vec<(String, &'static Kernel, KernelConfig)> {
     found
 }
 
-/// How much a thread or a workgroup does at a time.
-fn tile(config: KernelConfig) -> u32 {
-    config.constants().map(|(_, value)| value).product()
+/// Size of a configuration: product of its constants.
+fn tile(strategy: Strategy) -> u32 {
+    strategy.constants().map(|(_, value)| value).product()
 }
 
-/// Op and kernel of a contract.
+/// Finds op and kernel of a contract.
 pub(super) fn contract(name: &str) -> Option<(String, &'static Kernel)> {
-    kernels().into_iter().find(|(_, kernel, _)| kernel.name == name).map(|(op, kernel, _)| (op, kernel))
+    known_kernels().into_iter().find(|(_, kernel, _)| kernel.name == name).map(|(op, kernel, _)| (op, kernel))
 }
 
 pub(super) fn unknown(name: &str) -> String {
-    let names: Vec<_> = kernels().iter().map(|(_, kernel, _)| kernel.name).collect();
-    format!("no kernel or op is called {name:?}: expected one of {}", names.join(", "))
+    let names: Vec<_> = known_kernels().iter().map(|(_, kernel, _)| kernel.name).collect();
+    format!("unknown kernel or op {name:?}: expected one of {}", names.join(", "))
 }
 
-/// Writes a starting point: the portable built-in kernel of an op under its contract.
-fn new(name: &str) -> Result<u8, Failed> {
-    let known = kernels();
-    // The portable default comes last among those without a tile of shared memory: the direct one for conv2d.
+/// Prints a template: the portable built-in kernel of an op, with its contract.
+fn new(name: &str) -> Result<u8, CliError> {
+    let known = known_kernels();
+    // The portable default of conv2d is the direct kernel.
     let portable =
         known.iter().find(|(_, kernel, _)| kernel.name == name || kernel.name == format!("{name}_direct"));
     let of_op = || known.iter().find(|(op, _, _)| op == name);
-    let Some((op, kernel, config)) = portable.or_else(of_op) else {
-        return Err(Failed { message: unknown(name), code: USAGE });
+    let Some((op, kernel, strategy)) = portable.or_else(of_op) else {
+        return Err(CliError { message: unknown(name), code: USAGE });
     };
-    let tiles: Vec<_> = config.constants().map(|(name, value)| format!(" {name}={value}")).collect();
-    say(&format!(
-        "// my_{op}: a kernel of your own for {op}. Change what you like below `main`.\n\
+    let tiles: Vec<_> = strategy.constants().map(|(name, value)| format!(" {name}={value}")).collect();
+    print_line(&format!(
+        "// my_{op}: a user kernel for {op}. Change anything below `main`.\n\
          //\n\
-         // What must stay: the bindings under group(0), the fields of Params, the entry point `main`, and the\n\
-         // line `contract`: it names the built-in kernel whose bindings, weight packing and number of workgroups\n\
-         // this one shares, and the tile constants it is compiled with (`const` lines in front of this file).\n\
+         // Keep: the bindings under group(0), the fields of Params, the entry point `main`, and the line `contract`:\n\
+         // it names the built-in kernel with the same bindings, weight packing and number of workgroups, and the\n\
+         // constants that are prepended to this file as `const` lines.\n\
          // Check and time it: tagwave lab my_{op}.wgsl --sweep NAME=1,2,4    Run a model: tagwave tag --kernel\n\
-         // {op}=my_{op}.wgsl    The tutorial: docs/kernels.md\n\
+         // {op}=my_{op}.wgsl    Tutorial: docs/kernels.md\n\
          //\n\
          // contract  {}{}\n\
          //\n\
-         // The built-in kernel, to start from:\n\
+         // The built-in kernel as a starting point:\n\
          //\n{}",
         kernel.name,
         tiles.concat(),

@@ -1,4 +1,4 @@
-//! The command line: arguments in, library calls, rows and an exit code out.
+//! Command line: parses arguments, calls the library, writes rows and returns an exit code.
 //!
 //! One file per command. Only this module and `main` read arguments and the environment, print, or exit.
 
@@ -21,6 +21,7 @@ mod calibrate;
 mod clips;
 mod devices;
 mod embed;
+mod identify;
 mod inputs;
 mod job;
 mod lab;
@@ -29,7 +30,6 @@ mod models;
 mod output;
 mod pca;
 mod progress;
-mod recognise;
 mod selftest;
 mod tag;
 mod target;
@@ -37,25 +37,19 @@ mod tune;
 mod walk;
 mod weights;
 
-/// Number of entries of a list, for the fuzz target.
-#[cfg(fuzzing)]
-pub fn paths_of_list(list: &std::path::Path) -> usize {
-    walk::paths_of_list(list).map_or(0, Iterator::count)
-}
-
-/// Some files failed.
+/// Exit code: some files failed.
 const SOME_FAILED: u8 = 1;
-/// Wrong usage, or weights that are missing.
+/// Exit code: usage error or missing weights.
 const USAGE: u8 = 2;
-/// No usable device.
+/// Exit code: no usable device.
 const NO_DEVICE: u8 = 3;
-/// Stopped by Ctrl-C.
+/// Exit code: interrupted by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 /// Music auto-tagging on any GPU
 ///
-/// Listens to 29 seconds of each track and scores 50 Last.fm tags (genres, moods, eras, instruments), or
-/// gives the features behind them. Results go to standard output, everything else to standard error.
+/// Scores 50 Last.fm tags (genres, moods, eras, instruments) for 29 seconds of each track, or extracts the features
+/// behind them. Results go to standard output, everything else to standard error.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
@@ -70,29 +64,29 @@ Exit codes: 0 all fine, 1 some files failed, 2 usage or missing weights, 3 no us
 enum Command {
     /// Tag audio files
     Tag(tag::TagArgs),
-    /// Extract the features behind the tags
+    /// Extract features (embeddings)
     Embed(embed::EmbedArgs),
     /// Join the results of several runs, shards or parts
     Merge(merge::MergeArgs),
     /// List the devices tagwave can run on
     Devices,
-    /// List the models, and which weights are present
+    /// List the models and their weights
     Models(models::ModelsArgs),
     /// Fetch, import, list, verify and export weights
     Weights(weights::WeightsCommandArgs),
-    /// Measure the frozen statistics of compact_cnn over a folder of music
+    /// Measure the frozen batch statistics of compact_cnn over a folder of music
     Calibrate(calibrate::CalibrateArgs),
     /// Measure the speed of the models on a device
     Bench(bench::BenchArgs),
-    /// Check and time a kernel of your own
+    /// Check and time a user kernel
     Lab(lab::LabArgs),
-    /// Find the fastest kernels for a device and remember them
+    /// Find the fastest kernels for a device and save them
     Tune(tune::TuneArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
 }
 
-/// What runs where.
+/// Arguments that select model, weights, device and kernels.
 #[derive(Debug, Args)]
 struct ModelArgs {
     /// Model to run
@@ -103,7 +97,7 @@ struct ModelArgs {
     #[arg(long, value_enum, default_value_t)]
     reading: ReadingArg,
 
-    /// How the device stores activations and weights; sums are f32 always
+    /// Storage type of activations and weights on the device; sums are always f32
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionArg,
 
@@ -126,14 +120,14 @@ enum PrecisionArg {
     /// 32-bit floats
     #[default]
     F32,
-    /// 16-bit floats, where the device has them; refused with --reading upstream, which overflows them
+    /// 16-bit floats, if the device supports them; not possible with --reading upstream, which overflows them
     F16,
-    /// f16 where the device has it and every score stays within 0.005 of the exact one, else f32
+    /// f16 if the device supports it and scores stay within 0.005 of the exact ones, else f32
     Auto,
 }
 
 impl PrecisionArg {
-    /// The storage type of a model on a device (`None`: the CPU, which computes in f32).
+    /// Storage type of a model on a device (`None`: the CPU, which computes in f32).
     fn resolve(self, gpu: Option<&Gpu>, reading: ReadingArg) -> DType {
         let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
         match self {
@@ -146,18 +140,18 @@ impl PrecisionArg {
 
 #[derive(Debug, Args)]
 struct WeightsArgs {
-    /// Weight file, or the folder that has it [default: $TAGWAVE_WEIGHTS, then the per-user data folder; the
-    /// default model has its own]
+    /// Weight file, or a folder that contains it [default: $TAGWAVE_WEIGHTS, then the per-user data folder; the default
+    /// model is built in]
     #[arg(long, value_name = "PATH")]
     weights: Option<PathBuf>,
 }
 
 impl WeightsArgs {
-    /// Where to look for weights: this flag, `TAGWAVE_WEIGHTS`, the per-user data folder.
+    /// Search path for weights: this option, `TAGWAVE_WEIGHTS`, the per-user data folder.
     fn locator(&self) -> Locator {
         let environment =
             std::env::var_os("TAGWAVE_WEIGHTS").filter(|value| !value.is_empty()).map(PathBuf::from);
-        // A file named by the variable is taken as it is; a folder is searched before the user's own.
+        // A file named by the variable is used directly; a folder is searched before the user's data folder.
         let (file, folder) = match environment {
             Some(path) if path.is_dir() => (None, Some(path)),
             path => (path, None),
@@ -170,39 +164,39 @@ impl WeightsArgs {
     }
 }
 
-/// The per-user folder for weights.
+/// Per-user folder for weights.
 fn data_dir() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     Some(etcetera::choose_base_strategy().ok()?.data_dir().join("tagwave").join("weights"))
 }
 
-/// The per-user folder for what can be made again.
+/// Per-user cache folder.
 fn cache_dir() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("tagwave"))
 }
 
-/// Where compiled pipelines are kept.
+/// Folder of compiled pipelines.
 fn pipeline_cache_dir() -> Option<PathBuf> {
     Some(cache_dir()?.join("pipelines"))
 }
 
-/// A device whose compiled pipelines are kept for the next time.
+/// Enables the cache of compiled pipelines for a device.
 fn with_pipeline_cache(gpu: Gpu) -> Gpu {
     pipeline_cache_dir().iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder))
 }
 
 #[derive(Debug, Args)]
 struct DeviceArgs {
-    /// Where to run: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`
+    /// Device: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto", env = "TAGWAVE_DEVICE")]
     device: Device,
 }
 
 #[derive(Debug, Args)]
 struct DevicesArgs {
-    /// Where to run: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`; several
-    /// share the work: 0,1
+    /// Device: auto, gpu, cpu, reference, a number or a part of a name from `tagwave devices`; several devices share the
+    /// work: 0,1
     #[arg(
         long = "device",
         value_name = "DEVICE",
@@ -231,14 +225,14 @@ impl From<ReadingArg> for Reading {
     }
 }
 
-/// Why a command ends without a result.
-struct Failed {
+/// Error of a command, with its exit code.
+struct CliError {
     message: String,
     code: u8,
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Failed {
+impl From<Error> for CliError {
+    fn from(error: Error) -> CliError {
         let code = match &error {
             Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
             Error::Gpu(GpuError::DependentBatch { .. }) => USAGE,
@@ -251,13 +245,13 @@ impl From<Error> for Failed {
             | Error::Precision => USAGE,
             _ => SOME_FAILED,
         };
-        Failed { message: error.to_string(), code }
+        CliError { message: error.to_string(), code }
     }
 }
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    keep_quiet_about_decoders();
+    silence_decoder_panics();
     let result = match Cli::parse().command {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
@@ -280,8 +274,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A decoder that panics is an error in its file's row, not a message.
-fn keep_quiet_about_decoders() {
+/// Silences panics of decoder threads: they become error rows.
+fn silence_decoder_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if std::thread::current().name() != Some(DECODER_THREAD) {
@@ -290,7 +284,7 @@ fn keep_quiet_about_decoders() {
     }));
 }
 
-/// Ctrl-C once finishes what is under way and stops; twice ends at once.
+/// Installs the Ctrl-C handler: the first stops after the batches in flight, the second exits at once.
 fn stop_on_interrupt(cancel: CancelToken) {
     let handler = move || {
         if cancel.is_cancelled() {
@@ -299,20 +293,20 @@ fn stop_on_interrupt(cancel: CancelToken) {
         cancel.cancel();
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("tagwave: Ctrl-C will end the program at once: {error}");
+        eprintln!("tagwave: cannot install a Ctrl-C handler, Ctrl-C will exit at once: {error}");
     }
 }
 
-/// A broken pipe ends the program quietly, as `head` expects; other errors of standard output are said.
-fn write_failed(error: &std::io::Error) -> Failed {
+/// Handles an error of standard output: a broken pipe exits silently, as `head` expects.
+fn write_failed(error: &std::io::Error) -> CliError {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        _ => Failed { message: format!("cannot write the results: {error}"), code: SOME_FAILED },
+        _ => CliError { message: format!("cannot write the results: {error}"), code: SOME_FAILED },
     }
 }
 
-/// One line on standard output.
-fn say(line: &str) -> Result<(), Failed> {
+/// Prints one line on standard output.
+fn print_line(line: &str) -> Result<(), CliError> {
     use std::io::Write;
     writeln!(std::io::stdout().lock(), "{line}").map_err(|error| write_failed(&error))
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::{Failed, WeightsArgs, write_failed};
+use super::{CliError, WeightsArgs, write_failed};
 use crate::error::Error;
 use crate::models;
 use crate::weights::{Role, parameter_count};
@@ -16,8 +16,8 @@ pub(super) struct ModelsArgs {
     weights: WeightsArgs,
 }
 
-/// Lists the models with what they hear and give, and the weights found.
-pub(super) fn models(args: &ModelsArgs) -> Result<u8, Failed> {
+/// Lists the models with their input, outputs and weights.
+pub(super) fn models(args: &ModelsArgs) -> Result<u8, CliError> {
     let mut text = Vec::new();
     for model in models::all() {
         let manifest = model.manifest().map_err(Error::from)?;
@@ -26,9 +26,9 @@ pub(super) fn models(args: &ModelsArgs) -> Result<u8, Failed> {
         let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
         let locator = args.weights.locator();
         let weights = match locator.locate(&manifest) {
-            _ if model.is_embedded() && locator.explicit.is_none() => "part of the program".into(),
+            _ if model.is_embedded() && locator.explicit.is_none() => "built in".into(),
             Ok(path) => path.display().to_string(),
-            Err(_) => format!("not found: get them with `tagwave weights fetch {}`", model.name),
+            Err(_) => format!("not found: run `tagwave weights fetch {}`", model.name),
         };
         let auc = model.stated_auc.map_or("none stated".into(), |(auc, source)| format!("{auc} ({source})"));
         let lines = [

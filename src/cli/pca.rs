@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use crate::pca::{Loss, Moments};
 use crate::sinks::{ArrayFile, Row, Sink, write_array};
 
-/// Passes rows on and fits components to their features; the components are written when it finishes.
+/// Sink that forwards rows and fits principal components to their features; writes the components at the end.
 pub(super) struct WithPca {
     inner: Box<dyn Sink>,
     output: PathBuf,
     count: usize,
     moments: Option<Moments>,
-    /// The features, for the second pass: the file has no name and goes away by itself.
+    /// Features for the second pass, in an unnamed temporary file.
     kept: BufWriter<File>,
     report: Option<String>,
 }
 
 impl WithPca {
-    /// Fits `count` components to what goes to `inner`, whose file is `output`.
+    /// Fits `count` components to the rows of `inner`, whose file is `output`.
     pub(super) fn new(inner: Box<dyn Sink>, output: &Path, count: usize) -> io::Result<WithPca> {
         let folder = output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let kept = BufWriter::new(tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?);
         Ok(WithPca { inner, output: output.to_path_buf(), count, moments: None, kept, report: None })
     }
 
-    /// What was found, once finished.
+    /// Report, once finished.
     pub(super) fn report(&self) -> Option<&str> {
         self.report.as_deref()
     }
@@ -40,7 +40,7 @@ impl WithPca {
         features.iter().try_for_each(|value| self.kept.write_all(&value.to_le_bytes()))
     }
 
-    /// The second pass: coordinates and loss of every row, then the files.
+    /// Second pass: projects every row, computes the reconstruction error and writes the files.
     fn fit(&mut self) -> io::Result<String> {
         let Some(moments) = &self.moments else {
             return Err(io::Error::other("no features to fit components to"));
@@ -65,11 +65,13 @@ impl WithPca {
         write_array(&self.beside("pca.components.npy"), &[k, d], &singles(&found.directions.concat()))?;
         write_array(&self.beside("pca.mean.npy"), &[d], &singles(&found.mean))?;
         write_array(&self.beside("pca.variance.npy"), &[k], &singles(&found.variances))?;
-        let explained = match found.total_variance > 0.0 {
-            true => 100.0 * found.variances.iter().sum::<f64>() / found.total_variance,
-            false => 100.0,
+        let explained = if found.total_variance > 0.0 {
+            100.0 * found.variances.iter().sum::<f64>() / found.total_variance
+        } else {
+            100.0
         };
-        let zeros = if loss.zeros == 0 { String::new() } else { format!(", without {} zeros", loss.zeros) };
+        let zeros =
+            if loss.zeros == 0 { String::new() } else { format!(", without {} zero vectors", loss.zeros) };
         Ok(format!(
             "pca: {k} of {d} components of {} rows explain {explained:.2} % of the variance\n\
              pca: reconstruction error {:.6}, the mean of |recovered - original| / |original|{zeros}",
@@ -96,7 +98,7 @@ impl Sink for WithPca {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        // The features stay even where no components can be had.
+        // The features are kept even if fitting fails.
         self.inner.finish()?;
         self.report = Some(self.fit()?);
         Ok(())

@@ -1,4 +1,4 @@
-//! How far a run is: a bar for people, lines of JSON for programs, a summary at the end.
+//! Progress: a bar or JSON lines, and a summary at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,58 +13,58 @@ use super::walk::LeftOut;
 use crate::sinks::Row;
 use crate::tagger::StageTimes;
 
-/// Reasons of failures that are counted apart.
+/// Maximum number of distinct failure messages that are counted.
 const MAX_REASONS: usize = 64;
-/// How often programs are told.
-const TELL: Duration = Duration::from_secs(1);
+/// Interval of JSON progress lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How a run shows what it does.
+/// Progress arguments.
 #[derive(Debug, Args)]
 pub(super) struct ProgressArgs {
-    /// How to show progress, on standard error [default: a bar on a terminal]
+    /// Progress on standard error [default: a bar on a terminal]
     #[arg(long, value_enum)]
     progress: Option<ProgressArg>,
 
-    /// No progress, no notes, no summary
+    /// No progress, warnings or summary
     #[arg(long, short)]
     pub(super) quiet: bool,
 
-    /// At the end, say where the time went: each stage, and each kernel of the device
+    /// At the end, print the time of each stage and of each kernel of the device
     #[arg(long)]
     pub(super) stats: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum ProgressArg {
-    /// A bar, where standard error is a terminal
+    /// A bar, if standard error is a terminal
     Bar,
-    /// A JSON object a second, and one at the end
+    /// A JSON object per second, and one at the end
     Json,
-    /// Nothing
+    /// No progress
     None,
 }
 
-/// A run as it goes.
-pub(super) struct Progress {
+/// Reporter of the progress of a run.
+pub(super) struct ProgressReporter {
     bar: ProgressBar,
     json: bool,
     summary: bool,
     stats: bool,
-    begun: Instant,
-    told: Instant,
-    /// Files there are, once counted.
+    start: Instant,
+    last_report: Instant,
+    /// Total number of files, once counted.
     total: Arc<AtomicUsize>,
     tally: Tally,
 }
 
-/// What became of the files.
+/// Counts of results.
 #[derive(Clone, Debug, Default)]
 struct Tally {
     good: usize,
     failed: BTreeMap<&'static str, usize>,
     audio_s: f64,
     writing: Duration,
-    /// Failures by their message without numbers: the first kinds of them.
+    /// Number of failures by message, with digits replaced.
     reasons: BTreeMap<String, usize>,
 }
 
@@ -84,16 +84,16 @@ impl Tally {
         }
     }
 
-    /// Says so where most files failed: the commonest reason, and what to do.
-    fn alarm(&self) -> Option<String> {
+    /// Summary if most files failed: the most frequent reason, and what to do.
+    fn failure_summary(&self) -> Option<String> {
         let (failed, all) = (self.failures(), self.good + self.failures());
         let (reason, count) = self.reasons.iter().max_by_key(|(_, count)| **count)?;
         let advice = match reason {
-            reason if reason.contains("no ffmpeg on PATH") => "install ffmpeg, which reads such formats",
+            reason if reason.contains("no ffmpeg on PATH") => "install ffmpeg, which decodes such formats",
             reason if reason.contains("DRM") => {
-                "files bought with protection can only be played by their shop's player"
+                "protected files can only be played by the player of the shop that sold them"
             }
-            reason if reason.contains("cannot open") => "check that the paths exist and may be read",
+            reason if reason.contains("cannot open") => "check that the files exist and are readable",
             reason if reason.contains("0 bytes") => "the files are empty: were they copied completely?",
             reason if reason.contains("known audio format") => "check that the paths are audio files",
             _ => "each row has its error",
@@ -110,40 +110,44 @@ impl Tally {
     }
 }
 
-impl Progress {
-    /// Begins to show; `many` when there may be more than one file.
-    pub(super) fn new(args: &ProgressArgs, many: bool, total: impl FnOnce() -> Arc<AtomicUsize>) -> Progress {
+impl ProgressReporter {
+    /// Starts reporting; `many` if there may be more than one file.
+    pub(super) fn new(
+        args: &ProgressArgs,
+        many: bool,
+        total: impl FnOnce() -> Arc<AtomicUsize>,
+    ) -> ProgressReporter {
         let kind = args.progress.unwrap_or(ProgressArg::Bar);
         let shown = !args.quiet && kind == ProgressArg::Bar && many;
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let json = kind == ProgressArg::Json;
         let visible = shown && !target.is_hidden() || json;
         let bar = ProgressBar::with_draw_target(None, target);
-        // No colours, so that NO_COLOR has nothing to turn off.
+        // No colours, so NO_COLOR needs no support.
         let template = "{bar:24} {pos}/{len} tracks  {msg}  {eta} left";
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let now = Instant::now();
-        Progress {
+        ProgressReporter {
             bar: bar.with_style(style),
             json,
             summary: !args.quiet && many && !json,
             stats: args.stats,
-            begun: now,
-            told: now,
+            start: now,
+            last_report: now,
             total: if visible { total() } else { Arc::new(AtomicUsize::new(usize::MAX)) },
             tally: Tally::default(),
         }
     }
 
-    /// Runs `say`, which prints, without tearing the bar.
-    pub(super) fn suspend<T>(&mut self, say: impl FnOnce() -> T) -> T {
+    /// Runs `print` with the bar hidden.
+    pub(super) fn suspend<T>(&mut self, print: impl FnOnce() -> T) -> T {
         let start = Instant::now();
-        let said = self.bar.suspend(say);
+        let result = self.bar.suspend(print);
         self.tally.writing += start.elapsed();
-        said
+        result
     }
 
-    /// One more file is done; `skipped` were done before the run.
+    /// Counts one more file; `skipped` files were done before the run.
     pub(super) fn add(&mut self, row: &Row, skipped: usize) {
         match &row.outcome {
             Ok(found) => {
@@ -166,8 +170,8 @@ impl Progress {
             "{:.1} tracks/s  {hours:.2} audio hours/s  {failures} failed",
             self.tracks_per_s()
         ));
-        if self.json && self.told.elapsed() >= TELL {
-            self.told = Instant::now();
+        if self.json && self.last_report.elapsed() >= REPORT_INTERVAL {
+            self.last_report = Instant::now();
             eprintln!("{}", self.object("progress", skipped));
         }
     }
@@ -177,11 +181,11 @@ impl Progress {
     }
 
     fn tracks_per_s(&self) -> f64 {
-        self.done() as f64 / self.begun.elapsed().as_secs_f64().max(1e-9)
+        self.done() as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
     }
 
     fn audio_hours_per_s(&self) -> f64 {
-        self.tally.audio_s / 3600.0 / self.begun.elapsed().as_secs_f64().max(1e-9)
+        self.tally.audio_s / 3600.0 / self.start.elapsed().as_secs_f64().max(1e-9)
     }
 
     fn object(&self, event: &str, skipped: usize) -> serde_json::Value {
@@ -196,14 +200,14 @@ impl Progress {
             "failed_by_kind": self.tally.failed,
             "skipped": skipped,
             "total": total,
-            "elapsed_s": round(self.begun.elapsed().as_secs_f64()),
+            "elapsed_s": round(self.start.elapsed().as_secs_f64()),
             "tracks_per_s": round(self.tracks_per_s()),
             "audio_hours_per_s": round(self.audio_hours_per_s()),
             "eta_s": left.map(|left| round(left as f64 / self.tracks_per_s().max(1e-9))),
         })
     }
 
-    /// Ends the showing and sums up.
+    /// Ends the progress and prints the summary.
     pub(super) fn finish(&self, skipped: usize, times: &StageTimes, left_out: &LeftOut) {
         self.bar.finish_and_clear();
         if self.json {
@@ -229,27 +233,27 @@ impl Progress {
             eprintln!(
                 "tagwave: {} tracks in {:.1} s, {:.2} tracks/s, {:.2} audio hours/s; {} failed{kinds}{before}",
                 self.done(),
-                self.begun.elapsed().as_secs_f64(),
+                self.start.elapsed().as_secs_f64(),
                 self.tracks_per_s(),
                 self.audio_hours_per_s(),
                 self.tally.failures(),
             );
         }
         if self.summary {
-            let lines = [left_out.sentence(), self.tally.alarm()];
+            let lines = [left_out.sentence(), self.tally.failure_summary()];
             lines.iter().flatten().for_each(|line| eprintln!("tagwave: {line}"));
         }
         if self.stats {
             let per_track = 1e3 / self.done().max(1) as f64;
             eprintln!(
-                "tagwave: stage                  seconds  ms/track   (summed over the threads of a stage)"
+                "tagwave: stage                  seconds  ms/track   (sum over the threads of a stage)"
             );
             let line = |name: &str, seconds: f64| {
                 eprintln!("tagwave: {name:22} {seconds:9.3} {:9.3}", seconds * per_track);
             };
             self.stages(times).iter().for_each(|(name, seconds)| line(name, *seconds));
             if !times.kernels.is_empty() {
-                eprintln!("tagwave: kernel                 seconds  ms/track   (by the device's clock)");
+                eprintln!("tagwave: kernel                 seconds  ms/track   (measured by the device)");
             }
             let mut kernels: Vec<_> = times.kernels.iter().collect();
             kernels.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
@@ -277,10 +281,10 @@ impl Progress {
         stages.into_iter().map(|(name, time)| (name.to_string(), time.as_secs_f64())).collect()
     }
 
-    /// The stage that the others wait for.
+    /// The slowest stage.
     fn bottleneck(&self, times: &StageTimes) -> &'static str {
         match () {
-            () if 2 * self.tally.writing > self.begun.elapsed() => "write",
+            () if 2 * self.tally.writing > self.start.elapsed() => "write",
             () if times.decode_waits > times.model_waits => "model",
             () => "decode",
         }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::target::Target;
-use super::{DeviceArgs, Failed, SOME_FAILED, WeightsArgs, say};
+use super::{CliError, DeviceArgs, SOME_FAILED, WeightsArgs, print_line};
 use crate::error::Error;
 use crate::gpu;
 use crate::kernels::KernelConfig;
@@ -24,14 +24,17 @@ pub(super) struct SelftestArgs {
     device: DeviceArgs,
 }
 
-/// Holds every kernel against its reference implementation on the chosen device, then whole models where weights are found.
-pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, Failed> {
+/// Compares every kernel on the device with the reference implementation, then whole models whose weights are found.
+pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, CliError> {
     let target = Target::new(&args.device.device)?;
-    say(&format!("device   {}", target.name()))?;
+    print_line(&format!("device   {}", target.name()))?;
     let mut report = Report::default();
-    for case in test_cases::all() {
-        if matches!(target, Target::Cpu) && case.plan.depends_on_batch() && case.plan.batch() > 1 {
-            say(&format!("not run  {}: the CPU takes such clips one at a time", case.name))?;
+    for problem in problems::all() {
+        if matches!(target, Target::Cpu) && problem.plan.couples_clips() && problem.plan.batch() > 1 {
+            print_line(&format!(
+                "not run  {}: the CPU runs clips that depend on each other one at a time",
+                problem.name
+            ))?;
             continue;
         }
         let expected = reference::run(&case.plan, &case.inputs).map_err(Error::from)?;
@@ -47,22 +50,22 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, Failed> {
     for model in models::all() {
         check_model(&target, &model, args, &mut report)?;
     }
-    say(&format!("{} checks, {} failed", report.checks, report.failed))?;
+    print_line(&format!("{} checks, {} failed", report.checks, report.failed))?;
     Ok(if report.failed == 0 { 0 } else { SOME_FAILED })
 }
 
-/// A synthetic clip through a model in both readings, against the reference executor.
+/// Compares the results of a synthetic clip with those of the reference implementation, for each compatibility.
 fn check_model(
     target: &Target,
     model: &Model,
     args: &SelftestArgs,
     report: &mut Report,
-) -> Result<(), Failed> {
+) -> Result<(), CliError> {
     let weights = match model.weights(&args.weights.locator()) {
         Ok(weights) => weights,
-        // A folder need not have the weights of every model; a path that is not there is a mistake.
+        // A folder may lack the weights of some models; a missing path is an error.
         Err(ModelError::Weights(WeightsError::NotFound { .. })) => {
-            return say(&format!("not run  {}: no weights found", model.name));
+            return print_line(&format!("not run  {}: no weights found", model.name));
         }
         Err(error) => return Err(Error::from(error).into()),
     };
@@ -79,8 +82,8 @@ fn check_model(
     Ok(())
 }
 
-/// The configurations to try on a test case's one step.
-fn configs(target: &Target, case: &TestCase) -> Vec<KernelConfig> {
+/// Kernel configurations to test on a test case.
+fn strategies(target: &Target, problem: &Problem) -> Vec<Strategy> {
     match target {
         Target::Gpu(gpu) => case.configs(&gpu.summary().limits),
         Target::Cpu => vec![KernelConfig::DEFAULT],
@@ -110,14 +113,14 @@ struct Report {
 }
 
 impl Report {
-    /// One line: the first output against what is expected.
+    /// Compares the first output with the expected one and prints a line.
     fn compare(
         &mut self,
         what: &str,
         found: Result<Vec<HostTensor>, Error>,
         expected: &HostTensor,
         tolerance: Tolerance,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CliError> {
         self.checks += 1;
         let line = match found.as_ref().map(|outputs| test_cases::compare(&outputs[0], expected, tolerance)) {
             Ok(difference) if difference.within => format!("ok       {what}: {:.1e}", difference.largest),
@@ -125,6 +128,6 @@ impl Report {
             Err(error) => format!("FAILED   {what}: {error}"),
         };
         self.failed += usize::from(line.starts_with("FAILED"));
-        say(&line)
+        print_line(&line)
     }
 }

@@ -6,18 +6,18 @@ use clap::{Args, ValueEnum};
 
 use super::clips::ClipArgs;
 use super::inputs::FileArgs;
-use super::job::{Job, Wanted};
-use super::output::{Kind, Output, OutputArgs};
+use super::job::{Job, Requested};
+use super::output::{Output, OutputArgs, OutputKind};
 use super::progress::ProgressArgs;
-use super::{Failed, ModelArgs};
+use super::{CliError, ModelArgs};
 use crate::sinks::{Format, PartKind};
-use crate::tags::Selection;
+use crate::tags::TagSelection;
 
 /// Arguments of `tagwave tag`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Scores rank tags; they are not calibrated probabilities. 0.2 is a usual threshold: frequent \
-                        tags such as rock reach 0.5 and more, rare ones seldom 0.3."
+                        tags such as rock reach 0.5 and more, rare ones rarely 0.3."
 )]
 pub(super) struct TagArgs {
     #[command(flatten)]
@@ -29,17 +29,17 @@ pub(super) struct TagArgs {
     #[command(flatten)]
     clips: ClipArgs,
 
-    /// Tags of each file
+    /// Number of tags per file
     #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "threshold")]
     top: usize,
 
-    /// Only tags with at least this score, 0 to 1
+    /// Return tags with at least this score, 0 to 1
     #[arg(long, value_name = "SCORE", value_parser = score)]
     threshold: Option<f32>,
 
-    /// Output format [default: as -o ends; table on a terminal, else jsonl]
+    /// Output format [default: by the extension of -o; table on a terminal, else jsonl]
     #[arg(long, value_enum)]
-    format: Option<FormatArg>,
+    format: Option<TagFormat>,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -49,14 +49,14 @@ pub(super) struct TagArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum FormatArg {
-    /// For people
+enum TagFormat {
+    /// Human-readable table
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
     /// One line per file and tag
     Csv,
-    /// A row per file, in a table of Apache Parquet; needs -o: FILE.parquet, or a folder for parts
+    /// Apache Parquet, one row per file; needs -o: FILE.parquet, or a folder of parts
     Parquet,
 }
 
@@ -68,28 +68,28 @@ fn score(word: &str) -> Result<f32, String> {
 }
 
 /// Tags files and writes a row for each.
-pub(super) fn tag(args: &TagArgs) -> Result<u8, Failed> {
-    let selection = args.threshold.map_or(Selection::Top(args.top), Selection::Threshold);
+pub(super) fn tag(args: &TagArgs) -> Result<u8, CliError> {
+    let selection = args.threshold.map_or(TagSelection::Top(args.top), TagSelection::Threshold);
     let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?;
     let Output { mut sink, done } = args.output.open(args.kind())?;
-    job.run(&mut *sink, done, &Wanted::Tags(selection))
+    job.run(&mut *sink, done, &Requested::Tags(selection))
 }
 
 impl TagArgs {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> OutputKind {
         let format =
             self.format.unwrap_or_else(|| match (self.output.ending().as_deref(), &self.output.output) {
-                (Some("csv"), _) => FormatArg::Csv,
-                (Some("parquet"), _) => FormatArg::Parquet,
-                (_, Some(_)) => FormatArg::Jsonl,
-                _ if io::stdout().is_terminal() => FormatArg::Table,
-                _ => FormatArg::Jsonl,
+                (Some("csv"), _) => TagFormat::Csv,
+                (Some("parquet"), _) => TagFormat::Parquet,
+                (_, Some(_)) => TagFormat::Jsonl,
+                _ if io::stdout().is_terminal() => TagFormat::Table,
+                _ => TagFormat::Jsonl,
             });
         match format {
-            FormatArg::Table => Kind::Lines(Format::Table),
-            FormatArg::Jsonl => Kind::Lines(Format::Jsonl),
-            FormatArg::Csv => Kind::Lines(Format::Csv),
-            FormatArg::Parquet => self.output.whole_or_parts(PartKind::Parquet),
+            TagFormat::Table => OutputKind::Lines(Format::Table),
+            TagFormat::Jsonl => OutputKind::Lines(Format::Jsonl),
+            TagFormat::Csv => OutputKind::Lines(Format::Csv),
+            TagFormat::Parquet => self.output.whole_or_parts(PartKind::Parquet),
         }
     }
 }

@@ -1,28 +1,30 @@
-//! The device a check or a bench runs on.
+//! Device of checks and benchmarks.
 
-use super::{Failed, USAGE, with_pipeline_cache};
+use super::{CliError, USAGE, with_pipeline_cache};
 use crate::error::Error;
 use crate::gpu::{Gpu, GpuError, Selection};
 use crate::tagger::Device;
 
-/// An adapter or the CPU.
+/// A GPU adapter or the CPU.
 pub(super) enum Target {
     Gpu(Box<Gpu>),
     Cpu,
 }
 
 impl Target {
-    /// The device asked for; `auto` is the best adapter, a software driver too, else the CPU.
-    pub(super) fn new(device: &Device) -> Result<Target, Failed> {
+    /// Opens the requested device; `auto` is the best adapter, including software drivers, else the CPU.
+    pub(super) fn new(device: &Device) -> Result<Target, CliError> {
         let selection = match device {
             Device::Cpu => return Ok(Target::Cpu),
             Device::Reference => {
-                let message = "the reference is what everything is held against: name another device".into();
-                return Err(Failed { message, code: USAGE });
+                let message =
+                    "the reference implementation is what results are compared with: choose another --device"
+                        .into();
+                return Err(CliError { message, code: USAGE });
             }
             Device::None => {
-                return Err(Failed {
-                    message: "`none` runs no model: name another device".into(),
+                return Err(CliError {
+                    message: "device `none` runs no model: choose another --device".into(),
                     code: USAGE,
                 });
             }

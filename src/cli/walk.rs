@@ -1,4 +1,4 @@
-//! From folders and lists to single files, one by one: the list is never held in memory.
+//! Expansion of folders and lists to files, as an iterator that does not hold the list in memory.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,56 +10,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
-use super::address;
-
-/// Endings that a folder's audio files have, in lower case. Whatever ends otherwise is looked into.
+/// Extensions of audio files in lower case. Files with other extensions are detected by content.
 const AUDIO: [&str; 45] = [
     "aac", "aax", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts",
     "eac3", "flac", "m4a", "m4b", "m4p", "m4r", "mka", "mp1", "mp2", "mp3", "mp4", "mpa", "mpc", "mpga",
     "oga", "ogg", "opus", "ra", "rf64", "shn", "snd", "spx", "tak", "tta", "w64", "wav", "wave", "weba",
     "webm", "wma", "wv",
 ];
-/// Endings of video files, which may have audio. `mp4` and `webm` are among the audio files: many hold nothing else.
+/// Extensions of video files. `mp4` and `webm` count as audio, because many such files have no video.
 const VIDEO: [&str; 16] = [
     "3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mpeg", "mpg", "mts", "ogm", "ogv", "ts", "vob", "wmv",
     "asf",
 ];
-/// Entries of a hidden folder that are looked at to tell if it holds audio.
+/// Maximum number of entries of a hidden folder that are searched for audio.
 const HIDDEN_ENTRIES: usize = 256;
-/// Hidden names that the summary shows.
+/// Maximum number of hidden names in the summary.
 const MAX_NAMES: usize = 3;
-/// Bytes of a file that are looked at.
+/// Number of bytes read for detection by content.
 const PROBE_BYTES: usize = 64;
-/// How much of a list is searched for a NUL, which then separates its entries.
+/// Number of bytes of a list that are searched for a NUL separator.
 const LIST_BYTES: usize = 64 << 10;
 
-/// A file to tag, or what is in the way of finding one.
+/// A file, or an error of finding it.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct FileEntry {
     pub(super) path: PathBuf,
-    /// Why nothing can be found there.
+    /// Error of the path.
     pub(super) error: Option<io::Error>,
 }
 
-/// What folders hold is seen through.
+/// Filter of the files in folders.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filter {
-    /// Hidden files and folders too.
+    /// Include hidden files and folders.
     pub(super) hidden: bool,
-    /// What ignore files name too.
+    /// Include files that ignore files exclude.
     pub(super) ignored: bool,
-    /// Video files too.
+    /// Include video files.
     pub(super) video: bool,
 }
 
-/// Counts of what a walk of folders leaves out.
+/// Counts of the files that were left out.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
     hidden: AtomicUsize,
     ignored: AtomicUsize,
     video: AtomicUsize,
     other: AtomicUsize,
-    /// A few of the hidden names.
+    /// Some of the hidden names.
     names: Mutex<Vec<String>>,
 }
 
@@ -73,7 +71,7 @@ impl LeftOut {
         }
     }
 
-    /// Counts by kind, for programs.
+    /// Counts by kind, for JSON.
     pub(super) fn counts(&self) -> [(&'static str, usize); 4] {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         [
@@ -84,14 +82,14 @@ impl LeftOut {
         ]
     }
 
-    /// A sentence for people, with the options that take in what was left out; `None` where it is nothing.
+    /// Summary with the options that include such files; `None` if nothing was left out.
     pub(super) fn sentence(&self) -> Option<String> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
         let [(_, hidden), (_, ignored), (_, video), (_, other)] = self.counts();
         let parts = [
-            (hidden, format!("{hidden} hidden ({names}; --hidden takes them)")),
-            (ignored, format!("{ignored} named by ignore files (--no-ignore takes them)")),
-            (video, format!("{video} video files (--video takes them)")),
+            (hidden, format!("{hidden} hidden ({names}; include with --hidden)")),
+            (ignored, format!("{ignored} excluded by ignore files (include with --no-ignore)")),
+            (video, format!("{video} video files (include with --video)")),
             (other, format!("{other} files that are not audio")),
         ];
         let parts: Vec<String> =
@@ -100,7 +98,7 @@ impl LeftOut {
     }
 }
 
-/// Part `index` of `count` of any list: which part a path belongs to depends on the path alone.
+/// Shard `index` of `count`; the shard of a file depends on its path only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Shard {
     index: u64,
@@ -121,33 +119,33 @@ impl FromStr for Shard {
 }
 
 impl Shard {
-    /// Whether a path, as it was named, belongs to this part.
-    fn has(self, path: &Path) -> bool {
+    /// True if the path belongs to this shard.
+    fn contains(self, path: &Path) -> bool {
         let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
         let head = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         head % self.count == self.index
     }
 }
 
-/// Where files are named.
+/// Root of a search for files.
 #[derive(Clone, Debug)]
 pub(super) enum Root {
-    /// A file, or a folder with all that is in it.
+    /// A file or folder.
     Path(PathBuf),
     /// A file with paths.
     List(PathBuf),
 }
 
-/// Every file that `roots` name, in their order; folders by name. Files named by themselves are taken as they
-/// are, those of folders when they look like audio.
+/// Iterator over all files of `roots` in order; folders are sorted by name. Files named directly are always included,
+/// files in folders if they look like audio.
 pub(super) fn files(
     roots: Vec<Root>,
     filter: Filter,
     shard: Option<Shard>,
     left_out: &Arc<LeftOut>,
-) -> impl Iterator<Item = Entry> + Send + use<> {
+) -> impl Iterator<Item = FileEntry> + Send + use<> {
     let left_out = left_out.clone();
-    let entries = roots.into_iter().flat_map(move |root| -> Box<dyn Iterator<Item = Entry> + Send> {
+    let entries = roots.into_iter().flat_map(move |root| -> Box<dyn Iterator<Item = FileEntry> + Send> {
         match root {
             Root::Path(path) => below(path, filter, &left_out),
             Root::List(list) => match paths_of_list(&list) {
@@ -163,15 +161,19 @@ pub(super) fn files(
             },
         }
     });
-    entries.filter(move |entry| shard.is_none_or(|shard| shard.has(&entry.path)))
+    entries.filter(move |entry| shard.is_none_or(|shard| shard.contains(&entry.path)))
 }
 
-fn one(path: PathBuf, error: Option<io::Error>) -> Box<dyn Iterator<Item = Entry> + Send> {
-    Box::new(std::iter::once(Entry { path, error }))
+fn one(path: PathBuf, error: Option<io::Error>) -> Box<dyn Iterator<Item = FileEntry> + Send> {
+    Box::new(std::iter::once(FileEntry { path, error }))
 }
 
-/// The file itself, or the audio files of a folder.
-fn below(path: PathBuf, filter: Filter, left_out: &Arc<LeftOut>) -> Box<dyn Iterator<Item = Entry> + Send> {
+/// Iterator over the audio files of a folder, or the file itself.
+fn below(
+    path: PathBuf,
+    filter: Filter,
+    left_out: &Arc<LeftOut>,
+) -> Box<dyn Iterator<Item = FileEntry> + Send> {
     if !path.is_dir() {
         return one(path, None);
     }
@@ -184,7 +186,7 @@ fn below(path: PathBuf, filter: Filter, left_out: &Arc<LeftOut>) -> Box<dyn Iter
             return true;
         }
         noticed.fetch_or(name == ".gitignore" || name == ".ignore", Ordering::Relaxed);
-        // Resource forks that macOS writes beside each file on other file systems.
+        // Resource forks that macOS writes next to each file on other file systems.
         if name.starts_with("._") {
             return false;
         }
@@ -202,7 +204,7 @@ fn below(path: PathBuf, filter: Filter, left_out: &Arc<LeftOut>) -> Box<dyn Iter
             match kind {
                 FileKind::Audio => {
                     count.fetch_add(1, Ordering::Relaxed);
-                    return Some(Entry { path: entry.into_path(), error: None });
+                    return Some(FileEntry { path: entry.into_path(), error: None });
                 }
                 FileKind::Video => counts.video.fetch_add(1, Ordering::Relaxed),
                 FileKind::Other if is_known_companion(entry.path()) => 0,
@@ -210,10 +212,10 @@ fn below(path: PathBuf, filter: Filter, left_out: &Arc<LeftOut>) -> Box<dyn Iter
             };
             None
         }
-        Err(error) => unwalked(error, &root),
+        Err(error) => walk_error(error, &root),
     });
     let left_out = left_out.clone();
-    // Counting what ignore files name takes a second walk: only where there are such files.
+    // Counting ignored files needs a second walk; only if there are ignore files.
     let ignored = std::iter::once_with(move || {
         if has_ignore_files.load(Ordering::Relaxed) && !filter.ignored {
             let all = walker(&path, true)
@@ -236,7 +238,7 @@ fn below(path: PathBuf, filter: Filter, left_out: &Arc<LeftOut>) -> Box<dyn Iter
 
 fn walker(path: &Path, ignored: bool) -> WalkBuilder {
     let mut walk = WalkBuilder::new(path);
-    // Hidden entries are counted, so they are filtered apart.
+    // Hidden entries are filtered separately, because they are counted.
     walk.follow_links(true).sort_by_file_name(Ord::cmp).hidden(false);
     if ignored {
         walk.ignore(false).git_ignore(false).git_global(false).git_exclude(false).parents(false);
@@ -244,7 +246,7 @@ fn walker(path: &Path, ignored: bool) -> WalkBuilder {
     walk
 }
 
-/// A file with an audio name, or a folder with one in it or in one of its folders.
+/// True for a file with an audio extension, or a folder with one up to two levels deep.
 fn holds_audio(path: &Path) -> bool {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().take(HIDDEN_ENTRIES);
     if !path.is_dir() {
@@ -270,7 +272,7 @@ fn kind_of(path: &Path, video: bool) -> FileKind {
     if looks_like_audio(path) { FileKind::Audio } else { FileKind::Other }
 }
 
-/// Files that belong to audio files and are nobody's loss: corrections, cue sheets, covers, texts.
+/// True for files that accompany audio files: correction files, cue sheets, covers, texts.
 fn is_known_companion(path: &Path) -> bool {
     has_ending(
         path,
@@ -278,8 +280,8 @@ fn is_known_companion(path: &Path) -> bool {
     )
 }
 
-/// What the walk stumbled over; a folder that contains itself is none of it.
-fn unwalked(error: ignore::Error, root: &Path) -> Option<Entry> {
+/// Converts an error of the walk to an entry; loops of links are ignored.
+fn walk_error(error: ignore::Error, root: &Path) -> Option<FileEntry> {
     fn take_apart(error: &ignore::Error, path: &mut Option<PathBuf>, is_loop: &mut bool) {
         match error {
             ignore::Error::WithPath { path: at, err } => {
@@ -299,13 +301,13 @@ fn unwalked(error: ignore::Error, root: &Path) -> Option<Entry> {
         return None;
     }
     let path = path.unwrap_or_else(|| root.to_path_buf());
-    // A link that leads nowhere, or to itself, matters when it is called like a track.
+    // A broken link is reported only if it has an audio extension.
     let dangling = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
     if dangling && !has_audio_name(&path) {
         return None;
     }
-    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("it cannot be searched"));
-    Some(Entry { path, error: Some(error) })
+    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folder cannot be read"));
+    Some(FileEntry { path, error: Some(error) })
 }
 
 fn has_audio_name(path: &Path) -> bool {
@@ -317,12 +319,12 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     ending.is_some_and(|ending| endings.contains(&&*ending))
 }
 
-/// By its ending, else by how it begins.
+/// Detects audio by extension, else by content.
 fn looks_like_audio(path: &Path) -> bool {
     if has_audio_name(path) {
         return true;
     }
-    // Corrections to WavPack files begin as these do.
+    // WavPack correction files have the same magic number as WavPack.
     if is_known_companion(path) {
         return false;
     }
@@ -331,7 +333,7 @@ fn looks_like_audio(path: &Path) -> bool {
     read.is_ok() && begins_like_audio(&start)
 }
 
-/// Only what cannot be mistaken: containers of video are left to their endings.
+/// Detects unambiguous audio formats; containers that may have video are detected by extension only.
 fn begins_like_audio(start: &[u8]) -> bool {
     let at = |place: usize, magic: &[u8]| start.get(place..place + magic.len()) == Some(magic);
     let riff = (at(0, b"RIFF") || at(0, b"RF64") || at(0, b"RIFX")) && at(8, b"WAVE");
@@ -344,18 +346,15 @@ fn begins_like_audio(start: &[u8]) -> bool {
     riff || form || mp4 || ogg || plain
 }
 
-/// The entries of a list: a path a line, or paths that end in NUL where there is one.
-pub(super) fn paths_of_list(
-    list: &Path,
-) -> io::Result<impl Iterator<Item = io::Result<Entry>> + Send + use<>> {
-    let mut reader: Box<dyn BufRead + Send> = match list.as_os_str() == "-" {
-        true => Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin())),
-        false => {
-            if fs::metadata(list)?.is_dir() {
-                return Err(io::Error::other("a folder, expected a list of paths"));
-            }
-            Box::new(BufReader::with_capacity(LIST_BYTES, File::open(list)?))
+/// Iterator over the entries of a list: one path per line, or separated by NUL if it has any.
+fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + Send + use<>> {
+    let mut reader: Box<dyn BufRead + Send> = if list.as_os_str() == "-" {
+        Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin()))
+    } else {
+        if fs::metadata(list)?.is_dir() {
+            return Err(io::Error::other("a folder, expected a list of paths"));
         }
+        Box::new(BufReader::with_capacity(LIST_BYTES, File::open(list)?))
     };
     const BOM: &[u8] = b"\xef\xbb\xbf";
     let start = reader.fill_buf()?;
@@ -387,26 +386,18 @@ pub(super) fn paths_of_list(
             if playlist && entry.starts_with(b"#") {
                 return None;
             }
-            (!entry.is_empty()).then(|| {
-                if separator == b'\n'
-                    && let Some(entry) = address::local(&entry)
-                {
-                    return entry;
-                }
-                let path = match &base {
-                    Some(base) => of_playlist(base, entry),
-                    None => path_of(entry),
-                };
-                path.map(|path| Entry { path, error: None })
+            (!entry.is_empty()).then(|| match &base {
+                Some(base) => playlist_path(base, entry),
+                None => path_of(entry),
             })
         }
         Err(error) => Some(Err(error)),
     }))
 }
 
-/// The path of a playlist's entry: relative to the playlist. Separators of Windows are read as such where no file has
-/// them in its name.
-fn of_playlist(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
+/// Path of a playlist entry, relative to the playlist. URLs fail when they are opened; backslashes are taken as
+/// separators if no file of the literal name exists.
+fn playlist_path(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
     let path = base.join(path_of(entry)?);
     if path.exists() {
         return Ok(path);
@@ -421,7 +412,7 @@ pub(super) fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
     Ok(std::ffi::OsString::from_vec(bytes).into())
 }
 
-/// Paths of other systems are not bytes.
+/// Paths are UTF-8 on platforms where they are not bytes.
 #[cfg(not(unix))]
 pub(super) fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
     String::from_utf8(bytes).map(PathBuf::from).map_err(io::Error::other)
@@ -539,7 +530,7 @@ mod tests {
         symlink("a/leaf.mp3", at("link.mp3")).unwrap();
         symlink("gone.mp3", at("dangling.mp3")).unwrap();
         symlink("round.txt", at("round.txt")).unwrap();
-        let found: Vec<Entry> =
+        let found: Vec<FileEntry> =
             files(vec![Root::Path(folder.path().into())], Filter::default(), None, &Arc::default()).collect();
         let good: Vec<_> = found.iter().filter(|entry| entry.error.is_none()).collect();
         assert_eq!(good.len(), 2, "{found:?}");
@@ -553,7 +544,7 @@ mod tests {
         let mut sizes = [0; 3];
         for i in 0..300 {
             let path = PathBuf::from(format!("{i}.mp3"));
-            let owners: Vec<_> = (0..3).filter(|&place| shards[place].has(&path)).collect();
+            let owners: Vec<_> = (0..3).filter(|&place| shards[place].contains(&path)).collect();
             assert_eq!(owners.len(), 1);
             sizes[owners[0]] += 1;
         }

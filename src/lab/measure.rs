@@ -163,9 +163,10 @@ impl Bench {
         let mut difference = case.compare(&tensor(found)?, &tensor(expected)?);
         difference.index = places[difference.index];
         difference.shape = self.clips.tensors()[self.clips.steps()[0].output].shape;
-        match difference.within {
-            true => Ok((prepared, difference.largest)),
-            false => Err(disagrees(&prepared.config, self.op.name(), difference)),
+        if difference.within {
+            Ok((prepared, difference.largest))
+        } else {
+            Err(disagrees(&prepared.strategy, self.op.name(), difference))
         }
     }
 

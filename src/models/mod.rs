@@ -185,9 +185,10 @@ impl Model {
     /// # Errors
     /// [`ModelError::Reading`].
     pub fn check_reading(&self, reading: Reading) -> Result<(), ModelError> {
-        match self.readings.contains(&reading) {
-            true => Ok(()),
-            false => Err(ModelError::Reading { model: self.name, reading }),
+        if self.readings.contains(&reading) {
+            Ok(())
+        } else {
+            Err(ModelError::Reading { model: self.name, reading })
         }
     }
 

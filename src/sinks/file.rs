@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// A file under way. It has a name of its own beside the final one until [`NewFile::finish`]; dropped before,
+/// A file under way. It has a name of its own beside the final one until [`AtomicFile::finish`]; dropped before,
 /// it leaves nothing.
 #[derive(Debug)]
-pub struct NewFile {
+pub struct AtomicFile {
     temp: NamedTempFile,
     path: PathBuf,
 }
 
-impl NewFile {
+impl AtomicFile {
     /// A file that will be at `path`, in place of an older one.
     ///
     /// # Errors
     /// When `path` is a folder, or no file can be created beside it; the message names `path`.
-    pub fn create(path: &Path) -> io::Result<NewFile> {
+    pub fn create(path: &Path) -> io::Result<AtomicFile> {
         if path.is_dir() {
             return Err(io::Error::other(format!("{} is a folder", path.display())));
         }
@@ -33,7 +33,7 @@ impl NewFile {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let temp = builder.tempfile_in(folder).map_err(|error| about(path, &error))?;
-        Ok(NewFile { temp, path: path.to_path_buf() })
+        Ok(AtomicFile { temp, path: path.to_path_buf() })
     }
 
     /// A handle to write with.

@@ -62,9 +62,9 @@ fn first(digest: &[u8]) -> [u8; 16] {
 
 /// The files that need not be done again.
 #[derive(Clone, Debug, Default)]
-pub struct Done(HashMap<Key, u32>);
+pub struct CompletedSet(HashMap<Key, u32>);
 
-impl Done {
+impl CompletedSet {
     pub(super) fn add(&mut self, key: Key) {
         *self.0.entry(key).or_default() += 1;
     }
@@ -101,7 +101,7 @@ pub fn journal_file(output: &Path) -> PathBuf {
 /// Lines that are appended to a file row by row, with a journal beside them. An interruption leaves all rows
 /// that were written; a write that fails leaves no part of a row.
 #[derive(Debug)]
-pub struct Appended {
+pub struct JournaledFile {
     format: Format,
     path: PathBuf,
     file: File,
@@ -112,13 +112,13 @@ pub struct Appended {
     synced: Instant,
 }
 
-impl Appended {
+impl JournaledFile {
     /// A new file in place of an older one.
     ///
     /// # Errors
     /// What the system says, or that another process writes it; messages name the path.
-    pub fn create(format: Format, path: &Path) -> io::Result<Appended> {
-        let mut appended = Appended::open(format, path)?;
+    pub fn create(format: Format, path: &Path) -> io::Result<JournaledFile> {
+        let mut appended = JournaledFile::open(format, path)?;
         appended.journal.set_len(0)?;
         appended.file.set_len(0)?;
         appended.begin()?;
@@ -129,15 +129,15 @@ impl Appended {
     ///
     /// # Errors
     /// What the system says; a file without its journal, or one that was changed by others.
-    pub fn resume(format: Format, path: &Path) -> io::Result<(Appended, Done)> {
-        let mut appended = Appended::open(format, path)?;
+    pub fn resume(format: Format, path: &Path) -> io::Result<(JournaledFile, CompletedSet)> {
+        let mut appended = JournaledFile::open(format, path)?;
         let refuse = |reason: &str| Err(io::Error::other(format!("{}: {reason}", path.display())));
         if appended.journal.metadata()?.len() == 0 {
             if appended.file.metadata()?.len() > 0 {
                 return refuse("its journal is missing, so what is done cannot be known: name another file");
             }
             appended.begin()?;
-            return Ok((appended, Done::default()));
+            return Ok((appended, CompletedSet::default()));
         }
         let mut journal = BufReader::new(&appended.journal);
         let mut rows = BufReader::new(&appended.file);
@@ -147,7 +147,7 @@ impl Appended {
             return refuse("its journal is of another version or no journal");
         }
         let mut journal_length = line.len() as u64;
-        let (mut length, mut done) = (0, Done::default());
+        let (mut length, mut done) = (0, CompletedSet::default());
         let mut bytes = Vec::new();
         loop {
             line.clear();
@@ -183,7 +183,7 @@ impl Appended {
         Ok((appended, done))
     }
 
-    fn open(format: Format, path: &Path) -> io::Result<Appended> {
+    fn open(format: Format, path: &Path) -> io::Result<JournaledFile> {
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
@@ -195,7 +195,15 @@ impl Appended {
         }
         let journal = open(&journal_file(path))?;
         let path = path.to_path_buf();
-        Ok(Appended { format, path, file, journal, length: 0, journal_length: 0, synced: Instant::now() })
+        Ok(JournaledFile {
+            format,
+            path,
+            file,
+            journal,
+            length: 0,
+            journal_length: 0,
+            synced: Instant::now(),
+        })
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -237,7 +245,7 @@ impl Appended {
     }
 }
 
-impl Sink for Appended {
+impl Sink for JournaledFile {
     fn row(&mut self, row: &Row) -> io::Result<()> {
         self.write(row).map_err(|error| {
             // What was there before stays readable; if even this fails, resuming cuts it off.
@@ -322,7 +330,7 @@ mod tests {
         for format in [Format::Jsonl, Format::Csv] {
             let path = folder.path().join(format!("{format:?}"));
             let names = ["a", "b", "c", "d"];
-            let mut clean = Appended::create(format, &path).unwrap();
+            let mut clean = JournaledFile::create(format, &path).unwrap();
             names.iter().for_each(|name| clean.row(&row(name, ErrorKind::Input)).unwrap());
             drop(clean);
             let [rows, journal] = [&path, &journal_file(&path)].map(|path| std::fs::read(path).unwrap());
@@ -332,7 +340,7 @@ mod tests {
                     let head = HEAD.len() + 1;
                     let journal_end = journal_end.clamp(head, journal.len());
                     std::fs::write(journal_file(&path), &journal[..journal_end]).unwrap();
-                    let (mut sink, mut done) = Appended::resume(format, &path).unwrap();
+                    let (mut sink, mut done) = JournaledFile::resume(format, &path).unwrap();
                     for name in names {
                         if !done.take(&key(name)) {
                             sink.row(&row(name, ErrorKind::Input)).unwrap();
@@ -349,23 +357,25 @@ mod tests {
     fn holes_are_cut_off_and_changes_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let mut sink = Appended::create(Format::Jsonl, &path).unwrap();
+        let mut sink = JournaledFile::create(Format::Jsonl, &path).unwrap();
         ["a", "b"].iter().for_each(|name| sink.row(&row(name, ErrorKind::Input)).unwrap());
-        assert!(Appended::create(Format::Jsonl, &path).unwrap_err().to_string().contains("another process"));
+        assert!(
+            JournaledFile::create(Format::Jsonl, &path).unwrap_err().to_string().contains("another process")
+        );
         drop(sink);
         let mut bytes = std::fs::read(&path).unwrap();
         let end = bytes.len();
         bytes[end - 9..].fill(0);
         std::fs::write(&path, &bytes).unwrap();
-        let (sink, done) = Appended::resume(Format::Jsonl, &path).unwrap();
+        let (sink, done) = JournaledFile::resume(Format::Jsonl, &path).unwrap();
         drop(sink);
         assert_eq!((done.len(), lines(&path)), (1, 1));
         let edited = std::fs::read_to_string(&path).unwrap().replace("\"a\"", "\"A\"");
         std::fs::write(&path, edited).unwrap();
-        let error = Appended::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
         assert!(error.contains("it was changed"), "{error}");
         std::fs::remove_file(journal_file(&path)).unwrap();
-        let error = Appended::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
         assert!(error.contains("its journal is missing"), "{error}");
     }
 
@@ -373,11 +383,11 @@ mod tests {
     fn what_may_pass_is_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let mut sink = Appended::create(Format::Jsonl, &path).unwrap();
+        let mut sink = JournaledFile::create(Format::Jsonl, &path).unwrap();
         sink.row(&row("a", ErrorKind::Resource)).unwrap();
         sink.row(&row("b", ErrorKind::Unsupported)).unwrap();
         drop(sink);
-        let (_sink, mut done) = Appended::resume(Format::Jsonl, &path).unwrap();
+        let (_sink, mut done) = JournaledFile::resume(Format::Jsonl, &path).unwrap();
         assert!(!done.take(&key("a")) && done.take(&key("b")) && !done.take(&key("b")));
         assert_eq!(lines(&path), 2);
     }

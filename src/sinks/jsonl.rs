@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use base64::Engine;
 use serde_json::{Map, Value, json};
 
-use super::{FoundInClip, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
+use super::{ClipPrediction, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
 
 /// One object a line: `schema`, `path` (or `path_bytes` in base64 where it is not UTF-8), then the result or
 /// `error`.
@@ -59,7 +59,7 @@ fn object(row: &Row) -> Map<String, Value> {
             }
             put(key(&found.values), values(&found.values));
             if !found.clips.is_empty() {
-                let clip = |clip: &FoundInClip| json!({ "start_s": six_decimals(clip.start_s), key(&clip.values): values(&clip.values) });
+                let clip = |clip: &ClipPrediction| json!({ "start_s": six_decimals(clip.start_s), key(&clip.values): values(&clip.values) });
                 put("clips", found.clips.iter().map(clip).collect());
             }
             put("warnings", found.warnings.clone().into());
@@ -95,7 +95,7 @@ fn values(values: &Values) -> Value {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::sinks::{Failure, Found};
+    use crate::sinks::{Failure, Prediction};
     use crate::tags::Tag;
 
     fn line(row: &Row) -> String {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn tags_and_errors() {
-        let found = Found {
+        let found = Prediction {
             model: "crnn".into(),
             reading: "restored",
             device: "llvmpipe".into(),

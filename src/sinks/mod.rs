@@ -18,12 +18,12 @@ mod parquet;
 mod parts;
 mod table;
 
-pub use file::NewFile;
-pub use journal::{Appended, Done, Key, journal_file};
+pub use file::AtomicFile;
+pub use journal::{CompletedSet, JournaledFile, Key, journal_file};
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]
 pub use parquet::{Parquet, TableFile, read_table};
-pub use parts::{PartKind, Parts, parts_of};
+pub use parts::{PartKind, PartitionedDir, parts_of};
 
 /// Version of the row schema; it grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -36,7 +36,7 @@ pub struct Row {
     /// What a journal knows the file by; none where it cannot be read twice.
     pub key: Option<Key>,
     /// What was found, or why nothing was.
-    pub outcome: Result<Found, Failure>,
+    pub outcome: Result<Prediction, Failure>,
 }
 
 impl Row {
@@ -51,7 +51,7 @@ impl Row {
 
 /// What a model found in a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct Prediction {
     /// Name of the model.
     pub model: String,
     /// How its weights are understood.
@@ -69,21 +69,21 @@ pub struct Found {
     /// Tags or features of the track.
     pub values: Values,
     /// Those of each clip, where they were asked for; else empty.
-    pub clips: Vec<FoundInClip>,
+    pub clips: Vec<ClipPrediction>,
     /// What was odd about the file.
     pub warnings: Vec<String>,
 }
 
 /// What a model found in one clip of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FoundInClip {
+pub struct ClipPrediction {
     /// Where the clip begins, in seconds.
     pub start_s: f64,
     /// Tags or features.
     pub values: Values,
 }
 
-impl Found {
+impl Prediction {
     /// The parts that formats of one row per vector write: each clip with its start where clips were asked
     /// for, else the track with the start of its first clip.
     fn parts(&self) -> impl Iterator<Item = (f64, &Values)> {

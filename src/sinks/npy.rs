@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 
 use super::file::about;
-use super::{NewFile, Row, Sink, path_bytes, six_decimals};
+use super::{AtomicFile, Row, Sink, path_bytes, six_decimals};
 
 /// Bytes before the data: a multiple of 64, as NumPy aligns it, with room for any two extents.
 const HEADER_BYTES: usize = 128;
@@ -30,7 +30,7 @@ fn header(shape: &[u64]) -> Vec<u8> {
 /// A `[rows, D]` array that grows by rows in a new file, with nothing kept in memory.
 #[derive(Debug)]
 pub struct ArrayFile {
-    file: NewFile,
+    file: AtomicFile,
     writer: BufWriter<File>,
     rows: u64,
     columns: Option<usize>,
@@ -40,9 +40,9 @@ impl ArrayFile {
     /// An array that will be at `path` when it is finished.
     ///
     /// # Errors
-    /// As [`NewFile::create`].
+    /// As [`AtomicFile::create`].
     pub fn create(path: &Path) -> io::Result<ArrayFile> {
-        let file = NewFile::create(path)?;
+        let file = AtomicFile::create(path)?;
         let mut writer = BufWriter::new(file.writer()?);
         writer.write_all(&header(&[0, 0]))?;
         Ok(ArrayFile { file, writer, rows: 0, columns: None })
@@ -138,7 +138,7 @@ pub fn write_array(path: &Path, shape: &[u64], values: &[f32]) -> io::Result<()>
     if shape.iter().product::<u64>() != values.len() as u64 {
         return Err(io::Error::other(format!("{shape:?}: found {} numbers", values.len())));
     }
-    let file = NewFile::create(path)?;
+    let file = AtomicFile::create(path)?;
     let mut writer = BufWriter::new(file.writer()?);
     writer.write_all(&header(shape))?;
     for value in values {
@@ -158,7 +158,7 @@ pub fn write_array(path: &Path, shape: &[u64], values: &[f32]) -> io::Result<()>
 #[derive(Debug)]
 pub struct Npy {
     /// Both are taken when they are finished.
-    parts: Option<(ArrayFile, NewFile)>,
+    parts: Option<(ArrayFile, AtomicFile)>,
     paths: BufWriter<File>,
 }
 
@@ -171,10 +171,10 @@ impl Npy {
     /// An array that will be at `path`, with its list beside it.
     ///
     /// # Errors
-    /// As [`NewFile::create`].
+    /// As [`AtomicFile::create`].
     pub fn create(path: &Path) -> io::Result<Npy> {
         let array = ArrayFile::create(path)?;
-        let list = NewFile::create(&paths_file(path))?;
+        let list = AtomicFile::create(&paths_file(path))?;
         let paths = BufWriter::new(list.writer()?);
         Ok(Npy { parts: Some((array, list)), paths })
     }
@@ -188,9 +188,10 @@ impl Sink for Npy {
             let features =
                 values.features().ok_or_else(|| io::Error::other("an array has no place for tags"))?;
             array.push(features)?;
-            match found.clips.is_empty() {
-                true => writeln!(self.paths, "{name}")?,
-                false => writeln!(self.paths, "{name}\t{}", six_decimals(start_s))?,
+            if found.clips.is_empty() {
+                writeln!(self.paths, "{name}")?
+            } else {
+                writeln!(self.paths, "{name}\t{}", six_decimals(start_s))?
             }
         }
         Ok(())

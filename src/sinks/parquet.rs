@@ -19,7 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::file::about;
-use super::{Failure, Found, NewFile, Row, SCHEMA, Sink, Values, path_bytes};
+use super::{AtomicFile, Failure, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
 
 /// Numbers and rows that are gathered before they are encoded.
 const GATHERED_NUMBERS: usize = 1 << 20;
@@ -29,7 +29,7 @@ const GROUP_BYTES: usize = 64 << 20;
 
 /// A table that grows by batches of rows in a new file.
 pub struct TableFile {
-    file: NewFile,
+    file: AtomicFile,
     /// Made for the first batch, which says what the columns are.
     writer: Option<ArrowWriter<File>>,
 }
@@ -38,9 +38,9 @@ impl TableFile {
     /// A table that will be at `path` when it is finished.
     ///
     /// # Errors
-    /// As [`NewFile::create`].
+    /// As [`AtomicFile::create`].
     pub fn create(path: &Path) -> io::Result<TableFile> {
-        Ok(TableFile { file: NewFile::create(path)?, writer: None })
+        Ok(TableFile { file: AtomicFile::create(path)?, writer: None })
     }
 
     /// Adds rows.
@@ -108,7 +108,7 @@ impl Parquet {
     /// A table that will be at `path`.
     ///
     /// # Errors
-    /// As [`NewFile::create`].
+    /// As [`AtomicFile::create`].
     pub fn create(path: &Path) -> io::Result<Parquet> {
         Ok(Parquet { table: Some(TableFile::create(path)?), gathered: Columns::default() })
     }
@@ -185,7 +185,7 @@ impl Columns {
         self.schema.append_value(SCHEMA);
     }
 
-    fn found(&mut self, found: &Found, start_s: f64, values: &Values) {
+    fn found(&mut self, found: &Prediction, start_s: f64, values: &Values) {
         self.model.append_value(&found.model);
         self.reading.append_value(found.reading);
         self.device.append_value(&found.device);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "parquet")]
 use super::Parquet;
-use super::journal::{Done, Key};
-use super::{NewFile, Npy, Row, Sink};
+use super::journal::{CompletedSet, Key};
+use super::{AtomicFile, Npy, Row, Sink};
 
 /// A part is finished when it is so old, or has so many files.
 const PART_TIME: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ impl PartKind {
     /// One file that will be at `path`.
     ///
     /// # Errors
-    /// As [`NewFile::create`]; `Unsupported` for a format that was left out of the program.
+    /// As [`AtomicFile::create`]; `Unsupported` for a format that was left out of the program.
     pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
         match self {
             PartKind::Npy => Ok(Box::new(Npy::create(path)?)),
@@ -64,7 +64,7 @@ impl PartKind {
 }
 
 /// Rows in a folder of parts.
-pub struct Parts {
+pub struct PartitionedDir {
     kind: PartKind,
     folder: PathBuf,
     next: u32,
@@ -105,21 +105,21 @@ fn keys_file(part: &Path) -> PathBuf {
     part.with_file_name(format!("_{stem}.keys"))
 }
 
-impl Parts {
+impl PartitionedDir {
     /// Adds parts to those in `folder`, which is made where it is missing, and says which files are done.
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(kind: PartKind, folder: &Path) -> io::Result<(Parts, Done)> {
+    pub fn open(kind: PartKind, folder: &Path) -> io::Result<(PartitionedDir, CompletedSet)> {
         fs::create_dir_all(folder)?;
-        let (mut done, mut next) = (Done::default(), 0);
+        let (mut done, mut next) = (CompletedSet::default(), 0);
         for part in parts_of(folder, kind)? {
             next = next.max(number(&part).map_or(0, |number| number + 1));
             let keys = fs::read_to_string(keys_file(&part))
                 .map_err(|error| super::file::about(&keys_file(&part), &error))?;
             keys.lines().filter_map(Key::parse).for_each(|key| done.add(key));
         }
-        Ok((Parts { kind, folder: folder.to_path_buf(), next, part: None }, done))
+        Ok((PartitionedDir { kind, folder: folder.to_path_buf(), next, part: None }, done))
     }
 
     /// Takes away the parts in `folder`.
@@ -146,7 +146,7 @@ impl Parts {
     fn finish_part(&mut self) -> io::Result<()> {
         let Some(mut part) = self.part.take() else { return Ok(()) };
         let path = self.path();
-        let keys = NewFile::create(&keys_file(&path))?;
+        let keys = AtomicFile::create(&keys_file(&path))?;
         let mut writer = io::BufWriter::new(keys.writer()?);
         part.keys.iter().try_for_each(|key| writeln!(writer, "{key}"))?;
         writer.flush()?;
@@ -159,7 +159,7 @@ impl Parts {
     }
 }
 
-impl Sink for Parts {
+impl Sink for PartitionedDir {
     fn row(&mut self, row: &Row) -> io::Result<()> {
         let path = self.path();
         let part = match &mut self.part {
@@ -195,10 +195,10 @@ impl Sink for Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sinks::{Found, Values};
+    use crate::sinks::{Prediction, Values};
 
     fn row(name: &str) -> Row {
-        let found = Found {
+        let found = Prediction {
             model: "crnn".into(),
             reading: "restored",
             device: "cpu".into(),
@@ -217,18 +217,18 @@ mod tests {
     #[test]
     fn an_interruption_costs_the_part_under_way() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut parts, done) = Parts::open(PartKind::Npy, folder.path()).unwrap();
+        let (mut parts, done) = PartitionedDir::open(PartKind::Npy, folder.path()).unwrap();
         assert!(done.is_empty());
         parts.row(&row("a")).unwrap();
         parts.finish().unwrap();
         parts.row(&row("b")).unwrap();
         drop(parts);
-        let (mut parts, mut done) = Parts::open(PartKind::Npy, folder.path()).unwrap();
+        let (mut parts, mut done) = PartitionedDir::open(PartKind::Npy, folder.path()).unwrap();
         assert!(done.take(&row("a").key.unwrap()) && !done.take(&row("b").key.unwrap()));
         parts.row(&row("b")).unwrap();
         parts.finish().unwrap();
         assert_eq!(parts_of(folder.path(), PartKind::Npy).unwrap().len(), 2);
-        Parts::clear(PartKind::Npy, folder.path()).unwrap();
+        PartitionedDir::clear(PartKind::Npy, folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -1,6 +1,6 @@
-//! The choice of `auto`: one adapter after the other until one runs the plan and gives the right numbers.
+//! Device selection of `auto`: adapters are tried in order until one runs the plan with correct results.
 
-use super::verdicts::Verdicts;
+use super::refused::RefusedDevices;
 use crate::cpu;
 use crate::error::Error;
 use crate::gpu::{self, GpuError};
@@ -8,66 +8,67 @@ use crate::plan::Plan;
 use crate::tensor::{DType, HostTensor, Shape};
 use crate::test_cases::{Tolerance, compare};
 
-/// A device that may be tried.
+/// Candidate device.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
-    /// Number of its adapter.
+    /// Index of its adapter.
     pub(super) index: usize,
-    /// Name to show.
+    /// Display name.
     pub(super) name: String,
-    /// Name in [`Verdicts`].
+    /// Key in [`RefusedDevices`].
     pub(super) key: String,
 }
 
-/// Why a candidate cannot be taken.
+/// Reason for which a candidate was refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) reason: String,
-    /// True if another attempt would end in the same way, as long as the driver is the same.
-    pub(super) is_lasting: bool,
+    /// True if another attempt with the same driver would fail in the same way.
+    pub(super) is_permanent: bool,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        // Memory and lost devices are matters of the moment, features and limits matters of the plan.
-        let is_lasting =
+        // Lack of memory and lost devices are temporary; missing features and limits depend on the plan.
+        let is_permanent =
             matches!(error, Error::Gpu(GpuError::Shader { .. } | GpuError::NotResponding { .. }));
-        Refusal { reason: error.to_string(), is_lasting }
+        Refusal { reason: error.to_string(), is_permanent }
     }
 }
 
-/// Result of going over the candidates.
+/// Result of the search.
 #[derive(Debug)]
 pub(super) struct Search<T> {
-    /// Index of the candidate that works, and what the attempt made of it.
+    /// Index of the candidate that works, and the value of its attempt.
     pub(super) found: Option<(usize, T)>,
-    /// One line about each candidate that was refused.
+    /// One line for each refused candidate.
     pub(super) refused: Vec<String>,
 }
 
-/// The first candidate with which `attempt` succeeds, and why those before it were refused. Lasting refusals are
-/// remembered, and candidates that were refused on an earlier run are passed over.
+/// Finds the first candidate for which `attempt` succeeds. Permanent refusals are recorded, and candidates refused on an
+/// earlier run are skipped.
 ///
 /// # Errors
-/// The outer error of `attempt`: one that no other candidate would mend.
+/// The outer error of `attempt`, which another candidate would have too.
 pub(super) fn first_working<T>(
     candidates: &[Candidate],
-    verdicts: &mut Verdicts,
+    refused_devices: &mut RefusedDevices,
     mut attempt: impl FnMut(&Candidate) -> Result<Result<T, Refusal>, Error>,
 ) -> Result<Search<T>, Error> {
     let mut refused = Vec::new();
     for candidate in candidates {
-        if let Some(reason) = verdicts.refused(&candidate.key) {
-            let advice = verdicts.file().map(|file| format!(", delete {} to try again", file.display()));
+        if let Some(reason) = refused_devices.reason(&candidate.key) {
+            let advice =
+                refused_devices.file().map(|file| format!(", delete {} to try again", file.display()));
             let advice = advice.unwrap_or_default();
             refused.push(format!("{}: {reason} (on an earlier run{advice})", candidate.name));
             continue;
         }
         match attempt(candidate)? {
             Ok(found) => return Ok(Search { found: Some((candidate.index, found)), refused }),
-            Err(Refusal { reason, is_lasting }) => {
-                if is_lasting {
-                    verdicts.refuse(&candidate.key, &reason);
+            Err(Refusal { reason, is_permanent }) => {
+                if is_permanent {
+                    refused_devices.add(&candidate.key, &reason);
                 }
                 refused.push(format!("{}: {reason}", candidate.name));
             }
@@ -76,43 +77,43 @@ pub(super) fn first_working<T>(
     Ok(Search { found: None, refused })
 }
 
-/// One clip through the plan on a device and on the CPU executor, which the tests hold against the reference
-/// implementation: milliseconds, where the reference implementation would take seconds.
+/// Compares the results of one clip on a device with those of the CPU executor, which is much faster than the reference
+/// implementation and tested against it.
 ///
 /// # Errors
-/// [`Refusal`] for an error of the device and for numbers that are too far off. A CPU executor that cannot be made
-/// proves nothing against the device.
+/// [`Refusal`] for an error of the device and for wrong results. If the CPU executor cannot run the plan, nothing is
+/// checked.
 pub(super) fn check(executor: &gpu::Executor, plan: &Plan) -> Result<(), Refusal> {
     let inputs: Vec<HostTensor> =
         plan.inputs().iter().map(|&id| noise(plan.tensors()[id].shape.with_batch(1))).collect();
     let options = cpu::Options { max_batch: 1, ..cpu::Options::default() };
-    let on_cpu = cpu::Executor::new(&plan.with_precision(DType::F32), &options);
-    let Ok(expected) = on_cpu.and_then(|executor| executor.run(&inputs)) else { return Ok(()) };
+    let prepare_cpu = cpu::Executor::new(&plan.with_precision(DType::F32), &options);
+    let Ok(expected) = prepare_cpu.and_then(|executor| executor.run(&inputs)) else { return Ok(()) };
     let found = executor.run(&inputs).map_err(|error| Refusal::from(Error::from(error)))?;
     let names = plan.outputs().iter().map(|(name, _)| name.as_str());
     close(names, &found, &expected, plan.precision())
 }
 
-/// Compares outputs, each within a share of its largest value.
+/// Compares outputs, with a tolerance relative to the largest value of each.
 fn close<'a>(
     names: impl Iterator<Item = &'a str>,
     found: &[HostTensor],
     expected: &[HostTensor],
     precision: DType,
 ) -> Result<(), Refusal> {
-    // Ten times what docs/numerics.md allows of scores: a broken driver is off by far more.
+    // Ten times the tolerance of scores in docs/numerics.md: a broken driver is off by far more.
     let share = if precision == DType::F16 { 5e-2 } else { 1e-3 };
     for (name, (found, expected)) in names.zip(found.iter().zip(expected)) {
         let largest = expected.data().iter().fold(1f32, |most, v| most.max(v.abs()));
         let difference = compare(found, expected, Tolerance { absolute: share * largest, relative: 0.0 });
         if !difference.within {
-            return Err(Refusal { reason: format!("gives wrong {name}: {difference}"), is_lasting: true });
+            return Err(Refusal { reason: format!("wrong {name}: {difference}"), is_permanent: true });
         }
     }
     Ok(())
 }
 
-/// Bursts of noise of falling loudness: sound in every band, quiet and loud frames.
+/// Test signal: bursts of noise with decaying loudness.
 fn noise(shape: impl Into<Shape>) -> HostTensor {
     // A linear congruential generator (Numerical Recipes' constants), started at 1.
     let mut state = 1u32;
@@ -136,7 +137,7 @@ mod tests {
         ["first", "second", "third"].iter().enumerate().map(candidate).collect()
     }
 
-    /// Refuses a kernel on the first, gives wrong numbers on the second, loses the third if `is_lost`.
+    /// Fails to compile on the first, has wrong results on the second, and loses the third if `is_lost`.
     fn attempt(candidate: &Candidate, is_lost: bool) -> Result<Result<usize, Refusal>, Error> {
         Ok(match candidate.index {
             0 => {
@@ -157,8 +158,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for run in 0..2 {
             let mut tried = Vec::new();
-            let mut verdicts = Verdicts::read(Some(folder.path()));
-            let Search { found, refused } = first_working(&candidates(), &mut verdicts, |candidate| {
+            let mut refused_devices = RefusedDevices::read(Some(folder.path()));
+            let Search { found, refused } = first_working(&candidates(), &mut refused_devices, |candidate| {
                 tried.push(candidate.index);
                 attempt(candidate, false)
             })
@@ -167,17 +168,17 @@ mod tests {
             assert_eq!(tried, if run == 0 { vec![0, 1, 2] } else { vec![2] });
             assert_eq!(refused.len(), 2);
             assert!(refused[0].starts_with("first: kernel \"gru\": no"), "{refused:?}");
-            assert!(refused[1].starts_with("second: gives wrong scores"), "{refused:?}");
+            assert!(refused[1].starts_with("second: wrong scores"), "{refused:?}");
             assert_eq!(refused[0].contains("earlier run, delete"), run == 1, "{refused:?}");
         }
     }
 
     #[test]
     fn none_works_and_what_may_pass_is_not_remembered() {
-        let mut verdicts = Verdicts::read(None);
+        let mut refused_devices = RefusedDevices::read(None);
         for _ in 0..2 {
             let mut tried = 0;
-            let Search { found, refused } = first_working(&candidates(), &mut verdicts, |candidate| {
+            let Search { found, refused } = first_working(&candidates(), &mut refused_devices, |candidate| {
                 tried += usize::from(candidate.index == 2);
                 attempt(candidate, true)
             })
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn an_error_that_no_device_mends_ends_the_search() {
         let outcome: Result<Search<()>, _> =
-            first_working(&candidates(), &mut Verdicts::read(None), |_| Err(Error::Precision));
+            first_working(&candidates(), &mut RefusedDevices::read(None), |_| Err(Error::Precision));
         assert!(matches!(outcome, Err(Error::Precision)));
     }
 

@@ -1,7 +1,7 @@
-//! Many sources at once: decoded on several threads, run in batches of clips, given back in order.
+//! Pipeline for many sources: decoded on several threads, run in batches of clips, delivered in order.
 //!
 //! ```text
-//! sources -> feeder -> decoding threads -> collector -> one thread per device -> collector -> the caller
+//! sources -> feeder -> decoder threads -> collector -> one thread per device -> collector -> caller
 //! ```
 
 use std::collections::BTreeMap;
@@ -11,51 +11,54 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::decode::{Decoded, Decoders, Ending, Room};
-use super::runner::{self, Batch, Feed, IN_FLIGHT, Ran};
-use super::{ClipResult, Grouping, Tagger, Track, check};
+use super::decode::{ClipPermits, DecodeEvent, Decoders, TrackInfo};
+use super::runner::{self, BatchQueue, ClipBatch, ClipOutput, IN_FLIGHT};
+use super::{ClipResult, Grouping, Tagger, Track, check_finite};
 use crate::audio::Source;
 use crate::error::Error;
 
-/// Sources that may be ahead of the oldest unfinished one, or more where a batch is large: bounds what waits
-/// for its turn.
-const LEAST_WINDOW: usize = 64;
-/// A spectrogram whose values deviate less than this, in dB, is silence.
+/// Minimum number of sources that may be read ahead of the oldest unfinished one; bounds the number of results that
+/// wait for delivery.
+const MIN_WINDOW: usize = 64;
+/// Standard deviation of a spectrogram, in dB, below which a clip is silent.
 const SILENCE_DB: f32 = 1e-5;
-/// How often the collector looks around when nothing happens.
+/// Interval at which the collector checks for stalled decoders.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What the collector hears.
-pub(super) enum Message {
-    /// From decoding thread `.0`.
-    Decoded(usize, Decoded),
-    /// There are so many sources.
+/// Event for the collector.
+pub(super) enum Event {
+    /// Event of decoder thread `.0`.
+    Decoded(usize, DecodeEvent),
+    /// Total number of sources.
     Fed(usize),
-    Ran(Vec<Ran>),
-    /// A batch with clips of these sources failed as a whole.
+    Completed(Vec<ClipOutput>),
+    /// A whole batch with clips of these sources failed.
     Failed(Vec<usize>, Arc<Error>),
 }
 
-/// How far sources were taken and given back.
-struct Progress {
-    state: Mutex<State>,
+/// Sliding window of sources being processed: limits how far reading runs ahead of delivery.
+struct SourceWindow {
+    state: Mutex<WindowState>,
     moved: Condvar,
 }
 
-struct State {
-    /// Sources that were given back.
+struct WindowState {
+    /// Number of delivered sources.
     finished: usize,
     is_closed: bool,
-    /// Sources that may be ahead of the oldest unfinished one.
+    /// Number of sources that may be ahead of the oldest unfinished one.
     window: usize,
 }
 
-impl Progress {
-    fn new(window: usize) -> Progress {
-        Progress { state: Mutex::new(State { finished: 0, is_closed: false, window }), moved: Condvar::new() }
+impl SourceWindow {
+    fn new(window: usize) -> SourceWindow {
+        SourceWindow {
+            state: Mutex::new(WindowState { finished: 0, is_closed: false, window }),
+            moved: Condvar::new(),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WindowState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,14 +76,14 @@ impl Progress {
         self.lock().window
     }
 
-    /// Lets `sources` more be ahead of the oldest unfinished one.
+    /// Extends the window by `sources`.
     fn widen(&self, sources: usize) {
         let mut state = self.lock();
         state.window = state.window.saturating_add(sources);
         self.moved.notify_all();
     }
 
-    /// Waits until source `index` is not too far ahead; `false` once nothing more is wanted.
+    /// Waits until source `index` is inside the window; `false` once the window is closed.
     fn wait_for(&self, index: usize) -> bool {
         let mut state = self.lock();
         while !state.is_closed && index >= state.finished.saturating_add(state.window) {
@@ -90,26 +93,26 @@ impl Progress {
     }
 }
 
-/// Ends everything however the collector ends, a panic of the caller's among the ways.
-struct Closing<'a> {
-    progress: &'a Progress,
-    feed: &'a Feed,
+/// Shuts down all worker threads on drop, also when unwinding.
+struct ShutdownGuard<'a> {
+    window: &'a SourceWindow,
+    batches: &'a BatchQueue,
 }
 
-impl Drop for Closing<'_> {
+impl Drop for ShutdownGuard<'_> {
     fn drop(&mut self) {
-        self.progress.close();
-        self.feed.clear();
+        self.window.close();
+        self.batches.clear();
     }
 }
 
-/// Calls `each` with the result of every source, in order.
+/// Processes all sources and calls `each` with the result of every source, in order.
 pub(super) fn run<I: Iterator<Item = Source> + Send>(
     tagger: &Tagger,
     sources: I,
     mut each: impl FnMut(usize, Result<Track, Error>),
 ) {
-    // Taken by the thread that hands them out, once there is one.
+    // Taken by the feeder thread.
     let sources = Mutex::new(Some(sources));
     let Err((what, error)) = run_threads(tagger, &sources, &mut each) else { return };
     let sources = sources.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +124,7 @@ pub(super) fn run<I: Iterator<Item = Source> + Send>(
     }
 }
 
-/// [`run`] where all threads can be started; otherwise says for what one could not, before any source is taken.
+/// Runs the pipeline. If a thread cannot be started, returns its purpose and the error before any source is taken.
 fn run_threads<I: Iterator<Item = Source> + Send>(
     tagger: &Tagger,
     sources: &Mutex<Option<I>>,
@@ -131,81 +134,83 @@ fn run_threads<I: Iterator<Item = Source> + Send>(
     let most = lock().as_ref().and_then(|sources| sources.size_hint().1);
     let batch = tagger.max_batch();
     let window = match tagger.grouping {
-        // The batch ends with the call; what does not fit the device is refused as it comes.
+        // All clips of the call are one batch; clips beyond the device's limit are rejected as they come.
         Grouping::Call => usize::MAX,
-        _ => LEAST_WINDOW.max(4 * batch),
+        _ => MIN_WINDOW.max(4 * batch),
     };
-    let progress = Progress::new(window);
-    // Clips that depend on each other are batched in the order of their sources: one thread keeps it.
+    let window = SourceWindow::new(window);
+    // Clips that depend on each other are batched in the order of their sources, which one thread keeps.
     let threads = match tagger.grouping {
         Grouping::Free => tagger.decode_threads.min(most.unwrap_or(usize::MAX)).max(1),
         Grouping::Clips(_) | Grouping::Call => 1,
     };
-    let feed = Feed::default();
+    let batches = BatchQueue::default();
     thread::scope(|scope| {
         let (sender, receiver) = channel();
-        let (jobs, waiting) = channel();
-        let room = Room::new(batch * (IN_FLIGHT * tagger.engines.len() + 2));
-        // Dropped first, whatever happens: all other threads end by it.
+        let (queue, waiting) = channel();
+        let permits = ClipPermits::new(batch * (IN_FLIGHT * tagger.engines.len() + 2));
+        // Dropped first: shuts down all other threads.
         let decoders = Decoders::start(
             tagger.decoding.clone(),
             Arc::new(Mutex::new(waiting)),
-            room.clone(),
+            permits.clone(),
             sender.clone(),
-            Message::Decoded,
+            Event::Decoded,
             threads,
         );
-        let _closing = Closing { progress: &progress, feed: &feed };
+        let _shutdown = ShutdownGuard { window: &window, batches: &batches };
         if let Some((0, reason)) = decoders.shortage() {
             return Err(("decoding", io::Error::other(reason)));
         }
         for engine in &tagger.engines {
-            let (sender, feed) = (sender.clone(), &feed);
-            let work = move || runner::run(tagger, engine, feed, &sender);
+            let (sender, batches) = (sender.clone(), &batches);
+            let work = move || runner::run(tagger, engine, batches, &sender);
             thread::Builder::new().spawn_scoped(scope, work).map_err(|error| ("the model", error))?;
         }
         let fed = sender.clone();
-        let progress = &progress;
+        let window = &window;
         let work = move || {
             let sources = sources.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let count = sources.map_or(0, |sources| feed_sources(sources, progress, &jobs));
-            // Nobody listens when the collector is gone.
-            let _ = fed.send(Message::Fed(count));
+            let count = sources.map_or(0, |sources| queue_sources(sources, window, &queue));
+            // Fails if the collector has ended.
+            let _ = fed.send(Event::Fed(count));
         };
         thread::Builder::new().spawn_scoped(scope, work).map_err(|error| ("the list of sources", error))?;
         if let Some((started, reason)) = decoders.shortage() {
-            tagger.notes.add(format!("{started} threads decode instead of {threads}: {reason}"));
+            tagger
+                .warnings
+                .add(format!("only {started} of {threads} decoder threads could be started: {reason}"));
         }
         let collector = Collector {
             tagger,
             decoders,
-            room: &room,
-            feed: &feed,
+            permits: &permits,
+            batches: &batches,
             files: BTreeMap::new(),
             pending: Vec::new(),
-            refused: 0,
-            flying: 0,
+            rejected: 0,
+            in_flight: 0,
             decoded: 0,
             total: None,
             next: 0,
             each,
         };
-        collector.collect(&receiver, progress);
+        collector.collect(&receiver, window);
         Ok(())
     })
 }
 
-/// Hands sources to the decoding threads, none too far ahead, and returns how many there were.
-fn feed_sources(
+/// Sends sources to the decoder threads within the window, and returns their number.
+fn queue_sources(
     sources: impl Iterator<Item = Source>,
-    progress: &Progress,
-    jobs: &Sender<(usize, Source)>,
+    window: &SourceWindow,
+    queue: &Sender<(usize, Source)>,
 ) -> usize {
     let mut sources = sources;
     let mut count = 0;
-    while progress.wait_for(count) {
+    while window.wait_for(count) {
         let Some(source) = sources.next() else { break };
-        if jobs.send((count, source)).is_err() {
+        if queue.send((count, source)).is_err() {
             break;
         }
         count += 1;
@@ -213,120 +218,122 @@ fn feed_sources(
     count
 }
 
-/// A source on its way.
+/// State of a source that is being processed.
 #[derive(Default)]
-struct File {
+struct FileState {
     clips: Vec<ClipResult>,
-    /// Clips that were read and have not been run.
+    /// Number of clips that were read and have no result yet.
     waiting: usize,
     silent: usize,
-    ending: Option<Result<Ending, Error>>,
+    info: Option<Result<TrackInfo, Error>>,
     failure: Option<Error>,
 }
 
-/// Gathers clips into batches and results into tracks.
+/// Collects clips into batches and results into tracks.
 struct Collector<'a, F> {
     tagger: &'a Tagger,
-    decoders: Decoders<Message>,
-    room: &'a Room,
-    feed: &'a Feed,
-    files: BTreeMap<usize, File>,
-    pending: Batch,
-    /// Clips of one call's batch that the device cannot take with the others.
-    refused: usize,
-    /// Batches that were handed on and have not come back.
-    flying: usize,
-    /// Sources that were read to their end.
+    decoders: Decoders<Event>,
+    permits: &'a ClipPermits,
+    batches: &'a BatchQueue,
+    files: BTreeMap<usize, FileState>,
+    pending: ClipBatch,
+    /// Number of rejected clips: more than one batch of the device ([`Grouping::Call`]).
+    rejected: usize,
+    /// Number of batches in flight.
+    in_flight: usize,
+    /// Number of sources that were read to their end.
     decoded: usize,
-    /// Number of sources, once known.
+    /// Total number of sources, once known.
     total: Option<usize>,
+    /// Index of the next source to deliver.
     next: usize,
     each: F,
 }
 
 impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
-    fn collect(mut self, receiver: &Receiver<Message>, progress: &Progress) {
-        let mut looked = Instant::now();
+    fn collect(mut self, receiver: &Receiver<Event>, window: &SourceWindow) {
+        let mut last_check = Instant::now();
         while self.total.is_none_or(|total| self.next < total) {
-            let message = receiver.recv_timeout(self.tick());
+            let event = receiver.recv_timeout(self.tick());
             if self.tagger.decoding.cancel.is_cancelled() {
-                return self.stop(message.ok(), receiver, progress);
+                return self.stop(event.ok(), receiver, window);
             }
-            let idle = match message {
-                Ok(message) => {
-                    self.take(message);
+            let idle = match event {
+                Ok(event) => {
+                    self.handle(event);
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => true,
-                // Cannot be: the decoders hold a sender.
+                // Unreachable: the decoders hold a sender.
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            if idle || looked.elapsed() > TICK {
-                looked = Instant::now();
-                self.give_up_hung();
+            if idle || last_check.elapsed() > TICK {
+                last_check = Instant::now();
+                self.replace_stalled();
             }
-            for (index, error) in self.decoders.refused() {
+            for (index, error) in self.decoders.fail_queued() {
                 self.end(index, Err(error));
             }
-            // A source may wait for the rest of its batch only as long as others are still read.
+            // A partial batch is submitted when no more clips can arrive for it.
             let free = self.tagger.grouping == Grouping::Free;
-            if self.total == Some(self.decoded) || free && (self.stuck(progress) || idle && self.flying == 0)
+            if self.total == Some(self.decoded)
+                || free && (self.is_stalled(window) || idle && self.in_flight == 0)
             {
-                self.run_pending();
-            } else if self.stuck(progress) {
-                // A batch of neighbours must not be cut: what fills it lies further ahead, behind sources that failed.
-                progress.widen(LEAST_WINDOW);
+                self.submit_pending();
+            } else if self.is_stalled(window) {
+                // A batch of neighbours must not be split: the clips to fill it come after sources that failed.
+                window.widen(MIN_WINDOW);
             }
-            self.give(progress);
+            self.deliver(window);
         }
     }
 
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Decoded(thread, decoded) => match decoded {
-                Decoded::Clip(..) if !self.decoders.employs(thread) => self.room.give_back(1),
-                Decoded::Done(..) if !self.decoders.employs(thread) => {}
-                Decoded::Clip(index, clip) => {
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Decoded(thread, decoded) => match decoded {
+                DecodeEvent::Clip(..) if !self.decoders.is_current(thread) => self.permits.release(1),
+                DecodeEvent::Done(..) if !self.decoders.is_current(thread) => {}
+                DecodeEvent::Clip(index, clip) => {
                     self.files.entry(index).or_default().waiting += 1;
                     self.pending.push((index, clip));
-                    self.run_full();
+                    self.submit_if_full();
                 }
-                Decoded::Done(index, ending) => self.end(index, ending),
+                DecodeEvent::Done(index, info) => self.end(index, info),
             },
-            Message::Fed(total) => self.total = Some(total),
-            Message::Ran(clips) => {
-                self.landed(clips.len());
-                clips.into_iter().for_each(|clip| self.keep(clip));
+            Event::Fed(total) => self.total = Some(total),
+            Event::Completed(clips) => {
+                self.completed(clips.len());
+                clips.into_iter().for_each(|clip| self.accept(clip));
             }
-            Message::Failed(indices, error) => {
-                self.landed(indices.len());
+            Event::Failed(indices, error) => {
+                self.completed(indices.len());
                 self.fail(indices, &error);
             }
         }
     }
 
-    /// A source was read to its end, or never will be.
-    fn end(&mut self, index: usize, ending: Result<Ending, Error>) {
+    /// Records the end of a source, or its error.
+    fn end(&mut self, index: usize, info: Result<TrackInfo, Error>) {
         self.decoded += 1;
-        self.files.entry(index).or_default().ending = Some(ending);
+        self.files.entry(index).or_default().info = Some(info);
     }
 
-    /// How long to wait for a message.
+    /// Timeout of the next receive.
     fn tick(&self) -> Duration {
-        // Without a decoding thread nobody sends one.
+        // Without decoder threads no event arrives.
         if matches!(self.decoders.shortage(), Some((0, _))) { Duration::from_millis(1) } else { TICK }
     }
 
-    fn landed(&mut self, clips: usize) {
-        self.flying -= 1;
-        self.room.give_back(clips);
+    fn completed(&mut self, clips: usize) {
+        self.in_flight -= 1;
+        self.permits.release(clips);
     }
 
-    fn keep(&mut self, clip: Ran) {
+    fn accept(&mut self, clip: ClipOutput) {
         let Some(file) = self.files.get_mut(&clip.index) else { return };
         file.waiting -= 1;
         file.silent += usize::from(clip.stats.get(2).is_some_and(|&deviation| deviation < SILENCE_DB));
-        match check(&clip.result, &clip.stats) {
+        match check_finite(&clip.result, &clip.stats) {
             Ok(()) => file.clips.push(clip.result),
             Err(error) => file.failure = Some(error),
         }
@@ -340,111 +347,112 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
         }
     }
 
-    /// Sources whose decoder hangs have failed; what was read of them does not count.
-    fn give_up_hung(&mut self) {
-        let patience_s = self.tagger.decoding.patience.as_secs();
-        for index in self.decoders.abandon_hung() {
-            self.end(index, Err(Error::Hung { patience_s }));
+    /// Replaces stalled decoder threads; their sources fail.
+    fn replace_stalled(&mut self) {
+        let timeout_s = self.tagger.decoding.decoder_timeout.as_secs();
+        for index in self.decoders.replace_stalled() {
+            self.end(index, Err(Error::DecoderTimeout { timeout_s }));
         }
     }
 
-    /// Runs the batch if it is complete.
-    fn run_full(&mut self) {
+    /// Submits the pending batch if it is complete.
+    fn submit_if_full(&mut self) {
         let full = self.pending.len() >= self.tagger.max_batch();
         match self.tagger.grouping {
-            Grouping::Free | Grouping::Clips(_) if full => self.run_pending(),
-            // One clip too many: no part of the batch would get the tags that the whole would.
+            Grouping::Free | Grouping::Clips(_) if full => self.submit_pending(),
+            // The batch is too large, and a part of it would have other scores than the whole.
             Grouping::Call if self.pending.len() > self.tagger.max_batch() => {
-                self.refused += self.pending.len();
-                self.run_pending();
+                self.rejected += self.pending.len();
+                self.submit_pending();
             }
             _ => {}
         }
     }
 
-    /// Whether the oldest source waits for clips of this batch alone, and no other may be read before it is done.
-    fn stuck(&self, progress: &Progress) -> bool {
-        let waits = self.files.get(&self.next).is_some_and(|file| file.ending.is_some() && file.waiting > 0);
-        waits && self.flying == 0 && self.decoded >= self.next.saturating_add(progress.window())
+    /// True if the pipeline is stalled: the oldest source only waits for clips of the partial batch, and back-pressure
+    /// blocks further reads.
+    fn is_stalled(&self, window: &SourceWindow) -> bool {
+        let waits = self.files.get(&self.next).is_some_and(|file| file.info.is_some() && file.waiting > 0);
+        waits && self.in_flight == 0 && self.decoded >= self.next.saturating_add(window.window())
     }
 
-    /// Hands the clips that are waiting to a device.
-    fn run_pending(&mut self) {
+    /// Submits the pending clips as one batch.
+    fn submit_pending(&mut self) {
         if self.pending.is_empty() {
             return;
         }
         let batch = std::mem::take(&mut self.pending);
-        if self.refused > 0 {
+        if self.rejected > 0 {
             let most = self.tagger.max_batch();
-            let error = Arc::new(self.tagger.engines[0].too_many(self.refused.max(most + 1)));
-            self.room.give_back(batch.len());
+            let error = Arc::new(self.tagger.engines[0].too_many(self.rejected.max(most + 1)));
+            self.permits.release(batch.len());
             return self.fail(batch.into_iter().map(|(index, _)| index).collect(), &error);
         }
-        self.flying += 1;
-        self.feed.put(batch);
+        self.in_flight += 1;
+        self.batches.push(batch);
     }
 
-    /// Gives away every finished source whose turn it is.
-    fn give(&mut self, progress: &Progress) {
-        while self.files.get(&self.next).is_some_and(File::is_done) {
+    /// Delivers finished sources in order.
+    fn deliver(&mut self, window: &SourceWindow) {
+        while self.files.get(&self.next).is_some_and(FileState::is_done) {
             let Some(file) = self.files.remove(&self.next) else { return };
             (self.each)(self.next, track(self.tagger, file));
             self.next += 1;
-            progress.finish(self.next);
+            window.finish(self.next);
         }
     }
 
-    /// After a cancellation nothing new is begun: what is on a device is waited for and given away, also where
-    /// an older source is not done.
-    fn stop(mut self, message: Option<Message>, receiver: &Receiver<Message>, progress: &Progress) {
-        progress.close();
-        self.room.close();
-        self.flying -= self.feed.clear().len();
-        message.into_iter().for_each(|message| self.take_last(message));
-        while self.flying > 0 {
-            let Ok(message) = receiver.recv() else { break };
-            self.take_last(message);
+    /// Ends after a cancellation: waits for batches in flight and delivers finished sources, even after an unfinished
+    /// one.
+    fn stop(mut self, event: Option<Event>, receiver: &Receiver<Event>, window: &SourceWindow) {
+        window.close();
+        self.permits.close();
+        self.in_flight -= self.batches.clear().len();
+        event.into_iter().for_each(|event| self.handle_last(event));
+        while self.in_flight > 0 {
+            let Ok(event) = receiver.recv() else { break };
+            self.handle_last(event);
         }
         for (index, file) in std::mem::take(&mut self.files) {
-            if file.is_done() && !matches!(file.ending, Some(Err(Error::Cancelled))) {
+            if file.is_done() && !matches!(file.info, Some(Err(Error::Cancelled))) {
                 (self.each)(index, track(self.tagger, file));
             }
         }
     }
 
-    fn take_last(&mut self, message: Message) {
-        match message {
-            Message::Decoded(thread, Decoded::Clip(index, _)) => {
-                if self.decoders.employs(thread) {
+    fn handle_last(&mut self, event: Event) {
+        match event {
+            Event::Decoded(thread, DecodeEvent::Clip(index, _)) => {
+                if self.decoders.is_current(thread) {
                     self.files.entry(index).or_default().waiting += 1;
                 }
             }
-            message => self.take(message),
+            event => self.handle(event),
         }
     }
 }
 
-impl File {
+impl FileState {
     fn is_done(&self) -> bool {
-        self.ending.is_some() && self.waiting == 0
+        self.info.is_some() && self.waiting == 0
     }
 }
 
-/// A track from all that was gathered of it.
-fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
-    let ending = file.ending.unwrap_or(Err(Error::Cancelled))?;
+/// Assembles the result of a track.
+fn track(tagger: &Tagger, file: FileState) -> Result<Track, Error> {
+    let info = file.info.unwrap_or(Err(Error::Cancelled))?;
     if let Some(failure) = file.failure {
         return Err(failure);
     }
-    let mut warnings = ending.warnings;
-    // The samples may have told it already.
+    let mut warnings = info.warnings;
+    // The decoder may have warned already.
     if file.silent > 0 && !warnings.iter().any(|warning| warning == "silent") {
         warnings.push(match file.clips.len() {
             1 => "silent".to_string(),
             clips => format!("silent in {} of {clips} clips", file.silent),
         });
     }
-    // Batches may come back in another order than they went.
+    // Batches may complete out of order.
     let mut clips = file.clips;
     clips.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
     let rows =
@@ -453,8 +461,8 @@ fn track(tagger: &Tagger, file: File) -> Result<Track, Error> {
         scores: tagger.aggregation.apply(&rows(|clip| &clip.scores)),
         embedding: tagger.aggregation.apply(&rows(|clip| &clip.embedding)),
         tap: tagger.aggregation.apply(&rows(|clip| &clip.tap)),
-        track_s: ending.track_s,
-        decoder: ending.decoder,
+        track_s: info.track_s,
+        decoder: info.decoder,
         warnings,
         clips,
     })
@@ -473,7 +481,7 @@ mod tests {
     use crate::test_cases::fill_weight;
     use crate::weights::Weights;
 
-    /// A tagger whose decoding threads are started by `spawn`.
+    /// Makes a tagger whose decoder threads are started by `spawn`.
     fn tagger(builder: TaggerBuilder, spawn: decode::Spawn) -> Tagger {
         let mut model = models::find(models::DEFAULT).unwrap();
         model.architecture = Box::new(crnn::Config::tiny());
@@ -492,7 +500,7 @@ mod tests {
         Source::samples(vec![0.1; 9000], 12_000)
     }
 
-    /// A reader that does not come back while a test runs.
+    /// A reader that blocks forever.
     struct Hangs;
 
     impl Read for Hangs {
@@ -503,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_threads_than_wanted_do_the_work() {
+    fn fewer_decoder_threads_than_requested_do_the_work() {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let spawn: decode::Spawn = |builder, work| match STARTED.fetch_add(1, Ordering::Relaxed) {
             0 | 1 => decode::spawn(builder, work),
@@ -512,30 +520,30 @@ mod tests {
         let tagger = tagger(Tagger::builder().device(Device::None).decode_threads(4), spawn);
         let results = tagger.tag_batch((0..100).map(|_| quiet()));
         assert!(results.iter().all(Result::is_ok));
-        let notes = tagger.take_notes().join("\n");
-        assert!(notes.contains("2 threads decode instead of 4: no more"), "{notes}");
+        let warnings = tagger.take_warnings().join("\n");
+        assert!(warnings.contains("only 2 of 4 decoder threads could be started: no more"), "{warnings}");
     }
 
     #[test]
-    fn sources_fail_when_no_thread_replaces_one_that_hangs() {
+    fn sources_fail_when_a_stalled_thread_cannot_be_replaced() {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let spawn: decode::Spawn = |builder, work| match STARTED.fetch_add(1, Ordering::Relaxed) {
             0 => decode::spawn(builder, work),
             _ => Err(io::Error::other("no more")),
         };
         let builder = Tagger::builder().device(Device::None).decode_threads(1);
-        let tagger = tagger(builder.patience(Duration::from_millis(50)), spawn);
-        // More than may be ahead of the oldest one.
+        let tagger = tagger(builder.decoder_timeout(Duration::from_millis(50)), spawn);
+        // More sources than the window holds.
         let sources = [quiet(), Source::reader(Hangs)].into_iter().chain((0..300).map(|_| quiet()));
         let results = tagger.tag_batch(sources);
         assert!(results[0].is_ok(), "{:?}", results[0]);
-        assert!(matches!(results[1], Err(Error::Hung { .. })), "{:?}", results[1]);
+        assert!(matches!(results[1], Err(Error::DecoderTimeout { .. })), "{:?}", results[1]);
         for result in &results[2..] {
             assert!(matches!(result, Err(Error::Threads { what: "decoding", .. })), "{result:?}");
         }
     }
 
-    /// Set for the process in which no thread of the default size can be started: no stack is so large.
+    /// Set in the child process, in which threads with the default stack size cannot be started.
     const CHILD: &str = "TAGWAVE_TEST_WITHOUT_MODEL_THREADS";
 
     #[test]

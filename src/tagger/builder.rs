@@ -1,14 +1,14 @@
-//! Settings of a tagger, and making it from them.
+//! Builder of a tagger.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{self, Decoding};
-use super::device::{Engine, KernelsOf, Notes, Opener};
+use super::device::{DeviceFactory, Engine, KernelPolicy, Warnings};
 use super::stats::Stats;
 use super::{CancelToken, Device, Grouping, Outputs, Tagger};
-use crate::audio::{Access, ClipRequest, DecoderMode, Foreign, Padding, Placement, Resamplers};
+use crate::audio::{ClipRequest, DecoderMode, ExternalDecoder, Padding, Placement, Resamplers, SeekMode};
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::Kernels;
@@ -18,8 +18,8 @@ use crate::tags::{Aggregation, Vocabulary};
 use crate::tensor::DType;
 use crate::weights::{DigestCheck, Locator, Weights};
 
-/// How long a decoder may be silent by default: longer than a disk takes to spin up, or a server to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Default decoder timeout: longer than a disk takes to spin up, or a server to recover.
+const DECODER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Settings of a [`Tagger`].
 #[derive(Clone, Debug)]
@@ -31,18 +31,18 @@ pub struct TaggerBuilder {
     devices: Vec<Device>,
     gpu: Option<Gpu>,
     pipeline_cache: Option<PathBuf>,
-    device_verdicts: Option<PathBuf>,
+    refused_devices: Option<PathBuf>,
     device_timeout: Option<Duration>,
-    kernels: Option<KernelsOf>,
+    kernels: Option<KernelPolicy>,
     kernel_times: bool,
     max_batch: Option<usize>,
     placement: Placement,
     padding: Padding,
     decoder: DecoderMode,
-    access: Access,
-    foreign: Foreign,
+    seek_mode: SeekMode,
+    external_decoder: ExternalDecoder,
     decode_threads: Option<usize>,
-    patience: Duration,
+    decoder_timeout: Duration,
     aggregation: Aggregation,
     outputs: Outputs,
     tap: Option<String>,
@@ -52,7 +52,7 @@ pub struct TaggerBuilder {
 }
 
 impl Default for TaggerBuilder {
-    /// [`models::DEFAULT`], restored, the clip in the middle of a track, the best device.
+    /// [`models::DEFAULT`], the clip in the middle of a track, the best device.
     fn default() -> TaggerBuilder {
         TaggerBuilder {
             model: models::DEFAULT.into(),
@@ -65,15 +65,15 @@ impl Default for TaggerBuilder {
             placement: Placement::default(),
             padding: Padding::default(),
             decoder: DecoderMode::default(),
-            access: Access::default(),
-            foreign: Foreign::default(),
+            seek_mode: SeekMode::default(),
+            external_decoder: ExternalDecoder::default(),
             decode_threads: None,
-            patience: PATIENCE,
+            decoder_timeout: DECODER_TIMEOUT,
             aggregation: Aggregation::default(),
             outputs: Outputs::default(),
             tap: None,
             pipeline_cache: None,
-            device_verdicts: None,
+            refused_devices: None,
             device_timeout: None,
             kernels: None,
             kernel_times: false,
@@ -85,190 +85,188 @@ impl Default for TaggerBuilder {
 }
 
 impl TaggerBuilder {
-    /// Name of the model; [`models::DEFAULT`] by default.
+    /// Sets the model by name; [`models::DEFAULT`] by default.
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = name.into();
         self
     }
 
-    /// How the weights are understood; [`Reading::Restored`] by default.
+    /// Sets the compatibility with the original; [`Reading::Restored`] by default.
     pub fn reading(mut self, reading: Reading) -> Self {
         self.reading = reading;
         self
     }
 
-    /// Weight file, or the folder that has it.
+    /// Sets the weight file, or a folder that contains it.
     pub fn weights(mut self, path: impl AsRef<Path>) -> Self {
         self.weights.explicit = Some(path.as_ref().to_path_buf());
         self
     }
 
-    /// Where to look for weights, in full.
+    /// Sets all locations that are searched for weights.
     pub fn locator(mut self, locator: Locator) -> Self {
         self.weights = locator;
         self
     }
 
-    /// Labels of the scores, in their order, for weights that were trained on others than the model's own.
+    /// Sets the labels of the scores, for weights trained with other labels than the model's own.
     pub fn labels(mut self, labels: Vocabulary) -> Self {
         self.labels = Some(labels);
         self
     }
 
-    /// Where the model runs; [`Device::Auto`] by default.
+    /// Sets the device; [`Device::Auto`] by default.
     pub fn device(self, device: Device) -> Self {
         self.devices([device])
     }
 
-    /// Devices that share the work; [`Device::Auto`] if there is none among them.
+    /// Sets the devices that share the work; [`Device::Auto`] if empty.
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
         self
     }
 
-    /// Keeps compiled pipelines in a folder, for devices that the tagger opens and whose backend hands them out
-    /// (Vulkan); nothing is kept by default.
+    /// Sets a folder for compiled pipelines, for devices that the tagger opens and whose backend supports it (Vulkan);
+    /// none by default.
     pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
         self.pipeline_cache = Some(folder.as_ref().to_path_buf());
         self
     }
 
-    /// Remembers in a folder which devices [`Device::Auto`] found unable to run models (a kernel that their driver does
-    /// not compile, wrong numbers, no answer), so that the next tagger does not try them again; a new driver or a new
-    /// version of this library is tried. Nothing is remembered by default.
-    pub fn device_verdicts(mut self, folder: impl AsRef<Path>) -> Self {
-        self.device_verdicts = Some(folder.as_ref().to_path_buf());
+    /// Sets a folder for the list of devices that [`Device::Auto`] found unable to run models (a kernel does not compile,
+    /// wrong results, no answer), so that the next tagger does not try them again until the driver or the version of
+    /// this library changes. None by default.
+    pub fn refused_devices(mut self, folder: impl AsRef<Path>) -> Self {
+        self.refused_devices = Some(folder.as_ref().to_path_buf());
         self
     }
 
-    /// Time limit of a wait for a device, after which it counts as lost. By default two minutes on hardware; on a
-    /// software driver a minute for each clip of a batch, and at least ten minutes.
+    /// Sets the timeout of a wait for a device, after which it counts as lost. By default two minutes on hardware; on a
+    /// software driver one minute per clip of a batch, at least ten minutes.
     pub fn device_timeout(mut self, limit: Duration) -> Self {
         self.device_timeout = Some(limit);
         self
     }
 
-    /// Which kernels run on the devices that the tagger opens: asked for each of them, and again for one that was
-    /// lost. By default the built-in choice.
+    /// Sets a function that selects the kernels of each device that the tagger opens or reopens. The built-in selection
+    /// by default.
     pub fn kernels(mut self, kernels: impl Fn(&Gpu) -> Kernels + Send + Sync + 'static) -> Self {
-        self.kernels = Some(KernelsOf(Arc::new(kernels)));
+        self.kernels = Some(KernelPolicy(Arc::new(kernels)));
         self
     }
 
-    /// Has GPUs time each kernel ([`StageTimes::kernels`](super::StageTimes::kernels)), which costs a little.
+    /// Enables timing of each kernel on GPUs ([`StageTimes::kernels`](super::StageTimes::kernels)), at a small cost.
     pub fn kernel_times(mut self, timed: bool) -> Self {
         self.kernel_times = timed;
         self
     }
 
-    /// Runs on a device that the caller owns, instead of one of its own.
+    /// Sets a device of the caller to run on.
     pub fn gpu(mut self, gpu: Gpu) -> Self {
         self.gpu = Some(gpu);
         self
     }
 
-    /// Most clips of one batch; by default what suits the device, 8 on a processor and up to 64 on a GPU. Fewer where
-    /// the device cannot bind as many.
+    /// Sets the maximum number of clips per batch. The default depends on the device: 8 on a CPU and up to 64 on a GPU;
+    /// fewer if the device cannot bind as many.
     pub fn max_batch(mut self, clips: usize) -> Self {
         self.max_batch = Some(clips.max(1));
         self
     }
 
-    /// Which part of a track is heard; the clip in its middle by default.
+    /// Sets the position of clips in a track; one clip in the middle by default.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self
     }
 
-    /// What becomes of tracks shorter than a clip.
+    /// Sets the padding of tracks shorter than a clip.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
         self
     }
 
-    /// How files are decoded.
+    /// Sets the decoder mode.
     pub fn decoder(mut self, decoder: DecoderMode) -> Self {
         self.decoder = decoder;
         self
     }
 
-    /// Whether what comes before a clip is passed over or decoded; passed over by default.
-    pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+    /// Sets the method of reaching a clip: seek (default) or decode everything before it.
+    pub fn seek_mode(mut self, seek_mode: SeekMode) -> Self {
+        self.seek_mode = seek_mode;
         self
     }
 
-    /// What becomes of formats that are not read here; given to `ffmpeg` where there is one by default.
-    pub fn foreign(mut self, foreign: Foreign) -> Self {
-        self.foreign = foreign;
+    /// Sets the decoder of formats without a built-in decoder; `ffmpeg`, if installed, by default.
+    pub fn external_decoder(mut self, external_decoder: ExternalDecoder) -> Self {
+        self.external_decoder = external_decoder;
         self
     }
 
-    /// Threads that decode; one per core by default.
+    /// Sets the number of decoder threads; one per core by default.
     pub fn decode_threads(mut self, threads: usize) -> Self {
         self.decode_threads = Some(threads.max(1));
         self
     }
 
-    /// How long a decoder may work without a sign of life before its file is given up; a minute by default.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets the time without a heartbeat after which a decoder is abandoned; one minute by default.
+    pub fn decoder_timeout(mut self, decoder_timeout: Duration) -> Self {
+        self.decoder_timeout = decoder_timeout;
         self
     }
 
-    /// How the scores and features of several clips become a track's.
+    /// Sets the aggregation of clips to a track.
     pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
         self.aggregation = aggregation;
         self
     }
 
-    /// What is computed; scores and embedding by default.
+    /// Sets the computed outputs; scores and embedding by default.
     pub fn outputs(mut self, outputs: Outputs) -> Self {
         self.outputs = outputs;
         self
     }
 
-    /// Hands out what the step called `name` of the model's plan makes, as [`super::ClipResult::tap`]: the features
-    /// of any layer, up to the spectrogram itself.
+    /// Selects a step of the model's plan whose output is returned as [`super::ClipResult::tap`]: the features of any
+    /// layer, or the spectrogram.
     pub fn tap(mut self, name: impl Into<String>) -> Self {
         self.tap = Some(name.into());
         self
     }
 
-    /// How activations and weights are stored on the device; f32 by default, sums are f32 always.
+    /// Sets the storage type of activations and weights on the device; f32 by default. Sums are always f32.
     pub fn precision(mut self, precision: DType) -> Self {
         self.precision = precision;
         self
     }
 
-    /// Clips of a batch where they depend on each other (compact_cnn, [`Reading::Upstream`]), in the order of
-    /// the sources. By default all clips of one call are one batch, at most [`TaggerBuilder::max_batch`] of them.
+    /// Sets the number of clips per batch for models whose clips depend on each other (compact_cnn with
+    /// [`Reading::Upstream`]). By default all clips of one call are one batch, at most [`TaggerBuilder::max_batch`].
     pub fn coupled_batch(mut self, clips: usize) -> Self {
         self.coupled_batch = Some(clips.max(1));
         self
     }
 
-    /// A token that stops the tagger from elsewhere.
+    /// Sets a token that cancels the tagger.
     pub fn cancel_token(mut self, token: CancelToken) -> Self {
         self.cancel = token;
         self
     }
 
-    /// Loads the weights, opens the device and compiles the kernels.
+    /// Builds the tagger: loads the weights, opens the device and compiles the kernels.
     ///
     /// # Errors
-    /// [`Error::Model`] for an unknown model, [`Error::Weights`] for weights that are missing or wrong,
-    /// [`Error::Plan`] for a tap that the model does not have, with the names there are,
-    /// [`Error::NoScores`] for scores of weights that have features only, [`Error::Labels`] for another number of
-    /// labels than of scores,
-    /// [`Error::Gpu`] when the device asked for cannot be had.
+    /// [`Error::Model`] for an unknown model, [`Error::Weights`] for missing or invalid weights, [`Error::Plan`] for an
+    /// unknown tap, [`Error::NoScores`] for scores of weights without the last layer, [`Error::Labels`] for a wrong
+    /// number of labels, [`Error::Gpu`] if the device cannot be opened.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
         let weights = model.weights(&self.weights)?;
         self.build_from(model, &weights)
     }
 
-    /// As [`TaggerBuilder::build`], with a model and weights that the caller has.
+    /// As [`TaggerBuilder::build`], with a model and weights of the caller.
     ///
     /// # Errors
     /// As [`TaggerBuilder::build`].
@@ -282,29 +280,29 @@ impl TaggerBuilder {
             return Err(Error::NoScores { model: model.name });
         }
         let vocabulary = self.vocabulary(&model, &plan)?;
-        let plan = self.cut(&plan)?;
-        let notes = Arc::new(Notes::default());
+        let plan = self.select_outputs(&plan)?;
+        let warnings = Arc::new(Warnings::default());
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
-            notes
+            warnings
                 .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
         }
         let coupled = plan.depends_on_batch();
         let plan = plan.fused().with_precision(self.precision);
         let max_batch = self.coupled_batch.filter(|_| coupled).or(self.max_batch);
-        // A device of the caller's stands for all others.
+        // A device of the caller replaces all others.
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
         let engine = |device: &Device| {
-            let opener = Opener {
+            let factory = DeviceFactory {
                 device: device.clone(),
                 pipeline_cache: self.pipeline_cache.clone(),
                 kernels: self.kernels.clone(),
                 kernel_times: self.kernel_times,
                 timeout: self.device_timeout,
-                verdicts: self.device_verdicts.clone(),
+                refused_devices: self.refused_devices.clone(),
                 picked: None,
             };
-            Engine::new(opener, self.gpu.as_ref(), plan.clone(), max_batch, notes.clone())
+            Engine::new(factory, self.gpu.as_ref(), plan.clone(), max_batch, warnings.clone())
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
         if let Some(engine) =
@@ -317,8 +315,8 @@ impl TaggerBuilder {
             placement: self.placement,
             padding: self.padding,
             decoder: self.decoder,
-            access: self.access,
-            foreign: self.foreign,
+            seek_mode: self.seek_mode,
+            external_decoder: self.external_decoder,
             ..ClipRequest::new(clip.sample_rate, clip.samples)
         };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -333,7 +331,7 @@ impl TaggerBuilder {
                 resamplers: Resamplers::new(),
                 cancel: self.cancel,
                 stats: Stats::default(),
-                patience: self.patience,
+                decoder_timeout: self.decoder_timeout,
                 spawn: decode::spawn,
             }),
             decode_threads: self.decode_threads.unwrap_or_else(cores),
@@ -344,17 +342,17 @@ impl TaggerBuilder {
                 Some(clips) => Grouping::Clips(clips),
                 None => Grouping::Call,
             },
-            notes,
+            warnings,
         })
     }
 
-    /// The labels, one for each score of `plan`.
+    /// Labels of the scores of `plan`.
     fn vocabulary(&self, model: &Model, plan: &Plan) -> Result<Vocabulary, Error> {
         let vocabulary = match &self.labels {
             Some(labels) => labels.clone(),
             None => model.vocabulary()?,
         };
-        // Without scores the model's own list is nothing that could be wrong.
+        // Without scores the model's own list is not checked.
         let is_used = self.labels.is_some() || self.outputs == Outputs::All;
         let scores = plan.outputs().iter().find(|(name, _)| name == SCORES).filter(|_| is_used);
         let scores = scores.map(|(_, id)| plan.tensors()[*id].shape.channels());
@@ -366,8 +364,8 @@ impl TaggerBuilder {
         }
     }
 
-    /// The plan with the outputs that were asked for, and no step that none of them needs.
-    fn cut(&self, plan: &Plan) -> Result<Plan, Error> {
+    /// Reduces the plan to the requested outputs and the steps that they need.
+    fn select_outputs(&self, plan: &Plan) -> Result<Plan, Error> {
         let mut names = match self.outputs {
             Outputs::All => vec![STATS, SCORES, EMBEDDING],
             Outputs::Embedding => vec![STATS, EMBEDDING],

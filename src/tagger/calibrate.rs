@@ -1,4 +1,4 @@
-//! Measures the statistics that compact_cnn's `restored` reading freezes.
+//! Measurement of the frozen batch statistics of compact_cnn.
 
 use crate::error::Error;
 use crate::gpu::{Executor, Gpu, Options};
@@ -7,11 +7,12 @@ use crate::models::{Architecture, Reading, Starts};
 use crate::tensor::HostTensor;
 use crate::weights::Weights;
 
-/// Mean and variance of each channel of each convolution over a corpus of clips of equal length (348,000
-/// samples at 12 kHz each), as if the whole corpus were one batch of clips with a maximum of their own.
+/// Measures mean and variance of each channel of each convolution over a corpus of clips of equal length (348,000
+/// samples at 12 kHz each), as if the corpus were one batch in which each clip is normalised by its own maximum.
 ///
-/// A block can be measured only once the blocks before it are, so that the corpus is gone over once per block;
-/// the spectrograms are kept, half a megabyte a clip. `progress` is told the pass, from 0, and the clips done.
+/// A block can be measured only after the blocks before it, so there is one pass over the corpus per block; the
+/// spectrograms are kept in memory, half a megabyte per clip. `progress` is called with the pass, from 0, and the number
+/// of clips done.
 ///
 /// # Errors
 /// [`Error::NoClips`], [`Error::Model`] for weights that lack an array, [`Error::Gpu`] from the device.
@@ -35,9 +36,9 @@ pub fn measure_statistics(
     if mels.is_empty() {
         return Err(Error::NoClips);
     }
-    let mut known = Statistics::default();
+    let mut measured = Statistics::default();
     for pass in 1..=config.pools.len() {
-        let plan = config.build_statistics(weights, &known)?.fused();
+        let plan = config.build_statistics(weights, &measured)?.fused();
         let executor = Executor::new(gpu, &plan, &options)?;
         let mut rows = Vec::new();
         for mel in &mels {
@@ -45,22 +46,22 @@ pub fn measure_statistics(
             rows.push(outputs[0].row(0).to_vec());
             progress(pass, rows.len());
         }
-        known.layers.push(pool(&rows));
+        measured.layers.push(combine(&rows));
     }
-    Ok(known)
+    Ok(measured)
 }
 
-/// Statistics of the whole from those of parts of equal size, each a row of means and then variances.
-fn pool(rows: &[Vec<f32>]) -> LayerStatistics {
+/// Combines the statistics of parts of equal size; each row has all means, then all variances.
+fn combine(rows: &[Vec<f32>]) -> LayerStatistics {
     let channels = rows.first().map_or(0, Vec::len) / 2;
     let count = rows.len() as f64;
     let mean_of = |value: &dyn Fn(&Vec<f32>) -> f64| rows.iter().map(value).sum::<f64>() / count;
     let (mut mean, mut variance) = (Vec::new(), Vec::new());
     for c in 0..channels {
         let centre = mean_of(&|row| f64::from(row[c]));
-        let spread = mean_of(&|row| f64::from(row[channels + c]) + (f64::from(row[c]) - centre).powi(2));
+        let variance_c = mean_of(&|row| f64::from(row[channels + c]) + (f64::from(row[c]) - centre).powi(2));
         mean.push(centre as f32);
-        variance.push(spread as f32);
+        variance.push(variance_c as f32);
     }
     LayerStatistics { mean, variance }
 }
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn parts_make_the_whole() {
         // 1, 3 and 5, 9: mean 4.5, variance of the four values 8.75.
-        let pooled = pool(&[vec![2.0, 1.0], vec![7.0, 4.0]]);
+        let pooled = combine(&[vec![2.0, 1.0], vec![7.0, 4.0]]);
         assert_eq!(pooled, LayerStatistics { mean: vec![4.5], variance: vec![8.75] });
     }
 }

@@ -1,4 +1,4 @@
-//! The decoding threads: sources in, clips out. One that hangs is left behind and replaced.
+//! Decoder threads: sources in, clips out. A stalled thread is abandoned and replaced.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,63 +10,63 @@ use std::time::{Duration, Instant};
 
 use super::CancelToken;
 use super::stats::Stats;
-use crate::audio::{Clip, ClipReader, ClipRequest, Pulse, Resamplers, Source};
+use crate::audio::{Clip, ClipReader, ClipRequest, Heartbeat, Resamplers, Source};
 use crate::error::Error;
 
-/// Starts a thread that nobody joins; tests put one here that fails.
+/// Function that starts a detached thread; tests use one that fails.
 pub(super) type Spawn = fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()>;
 
-/// [`thread::Builder::spawn`].
+/// Starts a detached thread with [`thread::Builder::spawn`].
 pub(super) fn spawn(builder: thread::Builder, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
     builder.spawn(work).map(drop)
 }
 
-/// What decoding needs to know; outlives the tagger if a thread hangs.
+/// Settings and shared state of decoder threads; outlives the tagger if a thread hangs.
 #[derive(Debug)]
 pub(super) struct Decoding {
     pub(super) request: ClipRequest,
     pub(super) resamplers: Resamplers,
     pub(super) cancel: CancelToken,
     pub(super) stats: Stats,
-    /// How long a decoder may work without a sign of life.
-    pub(super) patience: Duration,
+    /// Maximum time without a heartbeat.
+    pub(super) decoder_timeout: Duration,
     pub(super) spawn: Spawn,
 }
 
-/// What a decoding thread has to say of source `index`.
-pub(super) enum Decoded {
+/// Event of a decoder thread: source index, and a clip or the end of the source.
+pub(super) enum DecodeEvent {
     Clip(usize, Clip),
-    Done(usize, Result<Ending, Error>),
+    Done(usize, Result<TrackInfo, Error>),
 }
 
-/// What is known of a track once its clips are read.
-pub(super) struct Ending {
+/// Properties of a track, known after its clips are read.
+pub(super) struct TrackInfo {
     pub(super) track_s: Option<f64>,
     pub(super) decoder: &'static str,
     pub(super) warnings: Vec<String>,
 }
 
-/// Sources that wait for a thread.
-pub(super) type Jobs = Arc<Mutex<Receiver<(usize, Source)>>>;
+/// Queue of sources for the decoder threads.
+pub(super) type SourceQueue = Arc<Mutex<Receiver<(usize, Source)>>>;
 
-/// How many clips may exist at a time: the bound on memory.
+/// Semaphore that limits the number of clips in memory.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct ClipPermits {
     free: Mutex<(usize, bool)>,
     changed: Condvar,
 }
 
-impl Room {
-    pub(super) fn new(clips: usize) -> Arc<Room> {
-        Arc::new(Room { free: Mutex::new((clips, false)), changed: Condvar::new() })
+impl ClipPermits {
+    pub(super) fn new(clips: usize) -> Arc<ClipPermits> {
+        Arc::new(ClipPermits { free: Mutex::new((clips, false)), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, (usize, bool)> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place; `false` once nobody wants clips any more.
-    fn take(&self) -> bool {
+    /// Waits for a permit; `false` once the semaphore is closed.
+    fn acquire(&self) -> bool {
         let mut free = self.lock();
         while free.0 == 0 && !free.1 {
             free = self.changed.wait(free).unwrap_or_else(PoisonError::into_inner);
@@ -75,144 +75,143 @@ impl Room {
         !free.1
     }
 
-    pub(super) fn give_back(&self, clips: usize) {
+    pub(super) fn release(&self, clips: usize) {
         self.lock().0 += clips;
         self.changed.notify_all();
     }
 
-    /// Nobody waits any longer.
+    /// Closes the semaphore and wakes all waiting threads.
     pub(super) fn close(&self) {
         self.lock().1 = true;
         self.changed.notify_all();
     }
 }
 
-/// A decoding thread as the collector sees it.
+/// Handle of a decoder thread.
 struct Worker {
     id: usize,
-    seat: Arc<Seat>,
-    /// Signs of life, and when the last one was seen.
+    state: Arc<WorkerState>,
+    /// Number of heartbeat ticks, and the time of the last change.
     seen: (u64, Instant),
 }
 
-/// What a thread is doing.
-struct Seat {
-    pulse: Pulse,
-    /// The source that is being decoded, or [`IDLE`].
+/// State shared with a decoder thread.
+struct WorkerState {
+    heartbeat: Heartbeat,
+    /// Index of the source that is being decoded, or [`IDLE`].
     index: AtomicUsize,
 }
 
 const IDLE: usize = usize::MAX;
 
-/// The threads, under watch.
+/// Pool of decoder threads with a watchdog.
 pub(super) struct Decoders<M> {
     decoding: Arc<Decoding>,
-    jobs: Jobs,
-    room: Arc<Room>,
+    queue: SourceQueue,
+    permits: Arc<ClipPermits>,
     sender: Sender<M>,
-    wrap: fn(usize, Decoded) -> M,
+    wrap: fn(usize, DecodeEvent) -> M,
     workers: Vec<Worker>,
     next_id: usize,
-    /// Threads that there should be.
+    /// Requested number of threads.
     wanted: usize,
-    /// Why the last thread could not be started.
-    refusal: Option<String>,
+    /// Error of the last thread that could not be started.
+    spawn_error: Option<String>,
 }
 
 impl<M: Send + 'static> Decoders<M> {
-    /// Starts `threads` of them, or as many as the system allows; each message is wrapped together with the number of
-    /// its thread.
+    /// Starts `threads` threads, or as many as the system allows. Events are sent as `wrap(thread id, event)`.
     pub(super) fn start(
         decoding: Arc<Decoding>,
-        jobs: Jobs,
-        room: Arc<Room>,
+        queue: SourceQueue,
+        permits: Arc<ClipPermits>,
         sender: Sender<M>,
-        wrap: fn(usize, Decoded) -> M,
+        wrap: fn(usize, DecodeEvent) -> M,
         threads: usize,
     ) -> Decoders<M> {
         let mut decoders = Decoders {
             decoding,
-            jobs,
-            room,
+            queue,
+            permits,
             sender,
             wrap,
             workers: Vec::new(),
             next_id: 0,
             wanted: threads,
-            refusal: None,
+            spawn_error: None,
         };
         decoders.fill();
         decoders
     }
 
-    /// Starts the threads that are missing, as far as the system allows.
+    /// Starts missing threads, as many as the system allows.
     fn fill(&mut self) {
-        self.refusal = None;
+        self.spawn_error = None;
         while self.workers.len() < self.wanted {
-            if let Err(error) = self.hire() {
-                self.refusal = Some(error.to_string());
+            if let Err(error) = self.spawn_worker() {
+                self.spawn_error = Some(error.to_string());
                 return;
             }
         }
     }
 
-    /// The number of threads, and why there are not more of them where the system refused one.
+    /// Number of running threads and the error, if a thread could not be started.
     pub(super) fn shortage(&self) -> Option<(usize, &str)> {
-        self.refusal.as_deref().map(|reason| (self.workers.len(), reason))
+        self.spawn_error.as_deref().map(|reason| (self.workers.len(), reason))
     }
 
-    /// The sources that wait while there is no thread at all, each with the error that it ends with.
-    pub(super) fn refused(&mut self) -> Vec<(usize, Error)> {
+    /// Takes all queued sources, with an error for each, if there is no thread at all.
+    pub(super) fn fail_queued(&mut self) -> Vec<(usize, Error)> {
         if !self.workers.is_empty() {
             return Vec::new();
         }
-        // The system may have recovered.
+        // The system may allow threads again.
         self.fill();
         let Some((0, reason)) = self.shortage() else { return Vec::new() };
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let error = || Error::Threads { what: "decoding", reason: reason.to_string() };
-        jobs.try_iter().map(|(index, _)| (index, error())).collect()
+        queue.try_iter().map(|(index, _)| (index, error())).collect()
     }
 
-    fn hire(&mut self) -> io::Result<()> {
+    fn spawn_worker(&mut self) -> io::Result<()> {
         let id = self.next_id;
         self.next_id += 1;
-        let seat = Arc::new(Seat { pulse: Pulse::default(), index: AtomicUsize::new(IDLE) });
-        let thread = Thread {
+        let state = Arc::new(WorkerState { heartbeat: Heartbeat::default(), index: AtomicUsize::new(IDLE) });
+        let thread = DecodeWorker {
             decoding: self.decoding.clone(),
-            jobs: self.jobs.clone(),
-            room: self.room.clone(),
+            queue: self.queue.clone(),
+            permits: self.permits.clone(),
             sender: self.sender.clone(),
-            seat: seat.clone(),
+            state: state.clone(),
             wrap: self.wrap,
             id,
         };
-        // The name is how a program can tell a decoder's panic from its own.
+        // By its name a program can recognise a panic of a decoder.
         let builder = thread::Builder::new().name(super::DECODER_THREAD.into());
         (self.decoding.spawn)(builder, Box::new(move || thread.work()))?;
-        self.workers.push(Worker { id, seat, seen: (0, Instant::now()) });
+        self.workers.push(Worker { id, state, seen: (0, Instant::now()) });
         Ok(())
     }
 
-    /// Whether messages of this thread still count.
-    pub(super) fn employs(&self, id: usize) -> bool {
+    /// True if the thread has not been replaced.
+    pub(super) fn is_current(&self, id: usize) -> bool {
         self.workers.iter().any(|worker| worker.id == id)
     }
 
-    /// Leaves threads behind that show no sign of life, and returns the sources they hang on.
-    pub(super) fn abandon_hung(&mut self) -> Vec<usize> {
-        let (now, patience) = (Instant::now(), self.decoding.patience);
+    /// Abandons threads without a heartbeat, starts new ones, and returns the sources of the abandoned ones.
+    pub(super) fn replace_stalled(&mut self) -> Vec<usize> {
+        let (now, decoder_timeout) = (Instant::now(), self.decoding.decoder_timeout);
         let mut hung = Vec::new();
         self.workers.retain_mut(|worker| {
-            let index = worker.seat.index.load(Ordering::Acquire);
-            let beats = worker.seat.pulse.beats();
+            let index = worker.state.index.load(Ordering::Acquire);
+            let beats = worker.state.heartbeat.ticks();
             if index == IDLE || beats != worker.seen.0 {
                 worker.seen = (beats, now);
             }
-            let hangs = now.duration_since(worker.seen.1) > patience;
+            let hangs = now.duration_since(worker.seen.1) > decoder_timeout;
             if hangs {
-                // If it comes to, it ends by itself.
-                worker.seat.pulse.stop();
+                // If the thread continues, it ends by itself.
+                worker.state.heartbeat.stop();
                 hung.push(index);
             }
             !hangs
@@ -226,49 +225,50 @@ impl<M: Send + 'static> Decoders<M> {
 
 impl<M> Drop for Decoders<M> {
     fn drop(&mut self) {
-        self.room.close();
-        self.workers.iter().for_each(|worker| worker.seat.pulse.stop());
+        self.permits.close();
+        self.workers.iter().for_each(|worker| worker.state.heartbeat.stop());
     }
 }
 
-struct Thread<M> {
+/// A decoder thread.
+struct DecodeWorker<M> {
     decoding: Arc<Decoding>,
-    jobs: Jobs,
-    room: Arc<Room>,
+    queue: SourceQueue,
+    permits: Arc<ClipPermits>,
     sender: Sender<M>,
-    seat: Arc<Seat>,
-    wrap: fn(usize, Decoded) -> M,
+    state: Arc<WorkerState>,
+    wrap: fn(usize, DecodeEvent) -> M,
     id: usize,
 }
 
-impl<M> Thread<M> {
-    /// Source after source.
+impl<M> DecodeWorker<M> {
+    /// Main loop: decodes one source after the other.
     fn work(&self) {
         loop {
-            let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((index, source)) = job else { return };
-            self.seat.pulse.beat();
-            self.seat.index.store(index, Ordering::Release);
-            // A decoder that panics costs its own source only.
+            self.state.heartbeat.tick();
+            self.state.index.store(index, Ordering::Release);
+            // A panic of the decoder fails its own source only.
             let result = catch_unwind(AssertUnwindSafe(|| self.read(index, source)));
-            self.seat.index.store(IDLE, Ordering::Release);
+            self.state.index.store(IDLE, Ordering::Release);
             let result = result.unwrap_or(Err(Error::Panicked));
-            if self.seat.pulse.is_stopped() || self.decoding.cancel.is_cancelled() {
+            if self.state.heartbeat.is_stopped() || self.decoding.cancel.is_cancelled() {
                 return;
             }
-            if self.send(Decoded::Done(index, result)).is_none() {
+            if self.send(DecodeEvent::Done(index, result)).is_none() {
                 return;
             }
         }
     }
 
-    /// Clip after clip.
-    fn read(&self, index: usize, source: Source) -> Result<Ending, Error> {
+    /// Decodes one source and sends its clips.
+    fn read(&self, index: usize, source: Source) -> Result<TrackInfo, Error> {
         let start = Instant::now();
         let mut waited = Duration::ZERO;
         let decoding = &*self.decoding;
         let reader =
-            ClipReader::open_watched(source, &decoding.request, &decoding.resamplers, &self.seat.pulse);
+            ClipReader::open_watched(source, &decoding.request, &decoding.resamplers, &self.state.heartbeat);
         let mut reader = match reader {
             Ok(reader) => reader,
             Err(error) => {
@@ -280,12 +280,12 @@ impl<M> Thread<M> {
         for clip in &mut reader {
             let waits = Instant::now();
             outcome = clip.map_err(Error::from).and_then(|clip| {
-                // Who waits for room does not hang.
-                self.seat.index.store(IDLE, Ordering::Release);
-                let room = self.room.take() && !decoding.cancel.is_cancelled();
-                self.seat.pulse.beat();
-                self.seat.index.store(index, Ordering::Release);
-                let sent = room.then(|| self.send(Decoded::Clip(index, clip))).flatten();
+                // Blocking on back-pressure does not count as a stall.
+                self.state.index.store(IDLE, Ordering::Release);
+                let permits = self.permits.acquire() && !decoding.cancel.is_cancelled();
+                self.state.heartbeat.tick();
+                self.state.index.store(index, Ordering::Release);
+                let sent = permits.then(|| self.send(DecodeEvent::Clip(index, clip))).flatten();
                 sent.ok_or(Error::Cancelled)
             });
             waited += waits.elapsed();
@@ -301,10 +301,10 @@ impl<M> Thread<M> {
         });
         outcome?;
         let warnings = reader.warnings().iter().map(ToString::to_string).collect();
-        Ok(Ending { track_s: reader.track_seconds(), decoder: reader.decoder_name(), warnings })
+        Ok(TrackInfo { track_s: reader.track_seconds(), decoder: reader.decoder_name(), warnings })
     }
 
-    fn send(&self, decoded: Decoded) -> Option<()> {
+    fn send(&self, decoded: DecodeEvent) -> Option<()> {
         self.sender.send((self.wrap)(self.id, decoded)).ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Where a model runs: the choice, and the executor behind it.
+//! Device selection, executors behind the devices, retry and fallback.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::StageTimes;
 use super::auto::{self, Candidate, Refusal, Search};
-use super::verdicts::{self, Verdicts};
+use super::refused::{self, RefusedDevices};
 use crate::cpu::{self, CpuError};
 use crate::error::Error;
 use crate::gpu::{self, AdapterSummary, Adapters, Gpu, GpuError, Options, suitable_batch};
@@ -18,26 +18,26 @@ use crate::plan::Plan;
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
 
-/// Where a model runs.
+/// Device that a model runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// The best GPU, or the CPU where there is none: a software driver is slower than that.
+    /// The best GPU, or the CPU if there is none or only a software driver, which is slower.
     #[default]
     Auto,
-    /// The best adapter, a software driver too; an error where there is none.
+    /// The best adapter, including software drivers; an error if there is none.
     Gpu,
-    /// The CPU, as fast as it goes.
+    /// The fast CPU executor.
     Cpu,
-    /// The reference implementations: slow, the definition of everything else.
+    /// The reference implementation: slow, but the definition of all results.
     Reference,
-    /// Nowhere: files are decoded and no model runs. The limit of what a device can be fed with.
+    /// Decode only, run no model. Measures the upper bound set by decoding.
     None,
-    /// A certain adapter.
+    /// A specific adapter.
     Adapter(gpu::Selection),
 }
 
 impl Device {
-    /// The adapter that it is, if it is one.
+    /// Adapter selection of this device.
     fn selection(&self) -> gpu::Selection {
         match self {
             Device::Adapter(selection) => selection.clone(),
@@ -46,9 +46,9 @@ impl Device {
     }
 }
 
-/// Why a word does not name a device.
+/// Error of parsing a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected auto, gpu, cpu, reference, a number or a part of an adapter's name, found nothing")]
+#[error("empty device name, expected auto, gpu, cpu, reference, an adapter's number or part of its name")]
 pub struct ParseDeviceError;
 
 impl FromStr for Device {
@@ -85,67 +85,67 @@ impl fmt::Display for Device {
     }
 }
 
-/// A plan made ready somewhere.
+/// Executor of a plan on one device.
 #[derive(Debug)]
-pub(super) enum Running {
+pub(super) enum Backend {
     Gpu { executor: Box<gpu::Executor>, name: Arc<str> },
     Cpu(Box<cpu::Executor>),
     Reference { plan: Plan, max_batch: usize },
     None { max_batch: usize },
 }
 
-/// A batch that was begun.
-pub(super) struct Ticket {
-    running: Arc<Running>,
-    pending: Pending,
+/// Submitted batch.
+pub(super) struct PendingBatch {
+    backend: Arc<Backend>,
+    pending: PendingState,
 }
 
-enum Pending {
-    OnDevice(gpu::InFlightBatch),
+enum PendingState {
+    OnDevice(gpu::Ticket),
     Done(Vec<(String, HostTensor)>),
 }
 
-/// What a batch gave, each output with the name it has in the plan.
+/// Outputs of a batch, each with its name in the plan.
 #[derive(Debug)]
-pub(super) struct Outputs {
+pub(super) struct BatchOutputs {
     pub(super) tensors: Vec<(String, HostTensor)>,
     pub(super) device: Arc<str>,
 }
 
-/// How a device is opened, and opened again.
+/// Settings for opening a device, also after it was lost.
 #[derive(Clone, Debug)]
-pub(super) struct Opener {
+pub(super) struct DeviceFactory {
     pub(super) device: Device,
     pub(super) pipeline_cache: Option<PathBuf>,
-    pub(super) kernels: Option<KernelsOf>,
+    pub(super) kernels: Option<KernelPolicy>,
     pub(super) kernel_times: bool,
-    /// Time limit of a wait for the device; `None` for what suits it.
+    /// Timeout of a wait for the device; `None` for a default that depends on the device.
     pub(super) timeout: Option<Duration>,
-    /// Folder in which devices that `auto` refused are remembered.
-    pub(super) verdicts: Option<PathBuf>,
-    /// The adapter that `auto` took.
+    /// Folder of the list of refused devices.
+    pub(super) refused_devices: Option<PathBuf>,
+    /// Adapter selected by `auto`.
     pub(super) picked: Option<Identity>,
 }
 
-/// Name, backend, driver and bus address of an adapter: the same one if it is found again.
+/// Identity of an adapter: name, backend, driver and PCI bus address.
 type Identity = [String; 4];
 
 fn identity(adapter: &AdapterSummary) -> Identity {
     [&adapter.name, &adapter.backend, &adapter.driver, &adapter.pci_bus_id].map(String::clone)
 }
 
-/// Which kernels a device runs; asked each time that one is opened.
+/// Function that selects the kernels of a device; called each time a device is opened.
 #[derive(Clone)]
-pub(super) struct KernelsOf(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + Sync>);
+pub(super) struct KernelPolicy(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + Sync>);
 
-impl fmt::Debug for KernelsOf {
+impl fmt::Debug for KernelPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KernelsOf")
     }
 }
 
-impl Opener {
-    /// The device that was asked for, or the one that `auto` took.
+impl DeviceFactory {
+    /// Opens the requested device, or the one that `auto` selected.
     fn open(&self) -> Result<Gpu, GpuError> {
         let adapters = Adapters::all();
         let selection = match &self.picked {
@@ -155,14 +155,14 @@ impl Opener {
             }
             None => self.device.selection(),
         };
-        Ok(self.equipped(adapters.open(&selection)?))
+        Ok(self.configure(adapters.open(&selection)?))
     }
 
-    /// The device with the pipeline cache and the kernels that were asked for.
-    fn equipped(&self, gpu: Gpu) -> Gpu {
+    /// Applies the pipeline cache and the kernel policy to a device.
+    fn configure(&self, gpu: Gpu) -> Gpu {
         let gpu = self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder));
         match &self.kernels {
-            Some(KernelsOf(kernels)) => {
+            Some(KernelPolicy(kernels)) => {
                 let kernels = kernels(&gpu);
                 gpu.with_kernels(kernels)
             }
@@ -170,10 +170,15 @@ impl Opener {
         }
     }
 
-    /// The device that was asked for by name, or an error that says which others there are.
-    fn named(&self, plan: &Plan, max_batch: Option<usize>, notes: &Notes) -> Result<Running, Error> {
+    /// Opens a device that was requested by name; the error lists alternatives.
+    fn open_named(
+        &self,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        warnings: &Warnings,
+    ) -> Result<Backend, Error> {
         let gpu = self.open()?;
-        let error = match self.on_gpu(&gpu, plan, max_batch, notes) {
+        let error = match self.prepare_gpu(&gpu, plan, max_batch, warnings) {
             Err(Error::Gpu(error)) => error,
             outcome => return outcome,
         };
@@ -194,9 +199,14 @@ impl Opener {
         Err(GpuError::Unusable { adapter: name, advice, source: Box::new(error) }.into())
     }
 
-    /// The first adapter that runs `plan` rightly, else the CPU; notes say in one line what became of the others.
-    fn auto(&mut self, plan: &Plan, max_batch: Option<usize>, notes: &Notes) -> Result<Running, Error> {
-        // What the CPU executor cannot do is left to a software driver.
+    /// Opens the first adapter that runs `plan` correctly, else the CPU; one warning lists the refused adapters.
+    fn open_auto(
+        &mut self,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        warnings: &Warnings,
+    ) -> Result<Backend, Error> {
+        // A software driver is used for what the CPU executor does not support.
         let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
         let together = plan.depends_on_batch() && max_batch != Some(1);
         let adapters = Adapters::all();
@@ -206,84 +216,85 @@ impl Opener {
             .map(|(index, adapter)| Candidate {
                 index,
                 name: adapter.name.clone(),
-                key: verdicts::key(adapter),
+                key: refused::key(adapter),
             })
             .collect();
-        let mut verdicts = Verdicts::read(self.verdicts.as_deref());
-        let Search { found, refused } = auto::first_working(&candidates, &mut verdicts, |candidate| {
-            self.attempt(&adapters, candidate, plan, max_batch, notes)
-        })?;
+        let mut refused_devices = RefusedDevices::read(self.refused_devices.as_deref());
+        let Search { found, refused } =
+            auto::first_working(&candidates, &mut refused_devices, |candidate| {
+                self.try_candidate(&adapters, candidate, plan, max_batch, warnings)
+            })?;
         let refused = refused.join("; ");
-        if let Some((index, running)) = found {
+        if let Some((index, backend)) = found {
             self.picked = adapters.summaries().get(index).map(identity);
             if !refused.is_empty() {
-                notes.add(format!("{refused}; running on {}", running.name()));
+                warnings.add(format!("{refused}; running on {}", backend.name()));
             }
-            return Ok(running);
+            return Ok(backend);
         }
         let why = match adapters.summaries().first() {
             _ if !refused.is_empty() => refused,
             None => GpuError::NoAdapter.to_string(),
             Some(software) => {
-                format!("no GPU but the software driver {}, which is slower than the CPU", software.name)
+                format!("no GPU except the software driver {}, which is slower than the CPU", software.name)
             }
         };
         let plan = plan.with_precision(DType::F32);
         if together {
-            notes.add(format!("{why}; running on the reference implementation, which is slow"));
+            warnings.add(format!("{why}; running on the reference implementation, which is slow"));
             let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, &plan));
-            return Ok(Running::Reference { plan, max_batch });
+            return Ok(Backend::Reference { plan, max_batch });
         }
-        notes.add(format!("{why}; running on the CPU"));
-        on_cpu(&plan, max_batch)
+        warnings.add(format!("{why}; running on the CPU"));
+        prepare_cpu(&plan, max_batch)
     }
 
-    /// Opens a candidate and compiles the plan; hardware also has to give the numbers of the CPU executor.
-    fn attempt(
+    /// Opens a candidate and compiles the plan; hardware is also checked against the CPU executor.
+    fn try_candidate(
         &self,
         adapters: &Adapters,
         candidate: &Candidate,
         plan: &Plan,
         max_batch: Option<usize>,
-        notes: &Notes,
-    ) -> Result<Result<Running, Refusal>, Error> {
+        warnings: &Warnings,
+    ) -> Result<Result<Backend, Refusal>, Error> {
         let gpu = match adapters.open(&gpu::Selection::Index(candidate.index)) {
-            Ok(gpu) => self.equipped(gpu),
+            Ok(gpu) => self.configure(gpu),
             Err(error) => return Ok(Err(Error::from(error).into())),
         };
-        let running = match self.on_gpu(&gpu, plan, max_batch, notes) {
-            Ok(running) => running,
-            // The caller's kernel may be at fault, not the device.
-            Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error),
+        let backend = match self.prepare_gpu(&gpu, plan, max_batch, warnings) {
+            Ok(backend) => backend,
+            // The user kernel may be at fault, not the device.
+            Err(error) if !gpu.kernels().custom.is_empty() => return Err(error),
             Err(error) => return Ok(Err(error.into())),
         };
-        if let (Running::Gpu { executor, .. }, false) = (&running, gpu.summary().limits.software)
-            && gpu.kernels().user_kernels.is_empty()
+        if let (Backend::Gpu { executor, .. }, false) = (&backend, gpu.summary().limits.software)
+            && gpu.kernels().custom.is_empty()
             && let Err(refusal) = auto::check(executor, plan)
         {
             return Ok(Err(refusal));
         }
-        Ok(Ok(running))
+        Ok(Ok(backend))
     }
 
-    /// An executor for batches of `max_batch`, or what suits the device; for as many clips as it has memory for.
-    fn on_gpu(
+    /// Makes an executor for batches of `max_batch` clips, or a size that suits the device; halved until it fits memory.
+    fn prepare_gpu(
         &self,
         gpu: &Gpu,
         plan: &Plan,
         max_batch: Option<usize>,
-        notes: &Notes,
-    ) -> Result<Running, Error> {
+        warnings: &Warnings,
+    ) -> Result<Backend, Error> {
         let name: Arc<str> = gpu.summary().name.as_str().into();
         let mut max_batch = max_batch.unwrap_or_else(|| suitable_batch(Some(gpu.summary()), plan));
         loop {
             let (timed, timeout) = (self.kernel_times, self.timeout);
             let options = Options { max_batch, timed, timeout, ..Options::default() };
             match gpu::Executor::new(gpu, plan, &options) {
-                Ok(executor) => return Ok(Running::Gpu { executor: Box::new(executor), name }),
-                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.depends_on_batch() => {
+                Ok(executor) => return Ok(Backend::Gpu { executor: Box::new(executor), name }),
+                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
                     max_batch /= 2;
-                    notes.add(format!("{name}: {error}: going on with batches of {max_batch}"));
+                    warnings.add(format!("{name}: {error}: batch size reduced to {max_batch}"));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -291,94 +302,94 @@ impl Opener {
     }
 }
 
-/// Where a plan runs, and where it goes on when that fails.
+/// Runs a plan on a device, with retry and fallback.
 #[derive(Debug)]
 pub(super) struct Engine {
-    opener: Opener,
-    /// A device of the caller's cannot be opened again.
+    factory: DeviceFactory,
+    /// True for a device of the caller, which cannot be reopened.
     is_shared: bool,
     plan: Plan,
     name: Arc<str>,
     max_batch: usize,
-    running: Mutex<Arc<Running>>,
-    /// Locked while a device is replaced, so that one loss is mended once.
+    backend: Mutex<Arc<Backend>>,
+    /// Locked while a device is replaced, so that each loss is handled once.
     health: Mutex<Health>,
-    notes: Arc<Notes>,
+    warnings: Arc<Warnings>,
 }
 
-/// How a device has done lately.
+/// Recent failures of a device.
 #[derive(Debug, Default)]
 struct Health {
-    /// Times that it was opened again.
+    /// Number of times that it was reopened.
     reopened: usize,
-    /// Batches that went well since it was last opened.
+    /// Number of successful batches since it was last opened.
     good: usize,
 }
 
-/// Times that a device is opened again before the CPU takes over.
-const REOPENINGS: usize = 1;
-/// Batches in a row after which an earlier loss no longer counts.
+/// Maximum number of times that a device is reopened before the CPU takes over.
+const MAX_REOPENS: usize = 1;
+/// Number of consecutive successful batches after which an earlier loss no longer counts.
 const FORGIVEN_AFTER: usize = 256;
-/// Time limit of opening a device again: a driver that is stuck may never answer.
-const REOPENING: Duration = Duration::from_secs(120);
-/// Most warnings that are kept for a caller who does not take them.
-const MOST_NOTES: usize = 100;
+/// Timeout of reopening a device: a hanging driver may never return.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum number of warnings that are kept until the caller takes them.
+const MAX_WARNINGS: usize = 100;
 
-/// What the caller should be told.
+/// Warnings for the caller.
 #[derive(Debug, Default)]
-pub(super) struct Notes(Mutex<(Vec<String>, usize)>);
+pub(super) struct Warnings(Mutex<(Vec<String>, usize)>);
 
-impl Notes {
-    pub(super) fn add(&self, note: impl Into<String>) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if notes.0.len() < MOST_NOTES {
-            notes.0.push(note.into());
+impl Warnings {
+    pub(super) fn add(&self, warning: impl Into<String>) {
+        let mut warnings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.0.len() < MAX_WARNINGS {
+            warnings.0.push(warning.into());
         } else {
-            notes.1 += 1;
+            warnings.1 += 1;
         }
     }
 
     pub(super) fn take(&self) -> Vec<String> {
-        let (mut notes, left_out) =
+        let (mut warnings, left_out) =
             std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if left_out > 0 {
-            notes.push(format!("{left_out} more warnings were left out"));
+            warnings.push(format!("{left_out} more warnings were left out"));
         }
-        notes
+        warnings
     }
 }
 
 impl Engine {
-    /// An engine for `plan`; what the caller might not expect goes to the notes.
+    /// Makes an engine for `plan`; unexpected decisions are added to the warnings.
     pub(super) fn new(
-        mut opener: Opener,
+        mut factory: DeviceFactory,
         shared: Option<&Gpu>,
         plan: Plan,
         max_batch: Option<usize>,
-        notes: Arc<Notes>,
+        warnings: Arc<Warnings>,
     ) -> Result<Engine, Error> {
         let elsewhere = || max_batch.unwrap_or_else(|| suitable_batch(None, &plan));
-        let running = match (shared, &opener.device) {
-            (Some(gpu), _) => opener.on_gpu(gpu, &plan, max_batch, &notes)?,
-            (None, Device::Auto) => opener.auto(&plan, max_batch, &notes)?,
-            (None, Device::Cpu) => on_cpu(&plan, max_batch)?,
-            (None, Device::Reference) => Running::Reference { plan: plan.clone(), max_batch: elsewhere() },
-            (None, Device::None) => Running::None { max_batch: elsewhere() },
-            (None, _) => opener.named(&plan, max_batch, &notes)?,
+        let backend = match (shared, &factory.device) {
+            (Some(gpu), _) => factory.prepare_gpu(gpu, &plan, max_batch, &warnings)?,
+            (None, Device::Auto) => factory.open_auto(&plan, max_batch, &warnings)?,
+            (None, Device::Cpu) => prepare_cpu(&plan, max_batch)?,
+            (None, Device::Reference) => Backend::Reference { plan: plan.clone(), max_batch: elsewhere() },
+            (None, Device::None) => Backend::None { max_batch: elsewhere() },
+            (None, _) => factory.open_named(&plan, max_batch, &warnings)?,
         };
         Ok(Engine {
-            opener,
+            factory,
             is_shared: shared.is_some(),
             plan,
-            name: running.name(),
-            max_batch: running.max_batch(),
-            running: Mutex::new(Arc::new(running)),
+            name: backend.name(),
+            max_batch: backend.max_batch(),
+            backend: Mutex::new(Arc::new(backend)),
             health: Mutex::default(),
-            notes,
+            warnings,
         })
     }
 
-    /// Where it was meant to run.
+    /// Name of the device that it was opened on.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -387,106 +398,108 @@ impl Engine {
         self.max_batch
     }
 
-    /// Whether beginning a batch returns before it is computed.
+    /// True if submitting a batch returns before it is computed.
     pub(super) fn overlaps(&self) -> bool {
-        matches!(*self.now(), Running::Gpu { .. })
+        matches!(*self.backend(), Backend::Gpu { .. })
     }
 
-    /// The error for clips that depend on each other and are too many for one batch.
+    /// Error for too many clips in a batch whose clips depend on each other.
     pub(super) fn too_many(&self, batch: usize) -> Error {
-        match *self.now() {
-            Running::Cpu(_) => CpuError::DependentBatch { batch }.into(),
-            _ => GpuError::DependentBatch { batch, most: self.max_batch }.into(),
+        match *self.backend() {
+            Backend::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
+            _ => GpuError::CoupledBatch { batch, most: self.max_batch }.into(),
         }
     }
 
-    /// Where batches go at the moment.
-    pub(super) fn now(&self) -> Arc<Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The current backend.
+    pub(super) fn backend(&self) -> Arc<Backend> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Adds the times that the device itself keeps.
+    /// Adds the times measured by the device.
     pub(super) fn add_times(&self, times: &mut StageTimes) {
-        let kernels = match &*self.now() {
-            Running::Gpu { executor, .. } => {
+        let kernels = match &*self.backend() {
+            Backend::Gpu { executor, .. } => {
                 let spent = executor.times();
                 times.readback += spent.readback;
                 spent.kernels
             }
-            Running::Cpu(executor) => executor.times(),
-            Running::Reference { .. } | Running::None { .. } => return,
+            Backend::Cpu(executor) => executor.times(),
+            Backend::Reference { .. } | Backend::None { .. } => return,
         };
         for (kernel, time) in kernels {
             *times.kernels.entry(kernel).or_default() += time;
         }
     }
 
-    /// Hands a batch over; computes it at once where nothing can overlap.
-    pub(super) fn begin(&self, input: &HostTensor) -> Result<Ticket, Error> {
-        let running = self.now();
-        let pending = match &*running {
-            Running::Gpu { executor, .. } if input.shape().extent(0) <= executor.max_batch() => {
-                Pending::OnDevice(executor.submit(std::slice::from_ref(input))?)
+    /// Submits a batch; backends without overlap compute it at once.
+    pub(super) fn submit(&self, input: &HostTensor) -> Result<PendingBatch, Error> {
+        let backend = self.backend();
+        let pending = match &*backend {
+            Backend::Gpu { executor, .. } if input.shape().extent(0) <= executor.max_batch() => {
+                PendingState::OnDevice(executor.submit(std::slice::from_ref(input))?)
             }
-            running => Pending::Done(running.run(input)?),
+            backend => PendingState::Done(backend.run(input)?),
         };
-        Ok(Ticket { running, pending })
+        Ok(PendingBatch { backend, pending })
     }
 
     /// Waits for a batch.
-    pub(super) fn finish(&self, ticket: Ticket) -> Result<Outputs, Error> {
-        let Ticket { running, pending } = ticket;
-        let tensors = match (pending, &*running) {
-            (Pending::Done(outputs), _) => outputs,
-            (Pending::OnDevice(ticket), Running::Gpu { executor, .. }) => {
-                let outputs = executor.collect(ticket)?;
+    pub(super) fn wait(&self, pending_batch: PendingBatch) -> Result<BatchOutputs, Error> {
+        let PendingBatch { backend, pending } = pending_batch;
+        let tensors = match (pending, &*backend) {
+            (PendingState::Done(outputs), _) => outputs,
+            (PendingState::OnDevice(pending_batch), Backend::Gpu { executor, .. }) => {
+                let outputs = executor.collect(pending_batch)?;
                 self.health.lock().unwrap_or_else(PoisonError::into_inner).good += 1;
-                named(executor.plan(), outputs)
+                with_names(executor.plan(), outputs)
             }
-            (Pending::OnDevice(_), _) => return Err(GpuError::Failed { reason: "no device".into() }.into()),
+            (PendingState::OnDevice(_), _) => {
+                return Err(GpuError::Failed { reason: "no device".into() }.into());
+            }
         };
-        Ok(Outputs { tensors, device: running.name() })
+        Ok(BatchOutputs { tensors, device: backend.name() })
     }
 
-    /// Runs a batch that failed with `error` on `failed` once more: with less memory, on the device opened again,
-    /// or at last on the CPU. The batches after it go the same way.
-    pub(super) fn again(
+    /// Runs a batch that failed with `error` on `failed` again: with a smaller batch size, on the reopened device, or on
+    /// the CPU. Later batches use the new backend.
+    pub(super) fn retry(
         &self,
         input: &HostTensor,
-        failed: Arc<Running>,
+        failed: Arc<Backend>,
         error: Error,
-    ) -> Result<Outputs, Error> {
+    ) -> Result<BatchOutputs, Error> {
         let (mut failed, mut error) = (failed, error);
         loop {
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            // Another batch that was on the same device may have mended it meanwhile.
-            if Arc::ptr_eq(&self.now(), &failed) {
-                let next = Arc::new(self.instead(&failed, error, &mut health)?);
-                *self.running.lock().unwrap_or_else(PoisonError::into_inner) = next;
+            // Another batch may have replaced the device meanwhile.
+            if Arc::ptr_eq(&self.backend(), &failed) {
+                let next = Arc::new(self.fallback(&failed, error, &mut health)?);
+                *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = next;
             }
             drop(health);
-            let running = self.now();
-            match running.run(input) {
-                Ok(tensors) => return Ok(Outputs { tensors, device: running.name() }),
-                Err(again) => (failed, error) = (running, again),
+            let backend = self.backend();
+            match backend.run(input) {
+                Ok(tensors) => return Ok(BatchOutputs { tensors, device: backend.name() }),
+                Err(retry) => (failed, error) = (backend, retry),
             }
         }
     }
 
-    /// What to go on with after `error`, or the error itself where nothing would help.
-    fn instead(&self, failed: &Running, error: Error, health: &mut Health) -> Result<Running, Error> {
-        let (Running::Gpu { executor, name }, Error::Gpu(gpu_error)) = (failed, &error) else {
+    /// Chooses the backend to continue with after `error`, or returns the error if there is none.
+    fn fallback(&self, failed: &Backend, error: Error, health: &mut Health) -> Result<Backend, Error> {
+        let (Backend::Gpu { executor, name }, Error::Gpu(gpu_error)) = (failed, &error) else {
             return Err(error);
         };
         let batch = executor.max_batch();
         match gpu_error {
-            // Half of what depends on each other would be something else.
-            _ if self.plan.depends_on_batch() => Err(error),
+            // Clips that depend on each other cannot be split.
+            _ if self.plan.couples_clips() => Err(error),
             GpuError::OutOfMemory { .. } if batch > 1 => {
-                self.notes.add(format!("{name}: {error}: going on with batches of {}", batch / 2));
-                self.opener
-                    .on_gpu(executor.gpu(), &self.plan, Some(batch / 2), &self.notes)
-                    .or_else(|_| self.on_cpu_instead(name))
+                self.warnings.add(format!("{name}: {error}: batch size reduced to {}", batch / 2));
+                self.factory
+                    .prepare_gpu(executor.gpu(), &self.plan, Some(batch / 2), &self.warnings)
+                    .or_else(|_| self.cpu_fallback(name))
             }
             GpuError::OutOfMemory { .. } | GpuError::Failed { .. } | GpuError::NotResponding { .. } => {
                 if health.good >= FORGIVEN_AFTER {
@@ -494,103 +507,104 @@ impl Engine {
                 }
                 health.good = 0;
                 let is_lost = !matches!(gpu_error, GpuError::OutOfMemory { .. });
-                if is_lost && !self.is_shared && health.reopened < REOPENINGS {
+                if is_lost && !self.is_shared && health.reopened < MAX_REOPENS {
                     health.reopened += 1;
                     match self.reopened(batch) {
-                        Ok(running) => {
-                            self.notes.add(format!("{name}: {error}: opened it again"));
-                            return Ok(running);
+                        Ok(backend) => {
+                            self.warnings.add(format!("{name}: {error}: device reopened"));
+                            return Ok(backend);
                         }
-                        Err(why) => self.notes.add(format!("{name}: it cannot be opened again: {why}")),
+                        Err(why) => self.warnings.add(format!("{name}: cannot reopen the device: {why}")),
                     }
                 }
-                self.notes.add(format!("{name}: {error}"));
-                self.on_cpu_instead(name)
+                self.warnings.add(format!("{name}: {error}"));
+                self.cpu_fallback(name)
             }
             _ => Err(error),
         }
     }
 
-    /// The device opened again, once it has given the right numbers; or why it cannot be used.
-    fn reopened(&self, batch: usize) -> Result<Running, String> {
-        let (opener, plan, notes) = (self.opener.clone(), self.plan.clone(), self.notes.clone());
-        let open = move || -> Result<Running, String> {
-            let gpu = opener.open().map_err(|error| error.to_string())?;
-            let running =
-                opener.on_gpu(&gpu, &plan, Some(batch), &notes).map_err(|error| error.to_string())?;
-            match &running {
-                Running::Gpu { executor, .. } if gpu.kernels().user_kernels.is_empty() => {
+    /// Reopens the device and checks its results.
+    fn reopened(&self, batch: usize) -> Result<Backend, String> {
+        let (factory, plan, warnings) = (self.factory.clone(), self.plan.clone(), self.warnings.clone());
+        let open = move || -> Result<Backend, String> {
+            let gpu = factory.open().map_err(|error| error.to_string())?;
+            let backend = factory
+                .prepare_gpu(&gpu, &plan, Some(batch), &warnings)
+                .map_err(|error| error.to_string())?;
+            match &backend {
+                Backend::Gpu { executor, .. } if gpu.kernels().custom.is_empty() => {
                     auto::check(executor, &plan).map_err(|refusal| refusal.reason)?;
                 }
                 _ => {}
             }
-            Ok(running)
+            Ok(backend)
         };
-        in_time(REOPENING, open)?
+        with_timeout(REOPEN_TIMEOUT, open)?
     }
 
-    fn on_cpu_instead(&self, name: &str) -> Result<Running, Error> {
-        self.notes.add(format!("warning: the CPU takes over from {name}"));
-        on_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
+    fn cpu_fallback(&self, name: &str) -> Result<Backend, Error> {
+        self.warnings.add(format!("warning: falling back from {name} to the CPU"));
+        prepare_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
     }
 }
 
-impl Running {
+impl Backend {
     fn name(&self) -> Arc<str> {
         match self {
-            Running::Gpu { name, .. } => name.clone(),
-            Running::Cpu(_) => "cpu".into(),
-            Running::Reference { .. } => "reference".into(),
-            Running::None { .. } => "none".into(),
+            Backend::Gpu { name, .. } => name.clone(),
+            Backend::Cpu(_) => "cpu".into(),
+            Backend::Reference { .. } => "reference".into(),
+            Backend::None { .. } => "none".into(),
         }
     }
 
     fn max_batch(&self) -> usize {
         match self {
-            Running::Gpu { executor, .. } => executor.max_batch(),
-            Running::Cpu(executor) => executor.max_batch(),
-            Running::Reference { max_batch, .. } | Running::None { max_batch } => *max_batch,
+            Backend::Gpu { executor, .. } => executor.max_batch(),
+            Backend::Cpu(executor) => executor.max_batch(),
+            Backend::Reference { max_batch, .. } | Backend::None { max_batch } => *max_batch,
         }
     }
 
-    /// A whole batch, in parts where the device takes no more.
+    /// Runs a whole batch, in parts if the device takes fewer clips.
     fn run(&self, input: &HostTensor) -> Result<Vec<(String, HostTensor)>, Error> {
         let inputs = std::slice::from_ref(input);
         Ok(match self {
-            Running::Gpu { executor, .. } => named(executor.plan(), executor.run(inputs)?),
-            Running::Cpu(executor) => named(executor.plan(), executor.run(inputs)?),
-            Running::Reference { plan, .. } => {
+            Backend::Gpu { executor, .. } => with_names(executor.plan(), executor.run(inputs)?),
+            Backend::Cpu(executor) => with_names(executor.plan(), executor.run(inputs)?),
+            Backend::Reference { plan, .. } => {
                 let plan = plan.with_batch(input.shape().extent(0));
                 let outputs = reference::run(&plan, inputs)?;
-                named(&plan, outputs)
+                with_names(&plan, outputs)
             }
-            Running::None { .. } => Vec::new(),
+            Backend::None { .. } => Vec::new(),
         })
     }
 }
 
-/// The result of `work`, which goes on by itself if it takes longer than `limit`.
-fn in_time<T: Send + 'static>(
+/// Runs `work` on a thread and returns its result; after `limit` the thread is abandoned.
+fn with_timeout<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     let (sender, receiver) = mpsc::channel();
-    // Nobody listens to a result that comes too late.
+    // A late result is dropped.
     let spawned = thread::Builder::new().spawn(move || drop(sender.send(work())));
-    spawned.map_err(|error| format!("no thread can be started for it: {error}"))?;
-    receiver.recv_timeout(limit).map_err(|_| format!("nothing happened within {} s", limit.as_secs()))
+    spawned.map_err(|error| format!("cannot start a thread: {error}"))?;
+    receiver.recv_timeout(limit).map_err(|_| format!("no answer within {} s", limit.as_secs()))
 }
 
-fn named(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
+fn with_names(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)> {
     plan.outputs().iter().map(|(name, _)| name.clone()).zip(outputs).collect()
 }
 
-fn on_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Running, Error> {
-    // Clips that depend on each other go one at a time.
-    let max_batch = if plan.depends_on_batch() { Some(1) } else { max_batch };
+fn prepare_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Backend, Error> {
+    // Clips that depend on each other run one at a time.
+    let max_batch = if plan.couples_clips() { Some(1) } else { max_batch };
     let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, plan));
     let options = cpu::Options { max_batch, ..cpu::Options::default() };
-    Ok(Running::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
+    Ok(Backend::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))
 }
 
 #[cfg(test)]
@@ -601,7 +615,7 @@ mod tests {
     use crate::weights::Weights;
 
     #[test]
-    fn words_name_devices() {
+    fn devices_are_parsed() {
         assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("reference".parse(), Ok(Device::Reference));
         assert_eq!("none".parse(), Ok(Device::None));
@@ -610,24 +624,24 @@ mod tests {
         assert_eq!(" ".parse::<Device>(), Err(ParseDeviceError));
     }
 
-    fn opener(device: Device) -> Opener {
-        Opener {
+    fn factory(device: Device) -> DeviceFactory {
+        DeviceFactory {
             device,
             pipeline_cache: None,
             kernels: None,
             kernel_times: false,
             timeout: None,
-            verdicts: None,
+            refused_devices: None,
             picked: None,
         }
     }
 
-    /// The spectrogram's statistics: a plan that is quickly run. `None` without an adapter.
+    /// Engine for the statistics of the spectrogram, a small plan; `None` without an adapter.
     fn engine(shared: Option<&Gpu>) -> Option<(Engine, HostTensor)> {
         engine_with(shared, None)
     }
 
-    /// The same with a time limit of the device.
+    /// As [`engine`], with a device timeout.
     fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, HostTensor)> {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
@@ -644,11 +658,11 @@ mod tests {
         let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
         Some((
             Engine::new(
-                Opener {
-                    kernels: Some(KernelsOf(Arc::new(|_| Kernels::default()))),
+                DeviceFactory {
+                    kernels: Some(KernelPolicy(Arc::new(|_| Kernels::default()))),
                     kernel_times: true,
                     timeout,
-                    ..opener(Device::Gpu)
+                    ..factory(Device::Gpu)
                 },
                 shared,
                 plan,
@@ -660,7 +674,7 @@ mod tests {
         ))
     }
 
-    fn stats(outputs: &Outputs) -> Vec<f32> {
+    fn stats(outputs: &BatchOutputs) -> Vec<f32> {
         outputs.tensors[0].1.data().to_vec()
     }
 
@@ -670,109 +684,112 @@ mod tests {
     }
 
     #[test]
-    fn batches_overlap_and_come_back_in_any_order() {
+    fn batches_overlap_and_can_be_waited_for_in_any_order() {
         let Some((engine, input)) = engine(None) else { return };
-        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
-        let tickets: Vec<Ticket> = (0..3).map(|_| engine.begin(&input).unwrap()).collect();
-        for ticket in tickets.into_iter().rev() {
-            assert_eq!(stats(&engine.finish(ticket).unwrap()), stats(&expected));
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        let tickets: Vec<PendingBatch> = (0..3).map(|_| engine.submit(&input).unwrap()).collect();
+        for pending_batch in tickets.into_iter().rev() {
+            assert_eq!(stats(&engine.wait(pending_batch).unwrap()), stats(&expected));
         }
     }
 
     #[test]
-    fn less_memory_halves_the_batch() {
+    fn out_of_memory_halves_the_batch() {
         let Some((engine, input)) = engine(None) else { return };
-        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
         let error = || GpuError::OutOfMemory { what: "a test", bytes: 1 }.into();
         for most in [2, 1] {
-            assert_eq!(stats(&engine.again(&input, engine.now(), error()).unwrap()), stats(&expected));
-            assert_eq!(engine.now().max_batch(), most);
+            assert_eq!(stats(&engine.retry(&input, engine.backend(), error()).unwrap()), stats(&expected));
+            assert_eq!(engine.backend().max_batch(), most);
         }
-        let outputs = engine.again(&input, engine.now(), error()).unwrap();
+        let outputs = engine.retry(&input, engine.backend(), error()).unwrap();
         assert_eq!(&*outputs.device, "cpu");
         close(&stats(&outputs), &stats(&expected));
-        let notes = engine.notes.take().join("\n");
-        assert!(notes.contains("batches of 2") && notes.contains("the CPU takes over"), "{notes}");
+        let warnings = engine.warnings.take().join("\n");
+        assert!(
+            warnings.contains("batch size reduced to 2") && warnings.contains("to the CPU"),
+            "{warnings}"
+        );
     }
 
     #[test]
-    fn a_lost_device_is_opened_again() {
+    fn a_lost_device_is_reopened() {
         let Some((engine, input)) = engine(None) else { return };
-        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
-        let Running::Gpu { executor, .. } = &*engine.now() else { panic!("not on a GPU") };
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        let Backend::Gpu { executor, .. } = &*engine.backend() else { panic!("not on a GPU") };
         executor.gpu().destroy();
-        let error = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap_err();
-        let outputs = engine.again(&input, engine.now(), error).unwrap();
+        let error = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
+        let outputs = engine.retry(&input, engine.backend(), error).unwrap();
         assert_eq!(stats(&outputs), stats(&expected));
-        let notes = engine.notes.take().join("\n");
-        assert!(notes.contains("opened it again"), "{notes}");
+        let warnings = engine.warnings.take().join("\n");
+        assert!(warnings.contains("device reopened"), "{warnings}");
     }
 
     #[test]
-    fn the_cpu_takes_over_from_a_lost_device_of_the_callers() {
+    fn a_lost_device_of_the_caller_falls_back_to_the_cpu() {
         let Some(gpu) = gpu::adapter() else { return };
         let Some((engine, input)) = engine(Some(&gpu)) else { return };
-        let expected = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap();
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
         gpu.destroy();
-        let error = engine.begin(&input).and_then(|ticket| engine.finish(ticket)).unwrap_err();
-        let outputs = engine.again(&input, engine.now(), error).unwrap();
+        let error = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
+        let outputs = engine.retry(&input, engine.backend(), error).unwrap();
         assert_eq!(&*outputs.device, "cpu");
         close(&stats(&outputs), &stats(&expected));
     }
 
     fn lose(engine: &Engine) -> Error {
-        let Running::Gpu { executor, .. } = &*engine.now() else { panic!("not on a GPU") };
+        let Backend::Gpu { executor, .. } = &*engine.backend() else { panic!("not on a GPU") };
         executor.gpu().destroy();
         GpuError::Failed { reason: "lost".into() }.into()
     }
 
     #[test]
-    fn a_device_that_is_lost_again_and_again_is_left_to_the_cpu() {
+    fn a_device_lost_repeatedly_falls_back_to_the_cpu() {
         let Some((engine, input)) = engine(None) else { return };
-        let first = engine.now();
-        let outputs = engine.again(&input, first.clone(), lose(&engine)).unwrap();
+        let first = engine.backend();
+        let outputs = engine.retry(&input, first.clone(), lose(&engine)).unwrap();
         assert_ne!(&*outputs.device, "cpu");
         // A second batch that was on the lost device goes where the first one went.
-        let second = engine.now();
-        engine.again(&input, first, GpuError::Failed { reason: "lost".into() }.into()).unwrap();
-        assert!(Arc::ptr_eq(&second, &engine.now()));
-        // Many good batches later the loss is forgiven.
+        let second = engine.backend();
+        engine.retry(&input, first, GpuError::Failed { reason: "lost".into() }.into()).unwrap();
+        assert!(Arc::ptr_eq(&second, &engine.backend()));
+        // After many successful batches the loss no longer counts.
         engine.health.lock().unwrap().good = FORGIVEN_AFTER;
-        let outputs = engine.again(&input, engine.now(), lose(&engine)).unwrap();
+        let outputs = engine.retry(&input, engine.backend(), lose(&engine)).unwrap();
         assert_ne!(&*outputs.device, "cpu");
-        let ticket = engine.begin(&input).unwrap();
-        engine.finish(ticket).unwrap();
+        let pending_batch = engine.submit(&input).unwrap();
+        engine.wait(pending_batch).unwrap();
         assert_eq!(engine.health.lock().unwrap().good, 1);
-        let outputs = engine.again(&input, engine.now(), lose(&engine)).unwrap();
+        let outputs = engine.retry(&input, engine.backend(), lose(&engine)).unwrap();
         assert_eq!(&*outputs.device, "cpu");
-        let notes = engine.notes.take().join("\n");
-        assert_eq!(notes.matches("opened it again").count(), 2, "{notes}");
+        let warnings = engine.warnings.take().join("\n");
+        assert_eq!(warnings.matches("device reopened").count(), 2, "{warnings}");
     }
 
     #[test]
-    fn notes_that_nobody_takes_are_bounded() {
-        let notes = Notes::default();
-        (0..1000).for_each(|index| notes.add(index.to_string()));
-        let taken = notes.take();
-        assert_eq!(taken.len(), MOST_NOTES + 1);
-        assert_eq!(taken[MOST_NOTES], "900 more warnings were left out");
-        assert!(notes.take().is_empty());
+    fn warnings_are_bounded() {
+        let warnings = Warnings::default();
+        (0..1000).for_each(|index| warnings.add(index.to_string()));
+        let taken = warnings.take();
+        assert_eq!(taken.len(), MAX_WARNINGS + 1);
+        assert_eq!(taken[MAX_WARNINGS], "900 more warnings were left out");
+        assert!(warnings.take().is_empty());
     }
 
     #[test]
-    fn the_cpu_takes_over_from_a_device_that_does_not_answer() {
+    fn a_device_that_does_not_answer_falls_back_to_the_cpu() {
         let Some((engine, input)) = engine_with(None, Some(Duration::ZERO)) else { return };
-        let tickets: Vec<_> = (0..2).map(|_| (engine.now(), engine.begin(&input))).collect();
-        for (running, ticket) in tickets {
-            let error = ticket.and_then(|ticket| engine.finish(ticket)).unwrap_err();
+        let tickets: Vec<_> = (0..2).map(|_| (engine.backend(), engine.submit(&input))).collect();
+        for (backend, pending_batch) in tickets {
+            let error = pending_batch.and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
             assert!(matches!(error, Error::Gpu(GpuError::NotResponding { .. })), "{error}");
-            assert_eq!(&*engine.again(&input, running, error).unwrap().device, "cpu");
+            assert_eq!(&*engine.retry(&input, backend, error).unwrap().device, "cpu");
         }
-        let notes = engine.notes.take().join("\n");
-        assert!(notes.contains("did not answer") && notes.contains("the CPU takes over"), "{notes}");
+        let warnings = engine.warnings.take().join("\n");
+        assert!(warnings.contains("did not answer") && warnings.contains("to the CPU"), "{warnings}");
     }
 
-    /// A convolution to one channel, which no kernel of a device writes and the CPU does.
+    /// A convolution to one channel, which only the CPU executor supports.
     fn impossible(precision: DType) -> Plan {
         let mut builder = crate::plan::Builder::new();
         let x = builder.input("x", [1, 2, 6, 7]);
@@ -787,22 +804,26 @@ mod tests {
     fn auto_goes_on_to_the_cpu_and_a_named_device_gives_advice() {
         let Some(gpu) = gpu::adapter() else { return };
         let name = &gpu.summary().name;
-        let error = Engine::new(opener(Device::Gpu), None, impossible(DType::F32), Some(1), Arc::default());
+        let error = Engine::new(factory(Device::Gpu), None, impossible(DType::F32), Some(1), Arc::default());
         let error = error.unwrap_err();
         assert!(matches!(&error, Error::Gpu(GpuError::Unusable { advice, .. }) if advice[0] == "auto"));
         assert!(error.to_string().contains(name.as_str()), "{error}");
         // With f16 a software driver is a candidate too.
-        let notes = Arc::new(Notes::default());
+        let warnings = Arc::new(Warnings::default());
         let engine =
-            Engine::new(opener(Device::Auto), None, impossible(DType::F16), Some(1), notes.clone()).unwrap();
-        assert!(matches!(*engine.now(), Running::Cpu(_)));
-        let notes = notes.take();
-        assert_eq!(notes.len(), 1, "{notes:?}");
-        assert!(notes[0].contains(name.as_str()) && notes[0].ends_with("running on the CPU"), "{notes:?}");
+            Engine::new(factory(Device::Auto), None, impossible(DType::F16), Some(1), warnings.clone())
+                .unwrap();
+        assert!(matches!(*engine.backend(), Backend::Cpu(_)));
+        let warnings = warnings.take();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains(name.as_str()) && warnings[0].ends_with("running on the CPU"),
+            "{warnings:?}"
+        );
     }
 
     #[test]
-    fn wrong_numbers_are_noticed() {
+    fn wrong_results_are_detected() {
         let Some(gpu) = gpu::adapter() else { return };
         let plan = |seed: usize| {
             let config = models::crnn::Config::tiny();
@@ -817,15 +838,15 @@ mod tests {
         };
         let executor = gpu::Executor::new(&gpu, &plan(0), &Options::default()).unwrap();
         assert!(auto::check(&executor, &plan(0)).is_ok());
-        // The weights of another network stand for a driver that computes something else.
+        // Other weights stand for a driver with wrong results.
         let refusal = auto::check(&executor, &plan(5)).unwrap_err();
-        assert!(refusal.is_lasting && refusal.reason.starts_with("gives wrong "), "{}", refusal.reason);
+        assert!(refusal.is_permanent && refusal.reason.starts_with("wrong "), "{}", refusal.reason);
     }
 
     #[test]
-    fn what_takes_too_long_is_left_alone() {
-        assert_eq!(in_time(Duration::from_secs(60), || 3), Ok(3));
+    fn slow_work_is_abandoned() {
+        assert_eq!(with_timeout(Duration::from_secs(60), || 3), Ok(3));
         let slow = || thread::sleep(Duration::from_secs(3));
-        assert!(in_time(Duration::from_millis(10), slow).unwrap_err().contains("within 0 s"));
+        assert!(with_timeout(Duration::from_millis(10), slow).unwrap_err().contains("within 0 s"));
     }
 }

@@ -1,7 +1,7 @@
-//! Joins audio, a model and an executor: from files or samples to tags and features.
+//! Tagging of files and samples: joins audio, a model and an executor.
 //!
-//! Decoding runs on a few threads, the model on the thread that called; clips of many files share a batch.
-//! A file that fails is an error for that file alone. Not here: output formats and the command line.
+//! Files are decoded on several threads, each device has a thread, and clips of many files share a batch. A file that
+//! fails does not affect others. Not here: output formats and the command line.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ mod builder;
 mod calibrate;
 mod decode;
 mod device;
+mod refused;
 mod runner;
 mod stats;
-mod verdicts;
 
 pub use builder::TaggerBuilder;
 pub use calibrate::measure_statistics;
@@ -28,65 +28,65 @@ pub use device::{Device, ParseDeviceError};
 pub use stats::StageTimes;
 
 use decode::Decoding;
-use device::{Engine, Notes};
+use device::{Engine, Warnings};
 
-/// Name of the threads that decode: a program can keep quiet about their panics, which become errors of files.
+/// Name of decoder threads. A panic hook can use it to ignore their panics, which become errors of files.
 pub const DECODER_THREAD: &str = "tagwave decoder";
 
-/// Stops whatever a [`Tagger`] is doing; clones share the state.
+/// Cancellation flag of a [`Tagger`]; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
 impl CancelToken {
-    /// A token that nobody has cancelled.
+    /// A token that is not cancelled.
     pub fn new() -> CancelToken {
         CancelToken::default()
     }
 
-    /// Asks for a stop: clips on the device are finished, nothing new is begun.
+    /// Requests a stop: clips on the device are finished, nothing new is started.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a stop was asked for.
+    /// True once a stop was requested.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Which of its results a [`Tagger`] computes, beside a tap. Layers that nothing needs are left out.
+/// Results that a [`Tagger`] computes besides a tap. Layers that no result needs are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outputs {
     /// Scores and embedding.
     #[default]
     All,
-    /// The embedding: the layers after it, and their weights, are not needed.
+    /// The embedding only: later layers, and their weights, are not needed.
     Embedding,
-    /// Nothing but the tap.
+    /// The tap only.
     Tap,
 }
 
-/// Which clips may share a batch.
+/// Grouping of clips into batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grouping {
-    /// Any: they do not depend on each other.
+    /// Any clips: they do not depend on each other.
     Free,
-    /// This many neighbours, no more and no fewer as long as there are more.
+    /// Exactly this many neighbours; the last batch may have fewer.
     Clips(usize),
-    /// All of one call.
+    /// All clips of one call.
     Call,
 }
 
-/// Tags audio with one model on one device. `Send` and `Sync`: threads may share it.
+/// Tags audio with one model on one or more devices. `Send` and `Sync`: threads may share it.
 ///
 /// ```no_run
 /// use tagwave::tagger::Tagger;
-/// use tagwave::tags::Selection;
+/// use tagwave::tags::TagSelection;
 ///
 /// # fn main() -> Result<(), tagwave::Error> {
 /// let tagger = Tagger::builder().model("crnn").weights("weights-of-the-original").build()?;
 /// let track = tagger.tag_file("song.mp3")?;
-/// for tag in tagger.tags(&track, Selection::Top(5)) {
+/// for tag in tagger.tags(&track, TagSelection::Top(5)) {
 ///     println!("{} {:.3}", tag.label, tag.score);
 /// }
 /// # Ok(())
@@ -105,51 +105,50 @@ pub struct Tagger {
     aggregation: Aggregation,
     tap: Option<String>,
     grouping: Grouping,
-    notes: Arc<Notes>,
+    warnings: Arc<Warnings>,
 }
 
-/// What a model found in one clip.
+/// Result of one clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipResult {
-    /// Where the clip begins, in seconds from the track's start.
+    /// Start of the clip in the track, in seconds.
     pub start_s: f64,
     /// A score in 0..1 for each label.
     pub scores: Vec<f32>,
     /// The features before the last dense layer.
     pub embedding: Vec<f32>,
-    /// The output of the step asked for with [`TaggerBuilder::tap`], `[C, F, T]` and the like flattened in C
-    /// order; else empty.
+    /// Output of the step selected with [`TaggerBuilder::tap`], flattened in C order; empty without a tap.
     pub tap: Vec<f32>,
-    /// Name of the device that it ran on.
+    /// Name of the device that the clip ran on.
     pub device: Arc<str>,
 }
 
-/// What a model found in one track.
+/// Result of one track.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Track {
-    /// The clips it was heard in.
+    /// Results of the clips.
     pub clips: Vec<ClipResult>,
-    /// A score in 0..1 for each label, over all clips.
+    /// A score in 0..1 for each label, aggregated over clips.
     pub scores: Vec<f32>,
-    /// The features before the last dense layer, over all clips.
+    /// The features before the last dense layer, aggregated over clips.
     pub embedding: Vec<f32>,
-    /// The output of the tapped step over all clips; empty without a tap.
+    /// The output of the tapped step, aggregated over clips; empty without a tap.
     pub tap: Vec<f32>,
-    /// Length of the track in seconds, where the container or the decoder says it.
+    /// Length of the track in seconds, if known.
     pub track_s: Option<f64>,
-    /// What decoded the file: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
+    /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
     pub decoder: &'static str,
-    /// What was odd about the file, in words.
+    /// Warnings about the file.
     pub warnings: Vec<String>,
 }
 
 impl Tagger {
-    /// Settings to start from: [`models::DEFAULT`](crate::models::DEFAULT), restored, the best device.
+    /// Builder with default settings: [`models::DEFAULT`](crate::models::DEFAULT) on the best device.
     pub fn builder() -> TaggerBuilder {
         TaggerBuilder::default()
     }
 
-    /// The tags of a file.
+    /// Tags a file.
     ///
     /// # Errors
     /// [`Error::Audio`] for the file, [`Error::Gpu`] for the device, [`Error::Cancelled`].
@@ -157,7 +156,7 @@ impl Tagger {
         self.tag(Source::path(path.as_ref()))
     }
 
-    /// The tags of mono samples, nominally in -1..1, at `rate_hz`.
+    /// Tags mono samples, nominally in -1..1, at `rate_hz`.
     ///
     /// # Errors
     /// As [`Tagger::tag_file`].
@@ -165,7 +164,7 @@ impl Tagger {
         self.tag(Source::samples(samples, rate_hz))
     }
 
-    /// The tags of one source.
+    /// Tags one source.
     ///
     /// # Errors
     /// As [`Tagger::tag_file`].
@@ -173,8 +172,8 @@ impl Tagger {
         self.tag_batch([source]).pop().unwrap_or(Err(Error::Cancelled))
     }
 
-    /// The tags of many sources, in their order; one that fails leaves the others alone. After a cancellation
-    /// what was not finished is [`Error::Cancelled`].
+    /// Tags many sources and returns results in their order; a source that fails does not affect others. After a
+    /// cancellation, unfinished sources are [`Error::Cancelled`].
     pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Track, Error>> {
         let sources: Vec<Source> = sources.into_iter().collect();
         let mut results: Vec<_> = sources.iter().map(|_| Err(Error::Cancelled)).collect();
@@ -182,9 +181,9 @@ impl Tagger {
         results
     }
 
-    /// As [`Tagger::tag_batch`], each result given away as soon as it is its turn. Memory does not grow with
-    /// the number of sources. After a cancellation what is finished is still given away, also behind a source that is
-    /// not; the remaining sources are not called back.
+    /// Tags many sources and calls `each` with every result in order, as soon as it is available. Memory does not grow
+    /// with the number of sources. After a cancellation `each` is still called for finished sources, and not for the
+    /// others.
     pub fn tag_each(
         &self,
         sources: impl IntoIterator<Item = Source, IntoIter: Send>,
@@ -193,7 +192,7 @@ impl Tagger {
         batch::run(self, sources.into_iter(), each);
     }
 
-    /// The embedding of a file: the features before the last dense layer.
+    /// Computes the embedding of a file: the features before the last dense layer.
     ///
     /// # Errors
     /// As [`Tagger::tag_file`].
@@ -201,7 +200,7 @@ impl Tagger {
         Ok(self.tag_file(path)?.embedding)
     }
 
-    /// The embedding of mono samples at `rate_hz`.
+    /// Computes the embedding of mono samples at `rate_hz`.
     ///
     /// # Errors
     /// As [`Tagger::tag_file`].
@@ -209,18 +208,18 @@ impl Tagger {
         Ok(self.tag_samples(samples, rate_hz)?.embedding)
     }
 
-    /// The embeddings of many sources, in their order.
+    /// Computes the embeddings of many sources, in their order.
     pub fn embed_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Vec<f32>, Error>> {
         self.tag_batch(sources).into_iter().map(|result| result.map(|track| track.embedding)).collect()
     }
 
-    /// A track's tags, the highest first.
-    pub fn tags(&self, track: &Track, selection: tags::Selection) -> Vec<Tag> {
+    /// Selects tags of a track, highest score first.
+    pub fn tags(&self, track: &Track, selection: tags::TagSelection) -> Vec<Tag> {
         tags::select(&self.vocabulary, &track.scores, selection)
     }
 
-    /// A clip's tags, the highest first.
-    pub fn clip_tags(&self, clip: &ClipResult, selection: tags::Selection) -> Vec<Tag> {
+    /// Selects tags of a clip, highest score first.
+    pub fn clip_tags(&self, clip: &ClipResult, selection: tags::TagSelection) -> Vec<Tag> {
         tags::select(&self.vocabulary, &clip.scores, selection)
     }
 
@@ -234,33 +233,33 @@ impl Tagger {
         &self.model
     }
 
-    /// How its weights are understood.
+    /// Compatibility with the original.
     pub fn reading(&self) -> Reading {
         self.reading
     }
 
-    /// Name of the device it runs on, or of all of them.
+    /// Name of the device, or names of all devices.
     pub fn device_name(&self) -> String {
         self.engines.iter().map(Engine::name).collect::<Vec<_>>().join(", ")
     }
 
-    /// SHA-256 of the weight file, where the weights come from one.
+    /// SHA-256 of the weight file, if the weights come from one.
     pub fn weights_digest(&self) -> Option<&str> {
         self.weights_digest.as_deref()
     }
 
-    /// Most clips of one batch.
+    /// Maximum number of clips per batch.
     pub fn max_batch(&self) -> usize {
         self.engines.iter().map(Engine::max_batch).min().unwrap_or(1)
     }
 
-    /// What the caller should be told and was not yet: a fallback that was taken, weights that are not the
-    /// published ones; while it runs, a device that was lost or is short of memory.
-    pub fn take_notes(&self) -> Vec<String> {
-        self.notes.take()
+    /// Takes the warnings since the last call: a fallback to another device, weights that are not the published ones, a
+    /// device that was lost or ran out of memory.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
-    /// Where the time went since the tagger was made.
+    /// Times of the pipeline stages since the tagger was made.
     pub fn stage_times(&self) -> StageTimes {
         let mut times = self.decoding.stats.times();
         self.engines.iter().for_each(|engine| engine.add_times(&mut times));
@@ -268,9 +267,9 @@ impl Tagger {
     }
 }
 
-/// Fails when something is not a number: nothing plausible may hide an overflow or a broken device. A maximum
-/// may swallow what is not a number, so the clip's statistics are looked at first.
-fn check(result: &ClipResult, stats: &[f32]) -> Result<(), Error> {
+/// Fails for results that are not finite, so that an overflow or a broken device is not hidden. The statistics of the
+/// spectrogram are checked first, because max pooling may drop a NaN.
+fn check_finite(result: &ClipResult, stats: &[f32]) -> Result<(), Error> {
     if stats.iter().any(|v| !v.is_finite()) {
         return Err(Error::TooLoud);
     }

@@ -1,56 +1,55 @@
-//! The threads of the model, one per device: batches in, results out, two batches on their way at a time.
+//! Device threads, one per device: batches in, results out, two batches in flight.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::batch::Message;
-use super::device::{Engine, Outputs, Running, Ticket};
+use super::batch::Event;
+use super::device::{Backend, BatchOutputs, Engine, PendingBatch};
 use super::{ClipResult, Tagger};
 use crate::audio::Clip;
 use crate::error::Error;
 use crate::models::{EMBEDDING, SCORES, STATS};
 use crate::tensor::HostTensor;
 
-/// Batches on a device at a time: one computes while the next one is uploaded and the last one is read back.
+/// Number of batches in flight per device: one computes while another is uploaded or read back.
 pub(super) const IN_FLIGHT: usize = 2;
 
-/// Magnitude of a sample past which every spectrogram overflows, also where the mel power is not squared: one sample
-/// alone has the power `0.25e40` in each bin of a frame around it, and f32 ends at 3.4e38. A Fourier transform in f32
-/// holds such samples, but not much larger ones, of which it makes NaN, which some drivers hide.
-const LOUDEST: f32 = 1e20;
+/// Largest magnitude of a sample. A single larger one overflows every spectrogram: its power is `0.25e40` in each bin
+/// of a frame, and f32 ends at 3.4e38. The Fourier transform of much larger samples is NaN, which some drivers hide.
+const MAX_SAMPLE: f32 = 1e20;
 
-/// Clips with the source each is of.
-pub(super) type Batch = Vec<(usize, Clip)>;
+/// Clips of one batch, each with the index of its source.
+pub(super) type ClipBatch = Vec<(usize, Clip)>;
 
-/// What one clip of a batch gave.
-pub(super) struct Ran {
+/// Result of one clip of a batch.
+pub(super) struct ClipOutput {
     pub(super) index: usize,
     pub(super) result: ClipResult,
-    /// The statistics of its spectrogram.
+    /// Statistics of its spectrogram.
     pub(super) stats: Vec<f32>,
 }
 
-/// Batches that wait for a device.
+/// Queue of batches for the device threads.
 #[derive(Default)]
-pub(super) struct Feed {
-    state: Mutex<(VecDeque<Batch>, bool)>,
+pub(super) struct BatchQueue {
+    state: Mutex<(VecDeque<ClipBatch>, bool)>,
     changed: Condvar,
 }
 
-impl Feed {
-    fn lock(&self) -> MutexGuard<'_, (VecDeque<Batch>, bool)> {
+impl BatchQueue {
+    fn lock(&self) -> MutexGuard<'_, (VecDeque<ClipBatch>, bool)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put(&self, batch: Batch) {
+    pub(super) fn push(&self, batch: ClipBatch) {
         self.lock().0.push_back(batch);
         self.changed.notify_one();
     }
 
-    /// The next batch, waiting for it; `None` once the feed is closed and empty.
-    fn take(&self) -> Option<Batch> {
+    /// Waits for the next batch; `None` once the queue is closed and empty.
+    fn take(&self) -> Option<ClipBatch> {
         let mut state = self.lock();
         loop {
             match state.0.pop_front() {
@@ -61,59 +60,59 @@ impl Feed {
         }
     }
 
-    fn try_take(&self) -> Option<Batch> {
+    fn try_take(&self) -> Option<ClipBatch> {
         self.lock().0.pop_front()
     }
 
-    /// No more batches come.
+    /// Closes the queue: no more batches will be added.
     pub(super) fn close(&self) {
         self.lock().1 = true;
         self.changed.notify_all();
     }
 
-    /// Forgets what waits, and closes.
-    pub(super) fn clear(&self) -> Vec<Batch> {
+    /// Closes the queue and returns the batches in it.
+    pub(super) fn clear(&self) -> Vec<ClipBatch> {
         let waiting = std::mem::take(&mut self.lock().0).into();
         self.close();
         waiting
     }
 }
 
-/// A clip of a batch that was handed over.
-struct Sent {
-    /// Its source.
+/// Clip of a submitted batch.
+struct SubmittedClip {
+    /// Index of its source.
     index: usize,
-    /// Where it begins in the source, in seconds.
+    /// Start in the source, in seconds.
     start_s: f64,
-    /// True if its samples are past [`LOUDEST`].
-    is_too_loud: bool,
+    /// True if a sample exceeds [`MAX_SAMPLE`].
+    is_too_large: bool,
 }
 
-/// A batch on a device.
-struct Flying {
-    clips: Vec<Sent>,
+/// Batch that was submitted to a device.
+struct InFlightBatch {
+    clips: Vec<SubmittedClip>,
     input: HostTensor,
-    /// Where it went.
-    running: Arc<Running>,
-    ticket: Result<Ticket, Error>,
+    /// Backend that it was submitted to.
+    backend: Arc<Backend>,
+    pending: Result<PendingBatch, Error>,
 }
 
-/// A device at work until the feed ends.
-pub(super) fn run(tagger: &Tagger, engine: &Engine, feed: &Feed, sender: &Sender<Message>) {
+/// Runs batches on a device until the queue is closed.
+pub(super) fn run(tagger: &Tagger, engine: &Engine, batches: &BatchQueue, sender: &Sender<Event>) {
     let stats = &tagger.decoding.stats;
-    let mut flying: VecDeque<Flying> = VecDeque::new();
+    let mut in_flight: VecDeque<InFlightBatch> = VecDeque::new();
     loop {
-        while flying.len() < IN_FLIGHT {
+        while in_flight.len() < IN_FLIGHT {
             let waits = Instant::now();
-            let batch = if flying.is_empty() { feed.take() } else { feed.try_take() };
+            let batch = if in_flight.is_empty() { batches.take() } else { batches.try_take() };
             stats.add(|times| times.model_waits += waits.elapsed());
             let Some(batch) = batch else { break };
             let start = Instant::now();
-            let Some(begun) = begin(tagger, engine, batch, sender) else { continue };
-            let clips = begun.clips.len() as u64;
-            flying.push_back(begun);
+            let Some(submitted) = submit(tagger, engine, batch, sender) else { continue };
+            let clips = submitted.clips.len() as u64;
+            in_flight.push_back(submitted);
             stats.add(|times| {
-                // Where nothing overlaps, beginning is all there is.
+                // Without overlap, submitting runs the model.
                 if engine.overlaps() {
                     times.upload += start.elapsed();
                 } else {
@@ -123,59 +122,64 @@ pub(super) fn run(tagger: &Tagger, engine: &Engine, feed: &Feed, sender: &Sender
                 times.clips += clips;
             });
         }
-        let Some(batch) = flying.pop_front() else { return };
+        let Some(batch) = in_flight.pop_front() else { return };
         let start = Instant::now();
-        let finished = finish(tagger, engine, batch);
+        let event = wait(tagger, engine, batch);
         stats.add(|times| times.model += start.elapsed());
-        if sender.send(finished).is_err() {
+        if sender.send(event).is_err() {
             return;
         }
     }
 }
 
-/// Hands a batch to the device; one that cannot even be made is answered at once.
-fn begin(tagger: &Tagger, engine: &Engine, batch: Batch, sender: &Sender<Message>) -> Option<Flying> {
+/// Submits a batch to the device; an invalid batch fails at once.
+fn submit(
+    tagger: &Tagger,
+    engine: &Engine,
+    batch: ClipBatch,
+    sender: &Sender<Event>,
+) -> Option<InFlightBatch> {
     let rate = f64::from(tagger.decoding.request.rate_hz);
     let length = tagger.decoding.request.length_samples;
-    let sent = |(index, clip): &(usize, Clip)| Sent {
+    let sent = |(index, clip): &(usize, Clip)| SubmittedClip {
         index: *index,
         start_s: clip.start_samples as f64 / rate,
-        is_too_loud: clip.samples.iter().any(|v| v.is_nan() || v.abs() > LOUDEST),
+        is_too_large: clip.samples.iter().any(|v| v.is_nan() || v.abs() > MAX_SAMPLE),
     };
-    let clips: Vec<Sent> = batch.iter().map(sent).collect();
+    let clips: Vec<SubmittedClip> = batch.iter().map(sent).collect();
     let mut samples = Vec::with_capacity(batch.len() * length);
-    // Each clip is freed once it is copied: a batch is in memory once.
+    // Each clip is freed after it is copied, so that the batch is in memory once.
     batch.into_iter().for_each(|(_, clip)| samples.extend_from_slice(&clip.samples));
     match HostTensor::new([clips.len(), length], samples) {
         Ok(input) => {
-            let running = engine.now();
-            Some(Flying { clips, running, ticket: engine.begin(&input), input })
+            let backend = engine.backend();
+            Some(InFlightBatch { clips, backend, pending: engine.submit(&input), input })
         }
         Err(error) => {
             let indices = clips.into_iter().map(|clip| clip.index).collect();
-            // Nobody listens when the collector is gone.
-            let _ = sender.send(Message::Failed(indices, Arc::new(error.into())));
+            // Fails if the collector has ended.
+            let _ = sender.send(Event::Failed(indices, Arc::new(error.into())));
             None
         }
     }
 }
 
-/// Waits for a batch and takes it apart.
-fn finish(tagger: &Tagger, engine: &Engine, batch: Flying) -> Message {
-    let outputs = match batch.ticket.and_then(|ticket| engine.finish(ticket)) {
+/// Waits for a batch, with retry and fallback, and splits its outputs by clip.
+fn wait(tagger: &Tagger, engine: &Engine, batch: InFlightBatch) -> Event {
+    let outputs = match batch.pending.and_then(|pending| engine.wait(pending)) {
         Ok(outputs) => Ok(outputs),
-        Err(error) => engine.again(&batch.input, batch.running, error),
+        Err(error) => engine.retry(&batch.input, batch.backend, error),
     };
     match outputs {
-        Ok(outputs) => Message::Ran(rows(tagger, &batch.clips, &outputs)),
+        Ok(outputs) => Event::Completed(rows(tagger, &batch.clips, &outputs)),
         Err(error) => {
             let indices = batch.clips.into_iter().map(|clip| clip.index).collect();
-            Message::Failed(indices, Arc::new(error))
+            Event::Failed(indices, Arc::new(error))
         }
     }
 }
 
-fn rows(tagger: &Tagger, clips: &[Sent], outputs: &Outputs) -> Vec<Ran> {
+fn rows(tagger: &Tagger, clips: &[SubmittedClip], outputs: &BatchOutputs) -> Vec<ClipOutput> {
     let find =
         |name: &str| outputs.tensors.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor);
     let row = |name: &str, clip: usize| find(name).map_or(Vec::new(), |tensor| tensor.row(clip).to_vec());
@@ -187,8 +191,8 @@ fn rows(tagger: &Tagger, clips: &[Sent], outputs: &Outputs) -> Vec<Ran> {
             tap: tagger.tap.as_deref().map_or(Vec::new(), |name| row(name, place)),
             device: outputs.device.clone(),
         };
-        let stats = if clip.is_too_loud { vec![f32::INFINITY; 3] } else { row(STATS, place) };
-        Ran { index: clip.index, result, stats }
+        let stats = if clip.is_too_large { vec![f32::INFINITY; 3] } else { row(STATS, place) };
+        ClipOutput { index: clip.index, result, stats }
     });
     ran.collect()
 }

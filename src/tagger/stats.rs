@@ -1,4 +1,4 @@
-//! Where the time goes, stage by stage.
+//! Times of the pipeline stages.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,27 +11,27 @@ pub struct StageTimes {
     pub decode: Duration,
     /// Resampling to the model's rate.
     pub resample: Duration,
-    /// Decoding threads that waited for room because the model was slower.
+    /// Time that decoder threads were blocked because the model was slower.
     pub decode_waits: Duration,
-    /// Handing batches to the device.
+    /// Uploading and submitting batches.
     pub upload: Duration,
-    /// Waiting for the device: what is left of its work, and the readback. On the CPU: the model.
+    /// Waiting for the device, including readback. On the CPU: running the model.
     pub model: Duration,
-    /// The part of `model` that is reading outputs back, once the device was done.
+    /// Part of `model` spent on reading outputs back after the device was done.
     pub readback: Duration,
-    /// Time of each kernel by its name: by the device's own clock where it is a GPU that has one and
-    /// [`kernel_times`](super::TaggerBuilder::kernel_times) were asked for; on the CPU always, summed over threads.
+    /// Time of each kernel by name. On a GPU measured with timestamps, if supported and enabled with
+    /// [`kernel_times`](super::TaggerBuilder::kernel_times); on the CPU always, summed over threads.
     pub kernels: BTreeMap<&'static str, Duration>,
-    /// Threads of the model that waited for clips because decoding was slower.
+    /// Time that device threads waited for clips because decoding was slower.
     pub model_waits: Duration,
-    /// Batches that were run.
+    /// Number of batches.
     pub batches: u64,
-    /// Clips in them.
+    /// Number of clips in them.
     pub clips: u64,
 }
 
 impl StageTimes {
-    /// What came after `before`, an earlier state of the same tagger; zero where `before` is the later one.
+    /// Difference to `before`, an earlier value of the same tagger; saturates at zero.
     pub fn since(&self, before: &StageTimes) -> StageTimes {
         let kernels = self.kernels.iter().map(|(&name, &time)| {
             (name, time.saturating_sub(before.kernels.get(name).copied().unwrap_or_default()))
@@ -42,7 +42,7 @@ impl StageTimes {
             decode_waits: self.decode_waits.saturating_sub(before.decode_waits),
             upload: self.upload.saturating_sub(before.upload),
             model: self.model.saturating_sub(before.model),
-            // What a device spent that was lost meanwhile is not known any more.
+            // The times of a device that was lost meanwhile are unknown.
             readback: self.readback.saturating_sub(before.readback),
             kernels: kernels.collect(),
             model_waits: self.model_waits.saturating_sub(before.model_waits),
@@ -52,7 +52,7 @@ impl StageTimes {
     }
 }
 
-/// Stage times that several threads add to.
+/// Stage times shared between threads.
 #[derive(Debug, Default)]
 pub(super) struct Stats(Mutex<StageTimes>);
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::super::target::Target;
-use super::super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, say};
+use super::super::{CliError, DeviceArgs, PrecisionArg, ReadingArg, SOME_FAILED, USAGE, print_line};
 use super::roofline;
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -19,40 +19,40 @@ use crate::tensor::DType;
 
 /// Arguments of `tagwave bench kernels`.
 #[derive(Debug, Args)]
-pub(super) struct KernelBench {
-    /// Layers, by parts of their names such as conv2 or crnn.gru [default: all, and the probe]
+pub(super) struct KernelBenchArgs {
+    /// Layers by parts of their names, such as conv2 or crnn.gru [default: all, and the probe]
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     layer: Vec<String>,
 
-    /// Kernels, by parts of their names [default: all]
+    /// Kernels by parts of their names [default: all]
     #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
     kernel: Vec<String>,
 
-    /// Clips of a batch
+    /// Batch sizes in clips
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 8, 64, 256], value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: Vec<u16>,
 
-    /// How the device stores activations and weights
+    /// Storage types of activations and weights on the device
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PrecisionArg::F32])]
     precision: Vec<PrecisionArg>,
 
-    /// Milliseconds to run each kernel, at least three runs
+    /// Milliseconds to run each kernel; at least three runs
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     milliseconds: u16,
 
-    /// Begin no other layer after so many seconds; what was timed until then is kept
+    /// Time limit in seconds; results until then are kept
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
     seconds: Option<u16>,
 
-    /// Leave out the test cases with unusual shapes; the outputs that are timed are checked still
-    #[arg(long)]
+    /// Skip the test cases with unusual shapes; outputs of timed layers are still checked
+    #[arg(long, alias = "skip-problems")]
     skip_test_cases: bool,
 
     /// Output format
     #[arg(long, value_enum, default_value_t)]
-    format: FormatArg,
+    format: BenchFormat,
 
-    /// Draw a roofline (SVG): operations a second over operations a byte
+    /// Draw a roofline plot (SVG): operations per second over operations per byte
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 
@@ -61,14 +61,14 @@ pub(super) struct KernelBench {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum FormatArg {
+enum BenchFormat {
     #[default]
     Table,
     Jsonl,
 }
 
-/// A kernel on a layer at a batch.
-pub(super) struct Row {
+/// Measurement of a kernel on a layer at a batch size.
+pub(super) struct BenchRow {
     pub(super) layer: String,
     pub(super) batch: usize,
     pub(super) precision: DType,
@@ -76,35 +76,32 @@ pub(super) struct Row {
 }
 
 /// Checks and times kernels and prints a row for each.
-pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
+pub(super) fn bench(args: &KernelBenchArgs) -> Result<u8, CliError> {
     let Target::Gpu(gpu) = Target::new(&args.device.device)? else {
-        return Err(Failed {
-            message: "kernels need an adapter: name one with --device".into(),
-            code: USAGE,
-        });
+        return Err(CliError { message: "kernels need a GPU: choose one with --device".into(), code: USAGE });
     };
-    let undrawn = |error: std::io::Error, file: &Path| Failed {
+    let undrawn = |error: std::io::Error, file: &Path| CliError {
         message: format!("{}: {error}", file.display()),
         code: SOME_FAILED,
     };
     if let Some(file) = &args.plot {
-        // Before anything is measured for nothing.
+        // Fails before measuring if the file cannot be written.
         std::fs::File::create(file).map_err(|error| undrawn(error, file))?;
     }
     let peaks = peaks(&gpu)?;
     head(args, &gpu, peaks)?;
     let (mut rows, mut failures) = (Vec::new(), 0);
-    let begun = Instant::now();
-    let is_over = || args.seconds.is_some_and(|most| begun.elapsed().as_secs() >= most.into());
+    let start = Instant::now();
+    let is_over = || args.seconds.is_some_and(|most| start.elapsed().as_secs() >= most.into());
     let mut left_out = 0;
     for precision in args.precision.iter().map(|asked| asked.resolve(Some(&gpu), ReadingArg::Restored)) {
         let mut all = layers(&models::all(), precision)?;
         all.push(probe_layer(precision));
-        let wanted = |layer: &&Layer| {
+        let requested = |layer: &&Layer| {
             args.layer.is_empty() || args.layer.iter().any(|part| layer.name.contains(part.as_str()))
         };
         let mut checked: Vec<(String, bool)> = Vec::new();
-        for layer in all.iter().filter(wanted) {
+        for layer in all.iter().filter(requested) {
             for &batch in &args.batch {
                 if is_over() {
                     left_out += 1;
@@ -115,11 +112,11 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
         }
     }
     if rows.is_empty() && failures == 0 && left_out == 0 {
-        let message = "nothing was run: no layer or kernel has such a name, or none runs here".into();
-        return Err(Failed { message, code: SOME_FAILED });
+        let message = "nothing was measured: no layer or kernel of that name runs on this device".into();
+        return Err(CliError { message, code: SOME_FAILED });
     }
     if left_out > 0 {
-        eprintln!("tagwave: the time is over, {left_out} layers at a batch were not run");
+        eprintln!("tagwave: time limit reached; {left_out} measurements skipped");
     }
     if let Some(file) = &args.plot {
         let svg = roofline::svg(&gpu.summary().name, peaks, &rows);
@@ -128,21 +125,21 @@ pub(super) fn bench(args: &KernelBench) -> Result<u8, Failed> {
     Ok(if failures == 0 { 0 } else { SOME_FAILED })
 }
 
-/// One layer at one batch with all its configurations; returns how many of them disagree with the reference implementation.
+/// Measures all configurations of a layer at one batch size; returns the number of those with wrong results.
 fn measure(
-    args: &KernelBench,
+    args: &KernelBenchArgs,
     gpu: &Gpu,
     peaks: Peaks,
     (layer, batch, precision): (&Layer, u16, DType),
     checked: &mut Vec<(String, bool)>,
-    rows: &mut Vec<Row>,
-) -> Result<usize, Failed> {
+    rows: &mut Vec<BenchRow>,
+) -> Result<usize, CliError> {
     let batch = usize::from(batch);
-    let note = |what: String| eprintln!("tagwave: {} at batch {batch}: {what}", layer.name);
+    let report = |command: String| eprintln!("tagwave: {} at batch {batch}: {command}", layer.name);
     let bench = match Bench::new(gpu, layer, batch) {
         Ok(bench) => bench,
         Err(error) => {
-            note(format!("not run: {error}"));
+            report(format!("not run: {error}"));
             return Ok(0);
         }
     };
@@ -156,13 +153,13 @@ fn measure(
             && !gpu.summary().limits.software
             && time > LONGEST
         {
-            note(format!(
-                "{config}: not run: it would keep the device for {:.0} ms",
+            report(format!(
+                "{strategy}: not run: it would block the device for {:.0} ms",
                 1e3 * time.as_secs_f64()
             ));
             continue;
         }
-        if !args.skip_test_cases && !agrees(gpu, layer, config, precision, checked) {
+        if !args.skip_test_cases && !passes_test_cases(gpu, layer, strategy, precision, checked) {
             failures += 1;
             continue;
         }
@@ -170,29 +167,29 @@ fn measure(
         let budget = Duration::from_millis(args.milliseconds.into());
         match bench.check(&options).and_then(|prepared| bench.time(&prepared, budget, 1000)) {
             Ok(found) => {
-                let row = Row { layer: layer.name.clone(), batch, precision, found };
-                say(&line(args, &row, gpu, peaks))?;
+                let row = BenchRow { layer: layer.name.clone(), batch, precision, found };
+                print_line(&line(args, &row, gpu, peaks))?;
                 rows.push(row);
             }
             Err(error @ Error::Kernel { .. }) => {
-                note(error.to_string());
+                report(error.to_string());
                 failures += 1;
             }
-            Err(error) => note(format!("{config}: not run: {error}")),
+            Err(error) => report(format!("{strategy}: not run: {error}")),
         }
     }
     Ok(failures)
 }
 
-/// How long a kernel takes at a batch, by what it took at the largest one before.
-fn expected(rows: &[Row], layer: &Layer, batch: usize, config: KernelConfig) -> Option<Duration> {
-    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.config == config);
+/// Estimates the time of a kernel at a batch size from the largest one measured before.
+fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, strategy: Strategy) -> Option<Duration> {
+    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.strategy == strategy);
     let before = before.max_by_key(|row| row.batch)?;
     Some(before.found.median.mul_f64(batch as f64 / before.batch as f64))
 }
 
-/// Whether a kernel agrees with its reference implementation on the op's test cases, with all its tiles; each kernel is asked once.
-fn agrees(
+/// True if all configurations of a kernel pass the test cases of its op; the result is cached per kernel.
+fn passes_test_cases(
     gpu: &Gpu,
     layer: &Layer,
     config: KernelConfig,
@@ -213,22 +210,22 @@ fn agrees(
     result.is_ok()
 }
 
-fn head(args: &KernelBench, gpu: &Gpu, peaks: Peaks) -> Result<(), Failed> {
-    if args.format == FormatArg::Jsonl {
+fn head(args: &KernelBenchArgs, gpu: &Gpu, peaks: Peaks) -> Result<(), CliError> {
+    if args.format == BenchFormat::Jsonl {
         return Ok(());
     }
     let adapter = gpu.summary();
-    say(&format!("device {} ({}, {})", adapter.name, adapter.backend, adapter.driver))?;
-    say(&format!(
+    print_line(&format!("device {} ({}, {})", adapter.name, adapter.backend, adapter.driver))?;
+    print_line(&format!(
         "measured peaks: {:.1} GFLOP/s in registers, {:.1} GB/s copying",
         peaks.gflops, peaks.gbytes
     ))?;
-    say(
+    print_line(
         "layer            batch kernel                                            ms  (least to most)      GFLOP/s  peak    GB/s  peak  error",
     )
 }
 
-fn line(args: &KernelBench, row: &Row, gpu: &Gpu, peaks: Peaks) -> String {
+fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Gpu, peaks: Peaks) -> String {
     let found = &row.found;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
     let kernel = match found.config.kernel() {
@@ -236,7 +233,7 @@ fn line(args: &KernelBench, row: &Row, gpu: &Gpu, peaks: Peaks) -> String {
         _ => found.config.to_string(),
     };
     let (gflops, gbytes) = (found.gflops(), found.gbytes());
-    if args.format == FormatArg::Jsonl {
+    if args.format == BenchFormat::Jsonl {
         let adapter = gpu.summary();
         return serde_json::json!({
             "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,

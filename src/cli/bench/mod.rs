@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::Failed;
+use super::CliError;
 
 mod kernels;
 mod model;
@@ -13,23 +13,23 @@ mod roofline;
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     #[command(subcommand)]
-    what: What,
+    command: BenchCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Every kernel and configuration at the models' shapes: checked against the reference implementations, then timed
-    Kernels(kernels::KernelBench),
-    /// Clips per second of whole models, by batch and precision: from 12 kHz samples to scores, with weights filled with a pattern
-    Model(model::ModelBench),
-    /// Tracks per second from files to scores, by device, and what the stages would allow
-    Pipeline(pipeline::PipelineBench),
+enum BenchCommand {
+    /// Every kernel configuration at the shapes of the models: checked against the reference implementation, then timed
+    Kernels(kernels::KernelBenchArgs),
+    /// Clips per second of whole models by batch size and precision: from 12 kHz samples to scores, with synthetic weights
+    Model(model::ModelBenchArgs),
+    /// Tracks per second from files to scores by device, and the upper bound set by the stages
+    Pipeline(pipeline::PipelineBenchArgs),
 }
 
-pub(super) fn bench(args: &BenchArgs) -> Result<u8, Failed> {
-    match &args.what {
-        What::Kernels(args) => kernels::bench(args),
-        What::Model(args) => model::bench(args),
-        What::Pipeline(args) => pipeline::bench(args),
+pub(super) fn bench(args: &BenchArgs) -> Result<u8, CliError> {
+    match &args.command {
+        BenchCommand::Kernels(args) => kernels::bench(args),
+        BenchCommand::Model(args) => model::bench(args),
+        BenchCommand::Pipeline(args) => pipeline::bench(args),
     }
 }

@@ -1,4 +1,4 @@
-//! `tagwave bench model`; `bench pipeline` has a file of its own.
+//! `tagwave bench model`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::super::target::Target;
-use super::super::tune::remembered;
-use super::super::{DeviceArgs, Failed, PrecisionArg, ReadingArg, say};
+use super::super::tune::cached_tuning;
+use super::super::{CliError, DeviceArgs, PrecisionArg, ReadingArg, print_line};
 use crate::error::Error;
 use crate::kernels::{Kernels, Operation};
 use crate::lab::{filled_plan, front_end};
@@ -19,28 +19,28 @@ use crate::{cpu, gpu};
 
 /// Arguments of `tagwave bench model`.
 #[derive(Debug, Args)]
-pub(super) struct ModelBench {
-    /// Models, all by default; `mel` is a front end alone, from samples to what the network is given
+pub(super) struct ModelBenchArgs {
+    /// Models [default: all]; `mel` is the front end alone, from samples to the input of the network
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     model: Vec<String>,
 
-    /// Clips of a batch
+    /// Batch sizes in clips
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 8], value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: Vec<u16>,
 
-    /// Seconds to run each of them
+    /// Seconds to run each configuration
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
 
-    /// How the device stores activations and weights
+    /// Storage types of activations and weights on the device
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PrecisionArg::F32])]
     precision: Vec<PrecisionArg>,
 
-    /// Check the kernels' indices on the device, as tests do, to see what that costs
+    /// Compile kernels with index checks, as tests do, to measure their cost
     #[arg(long)]
     checked: bool,
 
-    /// Threads of the CPU [default: all cores]
+    /// Number of CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
@@ -48,35 +48,34 @@ pub(super) struct ModelBench {
     device: DeviceArgs,
 }
 
-/// The name of the front end among the models.
+/// Name of the front end among the models.
 const FRONT_END: &str = "mel";
 
 /// Times models and prints a line for each batch size.
-pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
+pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     let target = match Target::new(&args.device.device)? {
-        // As `tag` runs it: with what `tagwave tune` has found.
+        // As `tag` does: with the results of `tagwave tune`.
         Target::Gpu(gpu) => {
-            let kernels = Kernels { tuning: remembered(&gpu), user_kernels: Vec::new() };
+            let kernels = Kernels { choice: cached_tuning(&gpu), custom: Vec::new() };
             Target::Gpu(Box::new(gpu.with_kernels(kernels)))
         }
         target => target,
     };
-    let chosen: Vec<(&str, Model)> = match args.model.is_empty() {
-        true => models::all().into_iter().map(|model| (model.name, model)).collect(),
-        false => {
-            let names = args.model.iter().map(String::as_str);
-            let model = |name| match name {
-                FRONT_END => models::find(models::DEFAULT),
-                name => models::find(name),
-            };
-            names
-                .map(|name| Ok((name, model(name)?)))
-                .collect::<Result<_, _>>()
-                .map_err(|error: ModelError| Error::from(error))?
-        }
+    let chosen: Vec<(&str, Model)> = if args.model.is_empty() {
+        models::all().into_iter().map(|model| (model.name, model)).collect()
+    } else {
+        let names = args.model.iter().map(String::as_str);
+        let model = |name| match name {
+            FRONT_END => models::find(models::DEFAULT),
+            name => models::find(name),
+        };
+        names
+            .map(|name| Ok((name, model(name)?)))
+            .collect::<Result<_, _>>()
+            .map_err(|error: ModelError| Error::from(error))?
     };
-    say(&format!("device {}", target.name()))?;
-    say("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch  ms in kernels")?;
+    print_line(&format!("device {}", target.name()))?;
+    print_line("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch")?;
     for (name, model) in &chosen {
         let gpu = match &target {
             Target::Gpu(gpu) => Some(&**gpu),
@@ -95,8 +94,8 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
             let kernels = kernels.map_or("-".into(), |seconds| format!("{:.3}", 1e3 * seconds));
             let rate = |seconds: f64| f64::from(batch) / seconds;
             let (best, middle, worst) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
-            say(&format!(
-                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}  {kernels}",
+            print_line(&format!(
+                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}",
                 name,
                 precision.to_string(),
                 rate(middle),
@@ -109,19 +108,18 @@ pub(super) fn bench(args: &ModelBench) -> Result<u8, Failed> {
     Ok(0)
 }
 
-/// Seconds of each batch, the shortest first, and the least seconds of a batch's kernels where a device has
-/// timestamps.
+/// Seconds of each batch, sorted.
 fn measure(
-    args: &ModelBench,
+    args: &ModelBenchArgs,
     target: &Target,
     plan: &Plan,
     batch: usize,
     samples: usize,
-) -> Result<(Vec<f64>, Option<f64>), Failed> {
-    let (run, kernels) = executor(args, target, plan, batch)?;
+) -> Result<Vec<f64>, CliError> {
+    let run = executor(args, target, plan, batch)?;
     let clip = synthetic_clip(samples);
     let input = [HostTensor::from_fn([batch, samples], |i| clip[i % samples])];
-    run(&input)?; // the first batch makes what is kept
+    run(&input)?; // warm-up
     let end = Instant::now() + Duration::from_secs(args.seconds.into());
     let mut seconds = Vec::new();
     while seconds.len() < 3 || Instant::now() < end {
@@ -134,18 +132,9 @@ fn measure(
     Ok((seconds, in_kernels))
 }
 
-/// Runs a batch.
-type Run = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;
+type RunFn = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;
 
-/// Runs a batch and returns the seconds of its kernels, `None` without timestamps.
-type KernelTimes = Box<dyn Fn(&[HostTensor]) -> Option<f64>>;
-
-fn executor(
-    args: &ModelBench,
-    target: &Target,
-    plan: &Plan,
-    batch: usize,
-) -> Result<(Run, KernelTimes), Error> {
+fn executor(args: &ModelBenchArgs, target: &Target, plan: &Plan, batch: usize) -> Result<RunFn, Error> {
     Ok(match target {
         Target::Gpu(gpu) => {
             let defaults = gpu::Options::default();

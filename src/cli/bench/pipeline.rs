@@ -1,4 +1,4 @@
-//! `tagwave bench pipeline`: files to scores, end to end, and what its stages would allow.
+//! `tagwave bench pipeline`: throughput from files to scores, and the upper bound set by the stages.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::walk::{Filter, Root, files};
-use super::super::{Failed, SOME_FAILED, say};
+use super::super::{CliError, SOME_FAILED, print_line};
 use crate::audio::Source;
 use crate::error::Error;
 use crate::models;
@@ -19,11 +19,11 @@ use crate::weights::Weights;
 /// Arguments of `tagwave bench pipeline`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Weights are filled: speed does not depend on them. `none` decodes and runs no model: the \
-                        limit. What the stages allow is the slower of decoding alone and the model alone where the \
-                        model has a device of its own, and 1 / (1/decoding + 1/model) where they share the cores."
+    after_help = "Weights are synthetic: speed does not depend on them. `none` decodes only. The upper bound is the \
+                        slower of decoding alone and the model alone if the model runs on a GPU, and \
+                        1 / (1/decoding + 1/model) if both share the CPU."
 )]
-pub(super) struct PipelineBench {
+pub(super) struct PipelineBenchArgs {
     /// Folders and files of music
     #[arg(required = true, value_name = "DIR")]
     paths: Vec<PathBuf>,
@@ -32,28 +32,28 @@ pub(super) struct PipelineBench {
     #[arg(long, value_name = "NAME", default_value = models::DEFAULT)]
     model: String,
 
-    /// Devices to measure, one after the other
+    /// Devices to measure, in this order
     #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',', default_values = ["none", "cpu", "auto"])]
     devices: Vec<Device>,
 
-    /// Most clips of one batch
+    /// Maximum number of clips per batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
 
-    /// Threads that decode [default: one per core]
+    /// Number of decoder threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     decode_threads: Option<u16>,
 
-    /// How often to go over the files
+    /// Number of passes over the files
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
 
-    /// A JSON object a line instead of a table
+    /// One JSON object per line instead of a table
     #[arg(long)]
     json: bool,
 }
 
-/// What a run over sources gave.
+/// Result of a run over sources.
 struct Measured {
     tracks: usize,
     failed: usize,
@@ -68,18 +68,18 @@ impl Measured {
     }
 }
 
-/// Times the files of a folder on each device.
-pub(super) fn bench(args: &PipelineBench) -> Result<u8, Failed> {
+/// Measures the files of a folder on each device.
+pub(super) fn bench(args: &PipelineBenchArgs) -> Result<u8, CliError> {
     let roots = || args.paths.iter().cloned().map(Root::Path).collect();
     let found: Vec<PathBuf> =
         files(roots(), Filter::default(), None, &Arc::default()).map(|entry| entry.path).collect();
     if found.is_empty() {
-        return Err(Failed { message: "no audio files found".into(), code: SOME_FAILED });
+        return Err(CliError { message: "no audio files found".into(), code: SOME_FAILED });
     }
     let all: Vec<PathBuf> = (0..args.repeat).flat_map(|_| found.iter().cloned()).collect();
-    // The first device finds the files in the page cache, as the others do.
+    // Reads all files into the page cache, so that all devices see the same conditions.
     for path in &found {
-        std::fs::read(path).map(drop).or_else(|error| say(&format!("{}: {error}", path.display())))?;
+        std::fs::read(path).map(drop).or_else(|error| print_line(&format!("{}: {error}", path.display())))?;
     }
     let decode = run(&tagger(args, &Device::None)?, all.iter().map(Source::path));
     for device in &args.devices {
@@ -91,22 +91,25 @@ pub(super) fn bench(args: &PipelineBench) -> Result<u8, Failed> {
             let spec = tagger.model().architecture.clip();
             let clip: std::sync::Arc<[f32]> = synthetic_clip(spec.samples).into();
             let clips = |count: usize| (0..count).map(|_| Source::samples(clip.clone(), spec.sample_rate));
-            // The first batch makes what is kept.
+            // Warm-up.
             run(&tagger, clips(args.batch.into()));
             let alone = run(&tagger, clips(all.len()));
             (Some(run(&tagger, all.iter().map(Source::path))), Some(alone.rate()))
         };
         let measured = whole.as_ref().unwrap_or(&decode);
-        let allowed = model.map(|model| match name == "cpu" || name == "reference" {
-            true => 1.0 / (1.0 / decode.rate() + 1.0 / model),
-            false => decode.rate().min(model),
+        let allowed = model.map(|model| {
+            if name == "cpu" || name == "reference" {
+                1.0 / (1.0 / decode.rate() + 1.0 / model)
+            } else {
+                decode.rate().min(model)
+            }
         });
-        tell(args, &name, measured, decode.rate(), model, allowed)?;
+        print_results(args, &name, measured, decode.rate(), model, allowed)?;
     }
     Ok(0)
 }
 
-fn tagger(args: &PipelineBench, device: &Device) -> Result<Tagger, Error> {
+fn tagger(args: &PipelineBenchArgs, device: &Device) -> Result<Tagger, Error> {
     let model = models::find(&args.model)?;
     let specs = model.architecture.tensors();
     let filled = specs
@@ -137,14 +140,14 @@ fn run(tagger: &Tagger, sources: impl Iterator<Item = Source> + Send) -> Measure
     Measured { tracks, failed, audio_s, seconds: start.elapsed().as_secs_f64(), times }
 }
 
-fn tell(
-    args: &PipelineBench,
+fn print_results(
+    args: &PipelineBenchArgs,
     device: &str,
     measured: &Measured,
     decode: f64,
     model: Option<f64>,
     allowed: Option<f64>,
-) -> Result<(), Failed> {
+) -> Result<(), CliError> {
     let rate = measured.rate();
     let per_track = |time: std::time::Duration| 1e3 * time.as_secs_f64() / measured.tracks as f64;
     let times = &measured.times;
@@ -157,15 +160,17 @@ fn tell(
     if args.json {
         let stages: serde_json::Map<_, _> =
             stages.iter().map(|(name, time)| (name.to_string(), json!(per_track(*time)))).collect();
-        return say(&json!({
-            "device": device, "model": args.model, "tracks": measured.tracks, "failed": measured.failed,
-            "tracks_per_s": rate, "audio_hours_per_s": measured.audio_s / 3600.0 / measured.seconds,
-            "ms_per_track": stages, "decode_alone_per_s": decode, "model_alone_per_s": model,
-            "allowed_per_s": allowed, "allowed_over_measured": allowed.map(|allowed| allowed / rate),
-        })
-        .to_string());
+        return print_line(
+            &json!({
+                "device": device, "model": args.model, "tracks": measured.tracks, "failed": measured.failed,
+                "tracks_per_s": rate, "audio_hours_per_s": measured.audio_s / 3600.0 / measured.seconds,
+                "ms_per_track": stages, "decode_alone_per_s": decode, "model_alone_per_s": model,
+                "allowed_per_s": allowed, "allowed_over_measured": allowed.map(|allowed| allowed / rate),
+            })
+            .to_string(),
+        );
     }
-    say(&format!(
+    print_line(&format!(
         "{device}: {} tracks ({} failed) in {:.2} s: {rate:.2} tracks/s, {:.2} audio hours/s",
         measured.tracks,
         measured.failed,
@@ -175,11 +180,11 @@ fn tell(
     let total: f64 = stages.iter().map(|(_, time)| time.as_secs_f64()).sum();
     for (name, time) in stages.iter().filter(|(_, time)| !time.is_zero()) {
         let share = 100.0 * time.as_secs_f64() / total.max(1e-9);
-        say(&format!("  {name:9} {:8.2} ms/track  {share:5.1} %", per_track(*time)))?;
+        print_line(&format!("  {name:9} {:8.2} ms/track  {share:5.1} %", per_track(*time)))?;
     }
     if let (Some(model), Some(allowed)) = (model, allowed) {
-        say(&format!(
-            "  decoding alone {decode:.2} tracks/s, model alone {model:.2}: the stages allow {allowed:.2}, {:.3} times as much",
+        print_line(&format!(
+            "  decoding alone {decode:.2} tracks/s, model alone {model:.2}; upper bound {allowed:.2}, {:.3} times the measured rate",
             allowed / rate
         ))?;
     }

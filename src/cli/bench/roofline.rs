@@ -1,20 +1,20 @@
-//! A roofline as SVG: what each kernel reaches beside what the device could do at its operations a byte.
+//! Roofline plot as SVG: performance of each kernel against the limit of the device at its arithmetic intensity.
 
 use std::fmt::Write;
 
-use super::kernels::Row;
+use super::kernels::BenchRow;
 use crate::lab::Peaks;
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 560.0;
 const MARGIN: f64 = 60.0;
-/// Operations a byte at the left and right edge, as powers of ten.
+/// Operations per byte at the left and right edge, as powers of ten.
 const INTENSITY: [f64; 2] = [-2.0, 4.0];
-/// Share of the arithmetic peak at the lower edge, as a power of ten.
+/// Fraction of the arithmetic peak at the lower edge, as a power of ten.
 const LOWEST: f64 = -5.0;
 
-/// The drawing.
-pub(super) fn svg(device: &str, peaks: Peaks, rows: &[Row]) -> String {
+/// Draws the plot.
+pub(super) fn svg(device: &str, peaks: Peaks, rows: &[BenchRow]) -> String {
     let across = |intensity: f64| {
         let share = (intensity.log10() - INTENSITY[0]) / (INTENSITY[1] - INTENSITY[0]);
         MARGIN + share.clamp(0.0, 1.0) * (WIDTH - 2.0 * MARGIN)
@@ -27,7 +27,7 @@ pub(super) fn svg(device: &str, peaks: Peaks, rows: &[Row]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"{MARGIN}\" y=\"24\" font-size=\"15\">{}: {:.1} GFLOP/s, {:.1} GB/s</text>\n\
-         <text x=\"{MARGIN}\" y=\"{}\">operations a byte, from 0.01 to 10,000; each vertical step is a factor of ten</text>\n",
+         <text x=\"{MARGIN}\" y=\"{}\">operations per byte, from 0.01 to 10,000; each vertical step is a factor of ten</text>\n",
         escape(device),
         peaks.gflops,
         peaks.gbytes,

@@ -1,19 +1,22 @@
-//! Lines of CSV; those of a file follow one another and go together.
+//! Merging of CSV; the lines of a file are consecutive and kept together.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Counts, Last, open};
-use crate::sinks::NewFile;
+use super::{Counts, LatestRows, open};
+use crate::sinks::AtomicFile;
 
-/// Joins files of one header.
+/// Joins files with the same header.
 pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
     let mut headers: Option<csv::StringRecord> = None;
     for path in files {
         let found = csv::Reader::from_reader(open(path)?).headers()?.clone();
         match &headers {
             Some(headers) if *headers != found => {
-                return Err(io::Error::other(format!("{}: its columns are others", path.display())));
+                return Err(io::Error::other(format!(
+                    "{}: columns differ from those of the first file",
+                    path.display()
+                )));
             }
             _ => headers = Some(found),
         }
@@ -30,12 +33,12 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
         (path, (!model.is_empty()).then(|| format!("{model} {reading}")))
     };
     let (mut all, mut kept) = (0, 0);
-    let mut last = Last::default();
+    let mut last = LatestRows::default();
     let groups = |row: &mut dyn FnMut(&csv::StringRecord, bool) -> io::Result<()>| -> io::Result<()> {
         for path in files {
             let mut before = None;
             for record in csv::Reader::from_reader(open(path)?).records() {
-                // A torn last line has too few columns.
+                // A truncated last line has too few columns.
                 let Ok(record) = record else { continue };
                 let subject = made(&record);
                 let begins = before.as_ref() != Some(&subject);
@@ -49,22 +52,22 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
         if begins {
             all += 1;
             let (path, made) = made(record);
-            last.note(&path, made.as_deref());
+            last.record(&path, made.as_deref());
         }
         Ok(())
     })?;
-    let file = NewFile::create(output)?;
+    let file = AtomicFile::create(output)?;
     let mut writer = csv::Writer::from_writer(file.writer()?);
     writer.write_record(&headers)?;
-    let (mut place, mut keeps) = (0u64, false);
+    let (mut place, mut is_latest) = (0u64, false);
     groups(&mut |record, begins| {
         if begins {
             let (path, made) = made(record);
-            keeps = last.keeps(place, &path, made.as_deref());
+            is_latest = last.is_latest(place, &path, made.as_deref());
             place += 1;
-            kept += u64::from(keeps);
+            kept += u64::from(is_latest);
         }
-        if keeps { writer.write_record(record).map_err(io::Error::from) } else { Ok(()) }
+        if is_latest { writer.write_record(record).map_err(io::Error::from) } else { Ok(()) }
     })?;
     writer.flush()?;
     drop(writer);

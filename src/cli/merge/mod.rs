@@ -1,6 +1,6 @@
-//! `tagwave merge`: one result from those of several runs, shards or parts.
+//! `tagwave merge`: joins the results of several runs, shards or parts.
 //!
-//! What was done again counts once: of rows for the same file, model and reading the last one stays.
+//! Of several rows for the same file, model and reading the last one is kept.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use super::{Failed, SOME_FAILED, USAGE};
+use super::{CliError, SOME_FAILED, USAGE};
 use crate::sinks::{PartKind, parts_of};
 
 mod csv;
@@ -22,117 +22,133 @@ mod parquet;
 /// Arguments of `tagwave merge`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Of several rows for the same file, model and reading the last one counts, so that a file \
-                        that failed once and not again has one row. A row that an interruption cut short is left \
-                        out, and said."
+    after_help = "Of several rows for the same file, model and reading the last one is kept, also for a file \
+                        that failed first and was repeated. Rows that were truncated by an interruption are dropped \
+                        and counted."
 )]
 pub(super) struct MergeArgs {
-    /// Results to join, in this order: files of lines, arrays, tables, or folders of parts; all of one format
+    /// Results to join, in this order: files or folders of parts, all of one format
     #[arg(required = true, value_name = "RESULT")]
     inputs: Vec<PathBuf>,
 
-    /// File to write; appears when it is whole, and replaces an older one
+    /// Output file; written atomically, replaces an existing file
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+enum MergeFormat {
     Jsonl,
     Csv,
     Parts(PartKind),
 }
 
-impl Kind {
-    /// The format that a file's name ends like.
-    fn of_ending(path: &Path) -> Option<Kind> {
+impl MergeFormat {
+    /// Format by file extension.
+    fn of_ending(path: &Path) -> Option<MergeFormat> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-        [Kind::Jsonl, Kind::Csv, Kind::Parts(PartKind::Npy), Kind::Parts(PartKind::Parquet)]
-            .into_iter()
-            .find(|kind| kind.name() == ending)
+        [
+            MergeFormat::Jsonl,
+            MergeFormat::Csv,
+            MergeFormat::Parts(PartKind::Npy),
+            MergeFormat::Parts(PartKind::Parquet),
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == ending)
     }
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Jsonl => "jsonl",
-            Kind::Csv => "csv",
-            Kind::Parts(part) => part.ending(),
+            MergeFormat::Jsonl => "jsonl",
+            MergeFormat::Csv => "csv",
+            MergeFormat::Parts(part) => part.ending(),
         }
     }
 }
 
-/// How many rows were kept and how many were not.
+/// Number of kept and dropped rows.
 type Counts = (u64, u64);
 
-/// What rows are of.
+/// Digest of what a row is about: file, model, settings.
 type Subject = [u8; 16];
 
 /// Joins results.
-pub(super) fn merge(args: &MergeArgs) -> Result<u8, Failed> {
-    let failed = |error: io::Error| Failed { message: error.to_string(), code: SOME_FAILED };
+pub(super) fn merge(args: &MergeArgs) -> Result<u8, CliError> {
+    let failed = |error: io::Error| CliError { message: error.to_string(), code: SOME_FAILED };
     let (kind, files) = files(&args.inputs)?;
-    if Kind::of_ending(&args.output).is_some_and(|ending| ending != kind) {
-        let message = format!("{}: what is joined is {}, and stays so", args.output.display(), kind.name());
-        return Err(Failed { message, code: USAGE });
+    if MergeFormat::of_ending(&args.output).is_some_and(|ending| ending != kind) {
+        let message = format!(
+            "{}: output extension does not match the input format ({})",
+            args.output.display(),
+            kind.name()
+        );
+        return Err(CliError { message, code: USAGE });
     }
     let merge = match kind {
-        Kind::Jsonl => jsonl::merge,
-        Kind::Csv => csv::merge,
-        Kind::Parts(PartKind::Npy) => npy::merge,
+        MergeFormat::Jsonl => jsonl::merge,
+        MergeFormat::Csv => csv::merge,
+        MergeFormat::Parts(PartKind::Npy) => npy::merge,
         #[cfg(feature = "parquet")]
-        Kind::Parts(PartKind::Parquet) => parquet::merge,
+        MergeFormat::Parts(PartKind::Parquet) => parquet::merge,
         #[cfg(not(feature = "parquet"))]
-        Kind::Parts(PartKind::Parquet) => |_: &[PathBuf], _: &Path| Err(io::ErrorKind::Unsupported.into()),
+        MergeFormat::Parts(PartKind::Parquet) => {
+            |_: &[PathBuf], _: &Path| Err(io::ErrorKind::Unsupported.into())
+        }
     };
     let (rows, dropped) = merge(&files, &args.output).map_err(failed)?;
-    eprintln!("tagwave: {rows} rows of {} files, {dropped} superseded or cut short", files.len());
+    eprintln!(
+        "tagwave: {rows} rows of {} files; {dropped} superseded or truncated rows dropped",
+        files.len()
+    );
     Ok(0)
 }
 
-/// The files behind the inputs, and their format.
-fn files(inputs: &[PathBuf]) -> Result<(Kind, Vec<PathBuf>), Failed> {
-    let usage = |message: String| Failed { message, code: USAGE };
+/// Finds the files of the inputs and their format.
+fn files(inputs: &[PathBuf]) -> Result<(MergeFormat, Vec<PathBuf>), CliError> {
+    let usage = |message: String| CliError { message, code: USAGE };
     let (mut kind, mut files) = (None, Vec::new());
     for input in inputs {
-        let (found, parts) = if input.is_dir() { parts_in(input) } else { None }
-            .unwrap_or_else(|| (Kind::of_ending(input).unwrap_or(Kind::Jsonl), vec![input.clone()]));
+        let (found, parts) = if input.is_dir() { parts_in(input) } else { None }.unwrap_or_else(|| {
+            (MergeFormat::of_ending(input).unwrap_or(MergeFormat::Jsonl), vec![input.clone()])
+        });
         if parts.iter().any(|part| part.is_dir()) {
-            return Err(usage(format!("{}: no parts in it", input.display())));
+            return Err(usage(format!("{}: the folder has no parts", input.display())));
         }
-        if let Kind::Parts(part) = found {
+        if let MergeFormat::Parts(part) = found {
             part.supported().map_err(|error| usage(error.to_string()))?;
         }
         if kind.is_some_and(|kind| kind != found) {
-            let message = format!("{}: {} cannot be joined with the others", input.display(), found.name());
+            let message =
+                format!("{}: format {} differs from the other inputs", input.display(), found.name());
             return Err(usage(message));
         }
         kind = Some(found);
         files.extend(parts);
     }
-    // At least one input was asked for.
-    Ok((kind.unwrap_or(Kind::Jsonl), files))
+    // There is at least one input.
+    Ok((kind.unwrap_or(MergeFormat::Jsonl), files))
 }
 
-/// The parts in a folder; those of one format.
-fn parts_in(folder: &Path) -> Option<(Kind, Vec<PathBuf>)> {
+/// Finds the parts in a folder, of one format.
+fn parts_in(folder: &Path) -> Option<(MergeFormat, Vec<PathBuf>)> {
     [PartKind::Npy, PartKind::Parquet].into_iter().find_map(|kind| {
         let parts = parts_of(folder, kind).ok().filter(|parts| !parts.is_empty())?;
-        Some((Kind::Parts(kind), parts))
+        Some((MergeFormat::Parts(kind), parts))
     })
 }
 
-/// The place of the last row of each subject.
+/// Index of the last row of each subject.
 #[derive(Default)]
-struct Last {
+struct LatestRows {
     of: HashMap<Subject, u64>,
-    /// Failures are of a file whatever the model, so they count until the file has any row after them.
+    /// Index of the last failure of each file; a later result of the file, of any model, removes it.
     failed: HashMap<Subject, u64>,
     rows: u64,
 }
 
-impl Last {
-    /// Notes the next row: of `path` by what `made` it, nothing when it failed.
-    fn note(&mut self, path: &[u8], made: Option<&str>) {
+impl LatestRows {
+    /// Records the next row: of file `path`, with settings `made`, or `None` for a failure.
+    fn record(&mut self, path: &[u8], made: Option<&str>) {
         let place = self.rows;
         self.rows += 1;
         match made {
@@ -146,8 +162,8 @@ impl Last {
         }
     }
 
-    /// Whether row `place` counts.
-    fn keeps(&self, place: u64, path: &[u8], made: Option<&str>) -> bool {
+    /// True if row `place` is kept.
+    fn is_latest(&self, place: u64, path: &[u8], made: Option<&str>) -> bool {
         match made {
             Some(made) => self.of.get(&subject(path, made)) == Some(&place),
             None => self.failed.get(&subject(path, "")) == Some(&place),

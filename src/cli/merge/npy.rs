@@ -1,34 +1,34 @@
-//! Arrays, each with its list of files; the rows of a file follow one another and go together.
+//! Merging of NumPy arrays, each with its list of files; the rows of a file are consecutive and kept together.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Counts, Last, open};
-use crate::sinks::{ArrayFile, ArrayReader, NewFile, paths_file};
+use super::{Counts, LatestRows, open};
+use crate::sinks::{ArrayFile, ArrayReader, AtomicFile, paths_file};
 
 /// Joins arrays and their lists.
 pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
-    let mut last = Last::default();
-    // The list has a line per row; a clip's line ends in its start, by which two runs of a file match.
+    let mut last = LatestRows::default();
+    // The list has one line per row; the line of a clip ends with its start, so that two runs of a file match.
     let lists = |file: &PathBuf| -> io::Result<Vec<String>> {
         BufReader::new(open(&paths_file(file))?).lines().collect()
     };
     for file in files {
         for line in lists(file)? {
-            last.note(line.as_bytes(), Some(""));
+            last.record(line.as_bytes(), Some(""));
         }
     }
     let mut array = ArrayFile::create(output)?;
-    let list = NewFile::create(&paths_file(output))?;
+    let list = AtomicFile::create(&paths_file(output))?;
     let mut names = BufWriter::new(list.writer()?);
     let (mut place, mut kept) = (0, 0);
     for file in files {
         let mut rows = ArrayReader::open(file)?;
         for line in lists(file)? {
             let row = rows.next_row()?.ok_or_else(|| {
-                io::Error::other(format!("{}: fewer rows than its list has lines", file.display()))
+                io::Error::other(format!("{}: fewer rows than lines in its list of files", file.display()))
             })?;
-            if last.keeps(place, line.as_bytes(), Some("")) {
+            if last.is_latest(place, line.as_bytes(), Some("")) {
                 array.push(&row)?;
                 writeln!(names, "{line}")?;
                 kept += 1;
@@ -36,7 +36,10 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
             place += 1;
         }
         if rows.rows() > 0 {
-            return Err(io::Error::other(format!("{}: more rows than its list has lines", file.display())));
+            return Err(io::Error::other(format!(
+                "{}: more rows than lines in its list of files",
+                file.display()
+            )));
         }
     }
     names.flush()?;

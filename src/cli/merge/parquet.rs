@@ -1,4 +1,4 @@
-//! Tables of Parquet; the rows of a file follow one another and go together.
+//! Merging of Parquet tables; the rows of a file are consecutive and kept together.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,35 +7,36 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
 use arrow_select::filter::filter_record_batch;
 
-use super::{Counts, Last};
+use super::{Counts, LatestRows};
 use crate::sinks::{TableFile, read_table};
 
-/// A file, and what made its rows where it did not fail.
-type Subject = (Vec<u8>, Option<String>);
+/// A file, and its settings if it did not fail.
+type RowSubject = (Vec<u8>, Option<String>);
 
-/// What the rows of a table are of.
-struct Subjects<'a> {
+/// Columns that identify the rows of a table.
+struct RowSubjects<'a> {
     path: &'a StringArray,
     path_bytes: &'a BinaryArray,
     made: [&'a StringArray; 3],
 }
 
-impl<'a> Subjects<'a> {
-    fn of(rows: &'a RecordBatch) -> io::Result<Subjects<'a>> {
+impl<'a> RowSubjects<'a> {
+    fn of(rows: &'a RecordBatch) -> io::Result<RowSubjects<'a>> {
         let missing = |name| io::Error::other(format!("expected a column {name} of text, found none"));
         let column = |name| rows.column_by_name(name).ok_or_else(|| missing(name));
         let text = |name| column(name)?.as_string_opt().ok_or_else(|| missing(name));
-        Ok(Subjects {
+        Ok(RowSubjects {
             path: text("path")?,
             path_bytes: column("path_bytes")?.as_binary_opt().ok_or_else(|| missing("path_bytes"))?,
             made: [text("model")?, text("reading")?, text("tap")?],
         })
     }
 
-    fn get(&self, row: usize) -> Subject {
-        let path = match self.path.is_valid(row) {
-            true => [b"text ", self.path.value(row).as_bytes()].concat(),
-            false => [b"bytes ", self.path_bytes.value(row)].concat(),
+    fn get(&self, row: usize) -> RowSubject {
+        let path = if self.path.is_valid(row) {
+            [b"text ", self.path.value(row).as_bytes()].concat()
+        } else {
+            [b"bytes ", self.path_bytes.value(row)].concat()
         };
         let word = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_string());
         let [model, reading, tap] = self.made.map(word);
@@ -45,25 +46,25 @@ impl<'a> Subjects<'a> {
     }
 }
 
-/// Joins tables of the same columns.
+/// Joins tables with the same columns.
 pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
-    let mut last = Last::default();
+    let mut last = LatestRows::default();
     each(files, |_, begins| {
         for (path, made) in begins.iter().flatten() {
-            last.note(path, made.as_deref());
+            last.record(path, made.as_deref());
         }
         Ok(())
     })?;
     let mut table = TableFile::create(output)?;
-    let (mut all, mut kept, mut keeps) = (0u64, 0, false);
+    let (mut all, mut kept, mut is_latest) = (0u64, 0, false);
     each(files, |rows, begins| {
         let kept_rows = begins.iter().map(|begins| {
             if let Some((path, made)) = begins {
-                keeps = last.keeps(all, path, made.as_deref());
+                is_latest = last.is_latest(all, path, made.as_deref());
                 all += 1;
-                kept += u64::from(keeps);
+                kept += u64::from(is_latest);
             }
-            Some(keeps)
+            Some(is_latest)
         });
         let kept_rows = filter_record_batch(rows, &kept_rows.collect()).map_err(io::Error::other)?;
         table.write(&kept_rows)
@@ -72,17 +73,17 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Counts> {
     Ok((kept, all - kept))
 }
 
-/// Calls `rows` with all rows, a batch at a time, and for each row what it is of where it begins a file.
+/// Calls `rows` with all rows in batches, and for each row its subject if it is the first row of a file.
 fn each(
     files: &[PathBuf],
-    mut rows: impl FnMut(&RecordBatch, &[Option<Subject>]) -> io::Result<()>,
+    mut rows: impl FnMut(&RecordBatch, &[Option<RowSubject>]) -> io::Result<()>,
 ) -> io::Result<()> {
     for path in files {
         let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
         let mut before = None;
         for batch in read_table(path)? {
             let batch = batch.map_err(|error| named(io::Error::other(error)))?;
-            let subjects = Subjects::of(&batch).map_err(named)?;
+            let subjects = RowSubjects::of(&batch).map_err(named)?;
             let begins = (0..batch.num_rows()).map(|row| {
                 let subject = Some(subjects.get(row));
                 let begins = subject != before;

@@ -1,7 +1,6 @@
-//! Resampling between rates whose ratio has no small numerator (44 099 Hz, say): a windowed sinc that is
-//! interpolated instead of tabulated. Not the original's filter, which knew only common rates in practice;
-//! the caller warns. `rubato`'s default (FFT) resampler is not used: from 44.1 to 12 kHz it loses everything
-//! above 4.5 kHz.
+//! Fallback resampler for rates whose ratio is not a small fraction (44 099 Hz, say): an interpolated windowed sinc
+//! by `rubato`. It is not the original's filter, so the caller adds a warning. `rubato`'s default (FFT) resampler is
+//! not used: from 44.1 to 12 kHz it removes everything above 4.5 kHz.
 
 use std::collections::VecDeque;
 
@@ -12,29 +11,30 @@ use rubato::{
 
 use super::error::AudioError;
 
-/// Inputs per call, fixed so that the result does not depend on how a file is cut into packets.
+/// Input samples per call; fixed so that the result does not depend on the size of packets.
 const CHUNK: usize = 1024;
 /// Zero crossings of the sinc on both sides together, at the lower of the two rates.
 const CROSSINGS: f64 = 192.0;
-/// Longest sinc in input samples: a bound for rates far apart.
+/// Maximum length of the sinc in input samples, for rates far apart.
 const MAX_SINC: usize = 16_384;
 
-pub(super) struct Fallback {
+/// Interpolated windowed-sinc resampler.
+pub(super) struct SincResampler {
     from_hz: u32,
     to_hz: u32,
     resampler: Async<f32>,
     sinc_len: usize,
     pending: Vec<f32>,
     outputs: Vec<f32>,
-    /// Outputs still to be dropped because they come from before the track.
+    /// Output samples still to be dropped: the delay of the filter.
     delay: usize,
     /// Index of the first of `ready`.
     first_ready: u64,
     ready: VecDeque<f32>,
 }
 
-impl Fallback {
-    pub(super) fn new(from_hz: u32, to_hz: u32) -> Result<Fallback, AudioError> {
+impl SincResampler {
+    pub(super) fn new(from_hz: u32, to_hz: u32) -> Result<SincResampler, AudioError> {
         let ratio = f64::from(to_hz) / f64::from(from_hz);
         let sinc_len = ((CROSSINGS / ratio.min(1.0)) as usize).next_multiple_of(8).min(MAX_SINC);
         let parameters = SincInterpolationParameters::new(sinc_len, WindowFunction::BlackmanHarris2)
@@ -45,18 +45,28 @@ impl Fallback {
         let delay = resampler.output_delay();
         let outputs = vec![0.0; resampler.output_frames_max()];
         let (pending, ready) = (Vec::new(), VecDeque::new());
-        Ok(Fallback { from_hz, to_hz, resampler, sinc_len, pending, outputs, delay, first_ready: 0, ready })
+        Ok(SincResampler {
+            from_hz,
+            to_hz,
+            resampler,
+            sinc_len,
+            pending,
+            outputs,
+            delay,
+            first_ready: 0,
+            ready,
+        })
     }
 
-    /// Inputs that output `k` is made of.
+    /// Range of input samples that output `k` depends on: first index and count.
     pub(super) fn input_range(&self, k: u64) -> (i64, usize) {
         let centre = (u128::from(k) * u128::from(self.from_hz) / u128::from(self.to_hz)) as i64;
         (centre - self.sinc_len as i64 / 2, self.sinc_len)
     }
 
-    /// Takes inputs; outputs before `needed` are forgotten.
+    /// Processes input samples; output before index `needed` is discarded.
     pub(super) fn push(&mut self, x: &[f32], needed: u64) -> Result<(), AudioError> {
-        // A NaN would spread over the whole sinc; the caller has noted it for the outputs it belongs to.
+        // A NaN would spread over the whole sinc; the caller keeps track of non-finite samples.
         self.pending.extend(x.iter().map(|&x| if x.is_finite() { x } else { 0.0 }));
         let mut at = 0;
         while self.pending.len() - at >= CHUNK {
@@ -67,7 +77,7 @@ impl Fallback {
         Ok(())
     }
 
-    /// Continues with silence until output `total` is there.
+    /// Appends silence until `total` output samples exist.
     pub(super) fn finish(&mut self, total: u64, needed: u64) -> Result<(), AudioError> {
         while self.first_ready + (self.ready.len() as u64) < total {
             let silence = CHUNK - self.pending.len() % CHUNK;
@@ -76,7 +86,7 @@ impl Fallback {
         Ok(())
     }
 
-    /// Output `k`, when it is there.
+    /// Returns output `k`, if it has been computed.
     pub(super) fn pull(&mut self, k: u64) -> Option<f32> {
         self.forget_before(k);
         self.ready.front().copied()
@@ -102,8 +112,8 @@ impl Fallback {
     }
 
     fn forget_before(&mut self, k: u64) {
-        let passed = k.saturating_sub(self.first_ready).min(self.ready.len() as u64);
-        self.ready.drain(..passed as usize);
-        self.first_ready += passed;
+        let skipped = k.saturating_sub(self.first_ready).min(self.ready.len() as u64);
+        self.ready.drain(..skipped as usize);
+        self.first_ready += skipped;
     }
 }

@@ -1,26 +1,26 @@
-//! Which model a weight file is for, and whether it is good.
+//! Identification and verification of weight files.
 
 use std::path::Path;
 
-use super::weights::{all, failed};
-use super::{Failed, SOME_FAILED, USAGE};
+use super::weights::{all, to_cli_error};
+use super::{CliError, SOME_FAILED, USAGE};
 use crate::models::Model;
 use crate::tensor::DType;
 use crate::weights::{self, Contents, DigestCheck, Manifest, VerifyReport, WeightsInfo};
 
-/// A file held against every model.
-pub(super) struct Recognised {
+/// A weight file and the model that it belongs to.
+pub(super) struct IdentifiedFile {
     pub(super) model: Model,
     pub(super) manifest: Manifest,
     report: VerifyReport,
 }
 
-/// The model that a file is for: by its digest, by its arrays, at last by its name.
-pub(super) fn recognise(path: &Path) -> Result<Recognised, Failed> {
+/// Identifies the model of a weight file by digest, by arrays, or by name.
+pub(super) fn identify(path: &Path) -> Result<IdentifiedFile, CliError> {
     let mut candidates = Vec::new();
     for (model, manifest) in all()? {
-        let report = weights::verify(path, &model.architecture.tensors(), &manifest).map_err(failed)?;
-        candidates.push(Recognised { model, manifest, report });
+        let report = weights::verify(path, &model.architecture.tensors(), &manifest).map_err(to_cli_error)?;
+        candidates.push(IdentifiedFile { model, manifest, report });
     }
     let reports = || candidates.iter().map(|candidate| &candidate.report);
     let known = reports().position(|report| matches!(report.digest, DigestCheck::Known { .. }));
@@ -31,20 +31,21 @@ pub(super) fn recognise(path: &Path) -> Result<Recognised, Failed> {
         (None, [place]) => Some(*place),
         (None, [_, _, ..]) => {
             let names: Vec<_> = fitting.iter().map(|&i| candidates[i].model.name).collect();
-            let message = format!("{}: fits {}: say which with --model", path.display(), names.join(" and "));
-            return Err(Failed { message, code: USAGE });
+            let message =
+                format!("{}: fits {}: choose one with --model", path.display(), names.join(" and "));
+            return Err(CliError { message, code: USAGE });
         }
         (None, []) => reports().position(|report| matches!(report.digest, DigestCheck::Mismatch { .. })),
     };
     match place {
         Some(place) => Ok(candidates.swap_remove(place)),
-        None => Err(Failed { message: fits_none(path, &candidates), code: SOME_FAILED }),
+        None => Err(CliError { message: fits_none(path, &candidates), code: SOME_FAILED }),
     }
 }
 
-/// Why a file fits no model; a reason that all share is given once.
-fn fits_none(path: &Path, candidates: &[Recognised]) -> String {
-    let reason = |candidate: &Recognised| match &candidate.report.contents {
+/// Error message for a file that fits no model; a reason shared by all models is given once.
+fn fits_none(path: &Path, candidates: &[IdentifiedFile]) -> String {
+    let reason = |candidate: &IdentifiedFile| match &candidate.report.contents {
         Err(error) => error.to_string(),
         Ok(_) => String::new(),
     };
@@ -55,13 +56,13 @@ fn fits_none(path: &Path, candidates: &[Recognised]) -> String {
     }
     let each = candidates.iter().zip(&reasons);
     let each: Vec<_> = each.map(|(candidate, why)| format!("\n  {}: {why}", candidate.model.name)).collect();
-    format!("{path}: the arrays of no model:{}", each.concat())
+    format!("{path}: fits no model:{}", each.concat())
 }
 
-/// What is to be said of a good file; the reason of a bad one.
-pub(super) fn verdict(found: &Recognised) -> Result<String, Failed> {
-    let Recognised { model, manifest, report } = found;
-    let bad = |reason: String| Failed {
+/// Summary of a valid file, or the error of an invalid one.
+pub(super) fn report_line(found: &IdentifiedFile) -> Result<String, CliError> {
+    let IdentifiedFile { model, manifest, report } = found;
+    let bad = |reason: String| CliError {
         message: format!("{}: {reason}", report.path.display()),
         code: SOME_FAILED,
     };
@@ -91,7 +92,7 @@ pub(super) fn verdict(found: &Recognised) -> Result<String, Failed> {
     ))
 }
 
-/// Which published file weights come from, in a few words.
+/// Origin of weights: the name of the published file, if any.
 pub(super) fn origin(info: &WeightsInfo, manifest: &Manifest) -> String {
     let digest = info.source_sha256.as_ref();
     match manifest.files.iter().find(|file| Some(&file.sha256) == digest) {

@@ -1,8 +1,8 @@
-//! Formats that are not read here, decoded by the `ffmpeg` that is on the machine.
+//! External decoder: formats without a built-in decoder are decoded by `ffmpeg`.
 //!
-//! The path is an argument of the process, never a shell's, and named so that it cannot be taken for an option
-//! or an address. Samples come back through a pipe, are mixed to mono and kept in a temporary file without a
-//! name: the track's length must be known before its middle is.
+//! The path is passed as an argument without a shell, with a prefix so that it cannot be taken for an option or a URL.
+//! Samples are read from a pipe, mixed to mono and kept in an unnamed temporary file, because the length of a track
+//! must be known to find its middle.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,51 +16,52 @@ use std::time::{Duration, Instant};
 use super::clips::Warning;
 use super::decode::{check_rate, mix};
 use super::error::AudioError;
+use super::heartbeat::Heartbeat;
 use super::level::MixPower;
-use super::pulse::Pulse;
 use super::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
 
-/// How long it may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked after.
+/// Maximum time without output.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Polling interval of the watchdog.
 const TICK: Duration = Duration::from_millis(50);
-/// Samples of all channels that are converted at a time.
+/// Samples of all channels per block.
 const BLOCK_SAMPLES: usize = 1 << 14;
-/// Bytes of its messages that are kept.
+/// Maximum number of bytes of messages that are kept.
 const MESSAGE_BYTES: u64 = 64 << 10;
-/// Messages that become warnings, and characters of each.
+/// Maximum number of messages that become warnings.
 const MAX_MESSAGES: usize = 3;
+/// Maximum length of a message in characters.
 const MESSAGE_CHARS: usize = 200;
-/// Difference between stated and decoded length that is no news, in seconds.
+/// Tolerated difference between stated and decoded length in seconds.
 const TOLERATED_S: f64 = 0.5;
 
-/// What becomes of formats that are not read here.
+/// Decoder of formats without a built-in decoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Foreign {
-    /// `ffmpeg` decodes them, where there is one on the path.
+pub enum ExternalDecoder {
+    /// `ffmpeg`, if it is on PATH.
     #[default]
     Ffmpeg,
-    /// They are an error.
-    Refuse,
+    /// None: such formats are an error.
+    Disabled,
 }
 
 /// Mono samples as little-endian f32 in a file.
 #[derive(Debug)]
-pub(super) struct Decoded {
+pub(super) struct DecodedTrack {
     pub(super) file: File,
     pub(super) frames: u64,
     pub(super) rate_hz: u32,
     /// Power before and after mixing, over the whole track.
     pub(super) power: MixPower,
-    /// Messages about damage.
+    /// Error messages.
     pub(super) messages: Vec<String>,
-    /// Length in seconds that the container states.
+    /// Stated length in seconds.
     pub(super) stated_s: Option<f64>,
 }
 
-impl Decoded {
-    /// A warning where the container states another length than was decoded.
-    pub(super) fn wrong_length(&self) -> Option<Warning> {
+impl DecodedTrack {
+    /// Warning if the stated length differs from the decoded one.
+    pub(super) fn length_warning(&self) -> Option<Warning> {
         let stated_s = self.stated_s?;
         let found_s = self.frames as f64 / f64::from(self.rate_hz);
         let tolerated_s = TOLERATED_S.max(0.01 * stated_s);
@@ -68,20 +69,20 @@ impl Decoded {
     }
 }
 
-/// Where the encoded bytes are.
+/// Encoded input of `ffmpeg`.
 pub(super) enum Encoded<'a> {
     Path(&'a Path),
     File(File),
-    /// A bare DTS stream.
+    /// DTS stream without a container.
     Dts(File),
 }
 
 /// Decodes a whole track.
 ///
 /// # Errors
-/// [`AudioError::NoFfmpeg`] where there is none, [`AudioError::Ffmpeg`] for what it says, what is wrong with
-/// the samples, or [`AudioError::Spool`].
-pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, AudioError> {
+/// [`AudioError::NoFfmpeg`] if it is not installed, [`AudioError::Ffmpeg`] with its message,
+/// [`AudioError::Rate`] or [`AudioError::Channels`] for unsupported samples, or [`AudioError::Spool`].
+pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<DecodedTrack, AudioError> {
     let mut command = Command::new("ffmpeg");
     command.args([
         "-nostdin",
@@ -116,8 +117,8 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
             }
         })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let guard = Guard::watch(child, pulse.clone())?;
-    // Read apart: a pipe that nobody empties would stop it.
+    let guard = ChildGuard::watch(child, heartbeat.clone())?;
+    // Read on a thread: a full pipe would block ffmpeg.
     let said = thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
         if let Some(mut stderr) = stderr {
@@ -131,15 +132,15 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
     let ended = guard.end();
     let said = said.join().unwrap_or_default();
     let messages = errors(&said);
-    let reason = messages.first().cloned().unwrap_or_else(|| "it gave no samples".into());
+    let reason = messages.first().cloned().unwrap_or_else(|| "no samples decoded".into());
     match (decoded, ended) {
-        (_, Ended::Killed) if pulse.is_stopped() => Err(AudioError::Stopped),
-        (_, Ended::Killed) => {
-            Err(AudioError::Ffmpeg { reason: format!("no sample for {} s", PATIENCE.as_secs()) })
+        (_, ChildExit::Killed) if heartbeat.is_stopped() => Err(AudioError::Stopped),
+        (_, ChildExit::Killed) => {
+            Err(AudioError::Ffmpeg { reason: format!("no output for {} s", TIMEOUT.as_secs()) })
         }
         (Ok(decoded), _) if decoded.frames > 0 => {
             let messages = messages.into_iter().take(MAX_MESSAGES).collect();
-            Ok(Decoded { messages, stated_s: duration_s(&said), ..decoded })
+            Ok(DecodedTrack { messages, stated_s: duration_s(&said), ..decoded })
         }
         (Ok(_) | Err(AudioError::Empty), _) => Err(AudioError::Ffmpeg { reason }),
         (Err(error), _) => Err(error),
@@ -147,11 +148,11 @@ pub(super) fn decode(encoded: Encoded<'_>, pulse: &Pulse) -> Result<Decoded, Aud
 }
 
 fn no_thread(error: io::Error) -> AudioError {
-    AudioError::Ffmpeg { reason: format!("no thread to watch it: {error}") }
+    AudioError::Ffmpeg { reason: format!("cannot start a watchdog thread: {error}") }
 }
 
-/// Its error messages, each once, without the addresses that they begin with: messages should not change from run to
-/// run. Control characters are replaced.
+/// Error messages, each once, without the addresses that they begin with, which change from run to run. Control
+/// characters are replaced.
 fn errors(said: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for line in said.lines() {
@@ -170,7 +171,7 @@ fn errors(said: &str) -> Vec<String> {
     messages
 }
 
-/// Length in seconds that the container states; an estimate from the bitrate is none.
+/// Stated length in seconds, if it is not an estimate from the bitrate.
 fn duration_s(said: &str) -> Option<f64> {
     if said.contains("Estimating duration from bitrate") {
         return None;
@@ -182,8 +183,8 @@ fn duration_s(said: &str) -> Option<f64> {
     Some(hours * 3600.0 + minutes * 60.0 + seconds)
 }
 
-/// Samples out of a WAV stream without an end, into a file.
-fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
+/// Copies the samples of a WAV stream into a temporary file.
+fn keep(stream: impl Read, guard: &ChildGuard) -> Result<DecodedTrack, AudioError> {
     let mut stream = BufReader::with_capacity(BLOCK_SAMPLES * 4, stream);
     let (channels, rate_hz) = header(&mut stream)?;
     check_rate(rate_hz)?;
@@ -216,10 +217,10 @@ fn keep(stream: impl Read, guard: &Guard) -> Result<Decoded, AudioError> {
     }
     writer.flush().map_err(AudioError::Spool)?;
     drop(writer);
-    Ok(Decoded { file, frames, rate_hz, power, messages: Vec::new(), stated_s: None })
+    Ok(DecodedTrack { file, frames, rate_hz, power, messages: Vec::new(), stated_s: None })
 }
 
-/// As many bytes as there are.
+/// Reads until `bytes` is full or the stream ends.
 fn fill(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -233,7 +234,7 @@ fn fill(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Channels and rate in Hz; the stream is then at its first sample.
+/// Reads the WAV header: number of channels and rate in Hz. The stream is then at its first sample.
 fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
     let mut head = [0; 12];
     let unreadable = |_| AudioError::Empty;
@@ -257,29 +258,29 @@ fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
     }
 }
 
-/// How a process ended.
+/// Exit of a child process.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Ended {
+enum ChildExit {
     ByItself,
     Killed,
 }
 
-/// A process that does not outlive its use, nor a silence.
-struct Guard {
-    state: Arc<Mutex<Watched>>,
-    pulse: Pulse,
+/// Child process with a watchdog: killed on drop, on cancellation, and after [`TIMEOUT`] without output.
+struct ChildGuard {
+    state: Arc<Mutex<WatchedChild>>,
+    heartbeat: Heartbeat,
 }
 
-struct Watched {
+struct WatchedChild {
     child: Child,
     heard: Instant,
-    ended: Option<Ended>,
+    ended: Option<ChildExit>,
 }
 
-impl Guard {
-    fn watch(child: Child, pulse: Pulse) -> Result<Guard, AudioError> {
-        let state = Arc::new(Mutex::new(Watched { child, heard: Instant::now(), ended: None }));
-        let (watched, stop) = (state.clone(), pulse.clone());
+impl ChildGuard {
+    fn watch(child: Child, heartbeat: Heartbeat) -> Result<ChildGuard, AudioError> {
+        let state = Arc::new(Mutex::new(WatchedChild { child, heard: Instant::now(), ended: None }));
+        let (watched, stop) = (state.clone(), heartbeat.clone());
         let watcher = thread::Builder::new().spawn(move || {
             loop {
                 thread::sleep(TICK);
@@ -287,46 +288,46 @@ impl Guard {
                 if watched.ended.is_some() {
                     return;
                 }
-                if stop.is_stopped() || watched.heard.elapsed() > PATIENCE {
-                    watched.end(Ended::Killed);
+                if stop.is_stopped() || watched.heard.elapsed() > TIMEOUT {
+                    watched.end(ChildExit::Killed);
                     return;
                 }
             }
         });
-        let guard = Guard { state, pulse };
-        // Without a watcher the process is ended as the guard is dropped.
+        let guard = ChildGuard { state, heartbeat };
+        // Without a watchdog, dropping the guard kills the process.
         watcher.map_err(no_thread)?;
         Ok(guard)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, WatchedChild> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn alive(&self) {
-        self.pulse.beat();
+        self.heartbeat.tick();
         self.lock().heard = Instant::now();
     }
 
-    /// Its output was read to the end, or nobody wants it: it goes.
-    fn end(&self) -> Ended {
+    /// Reaps the process after its output was read, or kills it if the output is no longer needed.
+    fn end(&self) -> ChildExit {
         let mut watched = self.lock();
         match watched.ended {
             Some(ended) => ended,
-            None => watched.end(Ended::ByItself),
+            None => watched.end(ChildExit::ByItself),
         }
     }
 }
 
-impl Drop for Guard {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Watched {
-    fn end(&mut self, how: Ended) -> Ended {
-        // It may have ended already; then there is nobody to kill.
+impl WatchedChild {
+    fn end(&mut self, how: ChildExit) -> ChildExit {
+        // Fails if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.ended = Some(how);
