@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::io::{BufWriter, Write};
 
-use tagwave::audio::{Access, ClipReader, ClipRequest, Foreign, Placement, Resamplers, Source};
+use tagwave::audio::{ClipReader, ClipRequest, ExternalDecoder, Placement, Resamplers, SeekMode, Source};
 
 /// Length of the pieces that the track is read in: at most half of one is missing at the end.
 const PIECE: usize = 64;
@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let resamplers = Resamplers::new();
     let request = |rate_hz| ClipRequest {
         placement: Placement::All { stride_samples: PIECE },
-        access: Access::Through,
-        foreign: Foreign::Refuse,
+        seek_mode: SeekMode::DecodeAll,
+        external_decoder: ExternalDecoder::Disabled,
         ..ClipRequest::new(rate_hz, PIECE)
     };
     // Opened once to learn the rate: at that rate nothing is resampled.

@@ -112,7 +112,7 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
         );
         assert_ne!(wrong, source);
         fs::write(home.path("wrong.wgsl"), wrong).unwrap();
-        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-problems", "--batch", batch]));
+        let errors = home.fails(1, &lab(&["wrong.wgsl", "--skip-test-cases", "--batch", batch]));
         assert!(errors.contains("differs from the reference"), "{errors}");
     }
     // Nothing written is not what the kernel before wrote.
@@ -120,7 +120,7 @@ fn nothing_stands_in_for_a_kernel_that_is_checked() {
         .replace("y[place] = ", "if params.N == 0u { y[place] = ")
         .replace("largest));", "largest)); }");
     fs::write(home.path("idle.wgsl"), idle).unwrap();
-    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-problems", "--batch", "1"]));
+    let errors = home.fails(1, &lab(&["idle.wgsl", "--skip-test-cases", "--batch", "1"]));
     assert!(errors.contains("differs from the reference"), "{errors}");
 }
 
@@ -182,12 +182,8 @@ fn what_was_tuned_is_remembered_until_it_is_forgotten() {
     let home = Home::new();
     let tune = ["tune", "--device", &device, "--model", "compact", "--batch", "1", "--seconds", "3"];
     let said = home.ok(&tune);
-    let file = said
-        .lines()
-        .find_map(|line| line.strip_prefix("saved ")?.split_once(" in "))
-        .unwrap()
-        .1
-        .to_string();
+    let file =
+        said.lines().find_map(|line| line.strip_prefix("saved ")?.split_once(" in ")).unwrap().1.to_string();
     let winners = fs::read_to_string(&file).unwrap();
     assert!(winners.lines().count() > 0 && winners.lines().all(|line| line.contains(" = ")), "{winners}");
     // Damage costs what was remembered, nothing else.

@@ -12,6 +12,7 @@ use tagwave::error::ErrorKind;
 use tagwave::models::{self, Reading};
 use tagwave::tagger::{Device, Outputs, Tagger, Track};
 use tagwave::tags::TagSelection;
+use tagwave::test_cases::synthetic_clip;
 
 #[test]
 fn labels_are_as_many_as_scores() {

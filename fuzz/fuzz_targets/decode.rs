@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use tagwave::audio::{Access, Placement, Resamplers};
+use tagwave::audio::{SeekMode, Placement, Resamplers};
 use tagwave_fuzz::{LENGTH, abort_on_own_panics, mutation, read, request};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -13,9 +13,9 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 fuzz_target!(init: abort_on_own_panics(), |data: &[u8]| {
     let resamplers = Resamplers::new();
     for (placement, access) in [
-        (Placement::Centre, Access::Seek),
-        (Placement::At(2.5), Access::Seek),
-        (Placement::All { stride_samples: LENGTH }, Access::Through),
+        (Placement::Centre, SeekMode::Seek),
+        (Placement::At(2.5), SeekMode::Seek),
+        (Placement::All { stride_samples: LENGTH }, SeekMode::DecodeAll),
     ] {
         let _ = read(data, &request(placement, access), &resamplers);
     }

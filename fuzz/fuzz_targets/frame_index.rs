@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use tagwave::audio::{Access, Placement, Resamplers, Warning};
+use tagwave::audio::{SeekMode, Placement, Resamplers, Warning};
 use tagwave_fuzz::{LENGTH, RATE_HZ, abort_on_own_panics, mutation, read, request};
 
 /// Difference of lengths that is allowed, in seconds: a few frames of the lowest rate.
@@ -26,9 +26,9 @@ fn is_sound(warnings: &[Warning]) -> bool {
 fuzz_target!(init: abort_on_own_panics(), |data: &[u8]| {
     let resamplers = Resamplers::new();
     let read = |placement, access| read(data, &request(placement, access), &resamplers);
-    let all = read(Placement::All { stride_samples: LENGTH }, Access::Through);
-    let sought = read(Placement::Centre, Access::Seek);
-    let through = read(Placement::Centre, Access::Through);
+    let all = read(Placement::All { stride_samples: LENGTH }, SeekMode::DecodeAll);
+    let sought = read(Placement::Centre, SeekMode::Seek);
+    let through = read(Placement::Centre, SeekMode::DecodeAll);
     let (Ok(all), Ok(sought), Ok(through)) = (all, sought, through) else { return };
     if ![&all, &sought, &through].iter().all(|found| is_sound(&found.warnings)) {
         return;

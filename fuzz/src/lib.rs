@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use tagwave::audio::{Access, AudioError, Clip, ClipReader, ClipRequest, Foreign, Placement, Resamplers, Source, Warning};
+use tagwave::audio::{SeekMode, AudioError, Clip, ClipReader, ClipRequest, ExternalDecoder, Placement, Resamplers, Source, Warning};
 
 pub mod mutation;
 
@@ -33,8 +33,8 @@ pub struct Found {
     pub seconds: Option<f64>,
 }
 
-pub fn request(placement: Placement, access: Access) -> ClipRequest {
-    ClipRequest { placement, access, foreign: Foreign::Refuse, ..ClipRequest::new(RATE_HZ, LENGTH) }
+pub fn request(placement: Placement, seek_mode: SeekMode) -> ClipRequest {
+    ClipRequest { placement, access, external_decoder: ExternalDecoder::Disabled, ..ClipRequest::new(RATE_HZ, LENGTH) }
 }
 
 /// Reads the clips of `data` without an external decoder.

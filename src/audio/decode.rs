@@ -156,8 +156,7 @@ impl Decoder {
         // Encoder delay of bare MPEG audio, dropped before positions count.
         let dropped = self.skip as u64;
         let raw = wanted + dropped;
-        // The first block shows whether packets decode to the expected number of samples.
-        let regular = self.position + self.first.len() as u64 == self.next_position;
+        let regular = self.has_regular_packets();
         if time_hz != self.rate_hz || wanted < warm_up + MIN_SKIP_SAMPLES || self.first.is_empty() || !regular
         {
             return Ok(None);
@@ -203,6 +202,11 @@ impl Decoder {
         }
     }
 
+    /// Returns true if the first packets decode to the expected number of samples.
+    fn has_regular_packets(&self) -> bool {
+        self.position + self.first.len() as u64 == self.next_position
+    }
+
     /// Scans the whole file without decoding: exact number of samples where frame headers tell it, the predominant
     /// sample rate, and damage. Must be called at the start of the track; `file` is another handle of the same file.
     ///
@@ -243,6 +247,7 @@ impl Decoder {
         } else if self.packets.is_ogg() {
             let found = ogg::scan(self.packets.bytes(), heartbeat)?;
             (scan.damaged_pages, scan.stray_bytes) = (found.damaged_pages, found.stray_bytes);
+            scan.end = found.is_cut.then(|| End::Broken { reason: "it ends inside a page".into() });
             // Times that do not begin at 0 come from a longer stream that this one was cut from.
             if found.is_irregular || self.origin != 0 {
                 scan.frames = Some(count_frames(file, self, heartbeat)?);
@@ -252,16 +257,36 @@ impl Decoder {
             let ending =
                 ending::examine(self.packets.bytes(), self.packets.format()).map_err(AudioError::Io)?;
             if ending != Ending::Plausible {
-                self.count_doubtful(file, &mut survey, pulse)?;
+                self.count_doubtful(file, &mut scan, heartbeat)?;
             }
-            if ending == Ending::Cut && matches!(survey.end, None | Some(End::Regular)) {
-                survey.end = Some(End::Broken { reason: "it ends inside its audio data".into() });
+            if ending == Ending::Cut && matches!(scan.end, None | Some(End::Regular)) {
+                scan.end = Some(End::Broken { reason: "it ends inside its audio data".into() });
             }
         }
         if !self.packets.is_ogg() {
             scan.frames = scan.frames.map(|frames| trimmed(frames, trim_lengths));
         }
         self.scan = scan;
+        Ok(())
+    }
+
+    /// Counts a track whose stated length is doubtful: its packets where they state their lengths, else its samples,
+    /// where a length is stated at all.
+    fn count_doubtful(
+        &mut self,
+        file: File,
+        scan: &mut FileScan,
+        heartbeat: &Heartbeat,
+    ) -> Result<(), AudioError> {
+        let stated = self.stated_frames();
+        self.facts.stated_s = stated.map(|frames| frames as f64 / f64::from(self.rate_hz));
+        let is_cheap = matches!(self.facts.skip_method, Some((SkipMethod::Count { .. }, _)));
+        if is_cheap && self.has_regular_packets() {
+            let (frames, end) = count_packets(file, self.mode, heartbeat)?;
+            (scan.frames, scan.end) = (Some(frames), Some(end));
+        } else if stated.is_some() {
+            scan.frames = Some(count_frames(file, self, heartbeat)?);
+        }
         Ok(())
     }
 
@@ -359,9 +384,9 @@ impl Decoder {
         self.damaged
     }
 
-    /// Reason for the end of the track, once it has ended.
+    /// Reason for the end of the track, once it is known.
     pub(super) fn end(&self) -> Option<&End> {
-        self.end.as_ref().or(self.survey.end.as_ref())
+        self.end.as_ref().or(self.scan.end.as_ref())
     }
 
     /// Replaces `out` by the next samples; `false` at the end.
@@ -502,6 +527,8 @@ pub(super) struct FileScan {
     pub(super) rate_hz: Option<u32>,
     /// True if positions can be reached without decoding up to them.
     is_uniform: bool,
+    /// End of the track, if its packets were counted.
+    end: Option<End>,
     /// Number of lost or damaged Ogg pages.
     pub(super) damaged_pages: u64,
     /// Number of bytes outside frames or pages.
@@ -548,6 +575,20 @@ pub(super) fn count_frames(file: File, decoder: &Decoder, heartbeat: &Heartbeat)
         frames += block.len() as u64;
     }
     Ok(frames)
+}
+
+/// Number of samples that the packets of a track state, and its end, without decoding.
+fn count_packets(file: File, mode: DecoderMode, heartbeat: &Heartbeat) -> Result<(u64, End), AudioError> {
+    let (mut packets, _, facts) = Packets::open(file, mode)?;
+    let mut frames = 0u64;
+    loop {
+        heartbeat.check_stopped()?;
+        match packets.next()? {
+            Next::Packet(packet) => frames = frames.saturating_add(facts.frames_of(&packet)),
+            Next::End(end) => return Ok((frames, end)),
+            Next::Restart => return Ok((frames, End::Regular)),
+        }
+    }
 }
 
 /// Number of samples left after trimming.

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::bytes::Bytes;
-use super::detect::Format;
+use super::detect::InputFormat;
 use super::repair::{atoms, is_flac_frame};
 
 /// Bytes at the end of a FLAC file that are searched where STREAMINFO does not state the largest frame.
@@ -41,13 +41,13 @@ impl Ending {
 }
 
 /// Examines the end of `bytes`.
-pub(super) fn examine(bytes: &Bytes, format: Format) -> io::Result<Ending> {
+pub(super) fn examine(bytes: &Bytes, format: InputFormat) -> io::Result<Ending> {
     match format {
-        Format::Flac => is_flac_doubtful(bytes).map(Ending::doubtful_if),
-        Format::IsoMp4 => mp4(bytes),
-        Format::Container if bytes.get(0, 4)? == b"caff" => caf(bytes),
-        Format::Container => matroska(bytes),
-        Format::Riff => rf64(bytes),
+        InputFormat::Flac => is_flac_doubtful(bytes).map(Ending::doubtful_if),
+        InputFormat::IsoMp4 => mp4(bytes),
+        InputFormat::Container if bytes.get(0, 4)? == b"caff" => caf(bytes),
+        InputFormat::Container => matroska(bytes),
+        InputFormat::Riff => rf64(bytes),
         _ => Ok(Ending::Plausible),
     }
 }

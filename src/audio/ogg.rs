@@ -43,7 +43,7 @@ pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<OggScan, Audi
             Ok(true) => {}
             Ok(false) => break,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                survey.is_cut = page.starts_with(b"OggS");
+                scan.is_cut = page.starts_with(b"OggS");
                 break;
             }
             Err(error) => return Err(AudioError::Io(error)),
@@ -163,11 +163,13 @@ mod tests {
         let pages: Vec<Vec<u8>> = (0..5).map(|sequence| page(sequence, b"some music")).collect();
         assert_eq!(scanned(&pages), OggScan::default());
         let lost = [&pages[..2], &pages[3..]].concat();
-        assert_eq!(scanned(&lost), OggScan { damaged_pages: 1, stray_bytes: 0, is_irregular: true });
+        assert_eq!(scanned(&lost), OggScan { damaged_pages: 1, is_irregular: true, ..OggScan::default() });
         let mut broken = pages.clone();
         broken[2][30] ^= 1;
         assert!(scanned(&broken).damaged_pages > 0);
         let stray = [&pages[..2], &[b"Ostray".to_vec()], &pages[2..]].concat();
-        assert_eq!(scanned(&stray), OggScan { damaged_pages: 0, stray_bytes: 6, is_irregular: true });
+        assert_eq!(scanned(&stray), OggScan { stray_bytes: 6, is_irregular: true, ..OggScan::default() });
+        let cut = [&pages[..4], &[pages[4][..30].to_vec()]].concat();
+        assert_eq!(scanned(&cut), OggScan { is_cut: true, ..OggScan::default() });
     }
 }

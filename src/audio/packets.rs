@@ -100,7 +100,8 @@ pub(super) struct Packets {
     bytes: Bytes,
     /// Look-ahead packet, for containers whose last packet is handled differently.
     ahead: Option<Next>,
-    is_ogg: bool,
+    /// Format of the input.
+    format: InputFormat,
     /// Time and data of the first packet, once it was read.
     first: Option<(i64, Box<[u8]>)>,
 }
@@ -193,14 +194,13 @@ impl Packets {
                     error => AudioError::Damaged { reason: error.to_string() },
                 })?;
             let (track, codec, facts) = open_first_track(&*format, mode, &repair)?;
-            let is_ogg = detected.format == InputFormat::Ogg;
             let input = PacketSource::Container(format);
-            Ok((Packets { is_ogg, ..Packets::new(input, track, bytes) }, codec, facts))
+            Ok((Packets::new(input, track, bytes, detected.format), codec, facts))
         })?
     }
 
-    fn new(input: PacketSource, track: u32, bytes: Bytes) -> Packets {
-        Packets { input, track, bytes, ahead: None, is_ogg: false, first: None }
+    fn new(input: PacketSource, track: u32, bytes: Bytes, format: InputFormat) -> Packets {
+        Packets { input, track, bytes, ahead: None, format, first: None }
     }
 
     fn open_adts(bytes: Bytes) -> Result<(Packets, Codec, TrackFacts), AudioError> {
@@ -218,7 +218,7 @@ impl Packets {
         };
         let codec = adts_codec(frame.kind)?;
         let input = PacketSource::Adts { frames: Box::new(frames), next: Some(frame) };
-        Ok((Packets::new(input, 0, bytes), codec, facts))
+        Ok((Packets::new(input, 0, bytes, InputFormat::Adts), codec, facts))
     }
 
     /// The input, without anything before the audio.
@@ -227,11 +227,11 @@ impl Packets {
     }
 
     pub(super) fn is_ogg(&self) -> bool {
-        self.format == Format::Ogg
+        self.format == InputFormat::Ogg
     }
 
     /// Format of the input.
-    pub(super) fn format(&self) -> Format {
+    pub(super) fn format(&self) -> InputFormat {
         self.format
     }
 

@@ -203,7 +203,7 @@ fn flac(bytes: &Bytes) -> io::Result<Repair> {
 }
 
 /// True if `head` begins with the header of a FLAC frame, by its sync code and its CRC-8 (RFC 9639, 9.1).
-fn is_flac_frame(head: &[u8]) -> bool {
+pub(super) fn is_flac_frame(head: &[u8]) -> bool {
     let [0xff, second, sizes, channels, number, ..] = head else { return false };
     let block = sizes >> 4;
     if second & 0xfe != 0xf8 || block == 0 || sizes & 15 == 15 || channels >> 4 > 10 || channels & 1 != 0 {
@@ -288,10 +288,11 @@ fn is_little_endian(bytes: &Bytes, entry: u64, end: u64) -> io::Result<bool> {
 }
 
 /// Finds the first atom called `name` between `at` and `end`: start and end offset of its contents.
-fn atom(bytes: &Bytes, mut at: u64, end: u64, name: &[u8; 4]) -> io::Result<Option<(u64, u64)>> {
-    for _atom in 0..MAX_CHUNKS {
-        if at + 8 > end {
-            break;
+fn atom(bytes: &Bytes, at: u64, end: u64, name: &[u8; 4]) -> io::Result<Option<(u64, u64)>> {
+    for atom in atoms(bytes, at, end) {
+        let atom = atom?;
+        if &atom.name == name {
+            return Ok(Some((atom.contents, atom.end)));
         }
     }
     Ok(None)

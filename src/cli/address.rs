@@ -3,11 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::walk::{Entry, path_of};
+use super::walk::{FileEntry, path_of};
 
 /// The entry that an address stands for; `None` for what is no address. Addresses of other schemes than `file`, or of
 /// another computer, are entries with an error.
-pub(super) fn local(entry: &[u8]) -> Option<io::Result<Entry>> {
+pub(super) fn local(entry: &[u8]) -> Option<io::Result<FileEntry>> {
     let colon = entry.iter().position(|&byte| byte == b':')?;
     let (scheme, rest) = (entry.get(..colon)?, entry.get(colon + 1..)?);
     // A single letter is a drive.
@@ -37,7 +37,7 @@ pub(super) fn local(entry: &[u8]) -> Option<io::Result<Entry>> {
     if path.is_empty() || path.contains(&0) {
         return Some(refused(entry, "it names no path"));
     }
-    Some(path_of(without_drive_slash(path)).map(|path| Entry { path, error: None }))
+    Some(path_of(without_drive_slash(path)).map(|path| FileEntry { path, error: None }))
 }
 
 /// On Windows a path follows the slash: `/C:/Music`.
@@ -48,12 +48,12 @@ fn without_drive_slash(mut path: Vec<u8>) -> Vec<u8> {
     path
 }
 
-fn refused(entry: &[u8], advice: &str) -> io::Result<Entry> {
+fn refused(entry: &[u8], advice: &str) -> io::Result<FileEntry> {
     let error = io::Error::new(
         io::ErrorKind::Unsupported,
         format!("an address, expected the path of a local file: {advice}"),
     );
-    Ok(Entry { path: PathBuf::from(String::from_utf8_lossy(entry).into_owned()), error: Some(error) })
+    Ok(FileEntry { path: PathBuf::from(String::from_utf8_lossy(entry).into_owned()), error: Some(error) })
 }
 
 #[cfg(all(test, unix))]

@@ -61,7 +61,7 @@ pub(super) struct LabArgs {
     precision: PrecisionArg,
 
     /// Skip the test cases of the op; sampled outputs of each layer are still checked
-    #[arg(long, alias = "skip-problems")]
+    #[arg(long, alias = "skip-test cases")]
     skip_test_cases: bool,
 
     /// Compile the file without checks of indices and loops: it may then access any memory that the driver allows
@@ -150,7 +150,7 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
         let options =
             Options { kernels: Some(Arc::new(own)), max_batch: args.batch.into(), ..Options::default() };
         if !args.skip_test_cases {
-            match check_problems(gpu, &op, Some(&custom.contract), precision, &options) {
+            match check_test_cases(gpu, &op, Some(&custom.contract), precision, &options) {
                 Ok(0) => {
                     let message = format!("{title}: no test case of {op} runs with it on this device");
                     if args.sweep.is_empty() {
@@ -187,19 +187,16 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
             print_line(&line(&layer.name, &title, &own))?;
             total += own.median.as_secs_f64();
             if args.sweep.is_empty() {
-                let requested = |strategy: &Strategy| {
+                let requested = |config: &KernelConfig| {
                     args.beside.is_empty()
                         || args.beside.iter().any(|part| config.kernel().contains(part.as_str()))
                 };
-                for strategy in bench.strategies().into_iter().filter(requested) {
-                    let options = Options {
-                        strategy: Some(strategy),
-                        max_batch: args.batch.into(),
-                        ..Options::default()
-                    };
+                for config in bench.configs().into_iter().filter(requested) {
+                    let options =
+                        Options { config: Some(config), max_batch: args.batch.into(), ..Options::default() };
                     match measure(&bench, &options) {
-                        Ok(found) => print_line(&line(&layer.name, &strategy.to_string(), &found))?,
-                        Err(error) => print_line(&format!("{:16} {strategy}: {}", layer.name, error))?,
+                        Ok(found) => print_line(&line(&layer.name, &config.to_string(), &found))?,
+                        Err(error) => print_line(&format!("{:16} {config}: {}", layer.name, error))?,
                     }
                 }
             }
@@ -218,7 +215,7 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
 }
 
 /// Reads a user kernel.
-pub(super) fn load(file: &Path) -> Result<Custom, CliError> {
+pub(super) fn load(file: &Path) -> Result<UserKernel, CliError> {
     let usage = |message: String| CliError { message, code: USAGE };
     let text =
         std::fs::read_to_string(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
@@ -242,7 +239,7 @@ fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
 }
 
 /// Layers of the models that were requested and that the kernel can run.
-fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result<Vec<Layer>, CliError> {
+fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &UserKernel) -> Result<Vec<Layer>, CliError> {
     let precision = args.precision.resolve(Some(gpu), ReadingArg::Restored);
     let mut all = layers(&models::all(), precision)?;
     all.push(probe_layer(precision));
@@ -260,7 +257,7 @@ fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &Custom) -> Result
 }
 
 /// All combinations of the swept constants.
-fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Custom>, CliError> {
+fn combinations(custom: &UserKernel, sweep: &[(String, Vec<u32>)]) -> Result<Vec<UserKernel>, CliError> {
     let count = sweep.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
     if count.is_none_or(|count| count > COMBINATIONS) {
         let message = format!("more than {COMBINATIONS} combinations: use fewer values in --sweep");
@@ -277,8 +274,8 @@ fn combinations(custom: &Custom, sweep: &[(String, Vec<u32>)]) -> Result<Vec<Cus
 }
 
 /// All built-in kernels with op and smallest configuration: drivers may take minutes to compile the largest ones.
-fn known_kernels() -> Vec<(String, &'static Kernel, Strategy)> {
-    let mut found: Vec<(String, &'static Kernel, Strategy)> = Vec::new();
+fn known_kernels() -> Vec<(String, &'static Kernel, KernelConfig)> {
+    let mut found: Vec<(String, &'static Kernel, KernelConfig)> = Vec::new();
     let software = Limits { software: true, f16: true, subgroup: Some([8, 8]), ..Limits::default() };
     let limits = Limits { subgroup_ids: true, matrices: vec![8, 16], ..software };
     for (case, element) in
@@ -300,8 +297,8 @@ fn known_kernels() -> Vec<(String, &'static Kernel, Strategy)> {
 }
 
 /// Size of a configuration: product of its constants.
-fn tile(strategy: Strategy) -> u32 {
-    strategy.constants().map(|(_, value)| value).product()
+fn tile(config: KernelConfig) -> u32 {
+    config.constants().map(|(_, value)| value).product()
 }
 
 /// Finds op and kernel of a contract.
@@ -321,10 +318,10 @@ fn new(name: &str) -> Result<u8, CliError> {
     let portable =
         known.iter().find(|(_, kernel, _)| kernel.name == name || kernel.name == format!("{name}_direct"));
     let of_op = || known.iter().find(|(op, _, _)| op == name);
-    let Some((op, kernel, strategy)) = portable.or_else(of_op) else {
+    let Some((op, kernel, config)) = portable.or_else(of_op) else {
         return Err(CliError { message: unknown(name), code: USAGE });
     };
-    let tiles: Vec<_> = strategy.constants().map(|(name, value)| format!(" {name}={value}")).collect();
+    let tiles: Vec<_> = config.constants().map(|(name, value)| format!(" {name}={value}")).collect();
     print_line(&format!(
         "// my_{op}: a user kernel for {op}. Change anything below `main`.\n\
          //\n\

@@ -29,11 +29,11 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, CliError> {
     let target = Target::new(&args.device.device)?;
     print_line(&format!("device   {}", target.name()))?;
     let mut report = Report::default();
-    for problem in problems::all() {
-        if matches!(target, Target::Cpu) && problem.plan.couples_clips() && problem.plan.batch() > 1 {
+    for case in test_cases::all() {
+        if matches!(target, Target::Cpu) && case.plan.depends_on_batch() && case.plan.batch() > 1 {
             print_line(&format!(
                 "not run  {}: the CPU runs clips that depend on each other one at a time",
-                problem.name
+                case.name
             ))?;
             continue;
         }
@@ -83,7 +83,7 @@ fn check_model(
 }
 
 /// Kernel configurations to test on a test case.
-fn strategies(target: &Target, problem: &Problem) -> Vec<Strategy> {
+fn configs(target: &Target, case: &TestCase) -> Vec<KernelConfig> {
     match target {
         Target::Gpu(gpu) => case.configs(&gpu.summary().limits),
         Target::Cpu => vec![KernelConfig::DEFAULT],

@@ -104,7 +104,8 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, CliError> {
     let seconds = Duration::from_secs(args.seconds.into());
     let mut unsaved = Ok(());
     // Saved after each layer, so that an interruption keeps the results.
-    let mut save = |found: &Choice| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
+    let mut save =
+        |found: &TuningTable| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
     let found = search(&gpu, &models, precision, args.batch.into(), Effort::Full, seconds, true, &mut save)?;
     unsaved.map_err(|error| write_error(&file, &error))?;
     let count = found.len();
@@ -133,8 +134,8 @@ fn search(
     effort: Effort,
     budget: Duration,
     loud: bool,
-    save: &mut dyn FnMut(&Choice),
-) -> Result<Choice, CliError> {
+    save: &mut dyn FnMut(&TuningTable),
+) -> Result<TuningTable, CliError> {
     let layers = layers(models, precision)?;
     let tuning = tune_layers(gpu, &layers, batch, effort, budget, |layer, tuned, all| {
         save(all);
@@ -167,7 +168,7 @@ fn file(gpu: &Gpu) -> Option<PathBuf> {
 }
 
 /// Saved results of `tagwave tune` for a device; empty if there are none.
-pub(super) fn cached_tuning(gpu: &Gpu) -> Choice {
+pub(super) fn cached_tuning(gpu: &Gpu) -> TuningTable {
     let text = file(gpu).and_then(|file| std::fs::read_to_string(file).ok());
     text.map_or_else(TuningTable::none, |text| TuningTable::parse(&text))
 }
@@ -178,8 +179,8 @@ pub(super) struct ResolvedKernels {
     pub(super) devices: Vec<Device>,
     pub(super) precision: DType,
     /// Results of tuning before the run.
-    tuned: Option<Choice>,
-    custom: Vec<Arc<Custom>>,
+    tuned: Option<TuningTable>,
+    custom: Vec<Arc<UserKernel>>,
 }
 
 impl ResolvedKernels {
@@ -187,8 +188,8 @@ impl ResolvedKernels {
     pub(super) fn kernels(&self) -> impl Fn(&Gpu) -> Kernels + Send + Sync + 'static {
         let (tuned, custom) = (self.tuned.clone(), self.custom.clone());
         move |gpu| Kernels {
-            choice: tuned.clone().unwrap_or_else(|| cached_tuning(gpu)),
-            custom: custom.clone(),
+            tuning: tuned.clone().unwrap_or_else(|| cached_tuning(gpu)),
+            user_kernels: custom.clone(),
         }
     }
 }
@@ -285,7 +286,7 @@ impl KernelArgs {
 }
 
 /// Loads the user kernel of `OP=FILE`.
-fn load_user_kernel(word: &str) -> Result<Custom, CliError> {
+fn load_user_kernel(word: &str) -> Result<UserKernel, CliError> {
     let usage = |message: String| CliError { message, code: USAGE };
     let (op, file) = word
         .split_once('=')

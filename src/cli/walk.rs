@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
+use super::address;
+
 /// Extensions of audio files in lower case. Files with other extensions are detected by content.
 const AUDIO: [&str; 45] = [
     "aac", "aax", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts",
@@ -152,8 +154,8 @@ pub(super) fn files(
                 Ok(paths) => {
                     let left_out = left_out.clone();
                     Box::new(paths.flat_map(move |entry| match entry {
-                        Ok(Entry { path, error: None }) => below(path, filter, &left_out),
-                        Ok(Entry { path, error }) => one(path, error),
+                        Ok(FileEntry { path, error: None }) => below(path, filter, &left_out),
+                        Ok(FileEntry { path, error }) => one(path, error),
                         Err(error) => one(list.clone(), Some(error)),
                     }))
                 }
@@ -347,7 +349,7 @@ fn begins_like_audio(start: &[u8]) -> bool {
 }
 
 /// Iterator over the entries of a list: one path per line, or separated by NUL if it has any.
-fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + Send + use<>> {
+fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<FileEntry>> + Send + use<>> {
     let mut reader: Box<dyn BufRead + Send> = if list.as_os_str() == "-" {
         Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin()))
     } else {
@@ -386,17 +388,24 @@ fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<Path
             if playlist && entry.starts_with(b"#") {
                 return None;
             }
-            (!entry.is_empty()).then(|| match &base {
-                Some(base) => playlist_path(base, entry),
-                None => path_of(entry),
+            (!entry.is_empty()).then(|| {
+                if separator == b'\n'
+                    && let Some(entry) = address::local(&entry)
+                {
+                    return entry;
+                }
+                let path = match &base {
+                    Some(base) => playlist_path(base, entry),
+                    None => path_of(entry),
+                };
+                path.map(|path| FileEntry { path, error: None })
             })
         }
         Err(error) => Some(Err(error)),
     }))
 }
 
-/// Path of a playlist entry, relative to the playlist. URLs fail when they are opened; backslashes are taken as
-/// separators if no file of the literal name exists.
+/// Path of a playlist entry, relative to the playlist. Backslashes are taken as separators if no file of the literal name exists.
 fn playlist_path(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
     let path = base.join(path_of(entry)?);
     if path.exists() {
@@ -504,7 +513,7 @@ mod tests {
         let list = folder.path().join("list.m3u");
         fs::write(&list, format!("{address}\nhttp://radio.example/stream\nfile://elsewhere/a.mp3\n"))
             .unwrap();
-        let found: Vec<Entry> =
+        let found: Vec<FileEntry> =
             files(vec![Root::List(list)], Filter::default(), None, &Arc::default()).collect();
         assert_eq!(found.len(), 3);
         assert!(found[0].path == track && found[0].error.is_none(), "{found:?}");

@@ -166,7 +166,7 @@ impl Bench {
         if difference.within {
             Ok((prepared, difference.largest))
         } else {
-            Err(disagrees(&prepared.strategy, self.op.name(), difference))
+            Err(disagrees(&prepared.config, self.op.name(), difference))
         }
     }
 

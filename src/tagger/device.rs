@@ -101,7 +101,7 @@ pub(super) struct PendingBatch {
 }
 
 enum PendingState {
-    OnDevice(gpu::Ticket),
+    OnDevice(gpu::InFlightBatch),
     Done(Vec<(String, HostTensor)>),
 }
 
@@ -265,11 +265,11 @@ impl DeviceFactory {
         let backend = match self.prepare_gpu(&gpu, plan, max_batch, warnings) {
             Ok(backend) => backend,
             // The user kernel may be at fault, not the device.
-            Err(error) if !gpu.kernels().custom.is_empty() => return Err(error),
+            Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error),
             Err(error) => return Ok(Err(error.into())),
         };
         if let (Backend::Gpu { executor, .. }, false) = (&backend, gpu.summary().limits.software)
-            && gpu.kernels().custom.is_empty()
+            && gpu.kernels().user_kernels.is_empty()
             && let Err(refusal) = auto::check(executor, plan)
         {
             return Ok(Err(refusal));
@@ -292,7 +292,7 @@ impl DeviceFactory {
             let options = Options { max_batch, timed, timeout, ..Options::default() };
             match gpu::Executor::new(gpu, plan, &options) {
                 Ok(executor) => return Ok(Backend::Gpu { executor: Box::new(executor), name }),
-                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.couples_clips() => {
+                Err(error @ GpuError::OutOfMemory { .. }) if max_batch > 1 && !plan.depends_on_batch() => {
                     max_batch /= 2;
                     warnings.add(format!("{name}: {error}: batch size reduced to {max_batch}"));
                 }
@@ -406,8 +406,8 @@ impl Engine {
     /// Error for too many clips in a batch whose clips depend on each other.
     pub(super) fn too_many(&self, batch: usize) -> Error {
         match *self.backend() {
-            Backend::Cpu(_) => CpuError::CoupledBatch { batch }.into(),
-            _ => GpuError::CoupledBatch { batch, most: self.max_batch }.into(),
+            Backend::Cpu(_) => CpuError::DependentBatch { batch }.into(),
+            _ => GpuError::DependentBatch { batch, most: self.max_batch }.into(),
         }
     }
 
@@ -494,7 +494,7 @@ impl Engine {
         let batch = executor.max_batch();
         match gpu_error {
             // Clips that depend on each other cannot be split.
-            _ if self.plan.couples_clips() => Err(error),
+            _ if self.plan.depends_on_batch() => Err(error),
             GpuError::OutOfMemory { .. } if batch > 1 => {
                 self.warnings.add(format!("{name}: {error}: batch size reduced to {}", batch / 2));
                 self.factory
@@ -533,7 +533,7 @@ impl Engine {
                 .prepare_gpu(&gpu, &plan, Some(batch), &warnings)
                 .map_err(|error| error.to_string())?;
             match &backend {
-                Backend::Gpu { executor, .. } if gpu.kernels().custom.is_empty() => {
+                Backend::Gpu { executor, .. } if gpu.kernels().user_kernels.is_empty() => {
                     auto::check(executor, &plan).map_err(|refusal| refusal.reason)?;
                 }
                 _ => {}
@@ -601,7 +601,7 @@ fn with_names(plan: &Plan, outputs: Vec<HostTensor>) -> Vec<(String, HostTensor)
 
 fn prepare_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Backend, Error> {
     // Clips that depend on each other run one at a time.
-    let max_batch = if plan.couples_clips() { Some(1) } else { max_batch };
+    let max_batch = if plan.depends_on_batch() { Some(1) } else { max_batch };
     let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, plan));
     let options = cpu::Options { max_batch, ..cpu::Options::default() };
     Ok(Backend::Cpu(Box::new(cpu::Executor::new(plan, &options)?)))

@@ -45,7 +45,7 @@ pub(super) struct KernelBenchArgs {
     seconds: Option<u16>,
 
     /// Skip the test cases with unusual shapes; outputs of timed layers are still checked
-    #[arg(long, alias = "skip-problems")]
+    #[arg(long, alias = "skip-test cases")]
     skip_test_cases: bool,
 
     /// Output format
@@ -154,12 +154,12 @@ fn measure(
             && time > LONGEST
         {
             report(format!(
-                "{strategy}: not run: it would block the device for {:.0} ms",
+                "{config}: not run: it would block the device for {:.0} ms",
                 1e3 * time.as_secs_f64()
             ));
             continue;
         }
-        if !args.skip_test_cases && !passes_test_cases(gpu, layer, strategy, precision, checked) {
+        if !args.skip_test_cases && !passes_test_cases(gpu, layer, config, precision, checked) {
             failures += 1;
             continue;
         }
@@ -175,15 +175,15 @@ fn measure(
                 report(error.to_string());
                 failures += 1;
             }
-            Err(error) => report(format!("{strategy}: not run: {error}")),
+            Err(error) => report(format!("{config}: not run: {error}")),
         }
     }
     Ok(failures)
 }
 
 /// Estimates the time of a kernel at a batch size from the largest one measured before.
-fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, strategy: Strategy) -> Option<Duration> {
-    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.strategy == strategy);
+fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, config: KernelConfig) -> Option<Duration> {
+    let before = rows.iter().filter(|row| row.layer == layer.name && row.found.config == config);
     let before = before.max_by_key(|row| row.batch)?;
     Some(before.found.median.mul_f64(batch as f64 / before.batch as f64))
 }

@@ -56,7 +56,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     let target = match Target::new(&args.device.device)? {
         // As `tag` does: with the results of `tagwave tune`.
         Target::Gpu(gpu) => {
-            let kernels = Kernels { choice: cached_tuning(&gpu), custom: Vec::new() };
+            let kernels = Kernels { tuning: cached_tuning(&gpu), user_kernels: Vec::new() };
             Target::Gpu(Box::new(gpu.with_kernels(kernels)))
         }
         target => target,
@@ -75,7 +75,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             .map_err(|error: ModelError| Error::from(error))?
     };
     print_line(&format!("device {}", target.name()))?;
-    print_line("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch")?;
+    print_line("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch  ms in kernels")?;
     for (name, model) in &chosen {
         let gpu = match &target {
             Target::Gpu(gpu) => Some(&**gpu),
@@ -95,7 +95,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             let rate = |seconds: f64| f64::from(batch) / seconds;
             let (best, middle, worst) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
             print_line(&format!(
-                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}",
+                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}  {kernels}",
                 name,
                 precision.to_string(),
                 rate(middle),
@@ -108,15 +108,15 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     Ok(0)
 }
 
-/// Seconds of each batch, sorted.
+/// Seconds of each batch, sorted, and the least seconds of a batch's kernels where the device has timestamps.
 fn measure(
     args: &ModelBenchArgs,
     target: &Target,
     plan: &Plan,
     batch: usize,
     samples: usize,
-) -> Result<Vec<f64>, CliError> {
-    let run = executor(args, target, plan, batch)?;
+) -> Result<(Vec<f64>, Option<f64>), CliError> {
+    let (run, kernels) = executor(args, target, plan, batch)?;
     let clip = synthetic_clip(samples);
     let input = [HostTensor::from_fn([batch, samples], |i| clip[i % samples])];
     run(&input)?; // warm-up
@@ -132,9 +132,18 @@ fn measure(
     Ok((seconds, in_kernels))
 }
 
+/// Runs a batch.
 type RunFn = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;
 
-fn executor(args: &ModelBenchArgs, target: &Target, plan: &Plan, batch: usize) -> Result<RunFn, Error> {
+/// Runs a batch and returns the seconds of its kernels, `None` without timestamps.
+type KernelTimesFn = Box<dyn Fn(&[HostTensor]) -> Option<f64>>;
+
+fn executor(
+    args: &ModelBenchArgs,
+    target: &Target,
+    plan: &Plan,
+    batch: usize,
+) -> Result<(RunFn, KernelTimesFn), Error> {
     Ok(match target {
         Target::Gpu(gpu) => {
             let defaults = gpu::Options::default();
