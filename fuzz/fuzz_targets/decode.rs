@@ -12,11 +12,11 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_target!(init: abort_on_own_panics(), |data: &[u8]| {
     let resamplers = Resamplers::new();
-    for (placement, access) in [
+    for (placement, seek_mode) in [
         (Placement::Centre, SeekMode::Seek),
         (Placement::At(2.5), SeekMode::Seek),
         (Placement::All { stride_samples: LENGTH }, SeekMode::DecodeAll),
     ] {
-        let _ = read(data, &request(placement, access), &resamplers);
+        let _ = read(data, &request(placement, seek_mode), &resamplers);
     }
 });

@@ -25,7 +25,7 @@ fn is_sound(warnings: &[Warning]) -> bool {
 
 fuzz_target!(init: abort_on_own_panics(), |data: &[u8]| {
     let resamplers = Resamplers::new();
-    let read = |placement, access| read(data, &request(placement, access), &resamplers);
+    let read = |placement, seek_mode| read(data, &request(placement, seek_mode), &resamplers);
     let all = read(Placement::All { stride_samples: LENGTH }, SeekMode::DecodeAll);
     let sought = read(Placement::Centre, SeekMode::Seek);
     let through = read(Placement::Centre, SeekMode::DecodeAll);

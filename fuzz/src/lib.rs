@@ -34,7 +34,7 @@ pub struct Found {
 }
 
 pub fn request(placement: Placement, seek_mode: SeekMode) -> ClipRequest {
-    ClipRequest { placement, access, external_decoder: ExternalDecoder::Disabled, ..ClipRequest::new(RATE_HZ, LENGTH) }
+    ClipRequest { placement, seek_mode, external_decoder: ExternalDecoder::Disabled, ..ClipRequest::new(RATE_HZ, LENGTH) }
 }
 
 /// Reads the clips of `data` without an external decoder.
