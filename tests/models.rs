@@ -321,7 +321,7 @@ fn parameter_counts_are_the_published_ones() {
     {
         let model = models::find(name).unwrap();
         let specs = model.architecture.tensors();
-        assert_eq!(weights::parameter_count(&specs, weights::Role::Trainable), parameters, "{name}");
+        assert_eq!(weights::parameter_count(&specs, weights::TensorRole::Trainable), parameters, "{name}");
         assert_eq!(model.architecture.embedding_len(), features, "{name}");
     }
 }

@@ -133,7 +133,7 @@ fn parts_go_on_and_are_merged() {
     let ended = home.run(&["merge", "-o", "merged.parquet", "parts", "whole.parquet"]);
     assert!(ended.status.success());
     let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(said.contains("8 rows of 3 files, 8 superseded"), "{said}");
+    assert!(said.contains("8 rows of 3 files; 8 superseded"), "{said}");
     let (mut merged, mut whole) = (table(&home.path("merged.parquet")), table(&home.path("whole.parquet")));
     assert_eq!(merged, whole);
     // Before the whole, the parts were the same.

@@ -25,7 +25,7 @@ const HEAD: &str = "# SHA-256 of the score bits of all files of a folder, made a
                     # model, executor, files, clips, digest; separated by tabs.\n";
 
 /// Model and executor.
-type Key = (String, String);
+type JournalKey = (String, String);
 
 #[test]
 #[ignore = "needs a folder of music: cargo xtask scores FOLDER"]
@@ -67,7 +67,7 @@ fn scores_have_the_committed_digests() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/scores.txt");
     let committed = parse(&std::fs::read_to_string(&golden).unwrap_or_default());
     if std::env::var_os(WRITE).is_some() {
-        let all: BTreeMap<Key, String> = committed.into_iter().chain(found).collect();
+        let all: BTreeMap<JournalKey, String> = committed.into_iter().chain(found).collect();
         let lines = all.iter().map(|((model, executor), line)| format!("{model}\t{executor}\t{line}\n"));
         std::fs::write(&golden, HEAD.to_string() + &lines.collect::<String>()).unwrap();
         return;
@@ -107,7 +107,7 @@ fn digest(tagger: &Tagger, files: &[PathBuf]) -> String {
     format!("{tracks}\t{clips}\t{hex}")
 }
 
-fn parse(text: &str) -> BTreeMap<Key, String> {
+fn parse(text: &str) -> BTreeMap<JournalKey, String> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| {

@@ -12,8 +12,7 @@ use tagwave::models::{self, ModelError, Reading, Starts};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::TagSelection;
 use tagwave::tensor::HostTensor;
-use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
-use tagwave::weights::{self, Locator, Role, Weights};
+use tagwave::weights::{self, Locator, TensorRole, Weights};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -68,7 +67,7 @@ fn the_manifest_is_that_of_the_file() {
     let stated = manifest.embedded.unwrap();
     assert_eq!((stated.size, stated.sha256), (bytes.len() as u64, weights::sha256_hex(&bytes)));
     let specs = model.architecture.tensors();
-    assert_eq!(weights::parameter_count(&specs, Role::Trainable), 293_242);
+    assert_eq!(weights::parameter_count(&specs, TensorRole::Trainable), 293_242);
     assert!(weights.info().ignored.is_empty());
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tagwave::error::ErrorKind;
 use tagwave::tensor::{DType, HostTensor, Shape};
 use tagwave::weights::{
-    Checkpoint, DigestCheck, Format, Locator, Manifest, Role, TensorSpec, Variant, Weights, WeightsError,
-    export, import, list, load, own_file_name, parameter_count, sha256_hex, verify,
+    Checkpoint, DigestCheck, Locator, Manifest, TensorRole, TensorSpec, Variant, Weights, WeightsError,
+    WeightsFormat, export, import, list, load, own_file_name, parameter_count, sha256_hex, verify,
 };
 
 const MANIFESTS: [&str; 3] = [
@@ -207,8 +207,8 @@ fn the_tiny_variants_agree() {
 #[test]
 fn counts_are_those_of_the_arrays() {
     let specs = tiny_specs();
-    assert_eq!(parameter_count(&specs, Role::Trainable), 54 + 3 + 15 + 5);
-    assert_eq!(parameter_count(&specs, Role::Statistic), 6);
+    assert_eq!(parameter_count(&specs, TensorRole::Trainable), 54 + 3 + 15 + 5);
+    assert_eq!(parameter_count(&specs, TensorRole::Statistic), 6);
     assert_eq!(parameter_count(&specs, None), tiny_weights().parameter_count());
 }
 
@@ -249,7 +249,7 @@ fn an_import_keeps_every_bit_and_says_where_it_is_from() {
         assert_eq!(bytes_of(weights.get(name).unwrap()), bytes_of(tensor), "{name}");
     }
     let info = weights.info();
-    assert_eq!(info.format, Some(Format::Safetensors));
+    assert_eq!(info.format, Some(WeightsFormat::Safetensors));
     assert_eq!(info.dtype, DType::F32);
     assert_eq!(info.variant, Some(Variant::Theano));
     assert_eq!(info.source_sha256.as_deref(), Some(sha256_hex(TINY_THEANO).as_str()));
@@ -349,7 +349,7 @@ fn verify_tells_what_is_there() {
     let path = write(root.path(), "tiny_tensorflow.h5", TINY_TENSORFLOW);
     let report = verify(&path, &tiny_specs(), &tiny_manifest()).unwrap();
     assert!(report.is_good());
-    assert_eq!(report.format, Some(Format::Keras));
+    assert_eq!(report.format, Some(WeightsFormat::Keras));
     let contents = report.contents.unwrap();
     assert_eq!((contents.tensors, contents.trainable, contents.statistics), (4, 57, 6));
     assert_eq!(contents.absent, ["dense.kernel", "dense.bias"]);

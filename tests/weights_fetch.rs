@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tagwave::error::ErrorKind;
 use tagwave::weights::{
-    FetchError, FetchOptions, Fetched, ManifestFile, Progress, ProxyPolicy, Variant, WeightsError, fetch,
-    sha256_hex,
+    DownloadProgress, FetchError, FetchOptions, Fetched, ManifestFile, ProxyPolicy, Variant, WeightsError,
+    fetch, sha256_hex,
 };
 
 /// A server whose answer to each request is written by `answer`, which gets the path asked for.
@@ -103,13 +103,13 @@ fn a_good_file_arrives_once() {
     let server = Server::sending(body());
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("new/store");
-    let mut seen: Vec<Progress> = Vec::new();
+    let mut seen: Vec<DownloadProgress> = Vec::new();
     let fetched = fetch(&entry(&server), &target, &options(), &mut |now| seen.push(now), &|| false).unwrap();
     assert_eq!(fetched, Fetched::Downloaded(target.join("weights.h5")));
     assert_eq!(fs::read(fetched.path()).unwrap(), body());
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
     assert!(seen.is_sorted_by_key(|progress| progress.received));
-    assert_eq!(*seen.last().unwrap(), Progress { received: 300_000, size: 300_000 });
+    assert_eq!(*seen.last().unwrap(), DownloadProgress { received: 300_000, size: 300_000 });
 
     let again = get(&entry(&server), &target, &options()).unwrap();
     assert_eq!(again, Fetched::AlreadyThere(target.join("weights.h5")));
@@ -248,7 +248,7 @@ fn a_cancellation_is_heard_in_silence() {
     });
     let directory = tempfile::tempdir().unwrap();
     let (start, received) = (Instant::now(), Cell::new(0));
-    let mut progress = |now: Progress| received.set(now.received);
+    let mut progress = |now: DownloadProgress| received.set(now.received);
     let error = fetch(&entry(&server), directory.path(), &options(), &mut progress, &|| received.get() > 0);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
     assert!(start.elapsed() < Duration::from_secs(5));

@@ -92,7 +92,7 @@ impl Worst {
         if let Err(error) = result {
             self.errors += 1;
             let text = error.to_string();
-            self.caught += usize::from(text.contains("the reader gave up"));
+            self.caught += usize::from(text.contains("the reader panicked"));
             assert!(!text.is_empty() && text.len() < 2000, "{what}: {text}");
         }
     }

@@ -74,8 +74,8 @@ enum EmbedFormat {
 
 impl EmbedArgs {
     fn kind(&self) -> OutputKind {
-        let ending = self.output.ending();
-        let format = self.format.unwrap_or(match ending.as_deref() {
+        let extension = self.output.extension();
+        let format = self.format.unwrap_or(match extension.as_deref() {
             Some("npy") => EmbedFormat::Npy,
             Some("csv") => EmbedFormat::Csv,
             Some("parquet") => EmbedFormat::Parquet,

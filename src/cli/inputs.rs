@@ -13,7 +13,7 @@ use clap::Args;
 use super::walk::{FileEntry, Filter, LeftOut, Root, Shard, files};
 use super::{CliError, USAGE};
 use crate::audio::{DecoderMode, ExternalDecoder, SeekMode, Source};
-use crate::sinks::{CompletedSet, Key};
+use crate::sinks::{CompletedSet, JournalKey};
 use crate::tagger::TaggerBuilder;
 
 /// Input arguments.
@@ -172,7 +172,7 @@ impl FileArgs {
 #[derive(Debug)]
 pub(super) struct PendingInput {
     pub(super) path: PathBuf,
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<JournalKey>,
 }
 
 /// Files in processing, which wait here for their result; files that are already done are skipped. Clones share the
@@ -233,7 +233,7 @@ impl PendingInputs {
 }
 
 /// Journal key of a file: settings, path, size and modification time.
-fn key(settings: &str, path: &Path) -> Key {
+fn key(settings: &str, path: &Path) -> JournalKey {
     let found = std::fs::metadata(path).ok();
     let modified = found.as_ref().and_then(|found| found.modified().ok()).map_or(0, |time| {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -241,7 +241,7 @@ fn key(settings: &str, path: &Path) -> Key {
             Err(before) => -(before.duration().as_nanos() as i128),
         }
     });
-    Key::new(settings, path, found.map_or(u64::MAX, |found| found.len()), modified)
+    JournalKey::new(settings, path, found.map_or(u64::MAX, |found| found.len()), modified)
 }
 
 fn is_stdin(path: &Path) -> bool {

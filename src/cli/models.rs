@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CliError, WeightsArgs, write_failed};
 use crate::error::Error;
 use crate::models;
-use crate::weights::{Role, parameter_count};
+use crate::weights::{TensorRole, parameter_count};
 
 /// Arguments of `tagwave models`.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) fn models(args: &ModelsArgs) -> Result<u8, CliError> {
     for model in models::all() {
         let manifest = model.manifest().map_err(Error::from)?;
         let clip = model.architecture.clip();
-        let parameters = parameter_count(&model.architecture.tensors(), Role::Trainable);
+        let parameters = parameter_count(&model.architecture.tensors(), TensorRole::Trainable);
         let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
         let locator = args.weights.locator();
         let weights = match locator.locate(&manifest) {

@@ -42,15 +42,16 @@ pub(super) struct Output {
 
 impl OutputArgs {
     /// Extension of the output file in lower case.
-    pub(super) fn ending(&self) -> Option<String> {
-        let ending = self.output.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
-        ending.map(str::to_ascii_lowercase)
+    pub(super) fn extension(&self) -> Option<String> {
+        let extension =
+            self.output.as_deref().and_then(Path::extension).and_then(|extension| extension.to_str());
+        extension.map(str::to_ascii_lowercase)
     }
 
     /// One file if the output has the format's extension, else parts in a folder.
     pub(super) fn whole_or_parts(&self, part: PartKind) -> OutputKind {
         match &self.output {
-            Some(_) if self.ending().as_deref() != Some(part.ending()) => OutputKind::Parts(part),
+            Some(_) if self.extension().as_deref() != Some(part.extension()) => OutputKind::Parts(part),
             _ => OutputKind::Whole(part),
         }
     }
@@ -89,7 +90,7 @@ impl OutputArgs {
                 JournaledFile::create(format, path).map(|sink| fresh(Box::new(sink)))
             }
             OutputKind::Whole(part) if self.resume => {
-                let format = part.ending();
+                let format = part.extension();
                 let message = format!(
                     "--resume is not supported for a single {format} file: use a folder, -o FOLDER --format {format}"
                 );

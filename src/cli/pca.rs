@@ -80,8 +80,8 @@ impl WithPca {
         ))
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
-        self.output.with_extension(ending)
+    fn beside(&self, extension: &str) -> PathBuf {
+        self.output.with_extension(extension)
     }
 }
 

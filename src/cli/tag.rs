@@ -78,7 +78,7 @@ pub(super) fn tag(args: &TagArgs) -> Result<u8, CliError> {
 impl TagArgs {
     fn kind(&self) -> OutputKind {
         let format =
-            self.format.unwrap_or_else(|| match (self.output.ending().as_deref(), &self.output.output) {
+            self.format.unwrap_or_else(|| match (self.output.extension().as_deref(), &self.output.output) {
                 (Some("csv"), _) => TagFormat::Csv,
                 (Some("parquet"), _) => TagFormat::Parquet,
                 (_, Some(_)) => TagFormat::Jsonl,

@@ -317,8 +317,8 @@ fn has_audio_name(path: &Path) -> bool {
 }
 
 fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    ending.is_some_and(|ending| endings.contains(&&*ending))
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|extension| endings.contains(&&*extension))
 }
 
 /// Detects audio by extension, else by content.

@@ -23,28 +23,28 @@ const HEADER: [&str; 14] = [
     "schema",
 ];
 
-/// One line per file and tag (or feature), after a header; a file that failed has one line with its error.
-/// Where clips were asked for, one line per file, clip and tag instead.
+/// CSV with a header and one line per file and tag (or feature), or per file, clip and tag if clips were requested. A
+/// file that failed has one line with its error.
 pub(super) struct Csv<W: Write> {
     writer: csv::Writer<W>,
-    begun: bool,
+    has_header: bool,
 }
 
 impl<W: Write> Csv<W> {
     pub(super) fn new(writer: W) -> Csv<W> {
-        Csv { writer: csv::Writer::from_writer(writer), begun: false }
+        Csv { writer: csv::Writer::from_writer(writer), has_header: false }
     }
 
-    /// Without the header: rows that follow others.
+    /// Makes a sink without a header, to continue a file.
     pub(super) fn continued(writer: W) -> Csv<W> {
-        Csv { begun: true, ..Csv::new(writer) }
+        Csv { has_header: true, ..Csv::new(writer) }
     }
 }
 
 impl<W: Write> Sink for Csv<W> {
     fn row(&mut self, row: &Row) -> io::Result<()> {
-        if !self.begun {
-            self.begun = true;
+        if !self.has_header {
+            self.has_header = true;
             self.writer.write_record(HEADER)?;
         }
         let (path, bytes) = match row.path.to_str() {
@@ -108,7 +108,7 @@ impl<W: Write> Sink for Csv<W> {
     }
 }
 
-/// Each value with its label or its place.
+/// Values with their label or index.
 fn named(values: &Values) -> Vec<(String, f32)> {
     match values {
         Values::Tags(tags) => tags.iter().map(|tag| (tag.label.clone(), tag.score)).collect(),

@@ -1,9 +1,8 @@
-//! What is done, so that an interrupted run can be gone on with.
+//! Journal of completed rows, for resuming interrupted runs.
 //!
-//! Beside `FILE` lies `FILE.journal`: a line for each row of `FILE` with the row's [`Key`], where the row ends
-//! and a digest of its bytes. On resuming the two are held against each other from the start; whatever does
-//! not agree at the end, after a power cut say, is cut off and done again. The two files may therefore reach
-//! the disk in any order.
+//! `FILE.journal` has a line for each row of `FILE`: the row's [`JournalKey`], its end offset and a digest of its bytes.
+//! On resuming, both files are compared from the start; rows at the end that do not match (after a power failure, say)
+//! are removed and computed again. The two files may therefore reach the disk in any order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,43 +13,42 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::file::about;
+use super::file::with_path;
 use super::{Format, Row, Sink};
 
 /// First line of a journal.
 const HEAD: &str = "tagwave journal 1";
-/// How often what was written is made to reach the disk.
-const SYNC: Duration = Duration::from_secs(1);
-/// Stands for the key of a row whose file is to be tried again.
+/// Interval of syncing to disk.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Placeholder for the key of a row whose file must be repeated.
 const NOT_DONE: &str = "-";
 
-/// One file under certain settings: path, size, time of modification, model, reading and all else that a row
-/// depends on.
+/// Digest of everything that a row depends on: path, size, modification time, model and all other settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key([u8; 16]);
+pub struct JournalKey([u8; 16]);
 
-impl Key {
-    /// The key of a file; `modified_ns` counts from 1970.
-    pub fn new(settings: &str, path: &Path, size: u64, modified_ns: i128) -> Key {
+impl JournalKey {
+    /// Computes the key of a file; `modified_ns` is in nanoseconds since 1970.
+    pub fn new(settings: &str, path: &Path, size: u64, modified_ns: i128) -> JournalKey {
         let mut digest = Sha256::new();
         let path = path.as_os_str().as_encoded_bytes();
         for part in [settings.as_bytes(), path, &size.to_le_bytes(), &modified_ns.to_le_bytes()] {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        Key(first(&digest.finalize()))
+        JournalKey(first(&digest.finalize()))
     }
 
-    /// The key that is written like this.
-    pub(super) fn parse(word: &str) -> Option<Key> {
+    /// Parses the hexadecimal form.
+    pub(super) fn parse(word: &str) -> Option<JournalKey> {
         (word.len() == 32)
             .then(|| u128::from_str_radix(word, 16).ok())
             .flatten()
-            .map(|n| Key(n.to_be_bytes()))
+            .map(|n| JournalKey(n.to_be_bytes()))
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for JournalKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
@@ -60,17 +58,17 @@ fn first(digest: &[u8]) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// The files that need not be done again.
+/// Multiset of completed files.
 #[derive(Clone, Debug, Default)]
-pub struct CompletedSet(HashMap<Key, u32>);
+pub struct CompletedSet(HashMap<JournalKey, u32>);
 
 impl CompletedSet {
-    pub(super) fn add(&mut self, key: Key) {
+    pub(super) fn add(&mut self, key: JournalKey) {
         *self.0.entry(key).or_default() += 1;
     }
 
-    /// Whether this file is done; a file that is named twice is asked for twice.
-    pub fn take(&mut self, key: &Key) -> bool {
+    /// Consumes one completed entry of `key`; inputs that are listed twice need one entry each.
+    pub fn take(&mut self, key: &JournalKey) -> bool {
         match self.0.get_mut(key) {
             Some(count) if *count > 0 => {
                 *count -= 1;
@@ -85,73 +83,73 @@ impl CompletedSet {
         self.0.values().map(|&count| count as usize).sum()
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// The journal beside a file of rows.
+/// Path of the journal of an output file.
 pub fn journal_file(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_os_string();
     name.push(".journal");
     name.into()
 }
 
-/// Lines that are appended to a file row by row, with a journal beside them. An interruption leaves all rows
-/// that were written; a write that fails leaves no part of a row.
+/// Output file to which rows are appended, with a journal. After an interruption all written rows are kept; a failed
+/// write leaves no partial row.
 #[derive(Debug)]
 pub struct JournaledFile {
     format: Format,
     path: PathBuf,
     file: File,
     journal: File,
-    /// Bytes of whole rows.
+    /// Size of complete rows in bytes.
     length: u64,
     journal_length: u64,
     synced: Instant,
 }
 
 impl JournaledFile {
-    /// A new file in place of an older one.
+    /// Creates a new file, replacing an older one.
     ///
     /// # Errors
-    /// What the system says, or that another process writes it; messages name the path.
+    /// An I/O error, or another process is writing the file; messages name the path.
     pub fn create(format: Format, path: &Path) -> io::Result<JournaledFile> {
-        let mut appended = JournaledFile::open(format, path)?;
-        appended.journal.set_len(0)?;
-        appended.file.set_len(0)?;
-        appended.begin()?;
-        Ok(appended)
+        let mut output = JournaledFile::open(format, path)?;
+        output.journal.set_len(0)?;
+        output.file.set_len(0)?;
+        output.begin()?;
+        Ok(output)
     }
 
-    /// Goes on with a file, and says what is done; begins it where there is none.
+    /// Continues a file and returns the completed files; creates the file if there is none.
     ///
     /// # Errors
-    /// What the system says; a file without its journal, or one that was changed by others.
+    /// An I/O error, a missing journal, or a file that was changed since.
     pub fn resume(format: Format, path: &Path) -> io::Result<(JournaledFile, CompletedSet)> {
-        let mut appended = JournaledFile::open(format, path)?;
+        let mut output = JournaledFile::open(format, path)?;
         let refuse = |reason: &str| Err(io::Error::other(format!("{}: {reason}", path.display())));
-        if appended.journal.metadata()?.len() == 0 {
-            if appended.file.metadata()?.len() > 0 {
-                return refuse("its journal is missing, so what is done cannot be known: name another file");
+        if output.journal.metadata()?.len() == 0 {
+            if output.file.metadata()?.len() > 0 {
+                return refuse("cannot resume without its journal: choose another output file");
             }
-            appended.begin()?;
-            return Ok((appended, CompletedSet::default()));
+            output.begin()?;
+            return Ok((output, CompletedSet::default()));
         }
-        let mut journal = BufReader::new(&appended.journal);
-        let mut rows = BufReader::new(&appended.file);
+        let mut journal = BufReader::new(&output.journal);
+        let mut rows = BufReader::new(&output.file);
         let mut line = String::new();
         journal.read_line(&mut line)?;
         if line.trim_end() != HEAD {
-            return refuse("its journal is of another version or no journal");
+            return refuse("cannot resume: its journal has an unknown format");
         }
         let mut journal_length = line.len() as u64;
         let (mut length, mut done) = (0, CompletedSet::default());
         let mut bytes = Vec::new();
         loop {
             line.clear();
-            // A torn line may be anything, text that is not UTF-8 among it.
+            // A truncated line may be invalid UTF-8.
             match journal.read_line(&mut line) {
                 Ok(0) => break,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
@@ -162,9 +160,11 @@ impl JournaledFile {
             (&mut rows).take(entry.end - length).read_to_end(&mut bytes)?;
             let whole = bytes.len() as u64 == entry.end - length;
             if !whole || digest(&bytes) != entry.digest {
-                // What a crash leaves is short, or has holes. Anything else is somebody's work.
+                // After a crash the file is short, or has zeros. Any other difference was made by somebody else.
                 if whole && !bytes.contains(&0) {
-                    return refuse("it was changed since its journal was written: name another file");
+                    return refuse(
+                        "cannot resume: the file was changed since its journal was written; choose another output file",
+                    );
                 }
                 break;
             }
@@ -175,23 +175,26 @@ impl JournaledFile {
             }
         }
         drop((journal, rows));
-        appended.file.set_len(length)?;
-        appended.journal.set_len(journal_length)?;
-        appended.file.seek(SeekFrom::End(0))?;
-        appended.journal.seek(SeekFrom::End(0))?;
-        (appended.length, appended.journal_length) = (length, journal_length);
-        Ok((appended, done))
+        output.file.set_len(length)?;
+        output.journal.set_len(journal_length)?;
+        output.file.seek(SeekFrom::End(0))?;
+        output.journal.seek(SeekFrom::End(0))?;
+        (output.length, output.journal_length) = (length, journal_length);
+        Ok((output, done))
     }
 
     fn open(format: Format, path: &Path) -> io::Result<JournaledFile> {
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
-            options.open(path).map_err(|error| about(path, &error))
+            options.open(path).map_err(|error| with_path(path, &error))
         };
         let file = open(path)?;
         if file.try_lock().is_err_and(|error| matches!(error, std::fs::TryLockError::WouldBlock)) {
-            return Err(io::Error::other(format!("{}: another process is writing it", path.display())));
+            return Err(io::Error::other(format!(
+                "{}: another process is writing to this file",
+                path.display()
+            )));
         }
         let journal = open(&journal_file(path))?;
         let path = path.to_path_buf();
@@ -231,7 +234,7 @@ impl JournaledFile {
         self.journal.write_all(line.as_bytes())?;
         self.length = end;
         self.journal_length += line.len() as u64;
-        if self.synced.elapsed() >= SYNC {
+        if self.synced.elapsed() >= SYNC_INTERVAL {
             self.sync()?;
         }
         Ok(())
@@ -248,15 +251,15 @@ impl JournaledFile {
 impl Sink for JournaledFile {
     fn row(&mut self, row: &Row) -> io::Result<()> {
         self.write(row).map_err(|error| {
-            // What was there before stays readable; if even this fails, resuming cuts it off.
+            // Remove the partial row; if this fails too, resuming removes it.
             let _ = self.file.set_len(self.length);
             let _ = self.journal.set_len(self.journal_length);
-            about(&self.path, &error)
+            with_path(&self.path, &error)
         })
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.sync().map_err(|error| about(&self.path, &error))
+        self.sync().map_err(|error| with_path(&self.path, &error))
     }
 
     fn has_messages(&self) -> bool {
@@ -269,9 +272,9 @@ fn digest(bytes: &[u8]) -> u64 {
     digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// A line of a journal.
+/// Line of a journal.
 struct Entry {
-    key: Option<Key>,
+    key: Option<JournalKey>,
     end: u64,
     digest: u64,
 }
@@ -281,7 +284,7 @@ impl Entry {
         let mut words = line.strip_suffix('\n')?.split(' ');
         let key = match words.next()? {
             NOT_DONE => None,
-            word => Some(Key::parse(word)?),
+            word => Some(JournalKey::parse(word)?),
         };
         let end = words.next()?.parse().ok()?;
         let digest = words.next().filter(|word| word.len() == 16)?;
@@ -296,8 +299,8 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::sinks::Failure;
 
-    fn key(name: &str) -> Key {
-        Key::new("settings", Path::new(name), 1, 2)
+    fn key(name: &str) -> JournalKey {
+        JournalKey::new("settings", Path::new(name), 1, 2)
     }
 
     fn row(name: &str, kind: ErrorKind) -> Row {
@@ -314,12 +317,12 @@ mod tests {
         let keys = [
             key("a"),
             key("b"),
-            Key::new("settings", Path::new("a"), 2, 2),
-            Key::new("settings", Path::new("a"), 1, 3),
-            Key::new("settingsa", Path::new(""), 1, 2),
+            JournalKey::new("settings", Path::new("a"), 2, 2),
+            JournalKey::new("settings", Path::new("a"), 1, 3),
+            JournalKey::new("settingsa", Path::new(""), 1, 2),
         ];
         for (i, a) in keys.iter().enumerate() {
-            assert_eq!(Key::parse(&a.to_string()), Some(*a));
+            assert_eq!(JournalKey::parse(&a.to_string()), Some(*a));
             assert!(keys[..i].iter().all(|b| a != b));
         }
     }

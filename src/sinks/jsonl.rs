@@ -1,4 +1,4 @@
-//! JSON Lines.
+//! JSON Lines output.
 
 use std::io::{self, Write};
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{ClipPrediction, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
 
-/// One object a line: `schema`, `path` (or `path_bytes` in base64 where it is not UTF-8), then the result or
-/// `error`.
+/// Sink with one object per line: `schema`, `path` (or `path_bytes` in base64 if it is not UTF-8), then the prediction
+/// or `error`.
 pub(super) struct Jsonl<W>(W);
 
 impl<W: Write> Jsonl<W> {

@@ -1,4 +1,4 @@
-//! Output formats: one row per file goes in, lines come out.
+//! Output formats: writers of one row per file.
 //!
 //! A format is a [`Sink`] in a file of its own and a line in [`Format::sink`].
 
@@ -19,28 +19,28 @@ mod parts;
 mod table;
 
 pub use file::AtomicFile;
-pub use journal::{CompletedSet, JournaledFile, Key, journal_file};
+pub use journal::{CompletedSet, JournalKey, JournaledFile, journal_file};
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]
 pub use parquet::{Parquet, TableFile, read_table};
 pub use parts::{PartKind, PartitionedDir, parts_of};
 
-/// Version of the row schema; it grows when a field changes its meaning or goes away.
+/// Version of the row schema; incremented when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
-/// What is to be said of one file.
+/// Result of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The file, as it was named.
+    /// Path as given by the user.
     pub path: PathBuf,
-    /// What a journal knows the file by; none where it cannot be read twice.
-    pub key: Option<Key>,
-    /// What was found, or why nothing was.
+    /// Journal key; `None` for input that cannot be read again.
+    pub key: Option<JournalKey>,
+    /// Prediction, or failure.
     pub outcome: Result<Prediction, Failure>,
 }
 
 impl Row {
-    /// Whether trying again would end the same way: failures of the machine may pass.
+    /// True if a repetition would give the same outcome; failures of the machine may not recur.
     pub fn is_final(&self) -> bool {
         match &self.outcome {
             Ok(_) => true,
@@ -49,58 +49,58 @@ impl Row {
     }
 }
 
-/// What a model found in a file.
+/// Prediction of a model for one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// Name of the model.
     pub model: String,
-    /// How its weights are understood.
+    /// Compatibility with the original.
     pub reading: &'static str,
-    /// Name of the device it ran on.
+    /// Name of the device.
     pub device: String,
-    /// What decoded the file.
+    /// Name of the decoder.
     pub decoder: String,
-    /// Where the (first) clip begins, in seconds.
+    /// Start of the (first) clip in seconds.
     pub clip_start_s: f64,
-    /// Length of the track in seconds, where known.
+    /// Length of the track in seconds, if known.
     pub track_s: Option<f64>,
-    /// Number of clips that were heard.
+    /// Number of clips.
     pub clip_count: usize,
     /// Tags or features of the track.
     pub values: Values,
-    /// Those of each clip, where they were asked for; else empty.
+    /// Predictions of each clip, if requested; else empty.
     pub clips: Vec<ClipPrediction>,
-    /// What was odd about the file.
+    /// Warnings about the file.
     pub warnings: Vec<String>,
 }
 
-/// What a model found in one clip of a file.
+/// Prediction of a model for one clip of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipPrediction {
-    /// Where the clip begins, in seconds.
+    /// Start of the clip in seconds.
     pub start_s: f64,
     /// Tags or features.
     pub values: Values,
 }
 
 impl Prediction {
-    /// The parts that formats of one row per vector write: each clip with its start where clips were asked
-    /// for, else the track with the start of its first clip.
+    /// Rows for formats with one row per vector: each clip with its start if clips were requested, else the track with
+    /// the start of its first clip.
     fn parts(&self) -> impl Iterator<Item = (f64, &Values)> {
         let whole = self.clips.is_empty().then_some((self.clip_start_s, &self.values));
         whole.into_iter().chain(self.clips.iter().map(|clip| (clip.start_s, &clip.values)))
     }
 
-    /// The vectors of features, one per clip where clips were asked for; none of tags.
+    /// Feature vectors, one per clip if clips were requested; none for tags.
     pub fn features(&self) -> impl Iterator<Item = &[f32]> {
         self.parts().filter_map(|(_, values)| values.features())
     }
 }
 
-/// What was asked for.
+/// Requested values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// The highest first.
+    /// Tags, highest score first.
     Tags(Vec<Tag>),
     /// The features before the last dense layer.
     Embedding(Vec<f32>),
@@ -108,13 +108,13 @@ pub enum Values {
     Tap {
         /// Name of the step.
         name: String,
-        /// Its numbers.
+        /// Values.
         features: Vec<f32>,
     },
 }
 
 impl Values {
-    /// The numbers of features; tags have none.
+    /// Features; `None` for tags.
     pub fn features(&self) -> Option<&[f32]> {
         match self {
             Values::Tags(_) => None,
@@ -123,58 +123,57 @@ impl Values {
     }
 }
 
-/// Why a file has no result.
+/// Failure of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// What kind of error it is.
+    /// Category of the error.
     pub kind: ErrorKind,
-    /// The error in words.
+    /// Error message.
     pub message: String,
 }
 
 /// Writes rows.
 pub trait Sink {
-    /// Writes one row, whole.
+    /// Writes one complete row.
     ///
     /// # Errors
-    /// What the writer says.
+    /// An error of the writer.
     fn row(&mut self, row: &Row) -> io::Result<()>;
 
-    /// Writes what is left and flushes. A file that is written whole appears only now: without this call it is as
-    /// if nothing had been written.
+    /// Writes buffered rows and flushes. Atomically written files appear only now; without this call nothing is written.
     ///
     /// # Errors
-    /// What the writer says.
+    /// An error of the writer.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Ends before all rows were written, and says whether those that were are kept: a file that is written whole
-    /// does not appear, and leaves an older one in its place.
+    /// Ends after an interruption; returns true if the rows so far are kept. Atomically written files do not appear, and
+    /// an older file is kept.
     ///
     /// # Errors
-    /// What the writer says.
+    /// An error of the writer.
     fn interrupt(&mut self) -> io::Result<bool> {
         self.finish().map(|()| true)
     }
 
-    /// Whether failures and warnings have a place in what it writes; otherwise they are for the caller to say.
+    /// True if the format can store failures and warnings; otherwise the caller reports them.
     fn has_messages(&self) -> bool {
         true
     }
 }
 
-/// The formats of lines there are; for those of whole files see [`PartKind`].
+/// Line formats; for atomically written files see [`PartKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Human-readable table.
     Table,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// One line per file and tag, or per file and feature.
     Csv,
 }
 
 impl Format {
-    /// A sink of this format.
+    /// Makes a sink of this format.
     pub fn sink<'a>(self, writer: impl Write + 'a) -> Box<dyn Sink + 'a> {
         match self {
             Format::Table => Box::new(table::Table::new(writer)),
@@ -183,7 +182,7 @@ impl Format {
         }
     }
 
-    /// A sink of this format whose first row follows others: without what stands at the head of a file.
+    /// Makes a sink that continues a file: without a header.
     pub fn continued<'a>(self, writer: impl Write + 'a) -> Box<dyn Sink + 'a> {
         match self {
             Format::Csv => Box::new(csv::Csv::continued(writer)),
@@ -192,12 +191,12 @@ impl Format {
     }
 }
 
-/// Rounded to the six decimals that scores and features are written with.
+/// Rounds to six decimals, as scores and features are written.
 fn six_decimals(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-/// Bytes of a path that is not UTF-8; on systems whose paths are not bytes, what comes closest.
+/// Bytes of a path that is not UTF-8, in the platform's encoding.
 fn path_bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_encoded_bytes().to_vec()
 }

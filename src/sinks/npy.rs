@@ -1,7 +1,7 @@
-//! Arrays of NumPy: features as one `[rows, D]` array of float32, and a list of the files the rows are of.
+//! NumPy output: features as one `[rows, D]` array of float32, and a list of the files of the rows.
 //!
-//! Format: NumPy Enhancement Proposal 1 (`numpy.lib.format`), version 1.0. The header has room for any number of
-//! rows, so that rows are written as they come and only the count is put in at the end.
+//! Format: NumPy Enhancement Proposal 1 (`numpy.lib.format`), version 1.0. The header has a fixed size, so that rows are
+//! written as they come and the count is filled in at the end.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 
-use super::file::about;
+use super::file::with_path;
 use super::{AtomicFile, Row, Sink, path_bytes, six_decimals};
 
-/// Bytes before the data: a multiple of 64, as NumPy aligns it, with room for any two extents.
+/// Size of the header in bytes: a multiple of 64, large enough for any two extents.
 const HEADER_BYTES: usize = 128;
 
-/// The header of a C-ordered float32 array.
+/// Header of a C-ordered float32 array.
 fn header(shape: &[u64]) -> Vec<u8> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
     let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
@@ -27,7 +27,7 @@ fn header(shape: &[u64]) -> Vec<u8> {
     bytes
 }
 
-/// A `[rows, D]` array that grows by rows in a new file, with nothing kept in memory.
+/// Writer of a `[rows, D]` array, row by row, without keeping rows in memory.
 #[derive(Debug)]
 pub struct ArrayFile {
     file: AtomicFile,
@@ -37,7 +37,7 @@ pub struct ArrayFile {
 }
 
 impl ArrayFile {
-    /// An array that will be at `path` when it is finished.
+    /// Creates an array at `path`, visible when it is finished.
     ///
     /// # Errors
     /// As [`AtomicFile::create`].
@@ -48,10 +48,10 @@ impl ArrayFile {
         Ok(ArrayFile { file, writer, rows: 0, columns: None })
     }
 
-    /// Adds a row.
+    /// Appends a row.
     ///
     /// # Errors
-    /// For a row of another length than the first, or what the system says.
+    /// A row of another length than the first, or an I/O error.
     pub fn push(&mut self, row: &[f32]) -> io::Result<()> {
         let columns = *self.columns.get_or_insert(row.len());
         if row.len() != columns {
@@ -65,10 +65,10 @@ impl ArrayFile {
         Ok(())
     }
 
-    /// Puts the shape into the header and the file under its name.
+    /// Writes the shape to the header and renames the file to its final name.
     ///
     /// # Errors
-    /// What the system says.
+    /// An I/O error.
     pub fn finish(self) -> io::Result<()> {
         let mut file = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
@@ -78,7 +78,7 @@ impl ArrayFile {
     }
 }
 
-/// Rows of an array that [`ArrayFile`] wrote.
+/// Reader of an array written by [`ArrayFile`].
 #[derive(Debug)]
 pub struct ArrayReader {
     reader: BufReader<File>,
@@ -90,12 +90,12 @@ impl ArrayReader {
     /// Opens `[rows, D]` float32 in C order.
     ///
     /// # Errors
-    /// What the system says, or that it is another array; the message names the path.
+    /// An I/O error, or an array of another kind; the message names the path.
     pub fn open(path: &Path) -> io::Result<ArrayReader> {
-        let file = File::open(path).map_err(|error| about(path, &error))?;
+        let file = File::open(path).map_err(|error| with_path(path, &error))?;
         let mut reader = BufReader::new(file);
         let mut found = [0; HEADER_BYTES];
-        reader.read_exact(&mut found).map_err(|error| about(path, &error))?;
+        reader.read_exact(&mut found).map_err(|error| with_path(path, &error))?;
         let text = String::from_utf8_lossy(&found[10..]);
         let shape = text.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or("");
         let extents: Vec<u64> = shape.split(',').filter_map(|word| word.trim().parse().ok()).collect();
@@ -104,21 +104,21 @@ impl ArrayReader {
                 Ok(ArrayReader { reader, rows, columns: columns as usize })
             }
             _ => {
-                let expected = "expected an array [rows, D] that tagwave wrote";
+                let expected = "expected an array [rows, D] written by tagwave";
                 Err(io::Error::other(format!("{}: {expected}", path.display())))
             }
         }
     }
 
-    /// Number of rows that are left.
+    /// Number of remaining rows.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The next row; `None` after the last one.
+    /// Reads the next row; `None` after the last one.
     ///
     /// # Errors
-    /// What the system says.
+    /// An I/O error.
     pub fn next_row(&mut self) -> io::Result<Option<Vec<f32>>> {
         if self.rows == 0 {
             return Ok(None);
@@ -133,7 +133,7 @@ impl ArrayReader {
 /// Writes a whole array.
 ///
 /// # Errors
-/// When `values` are not as many as `shape` says, or what the system says.
+/// If the number of `values` differs from `shape`, or an I/O error.
 pub fn write_array(path: &Path, shape: &[u64], values: &[f32]) -> io::Result<()> {
     if shape.iter().product::<u64>() != values.len() as u64 {
         return Err(io::Error::other(format!("{shape:?}: found {} numbers", values.len())));
@@ -149,26 +149,25 @@ pub fn write_array(path: &Path, shape: &[u64], values: &[f32]) -> io::Result<()>
     file.finish()
 }
 
-/// Features as an array, and beside it a list of the file of each row ([`paths_file`]).
+/// Sink of features as an array, with a list of the file of each row ([`paths_file`]).
 ///
-/// Line `i` of the list names the file of row `i`: as it is where that is unmistakable, else as a JSON string
-/// (control characters, or a name that begins like one of these forms), or `base64:` and its bytes where they
-/// are not UTF-8. With clips, each row is a clip, and its line ends in a tab and the clip's start in seconds.
-/// Files that failed have no row.
+/// Line `i` of the list is the path of row `i`: plain if unambiguous, as a JSON string if it has control characters or
+/// begins like one of the other forms, or as `base64:` and its bytes if it is not UTF-8. With clips, each row is a clip,
+/// and its line ends with a tab and the start of the clip in seconds. Files that failed have no row.
 #[derive(Debug)]
 pub struct Npy {
-    /// Both are taken when they are finished.
+    /// Taken when finished.
     parts: Option<(ArrayFile, AtomicFile)>,
     paths: BufWriter<File>,
 }
 
-/// The list of files beside an array: `features.paths.txt` beside `features.npy`.
+/// Path of the list of files of an array: `features.paths.txt` for `features.npy`.
 pub fn paths_file(array: &Path) -> PathBuf {
     array.with_extension("paths.txt")
 }
 
 impl Npy {
-    /// An array that will be at `path`, with its list beside it.
+    /// Creates an array at `path` and its list.
     ///
     /// # Errors
     /// As [`AtomicFile::create`].
@@ -185,8 +184,7 @@ impl Sink for Npy {
         let (Some((array, _)), Ok(found)) = (&mut self.parts, &row.outcome) else { return Ok(()) };
         let name = listed(&row.path);
         for (start_s, values) in found.parts() {
-            let features =
-                values.features().ok_or_else(|| io::Error::other("an array has no place for tags"))?;
+            let features = values.features().ok_or_else(|| io::Error::other("npy cannot store tags"))?;
             array.push(features)?;
             if found.clips.is_empty() {
                 writeln!(self.paths, "{name}")?
@@ -200,7 +198,7 @@ impl Sink for Npy {
     fn finish(&mut self) -> io::Result<()> {
         let Some((array, list)) = self.parts.take() else { return Ok(()) };
         self.paths.flush()?;
-        // The list first: who sees the array finds its list.
+        // The list first, so that it exists when the array appears.
         list.finish()?;
         array.finish()
     }
@@ -214,7 +212,7 @@ impl Sink for Npy {
     }
 }
 
-/// A path on a line of its own.
+/// Encodes a path as one line.
 fn listed(path: &Path) -> String {
     const BYTES: &str = "base64:";
     match path.to_str() {

@@ -1,7 +1,6 @@
-//! Apache Parquet: rows as a table with nested columns, whole when it is finished.
+//! Apache Parquet output: a table with nested columns.
 //!
-//! One schema for all that can be asked for: what does not apply is null. Scores and features are the models' own
-//! float32, not rounded to six decimals.
+//! All requests have the same schema; columns that do not apply are null. Scores and features are unrounded float32.
 
 use std::fs::File;
 use std::io;
@@ -18,24 +17,25 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::file::about;
+use super::file::with_path;
 use super::{AtomicFile, Failure, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
 
-/// Numbers and rows that are gathered before they are encoded.
-const GATHERED_NUMBERS: usize = 1 << 20;
-const GATHERED_ROWS: usize = 1024;
-/// Encoded bytes of a row group, which stays in memory until it is whole.
+/// Maximum number of values that are buffered before they are encoded.
+const BUFFERED_VALUES: usize = 1 << 20;
+/// Maximum number of rows that are buffered before they are encoded.
+const BUFFERED_ROWS: usize = 1024;
+/// Size of a row group in encoded bytes; it is kept in memory until it is complete.
 const GROUP_BYTES: usize = 64 << 20;
 
-/// A table that grows by batches of rows in a new file.
+/// Writer of a table, batch by batch.
 pub struct TableFile {
     file: AtomicFile,
-    /// Made for the first batch, which says what the columns are.
+    /// Created for the first batch, which defines the columns.
     writer: Option<ArrowWriter<File>>,
 }
 
 impl TableFile {
-    /// A table that will be at `path` when it is finished.
+    /// Creates a table at `path`, visible when it is finished.
     ///
     /// # Errors
     /// As [`AtomicFile::create`].
@@ -43,10 +43,10 @@ impl TableFile {
         Ok(TableFile { file: AtomicFile::create(path)?, writer: None })
     }
 
-    /// Adds rows.
+    /// Appends rows.
     ///
     /// # Errors
-    /// For other columns than those of the first batch, or what the system says.
+    /// Columns that differ from the first batch, or an I/O error.
     pub fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -57,37 +57,37 @@ impl TableFile {
                     .set_created_by(concat!("tagwave ", env!("CARGO_PKG_VERSION")).into())
                     .build();
                 let file = self.file.writer()?;
-                none.insert(ArrowWriter::try_new(file, rows.schema(), Some(properties)).map_err(plain)?)
+                none.insert(ArrowWriter::try_new(file, rows.schema(), Some(properties)).map_err(to_io_error)?)
             }
         };
-        writer.write(rows).map_err(plain)
+        writer.write(rows).map_err(to_io_error)
     }
 
-    /// Writes what is left and puts the file under its name.
+    /// Writes buffered rows and renames the file to its final name.
     ///
     /// # Errors
-    /// What the system says.
+    /// An I/O error.
     pub fn finish(self) -> io::Result<()> {
         if let Some(writer) = self.writer {
-            writer.close().map_err(plain)?;
+            writer.close().map_err(to_io_error)?;
         }
         self.file.finish()
     }
 }
 
-/// The rows of a table, batch by batch.
+/// Opens a table for reading, batch by batch.
 ///
 /// # Errors
-/// What the system says, or that it is no table; the message names the path.
+/// An I/O error, or an invalid table; the message names the path.
 pub fn read_table(path: &Path) -> io::Result<ParquetRecordBatchReader> {
-    let file = File::open(path).map_err(|error| about(path, &error))?;
+    let file = File::open(path).map_err(|error| with_path(path, &error))?;
     ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.with_batch_size(GATHERED_ROWS).build())
-        .map_err(|error| about(path, &plain(error)))
+        .and_then(|builder| builder.with_batch_size(BUFFERED_ROWS).build())
+        .map_err(|error| with_path(path, &to_io_error(error)))
 }
 
-/// The system's own error where there is one: a full disk is to be told from a defect.
-fn plain(error: ParquetError) -> io::Error {
+/// Extracts the I/O error, if there is one, so that a full disk is recognised.
+fn to_io_error(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
             Ok(error) => *error,
@@ -97,39 +97,39 @@ fn plain(error: ParquetError) -> io::Error {
     }
 }
 
-/// A row per file, or per clip where clips were asked for; a file that failed has one with its error.
+/// Sink with one row per file, or per clip if clips were requested; a file that failed has one row with its error.
 pub struct Parquet {
-    /// Taken when it is finished.
+    /// Taken when finished.
     table: Option<TableFile>,
-    gathered: Columns,
+    columns: Columns,
 }
 
 impl Parquet {
-    /// A table that will be at `path`.
+    /// Creates a table at `path`.
     ///
     /// # Errors
     /// As [`AtomicFile::create`].
     pub fn create(path: &Path) -> io::Result<Parquet> {
-        Ok(Parquet { table: Some(TableFile::create(path)?), gathered: Columns::default() })
+        Ok(Parquet { table: Some(TableFile::create(path)?), columns: Columns::default() })
     }
 
     fn encode(&mut self) -> io::Result<()> {
-        let rows = self.gathered.take()?;
+        let rows = self.columns.take()?;
         self.table.as_mut().map_or(Ok(()), |table| table.write(&rows))
     }
 }
 
 impl Sink for Parquet {
     fn row(&mut self, row: &Row) -> io::Result<()> {
-        self.gathered.push(row);
-        if self.gathered.rows >= GATHERED_ROWS || self.gathered.numbers >= GATHERED_NUMBERS {
+        self.columns.push(row);
+        if self.columns.rows >= BUFFERED_ROWS || self.columns.values_len >= BUFFERED_VALUES {
             self.encode()?;
         }
         Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        // Without a row too the columns are there.
+        // Also without rows, so that the columns are written.
         self.encode()?;
         self.table.take().map_or(Ok(()), TableFile::finish)
     }
@@ -139,11 +139,11 @@ impl Sink for Parquet {
     }
 }
 
-/// Rows, column by column.
+/// Buffered rows by column.
 #[derive(Default)]
 struct Columns {
     rows: usize,
-    numbers: usize,
+    values_len: usize,
     path: StringBuilder,
     path_bytes: BinaryBuilder,
     model: StringBuilder,
@@ -166,9 +166,9 @@ struct Columns {
 impl Columns {
     fn push(&mut self, row: &Row) {
         match &row.outcome {
-            Ok(found) => found.parts().for_each(|(start_s, values)| {
+            Ok(prediction) => prediction.parts().for_each(|(start_s, values)| {
                 self.begin(row);
-                self.found(found, start_s, values);
+                self.prediction(prediction, start_s, values);
             }),
             Err(failure) => {
                 self.begin(row);
@@ -185,14 +185,14 @@ impl Columns {
         self.schema.append_value(SCHEMA);
     }
 
-    fn found(&mut self, found: &Prediction, start_s: f64, values: &Values) {
-        self.model.append_value(&found.model);
-        self.reading.append_value(found.reading);
-        self.device.append_value(&found.device);
-        self.decoder.append_value(&found.decoder);
+    fn prediction(&mut self, prediction: &Prediction, start_s: f64, values: &Values) {
+        self.model.append_value(&prediction.model);
+        self.reading.append_value(prediction.reading);
+        self.device.append_value(&prediction.device);
+        self.decoder.append_value(&prediction.decoder);
         self.clip_start_s.append_value(start_s);
-        self.track_s.append_option(found.track_s);
-        self.clip_count.append_value(u32::try_from(found.clip_count).unwrap_or(u32::MAX));
+        self.track_s.append_option(prediction.track_s);
+        self.clip_count.append_value(u32::try_from(prediction.clip_count).unwrap_or(u32::MAX));
         let tags = match values {
             Values::Tags(tags) => Some(tags),
             Values::Embedding(_) | Values::Tap { .. } => None,
@@ -204,9 +204,9 @@ impl Columns {
             Values::Tags(_) | Values::Embedding(_) => None,
         });
         let features = values.features();
-        self.numbers += features.map_or(tags.map_or(0, Vec::len), <[f32]>::len);
+        self.values_len += features.map_or(tags.map_or(0, Vec::len), <[f32]>::len);
         self.features.append_option(features.map(|features| features.iter().copied().map(Some)));
-        self.warnings.append_value(found.warnings.iter().map(Some));
+        self.warnings.append_value(prediction.warnings.iter().map(Some));
         self.error_kind.append_null();
         self.error_message.append_null();
     }
@@ -227,7 +227,7 @@ impl Columns {
         self.error_message.append_value(&failure.message);
     }
 
-    /// What was gathered, which leaves nothing.
+    /// Takes the buffered rows.
     fn take(&mut self) -> io::Result<RecordBatch> {
         let mut all = std::mem::take(self);
         let columns: [(&str, ArrayRef); 17] = [

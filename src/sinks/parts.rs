@@ -1,7 +1,7 @@
-//! A folder of finished part files, for formats that cannot grow by a row.
+//! Folder of part files, for formats that cannot be appended to.
 //!
-//! A part is written beside its name and renamed when it is whole; just before, `_part-00000.keys` says which
-//! files it is of. So an interruption costs the part under way and nothing else.
+//! A part is written atomically, after `_part-00000.keys` with the journal keys of its files, so that an interruption
+//! loses only the current part.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,35 +10,36 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "parquet")]
 use super::Parquet;
-use super::journal::{CompletedSet, Key};
+use super::journal::{CompletedSet, JournalKey};
 use super::{AtomicFile, Npy, Row, Sink};
 
-/// A part is finished when it is so old, or has so many files.
+/// Maximum age of a part.
 const PART_TIME: Duration = Duration::from_secs(60);
+/// Maximum number of files of a part.
 const PART_FILES: usize = 10_000;
 
-/// The formats that are written whole: one file that appears at the end, or finished parts in a folder.
+/// Formats that are written as one atomic file or as parts in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartKind {
-    /// Arrays of NumPy, each with its list of files.
+    /// NumPy arrays, each with a list of files.
     Npy,
-    /// Tables of Apache Parquet.
+    /// Apache Parquet tables.
     Parquet,
 }
 
 impl PartKind {
-    /// The ending of such files.
-    pub const fn ending(self) -> &'static str {
+    /// File extension.
+    pub const fn extension(self) -> &'static str {
         match self {
             PartKind::Npy => "npy",
             PartKind::Parquet => "parquet",
         }
     }
 
-    /// One file that will be at `path`.
+    /// Creates one file at `path`.
     ///
     /// # Errors
-    /// As [`AtomicFile::create`]; `Unsupported` for a format that was left out of the program.
+    /// As [`AtomicFile::create`]; `Unsupported` if the program was built without the format.
     pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
         match self {
             PartKind::Npy => Ok(Box::new(Npy::create(path)?)),
@@ -49,21 +50,21 @@ impl PartKind {
         }
     }
 
-    /// Whether the program can write it.
+    /// Checks that the program was built with this format.
     ///
     /// # Errors
-    /// `Unsupported` for a format that was left out of the program.
+    /// `Unsupported` if it was not.
     pub fn supported(self) -> io::Result<()> {
         if self != PartKind::Parquet || cfg!(feature = "parquet") {
             return Ok(());
         }
-        let name = self.ending();
-        let message = format!("this program was built without {name}: build it with --features {name}");
+        let name = self.extension();
+        let message = format!("built without {name} support: rebuild with --features {name}");
         Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 }
 
-/// Rows in a folder of parts.
+/// Sink that writes parts to a folder.
 pub struct PartitionedDir {
     kind: PartKind,
     folder: PathBuf,
@@ -73,20 +74,21 @@ pub struct PartitionedDir {
 
 struct Part {
     sink: Box<dyn Sink>,
-    keys: Vec<Key>,
+    keys: Vec<JournalKey>,
     files: usize,
-    begun: Instant,
+    start: Instant,
 }
 
-/// The finished parts of a folder, in their order.
+/// Lists the parts of a folder in order.
 ///
 /// # Errors
-/// What the system says.
+/// An I/O error.
 pub fn parts_of(folder: &Path, kind: PartKind) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if number(&path).is_some() && path.extension().is_some_and(|ending| ending == kind.ending()) {
+        if number(&path).is_some() && path.extension().is_some_and(|extension| extension == kind.extension())
+        {
             parts.push(path);
         }
     }
@@ -94,38 +96,38 @@ pub fn parts_of(folder: &Path, kind: PartKind) -> io::Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-/// The number of a part by its name.
+/// Number of a part by its file name.
 fn number(path: &Path) -> Option<u32> {
     path.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
 }
 
-/// The list of the files that a part is of. Readers of whole folders pass over what begins with a line.
+/// Path of the list of journal keys of a part. Readers of whole folders ignore names that begin with `_`.
 fn keys_file(part: &Path) -> PathBuf {
     let stem = part.file_stem().unwrap_or_default().to_string_lossy();
     part.with_file_name(format!("_{stem}.keys"))
 }
 
 impl PartitionedDir {
-    /// Adds parts to those in `folder`, which is made where it is missing, and says which files are done.
+    /// Opens a folder, created if missing, to add parts; returns the completed files.
     ///
     /// # Errors
-    /// What the system says.
+    /// An I/O error.
     pub fn open(kind: PartKind, folder: &Path) -> io::Result<(PartitionedDir, CompletedSet)> {
         fs::create_dir_all(folder)?;
         let (mut done, mut next) = (CompletedSet::default(), 0);
         for part in parts_of(folder, kind)? {
             next = next.max(number(&part).map_or(0, |number| number + 1));
             let keys = fs::read_to_string(keys_file(&part))
-                .map_err(|error| super::file::about(&keys_file(&part), &error))?;
-            keys.lines().filter_map(Key::parse).for_each(|key| done.add(key));
+                .map_err(|error| super::file::with_path(&keys_file(&part), &error))?;
+            keys.lines().filter_map(JournalKey::parse).for_each(|key| done.add(key));
         }
         Ok((PartitionedDir { kind, folder: folder.to_path_buf(), next, part: None }, done))
     }
 
-    /// Takes away the parts in `folder`.
+    /// Removes the parts in `folder`.
     ///
     /// # Errors
-    /// What the system says.
+    /// An I/O error.
     pub fn clear(kind: PartKind, folder: &Path) -> io::Result<()> {
         for part in parts_of(folder, kind)? {
             fs::remove_file(&part)?;
@@ -140,7 +142,7 @@ impl PartitionedDir {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(format!("part-{:05}.{}", self.next, self.kind.ending()))
+        self.folder.join(format!("part-{:05}.{}", self.next, self.kind.extension()))
     }
 
     fn finish_part(&mut self) -> io::Result<()> {
@@ -151,7 +153,7 @@ impl PartitionedDir {
         part.keys.iter().try_for_each(|key| writeln!(writer, "{key}"))?;
         writer.flush()?;
         drop(writer);
-        // The keys first: who finds the part finds them too, and without the part they mean nothing.
+        // The keys first, so that they exist when the part appears; without the part they are ignored.
         keys.finish()?;
         part.sink.finish()?;
         self.next += 1;
@@ -168,13 +170,13 @@ impl Sink for PartitionedDir {
                 sink: self.kind.create(&path)?,
                 keys: Vec::new(),
                 files: 0,
-                begun: Instant::now(),
+                start: Instant::now(),
             }),
         };
         part.sink.row(row)?;
         part.keys.extend(row.key.filter(|_| row.is_final()));
         part.files += 1;
-        if part.files >= PART_FILES || part.begun.elapsed() >= PART_TIME {
+        if part.files >= PART_FILES || part.start.elapsed() >= PART_TIME {
             self.finish_part()?;
         }
         Ok(())
@@ -210,7 +212,7 @@ mod tests {
             clips: vec![],
             warnings: vec![],
         };
-        let key = Key::new("", Path::new(name), 0, 0);
+        let key = JournalKey::new("", Path::new(name), 0, 0);
         Row { path: name.into(), key: Some(key), outcome: Ok(found) }
     }
 

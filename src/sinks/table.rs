@@ -1,10 +1,10 @@
-//! A table for people.
+//! Human-readable output.
 
 use std::io::{self, Write};
 
 use super::{Row, Sink, Values};
 
-/// A line with the file's name, then a line per tag.
+/// Sink with a line for the file, then a line per tag.
 pub(super) struct Table<W>(W);
 
 impl<W: Write> Table<W> {
@@ -15,7 +15,7 @@ impl<W: Write> Table<W> {
 
 impl<W: Write> Sink for Table<W> {
     fn row(&mut self, row: &Row) -> io::Result<()> {
-        // A file name may hold anything, escape sequences for the terminal among it.
+        // File names may contain escape sequences for the terminal.
         let name: String =
             row.path.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         match &row.outcome {

@@ -1,4 +1,4 @@
-//! What can be wrong with weights, and what to do about it.
+//! Errors of weights.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,29 +6,29 @@ use std::path::{Path, PathBuf};
 use crate::error::ErrorKind;
 use crate::tensor::Shape;
 
-/// Any failure of [`crate::weights`].
+/// Error of [`crate::weights`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
     /// The operating system refused an action on a file.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried: `read`, `write`, `create`, ...
+        /// Failed action: `read`, `write`, `create`, ...
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Something is wrong with the contents of this file.
+    /// The contents of a file are invalid.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Error of the contents.
         source: Box<WeightsError>,
     },
-    /// A file that cannot be read has a published name but not the published bytes: it was damaged or changed.
+    /// An invalid file has a published name but not the published content: it was damaged or modified.
     #[error("{source}; this is not the published \"{file}\": expected sha256 {expected}, found {found}")]
     Altered {
         /// The published name.
@@ -37,21 +37,21 @@ pub enum WeightsError {
         expected: String,
         /// Digest of this file.
         found: String,
-        /// Why it cannot be read.
+        /// Error of reading it.
         source: Box<WeightsError>,
     },
     /// A directory, pipe or device where a regular file was expected.
     #[error("expected a regular file")]
     NotAFile,
-    /// More bytes than any weight file has.
+    /// The file is too large.
     #[error("expected at most {limit} bytes, found {found}")]
     TooLarge {
-        /// Largest size that is read.
+        /// Maximum size.
         limit: u64,
         /// Size of the file.
         found: u64,
     },
-    /// Neither of the two formats.
+    /// Unknown file format.
     #[error("expected Keras 1 HDF5 or safetensors, found a file that begins with {first:02x?}")]
     UnknownFormat {
         /// Its first bytes, at most eight.
@@ -69,19 +69,19 @@ pub enum WeightsError {
         /// As the safetensors reader puts it.
         reason: String,
     },
-    /// HDF5, but not what Keras 1 writes.
+    /// HDF5 that was not written by Keras 1.
     #[error("expected weights saved by Keras 1, found {found}")]
     NotKeras {
-        /// What is different.
+        /// Difference to a Keras 1 file.
         found: String,
     },
-    /// More arrays than any model has.
+    /// Too many arrays.
     #[error("expected at most {limit} arrays, found more")]
     TooManyTensors {
-        /// Largest number that is read.
+        /// Maximum number.
         limit: usize,
     },
-    /// A name stands in the file twice.
+    /// Duplicate name.
     #[error("weight \"{name}\": expected one array of this name, found two")]
     Duplicate {
         /// The name in the file.
@@ -102,9 +102,9 @@ pub enum WeightsError {
     Element {
         /// The name in the file.
         name: String,
-        /// What can be read.
+        /// Supported element type or storage.
         expected: &'static str,
-        /// What the file has.
+        /// Element type or storage in the file.
         found: String,
     },
     /// More axes than a [`Shape`] has.
@@ -118,7 +118,7 @@ pub enum WeightsError {
     /// An array of another shape than the model's.
     #[error("weight \"{name}\": expected {expected}, found {found}")]
     Shape {
-        /// Our name.
+        /// Name of the array.
         name: String,
         /// The model's shape.
         expected: Shape,
@@ -141,43 +141,43 @@ pub enum WeightsError {
         /// Our name and the name looked for in the file, for each.
         missing: Vec<(String, String)>,
     },
-    /// A weight asked for by name that these weights do not have.
+    /// There is no array of the requested name.
     #[error("weight \"{name}\": not among the {count} weights of {origin}")]
     Absent {
-        /// Our name.
+        /// Name of the array.
         name: String,
-        /// Where the weights are from.
+        /// Origin of the weights.
         origin: String,
-        /// How many there are.
+        /// Number of arrays.
         count: usize,
     },
-    /// A safetensors file that this project did not write, or another version did.
+    /// A safetensors file that was not written by this program, or by another version.
     #[error("metadata \"{key}\": expected {expected}, found {found}")]
     Metadata {
         /// Metadata key.
         key: &'static str,
-        /// What is read.
+        /// Supported value.
         expected: String,
-        /// What the file says, or "nothing".
+        /// Value in the file, or "nothing".
         found: String,
     },
     /// A number too large for f16.
     #[error("weight \"{name}\": {value} at index {index} does not fit f16, whose largest number is 65504")]
     HalfRange {
-        /// Our name.
+        /// Name of the array.
         name: String,
         /// Row-major index of the first such element.
         index: usize,
         /// The element.
         value: f32,
     },
-    /// A manifest that cannot be used.
+    /// Invalid manifest.
     #[error("manifest: {reason}")]
     Manifest {
-        /// What is wrong with it.
+        /// Message.
         reason: String,
     },
-    /// No weight file where one was looked for.
+    /// No weight file was found.
     #[error(
         "no weights for {model}: looked for {} in {}; {advice}",
         wanted.join(", "), paths(searched)
@@ -185,14 +185,14 @@ pub enum WeightsError {
     NotFound {
         /// The model.
         model: String,
-        /// File names that would do, best first.
+        /// Accepted file names, best first.
         wanted: Vec<String>,
         /// Directories that were searched, in order.
         searched: Vec<PathBuf>,
-        /// How to get them.
+        /// Advice on obtaining the weights.
         advice: String,
     },
-    /// A file is needed from the network, which the caller forbade.
+    /// A download is needed but not allowed.
     #[error(
         "offline: \"{file}\" is not in {}; download {url} ({size} bytes) by other means and put it there",
         dir.display()
@@ -200,9 +200,9 @@ pub enum WeightsError {
     Offline {
         /// File name.
         file: String,
-        /// Where it belongs.
+        /// Target folder.
         dir: PathBuf,
-        /// Where it is published.
+        /// URL of the file.
         url: String,
         /// Its size in bytes.
         size: u64,
@@ -210,22 +210,22 @@ pub enum WeightsError {
     /// A download failed.
     #[error("{url}: {source}")]
     Fetch {
-        /// What was being downloaded.
+        /// URL of the file.
         url: String,
-        /// Why it failed.
+        /// Error of the download.
         source: FetchError,
     },
-    /// The caller asked to stop.
+    /// Cancelled by the caller.
     #[error("cancelled")]
     Cancelled,
 }
 
-/// Why a download failed. Nothing of it is kept.
+/// Error of a download.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchError {
     /// A scheme that is not allowed.
-    #[error("expected an https:// address (http:// only for this machine itself)")]
+    #[error("expected an https:// URL (http:// is allowed for localhost only)")]
     Scheme,
     /// A redirect that cannot be followed.
     #[error("cannot follow a redirect to \"{location}\"")]
@@ -236,7 +236,7 @@ pub enum FetchError {
     /// Redirected too often.
     #[error("expected at most {limit} redirects, found more")]
     Redirects {
-        /// How many are followed.
+        /// Maximum number of redirects.
         limit: u32,
     },
     /// The server answered with something other than the file.
@@ -252,53 +252,53 @@ pub enum FetchError {
     Network {
         /// As the HTTP client puts it.
         reason: String,
-        /// Where the file belongs.
+        /// Target folder.
         dir: String,
     },
-    /// Too little came for too long.
+    /// The transfer stalled.
     #[error("stalled: {received} of {size} bytes, then fewer than {minimum} bytes in {millis} ms")]
     Stalled {
         /// Bytes received.
         received: u64,
         /// Bytes expected.
         size: u64,
-        /// Least number of bytes per window.
+        /// Minimum number of bytes per window.
         minimum: u64,
         /// Length of the window in milliseconds.
         millis: u64,
     },
-    /// The whole transfer took too long.
-    #[error("not finished in {millis} ms: {received} of {size} bytes")]
+    /// The transfer timed out.
+    #[error("timed out after {millis} ms: {received} of {size} bytes")]
     TimedOut {
         /// Bytes received.
         received: u64,
         /// Bytes expected.
         size: u64,
-        /// Longest duration in milliseconds.
+        /// Timeout in milliseconds.
         millis: u64,
     },
-    /// The server announced or sent another number of bytes.
+    /// The announced or received size is wrong.
     #[error("expected {expected} bytes, found {}{found}", if *more { "at least " } else { "" })]
     Size {
         /// Published size.
         expected: u64,
         /// Announced or received size.
         found: u64,
-        /// Whether the transfer was stopped with more to come.
+        /// True if the transfer was stopped before its end.
         more: bool,
     },
-    /// Other bytes than the published ones.
+    /// The content differs from the published file.
     #[error("expected sha256 {expected}, found {found}")]
     Digest {
         /// Published digest.
         expected: String,
-        /// Digest of what came.
+        /// Digest of the received content.
         found: String,
     },
 }
 
 impl WeightsError {
-    /// What the caller should do: nearly always stop, since no file of a batch can be tagged without weights.
+    /// Category of the error. Without weights no file can be tagged, so callers usually stop.
     pub fn kind(&self) -> ErrorKind {
         match self {
             WeightsError::File { source, .. } | WeightsError::Altered { source, .. } => source.kind(),
@@ -343,7 +343,7 @@ impl WeightsError {
     }
 }
 
-/// How many missing weights a message names before it only counts.
+/// Maximum number of missing weights in a message.
 const NAMED: usize = 6;
 
 fn names(missing: &[(String, String)]) -> String {
@@ -361,7 +361,7 @@ fn names(missing: &[(String, String)]) -> String {
 
 fn paths(searched: &[PathBuf]) -> String {
     match searched {
-        [] => "no directory at all".to_string(),
+        [] => "no directory".to_string(),
         _ => searched.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     }
 }

@@ -1,7 +1,6 @@
-//! Downloads a published weight file, checked against its manifest before anybody can see it.
+//! Download of published weight files, verified against the manifest.
 //!
-//! The transfer runs on a thread of its own, so that a server which says nothing delays neither a
-//! cancellation nor a time limit. Not here: which files to fetch, where users keep them, progress bars.
+//! The transfer runs on a separate thread, so that a silent server delays neither cancellation nor timeouts.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -17,27 +16,28 @@ use super::manifest::ManifestFile;
 use super::store::{publish, temporary_beside};
 use super::{hex, read_file, sha256_hex};
 
-/// Bytes handed from the transfer to the file at a time, and how many such pieces may wait.
-const PIECE: usize = 64 << 10;
-const PIECES: usize = 8;
+/// Size of a block in bytes.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Maximum number of queued blocks.
+const QUEUED_BLOCKS: usize = 8;
 
-/// How often a silent transfer is interrupted to ask whether it was cancelled.
+/// Polling interval for cancellation.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How to download.
+/// Options of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchOptions {
-    /// Never touch the network: say what is missing instead.
+    /// Do not use the network: fail if the file is missing.
     pub offline: bool,
-    /// Longest duration of the whole transfer. Default: 30 minutes.
+    /// Timeout of the whole transfer. Default: 30 minutes.
     pub overall: Duration,
-    /// Window in which at least [`FetchOptions::stall_bytes`] have to come. Default: 30 seconds.
+    /// Window in which at least [`FetchOptions::stall_bytes`] must arrive. Default: 30 seconds.
     pub stall: Duration,
-    /// Least number of bytes per window. Default: 1024.
+    /// Minimum number of bytes per window. Default: 1024.
     pub stall_bytes: u64,
-    /// How many redirects are followed. Default: 5.
+    /// Maximum number of redirects. Default: 5.
     pub max_redirects: u32,
-    /// Whether to go through a proxy.
+    /// Use of a proxy.
     pub proxy: ProxyPolicy,
 }
 
@@ -54,31 +54,31 @@ impl Default for FetchOptions {
     }
 }
 
-/// Whether a download goes through a proxy.
+/// Use of a proxy for downloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyPolicy {
-    /// As the HTTP client finds it: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and their like.
+    /// Proxy from the environment: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
     #[default]
     Environment,
-    /// Never.
+    /// No proxy.
     Direct,
 }
 
-/// How far a download is.
+/// Progress of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct DownloadProgress {
     /// Bytes received.
     pub received: u64,
     /// Bytes expected.
     pub size: u64,
 }
 
-/// Where a fetched file is.
+/// Result of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// It was there already, with the published digest.
+    /// The file existed already, with the published digest.
     AlreadyThere(PathBuf),
-    /// It was downloaded, and replaced whatever had its name.
+    /// The file was downloaded, and replaced an older one.
     Downloaded(PathBuf),
 }
 
@@ -91,21 +91,19 @@ impl Fetched {
     }
 }
 
-/// Downloads `entry` into `directory`, which is created when it does not exist.
+/// Downloads `entry` to `directory`, which is created if missing.
 ///
-/// The file appears whole and with the published digest, or not at all: on any failure the temporary file
-/// beside it is removed, and a file of the same name stays as it was. `progress` is called from this thread
-/// after each piece; `cancelled` is asked at least every 50 ms.
+/// The file is written atomically after its digest was verified; on failure an existing file is kept. `progress` is
+/// called from this thread after each block; `cancelled` is polled at least every 50 ms.
 ///
 /// # Errors
 /// [`WeightsError::Offline`], [`WeightsError::Fetch`] with a [`FetchError`], [`WeightsError::Io`],
-/// [`WeightsError::Cancelled`], [`WeightsError::Manifest`] for an entry that did not come from a checked
-/// manifest.
+/// [`WeightsError::Cancelled`], [`WeightsError::Manifest`] for an invalid entry.
 pub fn fetch(
     entry: &ManifestFile,
     directory: &Path,
     options: &FetchOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(DownloadProgress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Fetched, WeightsError> {
     if let Some(reason) = entry.defect() {
@@ -128,24 +126,24 @@ pub fn fetch(
     std::fs::create_dir_all(directory).map_err(WeightsError::io("create", directory))?;
     let mut temp = temporary_beside(&target)?;
 
-    let (sender, receiver) = sync_channel(PIECES);
-    let job = Job { url: entry.url.clone(), size: entry.size, options: options.clone() };
+    let (sender, receiver) = sync_channel(QUEUED_BLOCKS);
+    let job = Transfer { url: entry.url.clone(), size: entry.size, options: options.clone() };
     let spawned =
         std::thread::Builder::new().name("weights fetch".to_string()).spawn(move || job.run(&sender));
     spawned.map_err(WeightsError::io("start a download for", &target))?;
 
     let mut digest = Sha256::new();
-    let mut watch = Watch::new(entry.size, options);
-    while let Some(piece) = watch.next(&receiver, cancelled).map_err(|stop| match stop {
+    let mut watch = TransferWatchdog::new(entry.size, options);
+    while let Some(block) = watch.next(&receiver, cancelled).map_err(|stop| match stop {
         Stop::Cancelled => WeightsError::Cancelled,
         Stop::Failed(FetchError::Network { reason, .. }) => {
             failed(FetchError::Network { reason, dir: directory.display().to_string() })
         }
         Stop::Failed(error) => failed(error),
     })? {
-        digest.update(&piece);
-        temp.write_all(&piece).map_err(WeightsError::io("write", &target))?;
-        progress(Progress { received: watch.received, size: entry.size });
+        digest.update(&block);
+        temp.write_all(&block).map_err(WeightsError::io("write", &target))?;
+        progress(DownloadProgress { received: watch.received, size: entry.size });
     }
     if watch.received != entry.size {
         return Err(failed(FetchError::Size { expected: entry.size, found: watch.received, more: false }));
@@ -158,15 +156,15 @@ pub fn fetch(
     Ok(Fetched::Downloaded(target))
 }
 
-/// Whether the file at `path` is the published one already.
+/// True if the file at `path` is the published one.
 fn is_published(path: &Path, entry: &ManifestFile) -> bool {
     let same_size = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == entry.size);
     same_size && read_file(path).is_ok_and(|bytes| sha256_hex(&bytes) == entry.sha256)
 }
 
-/// What the transfer sends: its pieces, then how it ended.
-enum Message {
-    Piece(Vec<u8>),
+/// Event of a transfer: a block, or the end.
+enum TransferEvent {
+    Block(Vec<u8>),
     End(Result<(), FetchError>),
 }
 
@@ -175,8 +173,8 @@ enum Stop {
     Failed(FetchError),
 }
 
-/// Receives a transfer and keeps its limits.
-struct Watch<'a> {
+/// Receiver of a transfer that enforces its limits.
+struct TransferWatchdog<'a> {
     size: u64,
     options: &'a FetchOptions,
     start: Instant,
@@ -185,16 +183,16 @@ struct Watch<'a> {
     window_received: u64,
 }
 
-impl Watch<'_> {
-    fn new(size: u64, options: &FetchOptions) -> Watch<'_> {
+impl TransferWatchdog<'_> {
+    fn new(size: u64, options: &FetchOptions) -> TransferWatchdog<'_> {
         let now = Instant::now();
-        Watch { size, options, start: now, received: 0, window_start: now, window_received: 0 }
+        TransferWatchdog { size, options, start: now, received: 0, window_start: now, window_received: 0 }
     }
 
-    /// The next piece, or `None` after the last one.
+    /// Receives the next block, or `None` after the last one.
     fn next(
         &mut self,
-        receiver: &Receiver<Message>,
+        receiver: &Receiver<TransferEvent>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<u8>>, Stop> {
         loop {
@@ -209,16 +207,16 @@ impl Watch<'_> {
                 }
             };
             match message {
-                Some(Message::End(Ok(()))) => return Ok(None),
-                Some(Message::End(Err(error))) => return Err(Stop::Failed(error)),
-                Some(Message::Piece(piece)) => {
-                    self.received += piece.len() as u64;
+                Some(TransferEvent::End(Ok(()))) => return Ok(None),
+                Some(TransferEvent::End(Err(error))) => return Err(Stop::Failed(error)),
+                Some(TransferEvent::Block(block)) => {
+                    self.received += block.len() as u64;
                     if self.received > self.size {
                         let (expected, found) = (self.size, self.received);
                         return Err(Stop::Failed(FetchError::Size { expected, found, more: true }));
                     }
                     self.in_time().map_err(Stop::Failed)?;
-                    return Ok(Some(piece));
+                    return Ok(Some(block));
                 }
                 None => self.in_time().map_err(Stop::Failed)?,
             }
@@ -242,21 +240,21 @@ impl Watch<'_> {
     }
 }
 
-/// The transfer itself, on its own thread. It ends when the receiver is gone, at the latest one read later.
-struct Job {
+/// Transfer on its own thread. It ends at the next read after the receiver was dropped.
+struct Transfer {
     url: String,
     size: u64,
     options: FetchOptions,
 }
 
-impl Job {
-    fn run(self, sender: &SyncSender<Message>) {
+impl Transfer {
+    fn run(self, sender: &SyncSender<TransferEvent>) {
         let result = self.transfer(sender);
-        // Nobody listens any more after a cancellation or a limit; there is nobody to tell then.
-        let _ = sender.send(Message::End(result));
+        // Fails after a cancellation or timeout, when the receiver is dropped.
+        let _ = sender.send(TransferEvent::End(result));
     }
 
-    fn transfer(&self, sender: &SyncSender<Message>) -> Result<(), FetchError> {
+    fn transfer(&self, sender: &SyncSender<TransferEvent>) -> Result<(), FetchError> {
         let agent = self.agent();
         let mut url = self.url.clone();
         for _ in 0..=self.options.max_redirects {
@@ -279,7 +277,7 @@ impl Job {
     }
 
     fn agent(&self) -> ureq::Agent {
-        // The receiver watches the limits; these only make sure that this thread ends as well.
+        // The receiver enforces the limits; these timeouts only end this thread.
         let grace = Duration::from_secs(1);
         let config = ureq::Agent::config_builder()
             .user_agent(concat!("tagwave/", env!("CARGO_PKG_VERSION")))
@@ -296,17 +294,17 @@ impl Job {
     }
 }
 
-/// Sends what `reader` yields until its end, or until nobody receives it.
-fn relay(mut reader: impl Read, sender: &SyncSender<Message>) -> Result<(), FetchError> {
+/// Sends the blocks of `reader` until its end, or until the receiver is dropped.
+fn relay(mut reader: impl Read, sender: &SyncSender<TransferEvent>) -> Result<(), FetchError> {
     loop {
-        let mut piece = vec![0; PIECE];
-        match reader.read(&mut piece) {
+        let mut block = vec![0; BLOCK_BYTES];
+        match reader.read(&mut block) {
             Ok(0) => return Ok(()),
-            Ok(length) => piece.truncate(length),
+            Ok(length) => block.truncate(length),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(network(&error.to_string())),
         }
-        if sender.send(Message::Piece(piece)).is_err() {
+        if sender.send(TransferEvent::Block(block)).is_err() {
             return Ok(());
         }
     }
@@ -316,7 +314,7 @@ fn network(reason: &str) -> FetchError {
     FetchError::Network { reason: reason.to_string(), dir: String::new() }
 }
 
-/// Refuses anything but https, except plain http to this machine itself. After https nothing else will do.
+/// Checks a URL: https, or http to localhost. No redirect from https to http.
 fn allowed(url: &str, from: Option<&str>) -> Result<(), FetchError> {
     let uri: Uri = url.parse().map_err(|_| FetchError::Scheme)?;
     let loopback = uri.host().is_some_and(|host| {
@@ -330,7 +328,7 @@ fn allowed(url: &str, from: Option<&str>) -> Result<(), FetchError> {
     }
 }
 
-/// The address that `location`, absolute or from the server's root, leads to from `url`.
+/// Resolves a redirect from `url` to `location`, which is absolute or relative to the server's root.
 fn redirected(url: &str, location: &str) -> Result<String, FetchError> {
     let refused = || FetchError::Redirect { location: location.chars().take(200).collect() };
     let uri: Uri = url.parse().map_err(|_| refused())?;

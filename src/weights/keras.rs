@@ -1,8 +1,7 @@
-//! Reads the HDF5 files that Keras 1 saves weights in.
+//! Reader of Keras 1 weight files (HDF5).
 //!
-//! The root group's attribute `layer_names` lists groups, each group's attribute `weight_names` lists
-//! datasets. Only what those files contain is read: contiguous arrays of 32-bit floats. Nothing here writes
-//! HDF5, and nothing decides what an array is for.
+//! The attribute `layer_names` of the root group lists groups, the attribute `weight_names` of each group lists datasets.
+//! Only contiguous arrays of 32-bit floats are supported, as Keras 1 writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,10 +17,10 @@ use crate::tensor::{HostTensor, MAX_RANK, Shape};
 /// The first bytes of an HDF5 file.
 pub(crate) const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
-/// Most arrays read from one file; the largest published model has 42.
+/// Maximum number of arrays of a file; the largest published model has 42.
 const MAX_TENSORS: usize = 4096;
 
-/// Which backend of Keras wrote a checkpoint: it decides how names look and how kernels lie.
+/// Backend of Keras that wrote a checkpoint; determines names and orientation of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
@@ -32,7 +31,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// The word used in file names, manifests and metadata.
+    /// Name in file names, manifests and metadata.
     pub const fn as_str(self) -> &'static str {
         match self {
             Variant::Theano => "theano",
@@ -47,8 +46,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// Every array of a Keras 1 weight file, as the file has them: nothing rotated, nothing checked against a
-/// model.
+/// Arrays of a Keras 1 weight file, unmodified and not checked against a model.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     variant: Variant,
@@ -56,31 +54,31 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a whole file from memory. The variant is recognised from the names inside.
+    /// Reads a file from memory. The variant is detected from the names of arrays.
     ///
-    /// No more memory is used for arrays than `bytes` has, whatever its headers claim.
+    /// Arrays use no more memory than `bytes`, whatever the headers state.
     ///
     /// # Errors
     /// [`WeightsError::Hdf5`] for damage, [`WeightsError::NotKeras`] for other HDF5 files,
     /// [`WeightsError::Oversized`], [`WeightsError::Element`], [`WeightsError::Rank`],
     /// [`WeightsError::Duplicate`], [`WeightsError::TooManyTensors`], [`WeightsError::NotFinite`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Checkpoint, WeightsError> {
-        // The HDF5 reader is written not to panic; a file from a stranger is not the place to rely on it.
+        // The HDF5 reader should not panic, but files are not trusted.
         catch_unwind(AssertUnwindSafe(|| read(bytes)))
-            .unwrap_or_else(|_| Err(WeightsError::Hdf5 { reason: "the reader gave up".to_string() }))
+            .unwrap_or_else(|_| Err(WeightsError::Hdf5 { reason: "the reader panicked".to_string() }))
     }
 
-    /// Which backend wrote it.
+    /// Backend that wrote the file.
     pub fn variant(&self) -> Variant {
         self.variant
     }
 
-    /// All arrays by their names without decoration, such as `conv1_W`.
+    /// Arrays by name without backend suffixes, such as `conv1_W`.
     pub fn tensors(&self) -> &BTreeMap<String, HostTensor> {
         &self.tensors
     }
 
-    /// Its variant and its arrays, given away.
+    /// Converts to variant and arrays.
     pub fn into_parts(self) -> (Variant, BTreeMap<String, HostTensor>) {
         (self.variant, self.tensors)
     }
@@ -100,7 +98,7 @@ fn read(bytes: Vec<u8>) -> Result<Checkpoint, WeightsError> {
     let file = Hdf5File::from_vec_with_options(bytes, options).map_err(damaged)?;
     let root = file.root_group().map_err(damaged)?;
 
-    // Every array takes its bytes out of this budget, so that many names for one dataset gain nothing.
+    // Total size of arrays is limited to the size of the file, also if datasets are listed repeatedly.
     let mut budget = size as u64;
     let mut raw = Vec::new();
     for layer in strings(&root, "layer_names")? {
@@ -126,7 +124,7 @@ fn read(bytes: Vec<u8>) -> Result<Checkpoint, WeightsError> {
     Ok(Checkpoint { variant, tensors })
 }
 
-/// The list of names in attribute `key` of `group`.
+/// Reads the list of names in attribute `key` of `group`.
 fn strings(group: &Group, key: &str) -> Result<Vec<String>, WeightsError> {
     let absent =
         || WeightsError::NotKeras { found: format!("no attribute \"{key}\" on \"{}\"", group.name()) };
@@ -135,13 +133,13 @@ fn strings(group: &Group, key: &str) -> Result<Vec<String>, WeightsError> {
         Err(hdf5_reader::error::Error::AttributeNotFound(_)) => return Err(absent()),
         Err(error) => return Err(damaged(error)),
     };
-    // A layer without weights has an empty list, whose element type is whatever numpy made of it.
+    // A layer without weights has an empty list of arbitrary element type.
     if attribute.num_elements().map_err(damaged)? == 0 {
         return Ok(Vec::new());
     }
     let names = attribute.read_strings().map_err(damaged)?;
     if names.len() as u64 != attribute.num_elements().map_err(damaged)? {
-        return Err(WeightsError::Hdf5 { reason: format!("attribute \"{key}\" is cut off") });
+        return Err(WeightsError::Hdf5 { reason: format!("attribute \"{key}\" is truncated") });
     }
     Ok(names)
 }
@@ -181,8 +179,10 @@ fn read_tensor(name: &str, dataset: &Dataset, budget: &mut u64) -> Result<HostTe
         .map_err(|error| WeightsError::Hdf5 { reason: error.to_string() })
 }
 
+/// Checks that all values are finite.
+///
 /// # Errors
-/// [`WeightsError::NotFinite`] with the first index that holds NaN or infinity.
+/// [`WeightsError::NotFinite`] with the first index of a NaN or infinity.
 pub(crate) fn finite(name: &str, data: &[f32]) -> Result<(), WeightsError> {
     match data.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(WeightsError::NotFinite { name: name.to_string(), index, value: data[index] }),
@@ -206,12 +206,12 @@ fn variant_of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Variant, Weigh
     }
 }
 
-/// TensorFlow's mark of an operation's first output.
+/// Suffix of TensorFlow for the first output of an operation.
 const SUFFIX: &str = ":0";
 
-/// Names without what a backend adds. Theano adds nothing. TensorFlow adds `:0`, and before it `_1` and so on
-/// when a name was taken in the same process: that number goes too, unless two names of the file would then
-/// be one (`Variable:0` and `Variable_1:0`).
+/// Removes backend suffixes from names. Theano has none. TensorFlow appends `:0`, and before it `_1` and so on if the name
+/// was in use in the same process; the number is removed too, unless two names would become equal (`Variable:0` and
+/// `Variable_1:0`).
 fn undecorated(names: Vec<&str>, variant: Variant) -> Vec<String> {
     if variant == Variant::Theano {
         return names.into_iter().map(str::to_string).collect();
@@ -228,7 +228,7 @@ fn undecorated(names: Vec<&str>, variant: Variant) -> Vec<String> {
     plain.iter().map(|name| short(name).to_string()).collect()
 }
 
-/// `conv1_W_1` -> `conv1_W`; a name that does not end in `_` and digits stays.
+/// Removes a trailing `_` and digits: `conv1_W_1` becomes `conv1_W`.
 fn without_number(name: &str) -> &str {
     match name.rsplit_once('_') {
         Some((head, digits)) if !head.is_empty() && !digits.is_empty() => {

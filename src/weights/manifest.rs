@@ -1,4 +1,4 @@
-//! A model's manifest: where its weights are published, under which licence, with which digests.
+//! Manifest of a model: URLs, digests and licence of its weights.
 
 use std::path::Path;
 
@@ -8,32 +8,32 @@ use super::MAX_FILE_BYTES;
 use super::error::WeightsError;
 use super::keras::Variant;
 
-/// Where the weights of one model are from: published by the original, or part of this program.
+/// Manifest of a model's weights: published by the original, or built into the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The model's name, as a user types it.
+    /// Name of the model.
     pub model: String,
-    /// What the model is, in a few words.
+    /// Short description of the model.
     pub title: String,
-    /// Address of the repository that publishes the weights.
+    /// URL of the repository of the weights.
     pub repository: String,
-    /// The commit that the published files are taken from, 40 hexadecimal digits.
+    /// Commit of the published files, 40 hexadecimal digits.
     pub commit: Option<String>,
     /// Licence of the weights, as an SPDX identifier.
     pub licence: String,
-    /// The copyright line that the licence asks to be kept.
+    /// Copyright line required by the licence.
     pub copyright: String,
-    /// What to cite.
+    /// Citation.
     pub citation: String,
     /// The published files, best first.
     #[serde(default)]
     pub files: Vec<ManifestFile>,
-    /// The file that is part of the program, for a model that this project trained.
+    /// File built into the program, for a model trained by this project.
     pub embedded: Option<EmbeddedFile>,
 }
 
-/// A weight file that is compiled into the program.
+/// Weight file built into the program.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddedFile {
@@ -51,11 +51,11 @@ pub struct EmbeddedFile {
 pub struct ManifestFile {
     /// File name, without any directory.
     pub name: String,
-    /// Path in the repository: a checkout of it can be used as it is.
+    /// Path in the repository.
     pub path: String,
-    /// Which backend wrote it.
+    /// Backend that wrote the file.
     pub variant: Variant,
-    /// Address it can be downloaded from.
+    /// Download URL.
     pub url: String,
     /// Size in bytes.
     pub size: u64,
@@ -63,18 +63,18 @@ pub struct ManifestFile {
     pub sha256: String,
 }
 
-/// The digest of a file against those of a manifest.
+/// Comparison of a file's digest with a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DigestCheck {
-    /// The bytes are those of this published file, whatever the file is called here.
+    /// The content is that of a published file, whatever its name.
     Known {
         /// The published name.
         file: String,
     },
-    /// Neither its bytes nor its name are published: fine for weights of one's own.
+    /// Neither content nor name are published: the user's own weights.
     #[default]
     Unknown,
-    /// It has the name of a published file but other bytes: damaged, or changed by someone.
+    /// The name is that of a published file, the content is not: damaged or modified.
     Mismatch {
         /// The published name.
         file: String,
@@ -86,8 +86,7 @@ pub enum DigestCheck {
 }
 
 impl Manifest {
-    /// Reads a manifest in TOML and checks that it can be relied on: names without directories, https
-    /// addresses, digests and sizes that can be right.
+    /// Parses a TOML manifest and validates names, URLs, digests and sizes.
     ///
     /// # Errors
     /// [`WeightsError::Manifest`].
@@ -127,7 +126,7 @@ impl Manifest {
         }
     }
 
-    /// The published file of `variant`, or the first one.
+    /// Published file of `variant`, or the first one.
     pub fn file(&self, variant: impl Into<Option<Variant>>) -> Option<&ManifestFile> {
         let variant = variant.into();
         self.files.iter().find(|file| variant.is_none_or(|variant| file.variant == variant))
@@ -153,7 +152,7 @@ impl Manifest {
 }
 
 impl ManifestFile {
-    /// Why this entry must not be used. The name becomes a path on this machine, so it is held to be one.
+    /// Error message if the entry is invalid. The name is used as a file name.
     pub(crate) fn defect(&self) -> Option<String> {
         if !is_name(&self.name) {
             Some("name: expected letters, digits, '-', '_' and '.', not first".to_string())

@@ -1,18 +1,16 @@
-//! Weight files -> named, checked host tensors; and where such files are kept.
+//! Weight files: reading, checking, storing and downloading.
 //!
-//! | from | by | to |
+//! | input | function | output |
 //! |---|---|---|
-//! | a file of either format and a model's table of tensors | [`load`] | [`Weights`] |
+//! | weight file of either format, tensor specs of a model | [`load`] | [`Weights`] |
 //! | bytes of Keras 1 HDF5 | [`Checkpoint::from_bytes`], [`Weights::from_checkpoint`] | [`Weights`] |
 //! | [`Weights`] | [`export`] | a safetensors file |
 //! | a model's [`Manifest`] | [`Locator::locate`], `fetch` | a path |
 //!
-//! Whatever file it came from, a kernel of [`Weights`] is for correlation, every shape is the model's, and
-//! every number is finite. Files are taken to be hostile: a damaged one gives an error, and the memory used
-//! stays in proportion to the size of the file, not to what it claims.
+//! Kernels in [`Weights`] are for correlation, all shapes are those of the model, and all numbers are finite. Files are
+//! not trusted: a damaged file is an error, and memory is bounded by the size of the file, not by its headers.
 //!
-//! Not here: which arrays a model has (its own file says so), folding of batch normalisation, packing for a
-//! device, and any reading of the environment.
+//! Not here: tensor specs of the models, folding of batch normalisation, packing for a device.
 
 mod error;
 mod keras;
@@ -36,64 +34,64 @@ use crate::tensor::{DType, HostTensor};
 
 pub use error::{FetchError, WeightsError};
 #[cfg(feature = "fetch")]
-pub use fetch::{FetchOptions, Fetched, Progress, ProxyPolicy, fetch};
+pub use fetch::{DownloadProgress, FetchOptions, Fetched, ProxyPolicy, fetch};
 pub use keras::{Checkpoint, Variant};
 pub use manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile};
 pub use safetensors::{FORMAT_VERSION, LAYOUT};
 pub use store::{
     Contents, ImportReport, Locator, StoreEntry, VerifyReport, export, import, list, own_file_name, verify,
 };
-pub use table::{Role, TensorSpec, Transform, parameter_count};
+pub use table::{TensorRole, TensorSpec, Transform, parameter_count};
 
-/// Largest weight file that is read: 1 GiB. The published ones have at most 4 MB.
+/// Maximum size of a weight file: 1 GiB. The published files have at most 4 MB.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Which of the two file formats.
+/// File format of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// What Keras 1 saves: HDF5.
+pub enum WeightsFormat {
+    /// Keras 1 HDF5.
     Keras,
-    /// Our own.
+    /// safetensors with metadata of tagwave.
     Safetensors,
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for WeightsFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Format::Keras => "keras hdf5",
-            Format::Safetensors => "safetensors",
+            WeightsFormat::Keras => "keras hdf5",
+            WeightsFormat::Safetensors => "safetensors",
         })
     }
 }
 
-/// Where weights are from. Everything is optional: weights made in memory have no file.
+/// Origin of weights. All fields are optional: weights made in memory have no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WeightsInfo {
     /// The file.
     pub path: Option<PathBuf>,
     /// Its format.
-    pub format: Option<Format>,
+    pub format: Option<WeightsFormat>,
     /// SHA-256 of the file, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
-    /// The file's digest against the manifest's. A [`DigestCheck::Mismatch`] is for the caller to show.
+    /// Comparison of the file's digest with the manifest. Callers should report a [`DigestCheck::Mismatch`].
     pub digest: DigestCheck,
-    /// How numbers are stored in the file: f16 has lost some bits.
+    /// Storage type in the file; f16 is rounded.
     pub dtype: DType,
-    /// The backend whose file the arrays first came from.
+    /// Backend of the Keras file that the arrays were imported from.
     pub variant: Option<Variant>,
-    /// SHA-256 of the file the arrays first came from: another one than `sha256` after an import.
+    /// SHA-256 of the file that the arrays were imported from.
     pub source_sha256: Option<String>,
-    /// The model, where the file or the manifest says so.
+    /// Name of the model, if known.
     pub model: Option<String>,
     /// Licence of the weights.
     pub licence: Option<String>,
-    /// Repository and commit they are from.
+    /// Repository and commit of the weights.
     pub origin: Option<String>,
-    /// Names in the file that the table does not ask for.
+    /// Names in the file that the model does not use.
     pub ignored: Vec<String>,
 }
 
-/// The named arrays of one model, by our names, checked against its table.
+/// Named arrays of one model, checked against its tensor specs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     tensors: BTreeMap<String, HostTensor>,
@@ -101,15 +99,15 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weights made in memory, unchecked: for tests with seeded numbers.
+    /// Makes weights from arrays in memory, without checks.
     pub fn from_tensors(tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Weights {
         Weights { tensors: tensors.into_iter().collect(), info: WeightsInfo::default() }
     }
 
-    /// The arrays that `specs` asks for, with kernels turned into correlation kernels.
+    /// Selects the arrays of `specs` and converts kernels to correlation kernels.
     ///
     /// # Errors
-    /// [`WeightsError::Missing`] with every required array that is absent, [`WeightsError::Shape`],
+    /// [`WeightsError::Missing`] with all missing required arrays, [`WeightsError::Shape`],
     /// [`WeightsError::NotFinite`].
     pub fn from_checkpoint(specs: &[TensorSpec], checkpoint: Checkpoint) -> Result<Weights, WeightsError> {
         let (variant, mut raw) = checkpoint.into_parts();
@@ -122,7 +120,7 @@ impl Weights {
             }
         }
         let info = WeightsInfo {
-            format: Some(Format::Keras),
+            format: Some(WeightsFormat::Keras),
             variant: Some(variant),
             ignored: raw.into_keys().collect(),
             ..WeightsInfo::default()
@@ -130,10 +128,10 @@ impl Weights {
         Ok(Weights { tensors, info })
     }
 
-    /// The array called `name`, such as `conv1.kernel`.
+    /// Returns an array by name, such as `conv1.kernel`.
     ///
     /// # Errors
-    /// [`WeightsError::Absent`] when the table lacks it, or it is optional and the file lacks it.
+    /// [`WeightsError::Absent`] if there is none.
     pub fn get(&self, name: &str) -> Result<&HostTensor, WeightsError> {
         self.tensors.get(name).ok_or_else(|| WeightsError::Absent {
             name: name.to_string(),
@@ -147,15 +145,14 @@ impl Weights {
         })
     }
 
-    /// The array called `name`, if it is there.
+    /// Returns an array by name, if there is one.
     pub fn get_optional(&self, name: &str) -> Option<&HostTensor> {
         self.tensors.get(name)
     }
 
-    /// Adds an array, or replaces the one of that name: statistics that a caller measured, for example.
+    /// Adds or replaces an array, measured statistics for example.
     ///
-    /// Unless nothing changes by it, the weights are no longer those of a file: [`WeightsInfo`] keeps what they were
-    /// made from (path, variant, model, licence) and loses what only the unchanged file can claim: both digests, the
+    /// If this changes the weights, [`WeightsInfo`] keeps path, variant, model and licence, and loses both digests, the
     /// result of their check, and the origin.
     pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
         let name = name.into();
@@ -179,24 +176,24 @@ impl Weights {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// Number of elements of all arrays together.
+    /// Total number of elements of all arrays.
     pub fn parameter_count(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.shape().len()).sum()
     }
 
-    /// Where they are from.
+    /// Origin of the weights.
     pub fn info(&self) -> &WeightsInfo {
         &self.info
     }
 }
 
-/// Loads the weights of one model from a file of either format, recognised by its first bytes.
+/// Loads the weights of one model from a file of either format, detected by its first bytes.
 ///
-/// The digest of the file is compared with the manifest's; see [`WeightsInfo::digest`], which a caller has to
-/// look at: a changed file of a published name is loaded if it can be, and said to be changed.
+/// The digest of the file is compared with the manifest; see [`WeightsInfo::digest`]. A modified file with a published
+/// name is loaded if possible.
 ///
 /// # Errors
-/// [`WeightsError::Io`], or [`WeightsError::File`] around what is wrong with the contents (see
+/// [`WeightsError::Io`], or [`WeightsError::File`] with the error of the contents (see
 /// [`Checkpoint::from_bytes`] and [`Weights::from_checkpoint`]).
 pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<Weights, WeightsError> {
     let bytes = read_file(path)?;
@@ -214,7 +211,7 @@ pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<We
     let mut weights = weights.map_err(|error| error.in_file(path))?;
     let info = &mut weights.info;
     info.path = Some(path.to_path_buf());
-    if info.format == Some(Format::Keras) {
+    if info.format == Some(WeightsFormat::Keras) {
         info.source_sha256 = Some(sha256.clone());
         if let DigestCheck::Known { .. } = digest {
             info.licence = Some(manifest.licence.clone());
@@ -227,7 +224,7 @@ pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<We
     Ok(weights)
 }
 
-/// Loads the weights of one model from bytes that are part of the program.
+/// Loads the weights of one model from bytes built into the program.
 ///
 /// # Errors
 /// As [`load`]; the digest must be that of the manifest.
@@ -247,11 +244,11 @@ pub fn load_embedded(
     Ok(weights)
 }
 
-/// The arrays and metadata of `bytes`, which may be of either format.
+/// Reads arrays and metadata of either format.
 fn parse(bytes: Vec<u8>, specs: &[TensorSpec], manifest: &Manifest) -> Result<Weights, WeightsError> {
     match format_of(&bytes)? {
-        Format::Keras => Weights::from_checkpoint(specs, Checkpoint::from_bytes(bytes)?),
-        Format::Safetensors => {
+        WeightsFormat::Keras => Weights::from_checkpoint(specs, Checkpoint::from_bytes(bytes)?),
+        WeightsFormat::Safetensors => {
             let (mut raw, mut info) = safetensors::read(&bytes)?;
             drop(bytes);
             if let Some(model) = info.model.as_ref().filter(|model| **model != manifest.model) {
@@ -265,17 +262,17 @@ fn parse(bytes: Vec<u8>, specs: &[TensorSpec], manifest: &Manifest) -> Result<We
     }
 }
 
-fn format_of(bytes: &[u8]) -> Result<Format, WeightsError> {
+fn format_of(bytes: &[u8]) -> Result<WeightsFormat, WeightsError> {
     if bytes.starts_with(&keras::SIGNATURE) {
-        Ok(Format::Keras)
+        Ok(WeightsFormat::Keras)
     } else if bytes.get(8) == Some(&b'{') {
-        Ok(Format::Safetensors)
+        Ok(WeightsFormat::Safetensors)
     } else {
         Err(WeightsError::UnknownFormat { first: bytes.iter().take(8).copied().collect() })
     }
 }
 
-/// Takes what `specs` asks for out of `raw`, keyed by our names. `key` is the name in `raw`.
+/// Takes the arrays of `specs` out of `raw`. `key` returns the name in `raw`.
 fn select(
     specs: &[TensorSpec],
     raw: &mut BTreeMap<String, HostTensor>,
@@ -300,9 +297,9 @@ fn select(
     if missing.is_empty() { Ok(tensors) } else { Err(WeightsError::Missing { missing }) }
 }
 
-/// The whole of a regular file of at most [`MAX_FILE_BYTES`].
+/// Reads a regular file of at most [`MAX_FILE_BYTES`].
 fn read_file(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    // Asked before opening: opening a pipe would wait for a writer.
+    // Checked before opening: opening a pipe would wait for a writer.
     let before = std::fs::metadata(path).map_err(WeightsError::io("read", path))?;
     if !before.is_file() {
         return Err(WeightsError::NotAFile.in_file(path));

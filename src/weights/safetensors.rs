@@ -1,7 +1,7 @@
-//! Our own weight files: safetensors with metadata that says where the numbers are from and how they lie.
+//! Weight files in safetensors format, with metadata on origin and layout.
 //!
-//! The same weights give the same bytes: the header is written here, in sorted order, because the crate's
-//! writer keeps metadata in a hash map. Reading is the crate's.
+//! The same weights give the same bytes: the header is written here in sorted order, because the crate's writer has
+//! metadata in a hash map. Reading uses the crate.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -12,26 +12,26 @@ use serde_json::{Map, Value, json};
 
 use super::error::WeightsError;
 use super::keras::{Variant, finite};
-use super::{Format, Weights, WeightsInfo};
+use super::{Weights, WeightsFormat, WeightsInfo};
 use crate::tensor::{DType, HostTensor, MAX_RANK, Shape};
 
-/// Version of the metadata and of what the arrays mean; other versions are refused.
+/// Version of metadata and array layout; other versions are refused.
 pub const FORMAT_VERSION: &str = "1";
 
-/// How arrays lie in a file, and so in [`Weights`].
+/// Layout of arrays in a file and in [`Weights`].
 pub const LAYOUT: &str = "correlation; conv [O,C,F,T]; dense and gru [in,out]";
 
-/// How the running statistics are to be read.
+/// Meaning of the running statistics.
 const READING: &str = "running_std holds a standard deviation, not a variance: \
                        y = (x - running_mean) * gamma / (running_std + 1e-6) + beta";
 
-/// Largest header that is read. Those of the published models have about 10 kB.
+/// Maximum size of a header. The published models have about 10 kB.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 const VERSION_KEY: &str = "tagwave_format";
 const LAYOUT_KEY: &str = "layout";
 
-/// All arrays of a file by name, and what its metadata says.
+/// Reads all arrays by name, and the metadata.
 pub(crate) fn read(bytes: &[u8]) -> Result<(BTreeMap<String, HostTensor>, WeightsInfo), WeightsError> {
     let damaged = |reason: String| WeightsError::Safetensors { reason };
     let header = match bytes.first_chunk::<8>() {
@@ -82,7 +82,7 @@ fn read_info(metadata: Option<&HashMap<String, String>>) -> Result<WeightsInfo, 
         }
     }
     Ok(WeightsInfo {
-        format: Some(Format::Safetensors),
+        format: Some(WeightsFormat::Safetensors),
         dtype: if value("dtype").as_deref() == Some("f16") { DType::F16 } else { DType::F32 },
         variant: value("source_variant").and_then(|word| {
             [Variant::Theano, Variant::TensorFlow].into_iter().find(|variant| variant.as_str() == word)
@@ -113,7 +113,7 @@ fn metadata(info: &WeightsInfo, dtype: DType) -> BTreeMap<&'static str, String> 
     metadata
 }
 
-/// Checks that `weights` can be written as `dtype` and read back: all numbers finite, none too large.
+/// Checks that `weights` can be written as `dtype`: all numbers finite and in range.
 ///
 /// # Errors
 /// [`WeightsError::NotFinite`], [`WeightsError::HalfRange`].
@@ -132,7 +132,7 @@ pub(crate) fn writable(weights: &Weights, dtype: DType) -> Result<(), WeightsErr
     Ok(())
 }
 
-/// Writes `weights`, which are [`writable`], as one file.
+/// Writes `weights`, which must be [`writable`], as one file.
 pub(crate) fn write(weights: &Weights, dtype: DType, mut to: impl Write) -> io::Result<()> {
     let mut header = Map::new();
     header.insert("__metadata__".to_string(), json!(metadata(weights.info(), dtype)));

@@ -1,4 +1,4 @@
-//! Where weight files are kept: finding them, importing, listing, checking and exporting them.
+//! Weight store: finds, imports, lists, verifies and exports weight files.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,33 +10,32 @@ use tempfile::NamedTempFile;
 use super::error::WeightsError;
 use super::keras::Variant;
 use super::manifest::{DigestCheck, Manifest};
-use super::table::{Role, TensorSpec, parameter_count};
-use super::{Format, Weights, WeightsInfo, format_of, parse, read_file, safetensors, sha256_hex};
+use super::table::{TensorRole, TensorSpec, parameter_count};
+use super::{Weights, WeightsFormat, WeightsInfo, format_of, parse, read_file, safetensors, sha256_hex};
 use crate::tensor::DType;
 
-/// Name of our own file for a model: `<model>.safetensors`.
+/// Name of a model's safetensors file: `<model>.safetensors`.
 pub fn own_file_name(model: &str) -> String {
     format!("{model}.safetensors")
 }
 
-/// Where to look for weights.
+/// Search path for weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Locator {
-    /// A file, taken as it is, or the only directory to search.
+    /// A file to use, or the only directory to search.
     pub explicit: Option<PathBuf>,
-    /// Directories to search otherwise, best first.
+    /// Directories to search otherwise, in order.
     pub search: Vec<PathBuf>,
-    /// Only a published file of this variant will do.
+    /// Restricts the search to published files of this variant.
     pub variant: Option<Variant>,
 }
 
 impl Locator {
-    /// The weight file to use for a model.
+    /// Finds the weight file of a model.
     ///
-    /// In a directory, our own `<model>.safetensors` comes first, then the published files in the manifest's
-    /// order, by name and then by their path in the repository, so that a checkout of it will do. The first
-    /// directory that has any of them wins. With [`Locator::variant`] only published files of that variant
-    /// are considered.
+    /// In each directory, `<model>.safetensors` comes first, then the published files in the order of the manifest, by
+    /// name and by path in the repository. The first directory with any of them is used. With [`Locator::variant`] only
+    /// published files of that variant are considered.
     ///
     /// # Errors
     /// [`WeightsError::Io`] when the explicit path does not exist, [`WeightsError::NotFound`].
@@ -72,10 +71,10 @@ impl Locator {
             searched,
             advice: match embedded {
                 Some(_) => {
-                    "leave --weights out for those of the program, or name another model with --model".into()
+                    "omit --weights to use the built-in weights, or choose another model with --model".into()
                 }
                 None => format!(
-                    "get them with `tagwave weights fetch {}`, or from {} and pass `--weights DIR`",
+                    "run `tagwave weights fetch {}`, or download them from {} and pass `--weights DIR`",
                     manifest.model, manifest.repository
                 ),
             },
@@ -83,29 +82,29 @@ impl Locator {
     }
 }
 
-/// A weight file found in a directory.
+/// Weight file in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreEntry {
-    /// The model it is for.
+    /// Name of the model.
     pub model: String,
     /// The file.
     pub path: PathBuf,
-    /// Its format, by its name.
-    pub format: Format,
-    /// The backend of a published file, by its name.
+    /// Format, by file name.
+    pub format: WeightsFormat,
+    /// Backend of a published file, by file name.
     pub variant: Option<Variant>,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// The weight files of these models in `directory`, in the order [`Locator::locate`] prefers them. They are
-/// not opened: see [`verify`]. A directory that does not exist is empty.
+/// Lists the weight files of models in `directory`, in the order of [`Locator::locate`]. They are not opened: see
+/// [`verify`]. A missing directory is empty.
 pub fn list<'a>(directory: &Path, manifests: impl IntoIterator<Item = &'a Manifest>) -> Vec<StoreEntry> {
     let mut entries = Vec::new();
     for manifest in manifests {
-        let own = (own_file_name(&manifest.model), Format::Safetensors, None);
+        let own = (own_file_name(&manifest.model), WeightsFormat::Safetensors, None);
         let published =
-            manifest.files.iter().map(|file| (file.name.clone(), Format::Keras, Some(file.variant)));
+            manifest.files.iter().map(|file| (file.name.clone(), WeightsFormat::Keras, Some(file.variant)));
         for (name, format, variant) in std::iter::once(own).chain(published) {
             let path = directory.join(name);
             if let Some(metadata) = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file) {
@@ -117,25 +116,25 @@ pub fn list<'a>(directory: &Path, manifests: impl IntoIterator<Item = &'a Manife
     entries
 }
 
-/// What [`import`] did.
+/// Result of [`import`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportReport {
-    /// The file that was written.
+    /// Output file.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Where the weights are from. Its [`WeightsInfo::digest`] is for the caller to show.
+    /// Origin of the weights. Callers should report a mismatch of its [`WeightsInfo::digest`].
     pub source: WeightsInfo,
-    /// Number of arrays written.
+    /// Number of arrays.
     pub tensors: usize,
     /// Number of their elements.
     pub parameters: usize,
-    /// Optional arrays of the table that the file lacks, by our names.
+    /// Names of optional arrays that the file lacks.
     pub absent: Vec<String>,
 }
 
-/// Reads a weight file and writes it as `<model>.safetensors` (f32) into `directory`, which is created when
-/// it does not exist. The file appears whole or not at all; an older one is replaced.
+/// Converts a weight file to `<model>.safetensors` (f32) in `directory`, which is created if missing. The file is
+/// written atomically and replaces an older one.
 ///
 /// # Errors
 /// Those of [`super::load`] and [`export`].
@@ -159,8 +158,8 @@ pub fn import(
     })
 }
 
-/// Writes weights to a safetensors file; returns its size in bytes. f32 keeps every bit. The file appears
-/// whole or not at all; an older one is replaced.
+/// Writes weights to a safetensors file and returns its size in bytes. f32 is exact. The file is written atomically and
+/// replaces an older one.
 ///
 /// # Errors
 /// [`WeightsError::Io`], [`WeightsError::NotFinite`], [`WeightsError::HalfRange`].
@@ -172,24 +171,24 @@ pub fn export(weights: &Weights, path: &Path, dtype: DType) -> Result<u64, Weigh
     publish(temp, path)
 }
 
-/// What [`verify`] found.
+/// Result of [`verify`].
 #[derive(Debug)]
 pub struct VerifyReport {
     /// The file.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its SHA-256.
+    /// SHA-256 of the file.
     pub sha256: String,
-    /// Its digest against the manifest's.
+    /// Comparison of the digest with the manifest.
     pub digest: DigestCheck,
-    /// Its format, if it is one of the two.
-    pub format: Option<Format>,
-    /// What is in it, or why it cannot be used.
+    /// Format, if recognised.
+    pub format: Option<WeightsFormat>,
+    /// Contents, or the error.
     pub contents: Result<Contents, WeightsError>,
 }
 
-/// The contents of a weight file that can be used.
+/// Contents of a valid weight file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// Number of arrays of the model.
@@ -198,24 +197,23 @@ pub struct Contents {
     pub trainable: usize,
     /// Number of elements of its running statistics.
     pub statistics: usize,
-    /// Optional arrays that the file lacks, by our names.
+    /// Names of optional arrays that the file lacks.
     pub absent: Vec<String>,
-    /// What the file says about itself.
+    /// Metadata of the file.
     pub info: WeightsInfo,
 }
 
 impl VerifyReport {
-    /// Whether the file can be used and is not a changed copy of a published one.
+    /// True if the file is valid and not a modified copy of a published one.
     pub fn is_good(&self) -> bool {
         self.contents.is_ok() && !matches!(self.digest, DigestCheck::Mismatch { .. })
     }
 }
 
-/// Checks a weight file: its digest, and that it holds what the model needs. A file that cannot be used is a
-/// finding of the report.
+/// Verifies the digest and contents of a weight file. An invalid file is not an error but part of the report.
 ///
 /// # Errors
-/// [`WeightsError::Io`] and [`WeightsError::File`] when the file cannot even be read as bytes.
+/// [`WeightsError::Io`] and [`WeightsError::File`] if the file cannot be read.
 pub fn verify(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<VerifyReport, WeightsError> {
     let bytes = read_file(path)?;
     let sha256 = sha256_hex(&bytes);
@@ -226,8 +224,8 @@ pub fn verify(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<
             specs.iter().filter(|spec| weights.get_optional(&spec.name).is_some()).cloned().collect();
         Contents {
             tensors: there.len(),
-            trainable: parameter_count(&there, Role::Trainable),
-            statistics: parameter_count(&there, Role::Statistic),
+            trainable: parameter_count(&there, TensorRole::Trainable),
+            statistics: parameter_count(&there, TensorRole::Statistic),
             absent: absent(&weights, specs),
             info: weights.info().clone(),
         }
@@ -240,28 +238,28 @@ fn absent(weights: &Weights, specs: &[TensorSpec]) -> Vec<String> {
     names.filter(|name| weights.get_optional(name).is_none()).cloned().collect()
 }
 
-/// A temporary file in the directory of `path`, removed when dropped. Its name starts with a dot and never
-/// ends like a weight file.
+/// Creates a temporary file in the directory of `path`, removed on drop. Its name starts with a dot and does not have the
+/// extension of a weight file.
 pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile, WeightsError> {
     let directory = directory_of(path);
     let mut builder = tempfile::Builder::new();
     let prefix = format!(".{}.", path.file_name().unwrap_or(OsStr::new("weights")).to_string_lossy());
     builder.prefix(&prefix).suffix(".part");
-    // Weights are no secret; without this only their owner could read a shared store. The umask applies.
+    // Temporary files are readable by the owner only by default. The umask applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(directory).map_err(WeightsError::io("create a file in", directory))
 }
 
-/// Makes a finished temporary file visible as `path`, in one step and for good; returns its size.
+/// Renames a finished temporary file to `path`, durably; returns its size.
 pub(crate) fn publish(mut temp: NamedTempFile, path: &Path) -> Result<u64, WeightsError> {
     let failed = |error| WeightsError::io("write", path)(error);
     temp.flush().map_err(failed)?;
     temp.as_file().sync_all().map_err(failed)?;
     let size = temp.as_file().metadata().map_err(failed)?.len();
     temp.persist(path).map_err(|error| failed(error.error))?;
-    // On Unix the new name is on disk only when its directory is. A file system that cannot say so has
-    // nothing better to offer.
+    // On Unix the new name is durable only after its directory is synced. Errors are ignored: some file systems do not
+    // support it.
     #[cfg(unix)]
     if let Ok(directory) = File::open(directory_of(path)) {
         let _ = directory.sync_all();

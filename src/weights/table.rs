@@ -1,49 +1,48 @@
-//! The table of tensors: how a model says which arrays it needs.
+//! Tensor specs: the arrays that a model needs.
 //!
-//! Only the type is here. The rows are in the model files, the one place that knows the names inside a
-//! checkpoint.
+//! Only the types are here. The specs are in the model files, the only place with names of checkpoints.
 
 use crate::tensor::Shape;
 
-/// What an array was to the training.
+/// Role of an array in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Changed by gradient descent.
+pub enum TensorRole {
+    /// Trained by gradient descent.
     Trainable,
-    /// Measured over the training data: the running statistics of batch normalisation.
+    /// Running statistic of batch normalisation.
     Statistic,
 }
 
-/// What becomes of an array between the file and the model.
+/// Transformation of an array when a checkpoint is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Transform {
-    /// Nothing.
+    /// None.
     #[default]
     None,
-    /// A kernel `[O, C, F, T]` for correlation. Files of the Theano backend hold kernels for convolution:
-    /// those are rotated by 180 degrees over the last two axes.
+    /// Convolution kernel `[O, C, F, T]`. Kernels of the Theano backend are rotated by 180 degrees over the last two axes
+    /// to become correlation kernels.
     ConvolutionKernel,
 }
 
-/// One row of a model's table of tensors.
+/// Specification of one array of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
-    /// Our name, such as `conv1.kernel`.
+    /// Name in this project, such as `conv1.kernel`.
     pub name: String,
-    /// Name in the checkpoint without the decoration of a backend, such as `conv1_W`.
+    /// Name in the checkpoint without backend suffixes, such as `conv1_W`.
     pub checkpoint: String,
     /// Shape in the checkpoint and in the model.
     pub shape: Shape,
-    /// What it was to the training.
-    pub role: Role,
-    /// What becomes of it when a checkpoint is read.
+    /// Role in training.
+    pub role: TensorRole,
+    /// Transformation when a checkpoint is read.
     pub transform: Transform,
-    /// Whether a file without it is refused.
+    /// True if files without it are invalid.
     pub required: bool,
 }
 
 impl TensorSpec {
-    /// A required, trainable array, taken as it is.
+    /// A required, trainable array without transformation.
     pub fn trainable(
         name: impl Into<String>,
         checkpoint: impl Into<String>,
@@ -53,7 +52,7 @@ impl TensorSpec {
             name: name.into(),
             checkpoint: checkpoint.into(),
             shape: shape.into(),
-            role: Role::Trainable,
+            role: TensorRole::Trainable,
             transform: Transform::None,
             required: true,
         }
@@ -77,17 +76,17 @@ impl TensorSpec {
         checkpoint: impl Into<String>,
         shape: impl Into<Shape>,
     ) -> TensorSpec {
-        TensorSpec { role: Role::Statistic, ..TensorSpec::trainable(name, checkpoint, shape) }
+        TensorSpec { role: TensorRole::Statistic, ..TensorSpec::trainable(name, checkpoint, shape) }
     }
 
-    /// The same row, for an array that some files lack.
+    /// Makes the array optional.
     pub fn optional(self) -> TensorSpec {
         TensorSpec { required: false, ..self }
     }
 }
 
 /// Number of elements of all tensors of `role`, or of all tensors.
-pub fn parameter_count(specs: &[TensorSpec], role: impl Into<Option<Role>>) -> usize {
+pub fn parameter_count(specs: &[TensorSpec], role: impl Into<Option<TensorRole>>) -> usize {
     let role = role.into();
     specs.iter().filter(|spec| role.is_none_or(|role| spec.role == role)).map(|spec| spec.shape.len()).sum()
 }
@@ -116,8 +115,8 @@ mod tests {
             TensorSpec::trainable("dense.bias", "dense_b", [11]).optional(),
             TensorSpec::statistic("bn1.mean", "bn1_running_mean", [3]),
         ];
-        assert_eq!(parameter_count(&specs, Role::Trainable), 3 * 2 * 5 * 7 + 11);
-        assert_eq!(parameter_count(&specs, Role::Statistic), 3);
+        assert_eq!(parameter_count(&specs, TensorRole::Trainable), 3 * 2 * 5 * 7 + 11);
+        assert_eq!(parameter_count(&specs, TensorRole::Statistic), 3);
         assert_eq!(parameter_count(&specs, None), 3 * 2 * 5 * 7 + 11 + 3);
     }
 

@@ -46,7 +46,7 @@ enum MergeFormat {
 impl MergeFormat {
     /// Format by file extension.
     fn of_ending(path: &Path) -> Option<MergeFormat> {
-        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         [
             MergeFormat::Jsonl,
             MergeFormat::Csv,
@@ -54,14 +54,14 @@ impl MergeFormat {
             MergeFormat::Parts(PartKind::Parquet),
         ]
         .into_iter()
-        .find(|kind| kind.name() == ending)
+        .find(|kind| kind.name() == extension)
     }
 
     fn name(self) -> &'static str {
         match self {
             MergeFormat::Jsonl => "jsonl",
             MergeFormat::Csv => "csv",
-            MergeFormat::Parts(part) => part.ending(),
+            MergeFormat::Parts(part) => part.extension(),
         }
     }
 }
@@ -76,7 +76,7 @@ type Subject = [u8; 16];
 pub(super) fn merge(args: &MergeArgs) -> Result<u8, CliError> {
     let failed = |error: io::Error| CliError { message: error.to_string(), code: SOME_FAILED };
     let (kind, files) = files(&args.inputs)?;
-    if MergeFormat::of_ending(&args.output).is_some_and(|ending| ending != kind) {
+    if MergeFormat::of_ending(&args.output).is_some_and(|extension| extension != kind) {
         let message = format!(
             "{}: output extension does not match the input format ({})",
             args.output.display(),
