@@ -1,7 +1,7 @@
 //! Speed of the CPU executor: checks each model against the reference executor, then times it.
 //!
 //! `cargo bench --bench cpu -- [--models crnn,cnn,compact,front-end] [--batches 1,8] [--threads 1,2]
-//! [--seconds 3] [--instructions avx2] [--steps] [--json]`
+//! [--seconds 3] [--simd_level avx2] [--steps] [--json]`
 //!
 //! Weights are filled with a pattern, not trained: speed does not depend on their values. Clips per CPU second divide by the
 //! CPU time of the process and hardly notice busy neighbours.
@@ -10,7 +10,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
-use tagwave::cpu::{Executor, Instructions, Options};
+use tagwave::cpu::{Executor, Options, SimdLevel};
 use tagwave::models::{Architecture, Reading, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
 use tagwave::reference;
@@ -20,13 +20,13 @@ use tagwave::weights::Weights;
 
 type Failure = Box<dyn Error>;
 
-/// What to measure.
+/// Measurements to make.
 struct Arguments {
     models: Vec<String>,
     batches: Vec<usize>,
     threads: Vec<usize>,
     seconds: f64,
-    instructions: Option<Instructions>,
+    simd_level: Option<SimdLevel>,
     steps: bool,
     json: bool,
 }
@@ -38,7 +38,7 @@ impl Arguments {
             batches: vec![1, 8],
             threads: vec![1, 2],
             seconds: 3.0,
-            instructions: None,
+            simd_level: None,
             steps: false,
             json: false,
         };
@@ -52,8 +52,8 @@ impl Arguments {
                 "--seconds" => arguments.seconds = value()?.parse()?,
                 "--instructions" => {
                     let name = value()?;
-                    let found = Instructions::available().into_iter().find(|i| i.as_str() == name);
-                    arguments.instructions = Some(found.ok_or(format!("no {name} on this processor"))?);
+                    let found = SimdLevel::available().into_iter().find(|i| i.as_str() == name);
+                    arguments.simd_level = Some(found.ok_or(format!("no {name} on this processor"))?);
                 }
                 "--steps" => arguments.steps = true,
                 "--json" => arguments.json = true,
@@ -151,7 +151,7 @@ fn main() -> Result<(), Failure> {
                 let options = Options {
                     threads: Some(threads),
                     max_batch: batch,
-                    instructions: arguments.instructions,
+                    simd_level: arguments.simd_level,
                     ..Options::default()
                 };
                 let executor = Executor::new(&plan, &options)?;
@@ -163,7 +163,7 @@ fn main() -> Result<(), Failure> {
                 } else {
                     println!(
                         "{model:10} batch {batch:3} threads {threads:2} ({}): {speed:8.2} clips/s (best {best:8.2}) {per_cpu:8.2} clips/CPU s {:7.3} CPU ms/clip",
-                        executor.instructions().as_str(),
+                        executor.simd_level().as_str(),
                         1e3 / per_cpu
                     );
                 }

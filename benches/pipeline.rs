@@ -1,4 +1,4 @@
-//! Where the time of a model goes on a device: per step from GPU timestamps, then whole batches.
+//! Time of a model on a device: per step from GPU timestamps, then whole batches.
 //!
 //! `cargo bench --bench pipeline -- [DEVICE] [BATCH]`. The weights are filled with a pattern: speed does not depend on them.
 

@@ -1,33 +1,33 @@
-//! The audio front end of the models: windows, mel filters and the steps that make a spectrogram.
+//! Audio front end of the models: window, mel filters and the steps of a spectrogram.
 //!
-//! Tables are computed in f64. Not here: the transform itself (see [`crate::kernels::LogMel`]).
+//! Tables are computed in f64. The transform is [`crate::kernels::LogMel`].
 
 use crate::kernels::{ClipStats, FrameCount, Level, LogMel, Normalize, Padding, Scope};
 use crate::plan::{Builder, PlanError, TensorId};
 use crate::tensor::HostTensor;
 
-/// Bands and filters of a mel spectrogram.
+/// Parameters of a mel spectrogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MelConfig {
     /// Samples per second.
     pub sample_rate: u32,
-    /// Samples of a window.
+    /// Length of the window in samples.
     pub n_fft: usize,
-    /// Samples from one frame to the next.
+    /// Distance between frames in samples.
     pub hop_length: usize,
-    /// Mel bands.
+    /// Number of mel bands.
     pub n_mels: usize,
     /// Lower edge of the lowest band, in Hz.
     pub f_min_hz: f64,
     /// Upper edge of the highest band, in Hz.
     pub f_max_hz: f64,
-    /// Power of the mel energies under the logarithm, 1 or 2.
+    /// Exponent of the mel energies under the logarithm, 1 or 2.
     pub exponent: u32,
-    /// Where the frames lie.
+    /// Position of the frames.
     pub framing: Framing,
 }
 
-/// Where the frames of a clip lie, and what is outside it.
+/// Position of frames in a clip, and padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Centred on multiples of the hop, the clip reflected about its ends (librosa).
@@ -38,25 +38,25 @@ pub enum Framing {
     ZerosSame,
 }
 
-/// Where a plan starts.
+/// Input of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Starts {
-    /// With `[N, S]` mono samples at the model's rate.
+    /// `[N, S]` mono samples at the model's rate.
     #[default]
     Samples,
-    /// With `[N, 1, F, T]` log-mel spectrograms in dB.
+    /// `[N, 1, F, T]` log-mel spectrograms in dB.
     Mel,
 }
 
-/// Below this power the logarithm is cut.
+/// Minimum power under the logarithm.
 const POWER_FLOOR: f32 = 1e-10;
-/// Values more than this below the clip's maximum are cut.
+/// Dynamic range in dB: lower values are clamped.
 pub const RANGE_DB: f32 = 80.0;
-/// Added to a clip's standard deviation: a silent clip has none.
+/// Epsilon added to a clip's standard deviation.
 pub const DEVIATION_EPSILON: f32 = 1e-8;
 
 impl MelConfig {
-    /// The spectrogram `[N, 1, n_mels, T]` in dB: an input of the plan, or made from samples that are.
+    /// Adds the spectrogram `[N, 1, n_mels, T]` in dB: an input of the plan, or computed from samples.
     ///
     /// # Errors
     /// [`PlanError::Shape`] for clips shorter than a window.
@@ -75,7 +75,7 @@ impl MelConfig {
         }
     }
 
-    /// Frames of a clip of `samples` samples.
+    /// Number of frames of a clip of `samples` samples.
     pub fn frames(&self, samples: usize) -> usize {
         match self.framing {
             Framing::Reflect => 1 + samples / self.hop_length,
@@ -83,7 +83,7 @@ impl MelConfig {
         }
     }
 
-    /// Step `mel`: `[N, S]` samples to `[N, 1, n_mels, T]` dB, not yet floored.
+    /// Adds step `mel`: `[N, S]` samples to `[N, 1, n_mels, T]` dB, without floor.
     ///
     /// # Errors
     /// [`PlanError::Shape`] for clips shorter than a window.
@@ -107,7 +107,7 @@ impl MelConfig {
         builder.log_mel("mel", samples, op, self.window(), self.filters())
     }
 
-    /// The taper, `[n_fft]`: a periodic Hann window, reversed where the framing says so.
+    /// Window `[n_fft]`: a periodic Hann window, reversed for Theano framing.
     pub fn window(&self) -> HostTensor {
         let n = self.n_fft;
         let hann = |k: usize| (0.5 - 0.5 * (std::f64::consts::TAU * k as f64 / n as f64).cos()) as f32;
@@ -119,7 +119,7 @@ impl MelConfig {
         }
     }
 
-    /// Triangular filters over the FFT bins, `[n_mels, n_fft / 2 + 1]`, each of unit area over Hz
+    /// Triangular mel filters over the FFT bins, `[n_mels, n_fft / 2 + 1]`, each of unit area over Hz
     /// (Slaney, Auditory Toolbox, 1998).
     pub fn filters(&self) -> HostTensor {
         let bins = self.n_fft / 2 + 1;
@@ -136,8 +136,8 @@ impl MelConfig {
     }
 }
 
-/// Steps `stats` and `input`: a dB spectrogram floored [`RANGE_DB`] below each clip's maximum (or the
-/// batch's) and taken relative to `level`. Returns the spectrogram and the statistics `[N, 3]`.
+/// Adds steps `stats` and `input`: a dB spectrogram, floored [`RANGE_DB`] below the maximum of the clip (or batch) and
+/// normalised by `level`. Returns the spectrogram and the statistics `[N, 3]`.
 ///
 /// # Errors
 /// [`PlanError::Shape`].

@@ -1,57 +1,57 @@
-//! Principal components of features that come row by row.
+//! Principal component analysis of streamed rows.
 //!
-//! Mean and covariance are updated in f64 with every row (Welford's method), so that memory depends on the
-//! length of a row alone. Not here: where rows are kept for a second look, and files.
+//! Mean and covariance are updated in f64 with every row (Welford's method), so that memory depends on the length of a
+//! row only.
 
 use nalgebra::{DMatrix, SymmetricEigen};
 
-/// Longest row: the covariance and its eigenvectors grow with the square of it.
+/// Maximum length of a row; the covariance grows with its square.
 pub const MAX_DIMENSIONS: usize = 256;
 
-/// Why there are no components.
+/// Error of the analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PcaError {
-    /// Rows that are empty or too long.
+    /// Empty or too long rows.
     #[error("expected rows of 1 to {MAX_DIMENSIONS} features, found {found}")]
     Dimensions {
-        /// Features of a row.
+        /// Length of a row.
         found: usize,
     },
-    /// A row of another length than the first.
+    /// A row of another length than the first row.
     #[error("expected {expected} features, found {found}")]
     Length {
-        /// Features of the first row.
+        /// Length of the first row.
         expected: usize,
-        /// Features of this one.
+        /// Length of this row.
         found: usize,
     },
-    /// More components than there can be.
+    /// Too many components.
     #[error("expected 1 to {most} components of {rows} rows of {dimensions} features, found {found}")]
     Count {
-        /// Components asked for.
+        /// Requested number of components.
         found: usize,
-        /// Most there are.
+        /// Maximum number of components.
         most: usize,
-        /// Rows seen.
+        /// Number of rows.
         rows: u64,
-        /// Features of each.
+        /// Length of each row.
         dimensions: usize,
     },
 }
 
-/// Mean and covariance of the rows so far.
+/// Mean and covariance of rows.
 #[derive(Clone, Debug)]
 pub struct Moments {
     rows: u64,
     mean: Vec<f64>,
-    /// Sums of products of deviations, `[D, D]`; only `i <= j` is kept up.
+    /// Sums of products of deviations, `[D, D]`; only `i <= j` is updated.
     products: Vec<f64>,
     deviations: Vec<f64>,
 }
 
 impl Moments {
-    /// Moments of no rows yet, of `dimensions` features each.
+    /// Starts with no rows; rows have `dimensions` features.
     ///
     /// # Errors
     /// [`PcaError::Dimensions`] for 0 or more than [`MAX_DIMENSIONS`].
@@ -93,12 +93,12 @@ impl Moments {
         Ok(())
     }
 
-    /// Rows so far.
+    /// Number of rows.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The `count` directions of largest variance.
+    /// Computes the `count` directions of largest variance.
     ///
     /// # Errors
     /// [`PcaError::Count`] for 0, or more than there are rows or features.
@@ -128,7 +128,7 @@ impl Moments {
     }
 }
 
-/// A direction and its opposite are the same component: the one whose largest entry is positive is taken.
+/// Normalises the sign of a direction: its largest entry is positive.
 fn upright(direction: &[f64]) -> Vec<f64> {
     let largest = direction.iter().fold(0.0f64, |most, &v| if v.abs() > most.abs() { v } else { most });
     direction.iter().map(|v| v * if largest < 0.0 { -1.0 } else { 1.0 }).collect()
@@ -139,16 +139,16 @@ fn upright(direction: &[f64]) -> Vec<f64> {
 pub struct Components {
     /// Mean of the rows, `[D]`.
     pub mean: Vec<f64>,
-    /// Unit vectors `[K, D]`, the largest variance first; the entry of largest size is positive.
+    /// Unit vectors `[K, D]`, largest variance first; the entry of largest magnitude is positive.
     pub directions: Vec<Vec<f64>>,
-    /// Variance along each, `[K]`, with a divisor of rows - 1.
+    /// Variance along each direction, `[K]`, with divisor rows - 1.
     pub variances: Vec<f64>,
-    /// Variance along all `D` directions together.
+    /// Total variance along all `D` directions.
     pub total_variance: f64,
 }
 
 impl Components {
-    /// A row, `[D]`, in coordinates of the components, `[K]`.
+    /// Projects a row `[D]` to coordinates `[K]`.
     pub fn project(&self, row: &[f32]) -> Vec<f64> {
         let along = |direction: &Vec<f64>| {
             direction.iter().zip(row).zip(&self.mean).map(|((d, &v), m)| d * (f64::from(v) - m)).sum()
@@ -156,7 +156,7 @@ impl Components {
         self.directions.iter().map(along).collect()
     }
 
-    /// The row, `[D]`, that coordinates of the components, `[K]`, stand for.
+    /// Reconstructs a row `[D]` from coordinates `[K]`.
     pub fn recover(&self, coordinates: &[f64]) -> Vec<f64> {
         let mut row = self.mean.clone();
         for (direction, coordinate) in self.directions.iter().zip(coordinates) {
@@ -166,20 +166,19 @@ impl Components {
     }
 }
 
-/// How much components lose: the mean over all features of all rows of `|recovered - original| / |original|`,
-/// which is the measure that the original project states. Features of exactly 0 have no such ratio; they are
-/// left out and counted.
+/// Reconstruction error: mean of `|recovered - original| / |original|` over all features of all rows, the measure used by
+/// the original project. Features that are exactly 0 are excluded and counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Loss {
     sum: f64,
-    /// Features that count.
+    /// Number of included features.
     pub features: u64,
-    /// Features of exactly 0.
+    /// Number of features that are exactly 0.
     pub zeros: u64,
 }
 
 impl Loss {
-    /// Adds a row and what was recovered of it.
+    /// Adds a row and its reconstruction.
     pub fn push(&mut self, original: &[f32], recovered: &[f64]) {
         for (&original, recovered) in original.iter().zip(recovered) {
             let original = f64::from(original);
@@ -192,7 +191,7 @@ impl Loss {
         }
     }
 
-    /// The mean; 0 of nothing.
+    /// Mean error; 0 without features.
     pub fn mean(&self) -> f64 {
         if self.features == 0 { 0.0 } else { self.sum / self.features as f64 }
     }

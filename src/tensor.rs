@@ -1,16 +1,15 @@
 //! Shapes and host tensors: row-major, owned, with no device behind them.
 //!
-//! Shapes are spoken of as `[N, C, F, T]` (clip, channel, frequency, time). A [`HostTensor`] keeps its
-//! numbers in exactly that order, as f32. How a device stores them (channels last, padded) is the
-//! executor's business: see [`Shape::stored_len`].
+//! Shapes are written as `[N, C, F, T]` (clip, channel, frequency, time). A [`HostTensor`] stores f32 in that order.
+//! Devices store tensors channels last and padded: see [`Shape::stored_len`].
 
 use std::fmt;
 
-/// Largest rank of a [`Shape`].
+/// Maximum rank of a [`Shape`].
 pub const MAX_RANK: usize = 4;
 
-/// How many channels a device stores for `channels` of them: a single channel is a plain plane, more are
-/// padded to a multiple of four so that kernels can read `vec4`s.
+/// Number of stored channels for `channels` channels: one channel is not padded, more are padded to a multiple of four
+/// so that kernels can read `vec4`s.
 pub const fn stored_channels(channels: usize) -> usize {
     if channels <= 1 { channels } else { channels.next_multiple_of(4) }
 }
@@ -21,12 +20,12 @@ pub enum DType {
     /// IEEE 754 binary32.
     #[default]
     F32,
-    /// IEEE 754 binary16; sums are still made in f32.
+    /// IEEE 754 binary16; sums are in f32.
     F16,
 }
 
 impl DType {
-    /// Bytes of one element.
+    /// Size of one element in bytes.
     pub const fn size(self) -> usize {
         match self {
             DType::F32 => 4,
@@ -52,10 +51,10 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape from its extents.
+    /// Makes a shape from its extents.
     ///
     /// # Panics
-    /// With more than [`MAX_RANK`] extents: ranks are fixed by the code that writes them, never by a caller's data.
+    /// With more than [`MAX_RANK`] extents; ranks are fixed in code and never depend on data.
     pub const fn new(extents: &[usize]) -> Shape {
         assert!(extents.len() <= MAX_RANK, "a shape has at most four axes");
         let mut shape = Shape { rank: extents.len(), extents: [1; MAX_RANK] };
@@ -77,7 +76,7 @@ impl Shape {
         self.rank
     }
 
-    /// Number of elements, or `None` when it does not fit a `usize`.
+    /// Number of elements, or `None` if it does not fit a `usize`.
     pub fn checked_len(&self) -> Option<usize> {
         self.extents().iter().try_fold(1usize, |product, &extent| product.checked_mul(extent))
     }
@@ -87,7 +86,7 @@ impl Shape {
         self.extents().iter().product()
     }
 
-    /// Whether any extent is zero.
+    /// True if any extent is zero.
     pub fn is_empty(&self) -> bool {
         self.extents().contains(&0)
     }
@@ -97,7 +96,7 @@ impl Shape {
         self.extents().get(axis).copied().unwrap_or(1)
     }
 
-    /// The same shape with another outermost extent: the batch.
+    /// Returns the shape with another outermost extent (batch).
     pub fn with_batch(mut self, batch: usize) -> Shape {
         if self.rank > 0 {
             self.extents[0] = batch;
@@ -105,7 +104,7 @@ impl Shape {
         self
     }
 
-    /// The axis that holds channels: axis 1 of `[N, C, F, T]`, otherwise the last one.
+    /// Channel axis: axis 1 of `[N, C, F, T]`, otherwise the last one.
     pub const fn channel_axis(&self) -> usize {
         if self.rank == 4 { 1 } else { self.rank.saturating_sub(1) }
     }
@@ -115,7 +114,7 @@ impl Shape {
         self.extent(self.channel_axis())
     }
 
-    /// Number of elements a device stores: channels padded by [`stored_channels`].
+    /// Number of stored elements on a device: channels padded by [`stored_channels`].
     pub fn stored_len(&self) -> usize {
         match self.channels() {
             0 => 0,
@@ -142,19 +141,19 @@ impl<const R: usize> From<[usize; R]> for Shape {
     }
 }
 
-/// Why a [`HostTensor`] cannot be made.
+/// Error of making a [`HostTensor`]: wrong number of elements.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("shape {shape} holds {expected} elements, found {found}")]
 pub struct LengthError {
-    /// The shape asked for.
+    /// Requested shape.
     pub shape: Shape,
-    /// Its number of elements.
+    /// Expected number of elements.
     pub expected: usize,
-    /// Number of elements given.
+    /// Actual number of elements.
     pub found: usize,
 }
 
-/// A tensor in host memory: row-major f32 in the order of its [`Shape`].
+/// Tensor in host memory: row-major f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTensor {
     shape: Shape,
@@ -162,10 +161,10 @@ pub struct HostTensor {
 }
 
 impl HostTensor {
-    /// A tensor of `shape` from its elements in row-major order.
+    /// Makes a tensor from its elements in row-major order.
     ///
     /// # Errors
-    /// [`LengthError`] when `data` has another number of elements.
+    /// [`LengthError`] if the number of elements differs.
     pub fn new(shape: impl Into<Shape>, data: Vec<f32>) -> Result<HostTensor, LengthError> {
         let shape = shape.into();
         match shape.checked_len() {
@@ -176,42 +175,42 @@ impl HostTensor {
         }
     }
 
-    /// A tensor of `shape` with every element 0.
+    /// Makes a tensor of zeros.
     pub fn zeros(shape: impl Into<Shape>) -> HostTensor {
         let shape = shape.into();
         HostTensor { shape, data: vec![0.0; shape.len()] }
     }
 
-    /// A tensor of `shape` whose element at row-major index `i` is `value(i)`.
+    /// Makes a tensor whose element at row-major index `i` is `value(i)`.
     pub fn from_fn(shape: impl Into<Shape>, value: impl FnMut(usize) -> f32) -> HostTensor {
         let shape = shape.into();
         HostTensor { shape, data: (0..shape.len()).map(value).collect() }
     }
 
-    /// Its shape.
+    /// Shape of the tensor.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// Its elements, row-major.
+    /// Elements in row-major order.
     pub fn data(&self) -> &[f32] {
         &self.data
     }
 
-    /// Its elements, row-major, to be changed.
+    /// Mutable elements in row-major order.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
-    /// Its elements, row-major, given away.
+    /// Converts to its elements in row-major order.
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
 
-    /// The same elements under another shape of the same length.
+    /// Changes the shape to another one of the same length.
     ///
     /// # Errors
-    /// [`LengthError`] when the lengths differ.
+    /// [`LengthError`] if the lengths differ.
     pub fn reshaped(self, shape: impl Into<Shape>) -> Result<HostTensor, LengthError> {
         HostTensor::new(shape, self.data)
     }

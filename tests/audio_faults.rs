@@ -35,7 +35,7 @@ fn wav(samples: &[[f32; 2]]) -> Vec<u8> {
     file
 }
 
-/// What was read of a source: clip, warnings, length in seconds, decoder.
+/// Result of reading a source: clip, warnings, length in seconds, decoder.
 struct Prediction {
     clip: Clip,
     warnings: Vec<Warning>,

@@ -1,4 +1,4 @@
-//! The laboratory through the command: kernels from outside, measured kernels, what is remembered of them.
+//! `tagwave lab`, `bench kernels` and `tune`: user kernels, measurements and saved results.
 
 mod common;
 
@@ -81,7 +81,7 @@ fn a_wrong_kernel_is_not_timed_and_says_where() {
     home.fails(2, &["lab", "--new", "conv3d"]);
 }
 
-/// What is certified is the file's own kernel, in every clip of the batch.
+/// The check covers the user kernel itself, in every clip of the batch.
 #[test]
 fn nothing_stands_in_for_a_kernel_that_is_checked() {
     let Some(device) = device() else { return };

@@ -193,7 +193,7 @@ fn frozen_statistics_with_f16_storage() {
     check("f16", &half["scores"], &single["scores"], tolerance);
 }
 
-/// What `tagwave calibrate` does, on the corpus of the golden statistics: five clips.
+/// Runs the measurement of `tagwave calibrate` on the corpus of the golden statistics: five clips.
 #[test]
 fn measured_statistics_are_the_golden_ones() {
     let Some(gpu) = common::gpu() else { return };

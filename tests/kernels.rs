@@ -5,7 +5,7 @@ mod common;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tagwave::cpu::{self, Convolution, Instructions};
+use tagwave::cpu::{self, Convolution, SimdLevel};
 use tagwave::error::ErrorKind;
 use tagwave::gpu::{Executor, Gpu, Options};
 use tagwave::kernels::{KernelConfig, Limits, Operation};
@@ -127,16 +127,16 @@ fn every_kernel_agrees_with_its_twin() {
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Every set of instructions, every way to convolve, one thread and three.
+/// Every set of simd_level, every way to convolve, one thread and three.
 fn processor_options() -> Vec<cpu::Options> {
     let mut options = Vec::new();
-    for instructions in Instructions::available() {
+    for simd_level in SimdLevel::available() {
         for convolution in [None, Some(Convolution::Direct), Some(Convolution::Winograd)] {
             for threads in [1, 3] {
                 options.push(cpu::Options {
                     threads: Some(threads),
                     convolution,
-                    instructions: Some(instructions),
+                    simd_level: Some(simd_level),
                     ..Default::default()
                 });
             }

@@ -84,7 +84,7 @@ fn device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Option<Gpu> {
     Some(Gpu::from_device(device, queue))
 }
 
-/// What a device says to each test case, the large ones left out.
+/// Result of each test case on a device, without the large ones.
 fn errors(gpu: &Gpu) -> Vec<(String, GpuError)> {
     let cases = test_cases::all().into_iter().filter(|case| case.inputs[0].data().len() < 1 << 12);
     let tried = cases.filter_map(|case| {

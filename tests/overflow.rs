@@ -3,7 +3,7 @@
 mod common;
 
 use tagwave::Error;
-use tagwave::cpu::{self, Convolution, Instructions};
+use tagwave::cpu::{self, Convolution, SimdLevel};
 use tagwave::gpu;
 use tagwave::reference;
 use tagwave::tagger::{Device, Outputs, Tagger};
@@ -38,13 +38,13 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
             if case.plan.depends_on_batch() && case.plan.batch() > 1 {
                 continue;
             }
-            let expected = reference::run(&case.plan, &inputs).unwrap();
-            for instructions in Instructions::available() {
+            let expected = reference::run(&problem.plan, &inputs).unwrap();
+            for simd_level in SimdLevel::available() {
                 for convolution in [Convolution::Direct, Convolution::Winograd] {
                     let options = cpu::Options {
                         threads: Some(1),
                         convolution: Some(convolution),
-                        instructions: Some(instructions),
+                        simd_level: Some(simd_level),
                         ..Default::default()
                     };
                     let executor = cpu::Executor::new(&case.plan, &options).unwrap();
@@ -52,8 +52,8 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
                     let count = hidden(&expected[0], &found[0], |v| !v.is_finite());
                     if count > 0 {
                         failures.push(format!(
-                            "{value} in {} ({instructions:?}, {convolution:?}): {count} hidden",
-                            case.name
+                            "{value} in {} ({simd_level:?}, {convolution:?}): {count} hidden",
+                            problem.name
                         ));
                     }
                 }

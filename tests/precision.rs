@@ -1,4 +1,5 @@
-//! What `--precision auto` may take f16 for: every model, in every reading that says it fits, from files to scores.
+//! Accuracy of f16 as selected by `--precision auto`: every model with every compatibility that allows f16, from files to
+//! scores.
 
 mod common;
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tagwave::audio::{ExternalDecoder, Source};
-use tagwave::cpu::Instructions;
+use tagwave::cpu::SimdLevel;
 use tagwave::models;
 use tagwave::tagger::{Device, Tagger};
 
@@ -37,7 +37,7 @@ fn scores_have_the_committed_digests() {
     let files = files(&folder);
     let gpu = common::gpu();
     let gpu_name = gpu.as_ref().map(|gpu| format!("gpu {}", gpu.summary().driver));
-    let widest = Instructions::available()[0];
+    let widest = SimdLevel::available()[0];
     let mut found = BTreeMap::new();
     for model in models::all() {
         let weights =

@@ -136,7 +136,7 @@ fn passing_over_gives_the_samples_of_decoding_through() {
     }
 }
 
-/// Where an encoder leaves noise to the decoder (AAC's noise substitution), each way draws its own: the rest of
+/// AAC noise substitution (PNS) draws random numbers, which differ between seeking and decoding: the rest of
 /// the music, and the place, are the same.
 #[test]
 fn noise_of_the_decoders_own_is_all_that_may_differ() {

@@ -22,7 +22,7 @@ fn limits() -> [Limits; 2] {
     [hardware.clone(), Limits { software: true, subgroup: Some([8, 8]), ..hardware }]
 }
 
-/// What a device with every feature that kernels can use adds to WGSL.
+/// WGSL extensions of a device with all features that kernels use.
 fn capabilities() -> Capabilities {
     Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX
 }

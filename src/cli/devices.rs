@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{CliError, write_failed};
-use crate::cpu::Instructions;
+use crate::cpu::SimdLevel;
 use crate::gpu;
 
 /// Lists the devices; the one that `auto` selects is marked.
@@ -46,9 +46,9 @@ fn print(out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "no GPU adapter found: install a Vulkan driver")?;
     }
     let mark = if hardware { "" } else { "  <- auto" };
-    let instructions = Instructions::available();
-    let widest = instructions.first().map_or("plain", |instructions| instructions.as_str());
-    writeln!(out, "cpu  {} threads, {widest} instructions{mark}", threads())?;
+    let simd_level = SimdLevel::available();
+    let widest = simd_level.first().map_or("scalar", |simd_level| simd_level.as_str());
+    writeln!(out, "cpu  {} threads, {widest}{mark}", threads())?;
     writeln!(out, "reference  reference implementation (slow)")
 }
 

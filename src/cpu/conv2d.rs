@@ -1,64 +1,62 @@
-//! Convolutions: by Winograd's transforms or directly, with bias, max-pool and activation while the sums are
-//! in the cache.
+//! Convolution by Winograd or direct summation, with fused bias, max-pool and activation.
 //!
-//! A clip's output is cut into bands of rows and segments of columns whose inputs, sums and outputs fit the
-//! cache; each is one task. The pool comes before bias and activation: neither changes which value is the
-//! largest, and a fraction of the exponentials is left.
+//! The output of a clip is split into regions whose inputs, sums and outputs fit the cache; each is one task. Pooling
+//! comes before bias and activation, which are monotonic, so that fewer exponentials are computed.
 
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::conv_task::Task;
-use super::layer::{Context, Layer};
+use super::conv_task::ConvTask;
+use super::kernel::{Context, CpuKernel};
 use super::product::Panels;
 use super::scratch::{Buffer, Scratch};
 use super::winograd::{self, OUTPUTS, PRODUCTS};
 use crate::kernels::Conv2d;
 use crate::tensor::{HostTensor, Shape};
 
-/// How a convolution is computed.
+/// Convolution algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Convolution {
-    /// Nine products for each input and output channel.
+    /// Direct summation: nine products per input and output channel.
     Direct,
-    /// A quarter of the products: Winograd's F(4x4, 3x3), with about three times the rounding error.
+    /// Winograd F(4x4, 3x3): a quarter of the products, with about three times the rounding error.
     Winograd,
 }
 
-/// Fewer input channels than this and the transforms cost more than the products they save.
+/// Minimum number of input channels for Winograd: below, the transforms cost more than they save.
 const WINOGRAD_CHANNELS: usize = 16;
-/// Fewer tiles than this and reading four times the weights costs more than it saves.
+/// Minimum number of tiles for Winograd: below, reading four times the weights costs more than it saves.
 const WINOGRAD_TILES: usize = 6;
-/// Tiles of a task: their transforms are to stay in the second-level cache.
+/// Maximum number of tiles of a task, whose transforms should fit the L2 cache.
 const TASK_TILES: usize = 48;
-/// Convolution sums of a direct task: they are to stay in the first-level cache.
+/// Maximum number of sums of a direct task, which should fit the L1 cache.
 const TASK_SUMS: usize = 6 << 10;
-/// Most output rows of a band: the pool window's height times this is a multiple of a tile's.
+/// Maximum number of output rows of a region; times the height of the pool window it is a multiple of a tile's height.
 const BAND_ROWS: usize = OUTPUTS;
 
-/// A convolution made ready.
+/// Prepared convolution.
 #[derive(Debug)]
 pub(super) struct Conv {
     pub(super) op: Conv2d,
     pub(super) algorithm: Convolution,
     /// Channels, rows and columns of the input.
     pub(super) input: [usize; 3],
-    /// Maps, rows and columns of the output.
+    /// Channels, rows and columns of the output.
     pub(super) output: [usize; 3],
     /// `[9 C, O]` with the taps outermost, or `[36 C, O]` with the products outermost.
     pub(super) panels: Panels,
     pub(super) bias: Buffer,
-    /// Output rows of a band and output columns of a segment.
+    /// Output rows and columns of a region.
     task: [usize; 2],
-    /// Input channels in a strip: whole vectors where they are transformed.
+    /// Number of input channels in a strip; padded to whole vectors for Winograd.
     pub(super) strip_channels: usize,
 }
 
-/// The part of a clip's output that one task makes: columns `first..` of up to [`BAND_ROWS`] rows.
+/// Part of a clip's output that one task computes: a range of columns of up to [`BAND_ROWS`] rows.
 pub(super) struct Region<'a> {
     pub(super) rows: [&'a mut [f32]; BAND_ROWS],
-    /// First row, first column, rows, columns.
+    /// First row; then first column, number of rows and of columns.
     pub(super) row: usize,
     pub(super) column: usize,
     pub(super) height: usize,
@@ -66,7 +64,7 @@ pub(super) struct Region<'a> {
 }
 
 impl<'a> Region<'a> {
-    /// A band of whole rows.
+    /// Makes a region of whole rows.
     fn band(y: &'a mut [f32], row: usize, width: usize, row_len: usize) -> Region<'a> {
         let height = y.len() / row_len;
         let mut rows = y.chunks_exact_mut(row_len);
@@ -74,7 +72,7 @@ impl<'a> Region<'a> {
         Region { rows, row, column: 0, height, width }
     }
 
-    /// The first `columns` columns, and the rest.
+    /// Splits after `columns` columns.
     fn split(self, columns: usize) -> (Region<'a>, Region<'a>) {
         let (row, column, height) = (self.row, self.column, self.height);
         let mut right: [&mut [f32]; BAND_ROWS] = Default::default();
@@ -102,7 +100,7 @@ impl Conv {
         forced: Option<Convolution>,
     ) -> Conv {
         let [input, output] = [x, y].map(|shape| [1, 2, 3].map(|axis| shape.extent(axis)));
-        let ([channels, ..], [maps, rows, columns]) = (input, output);
+        let ([channels, ..], [out_channels, rows, columns]) = (input, output);
         let [pf, pt] = op.pool;
         let tiles = (rows * pf).div_ceil(OUTPUTS) * (columns * pt).div_ceil(OUTPUTS);
         let pays = channels >= WINOGRAD_CHANNELS && tiles >= WINOGRAD_TILES;
@@ -110,12 +108,13 @@ impl Conv {
         let at = |o: usize, c: usize| &w.data()[(o * channels + c) * 9..][..9];
         let panels = match algorithm {
             Convolution::Direct => {
-                Panels::new(arch, 9 * channels, maps, |row, o| at(o, row % channels)[row / channels])
+                Panels::new(arch, 9 * channels, out_channels, |row, o| at(o, row % channels)[row / channels])
             }
             Convolution::Winograd => {
-                let kernels: Vec<_> =
-                    (0..maps * channels).map(|k| winograd::kernel(at(k / channels, k % channels))).collect();
-                Panels::new(arch, PRODUCTS * channels, maps, |row, o| {
+                let kernels: Vec<_> = (0..out_channels * channels)
+                    .map(|k| winograd::kernel(at(k / channels, k % channels)))
+                    .collect();
+                Panels::new(arch, PRODUCTS * channels, out_channels, |row, o| {
                     kernels[o * channels + row % channels][row / channels]
                 })
             }
@@ -139,12 +138,13 @@ impl Conv {
         Conv { op: op.clone(), algorithm, input, output, panels, bias, task, strip_channels }
     }
 
-    /// Makes a region, alone or, cut in two, on two threads.
+    /// Computes a region, or splits it in two for two threads.
     fn share(&self, context: &Context, x: &[f32], region: Region) {
         let segments = region.width.div_ceil(self.task[1]);
         if segments <= 1 {
-            let work = |scratch: &mut Scratch| context.arch.dispatch(Task { conv: self, x, region, scratch });
-            return context.scratch.lend(Scratch::default, work);
+            let work =
+                |scratch: &mut Scratch| context.arch.dispatch(ConvTask { conv: self, x, region, scratch });
+            return context.scratch.with(Scratch::default, work);
         }
         let (left, right) = region.split(segments / 2 * self.task[1]);
         if context.parallel {
@@ -160,13 +160,13 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-impl Layer for Conv {
+impl CpuKernel for Conv {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
-        let [maps, _, width] = self.output;
+        let [out_channels, _, width] = self.output;
         let band = |(index, y): (usize, &mut [f32])| {
-            self.share(context, x[0], Region::band(y, index * self.task[0], width, width * maps));
+            self.share(context, x[0], Region::band(y, index * self.task[0], width, width * out_channels));
         };
-        let band_len = self.task[0] * width * maps;
+        let band_len = self.task[0] * width * out_channels;
         if context.parallel {
             y.par_chunks_mut(band_len).enumerate().for_each(band);
         } else {

@@ -1,4 +1,4 @@
-//! One task of a convolution: products, sums, pool, bias and activation of a region that fits the cache.
+//! Task of a convolution: products, sums, pooling, bias and activation of one region.
 
 use pulp::{Simd, WithSimd};
 
@@ -8,16 +8,16 @@ use super::scratch::Scratch;
 use super::simd::{activate, store};
 use super::winograd::{self, OUTPUTS, PRODUCTS};
 
-/// One region, on vectors of the processor's width.
-pub(super) struct Task<'a> {
+/// Computes one region with SIMD.
+pub(super) struct ConvTask<'a> {
     pub(super) conv: &'a Conv,
-    /// The clip.
+    /// Input clip.
     pub(super) x: &'a [f32],
     pub(super) region: Region<'a>,
     pub(super) scratch: &'a mut Scratch,
 }
 
-impl WithSimd for Task<'_> {
+impl WithSimd for ConvTask<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -30,20 +30,20 @@ impl WithSimd for Task<'_> {
     }
 }
 
-/// The bias, NaN once a sum of the pool window is not finite: the largest of a window may hide such a sum.
+/// Returns the bias, or NaN if a sum of the pool window is not finite, because max pooling may hide such a sum.
 #[inline(always)]
-fn marked<S: Simd>(simd: S, bias: S::f32s, sum: S::f32s) -> S::f32s {
+fn bias_or_nan<S: Simd>(simd: S, bias: S::f32s, sum: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(sum, simd.splat_f32s(0.0), bias)
 }
 
-impl Task<'_> {
-    /// Convolution outputs of the region along each axis.
+impl ConvTask<'_> {
+    /// Number of convolution outputs of the region along each axis.
     fn extent(&self) -> [usize; 2] {
         [self.region.height * self.conv.op.pool[0], self.region.width * self.conv.op.pool[1]]
     }
 
-    /// One input channel: the nine taps of two vectors of maps stay in registers, and so do the sums of a row
-    /// of a pool window.
+    /// Direct convolution of one input channel: the nine taps of two vectors of output channels stay in registers, and so
+    /// do the sums of a row of a pool window.
     #[inline(always)]
     fn plane<S: Simd>(mut self, simd: S) {
         let [height, width] = self.extent();
@@ -58,26 +58,26 @@ impl Task<'_> {
         }
     }
 
-    /// [`Task::plane`] for `VECTORS` vectors of maps and `COLUMNS` columns of a window at a time.
+    /// [`ConvTask::plane`] for `VECTORS` vectors of output channels and `COLUMNS` columns of a window at a time.
     #[inline(always)]
     fn plane_blocks<S: Simd, const VECTORS: usize, const COLUMNS: usize>(&mut self, simd: S) {
         let conv = self.conv;
-        let [maps, ..] = conv.output;
+        let [out_channels, ..] = conv.output;
         let [pf, pt] = conv.op.pool;
         let (lanes, panel_width) = (S::F32_LANES, conv.panels.width());
         let strip_width = self.region.width * pt + 2;
         let strip = &*self.scratch.strip;
-        for map in (0..maps).step_by(VECTORS * lanes) {
-            let panel = conv.panels.part(map / panel_width, 0, 9).data();
+        for channel in (0..out_channels).step_by(VECTORS * lanes) {
+            let panel = conv.panels.part(channel / panel_width, 0, 9).data();
             let mut taps = [[simd.splat_f32s(0.0); VECTORS]; 9];
             for (k, taps) in taps.iter_mut().enumerate() {
-                let row = &panel[k * panel_width + map % panel_width..][..VECTORS * lanes];
+                let row = &panel[k * panel_width + channel % panel_width..][..VECTORS * lanes];
                 taps.copy_from_slice(S::as_simd_f32s(row).0);
             }
             let mut biases = [simd.splat_f32s(0.0); VECTORS];
-            biases.copy_from_slice(S::as_simd_f32s(&conv.bias[map..][..VECTORS * lanes]).0);
+            biases.copy_from_slice(S::as_simd_f32s(&conv.bias[channel..][..VECTORS * lanes]).0);
             for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
-                for (c, out) in out.chunks_exact_mut(maps).enumerate() {
+                for (c, out) in out.chunks_exact_mut(out_channels).enumerate() {
                     let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); VECTORS];
                     let mut bias = biases;
                     for i in 0..pf {
@@ -99,16 +99,16 @@ impl Task<'_> {
                             for sums in sums {
                                 for v in 0..VECTORS {
                                     largest[v] = simd.max_f32s(largest[v], sums[v]);
-                                    bias[v] = marked(simd, bias[v], sums[v]);
+                                    bias[v] = bias_or_nan(simd, bias[v], sums[v]);
                                 }
                             }
                         }
                     }
                     for v in 0..VECTORS {
-                        let map = map + v * lanes;
-                        if map < maps {
+                        let channel = channel + v * lanes;
+                        if channel < out_channels {
                             let value = simd.add_f32s(largest[v], bias[v]);
-                            store(simd, &mut out[map..], activate(simd, conv.op.activation, value));
+                            store(simd, &mut out[channel..], activate(simd, conv.op.activation, value));
                         }
                     }
                 }
@@ -151,7 +151,7 @@ impl Task<'_> {
         let [down, across] = [height / OUTPUTS, width / OUTPUTS];
         let count = down * across;
         self.fill_strip([height, width]);
-        // One more line a plane than the tiles need, so that the planes fall into different sets of the cache.
+        // One more cache line per plane, so that planes map to different cache sets.
         let plane = count * padded + 16;
         let strip = &self.scratch.strip;
         let tiles = self.scratch.tiles.at_least(PRODUCTS * plane);
@@ -188,8 +188,7 @@ impl Task<'_> {
         }
     }
 
-    /// Copies the inputs that the region needs, with zeros where they lie outside the clip: `height + 2` rows
-    /// of `width + 2` columns.
+    /// Copies the input of the region with zero padding: `height + 2` rows of `width + 2` columns.
     #[inline(always)]
     fn fill_strip(&mut self, [height, width]: [usize; 2]) {
         let [channels, f, t] = self.conv.input;
@@ -220,7 +219,7 @@ impl Task<'_> {
         }
     }
 
-    /// Transforms a panel's products back and pools them in the registers: the window divides a tile.
+    /// Inverse Winograd transform of a panel with pooling in registers, for pool windows that divide a tile.
     #[inline(always)]
     fn outputs<S: Simd, const PF: usize, const PT: usize>(
         &mut self,
@@ -229,34 +228,38 @@ impl Task<'_> {
         [down, across]: [usize; 2],
     ) {
         let panel_width = self.conv.panels.width();
-        let [maps, ..] = self.conv.output;
+        let [out_channels, ..] = self.conv.output;
         let row = PRODUCTS * panel_width;
         let activation = self.conv.op.activation;
         for tile in 0..down * across {
             let products = &self.scratch.products[tile * row..][..row];
             let (first_row, first_column) = (tile / across * (OUTPUTS / PF), tile % across * (OUTPUTS / PT));
             for v in (0..panel_width).step_by(S::F32_LANES) {
-                let map = panel * panel_width + v;
-                if map >= maps {
+                let channel = panel * panel_width + v;
+                if channel >= out_channels {
                     break;
                 }
                 let y = winograd::output(simd, &products[v..], panel_width);
-                let biases = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                let biases = S::as_simd_f32s(&self.conv.bias[channel..]).0[0];
                 for i in 0..OUTPUTS / PF {
                     for j in 0..OUTPUTS / PT {
                         let (mut largest, mut bias) = (y[i * PF][j * PT], biases);
                         if PF * PT > 1 {
-                            bias = marked(simd, bias, largest);
+                            bias = bias_or_nan(simd, bias, largest);
                         }
                         for k in 1..PF * PT {
                             let sum = y[i * PF + k / PT][j * PT + k % PT];
                             largest = simd.max_f32s(largest, sum);
-                            bias = marked(simd, bias, sum);
+                            bias = bias_or_nan(simd, bias, sum);
                         }
                         let (r, c) = (first_row + i, first_column + j);
                         if r < self.region.height && c < self.region.width {
                             let value = activate(simd, activation, simd.add_f32s(largest, bias));
-                            store(simd, &mut self.region.rows[r][c * maps + map..(c + 1) * maps], value);
+                            store(
+                                simd,
+                                &mut self.region.rows[r][c * out_channels + channel..(c + 1) * out_channels],
+                                value,
+                            );
                         }
                     }
                 }
@@ -264,7 +267,7 @@ impl Task<'_> {
         }
     }
 
-    /// Transforms a panel's products back into rows of sums, then pools those.
+    /// Inverse Winograd transform of a panel to rows of sums, then pooling.
     #[inline(always)]
     fn sums<S: Simd>(&mut self, simd: S, panel: usize, [down, across]: [usize; 2]) {
         let panel_width = self.conv.panels.width();
@@ -286,35 +289,35 @@ impl Task<'_> {
         self.pool(simd, panel, across * OUTPUTS);
     }
 
-    /// Pools rows of `columns` sums each into the region.
+    /// Pools rows of `columns` sums to the region.
     #[inline(always)]
     fn pool<S: Simd>(&mut self, simd: S, panel: usize, columns: usize) {
         let panel_width = self.conv.panels.width();
-        let [maps, ..] = self.conv.output;
+        let [out_channels, ..] = self.conv.output;
         let [pf, pt] = self.conv.op.pool;
         let line = columns * panel_width;
         let activation = self.conv.op.activation;
         let sums = &*self.scratch.sums;
         for (r, out) in self.region.rows.iter_mut().enumerate().take(self.region.height) {
-            for (c, out) in out.chunks_exact_mut(maps).enumerate() {
+            for (c, out) in out.chunks_exact_mut(out_channels).enumerate() {
                 let corner = &sums[r * pf * line + c * pt * panel_width..];
                 for v in (0..panel_width).step_by(S::F32_LANES) {
-                    let map = panel * panel_width + v;
-                    if map >= maps {
+                    let channel = panel * panel_width + v;
+                    if channel >= out_channels {
                         break;
                     }
                     let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
-                    let mut bias = S::as_simd_f32s(&self.conv.bias[map..]).0[0];
+                    let mut bias = S::as_simd_f32s(&self.conv.bias[channel..]).0[0];
                     for i in 0..pf {
                         for j in 0..pt {
                             let sums = &corner[i * line + j * panel_width + v..][..S::F32_LANES];
                             let sums = S::as_simd_f32s(sums).0[0];
                             largest = simd.max_f32s(largest, sums);
-                            bias = marked(simd, bias, sums);
+                            bias = bias_or_nan(simd, bias, sums);
                         }
                     }
                     let value = activate(simd, activation, simd.add_f32s(largest, bias));
-                    store(simd, &mut out[map..], value);
+                    store(simd, &mut out[channel..], value);
                 }
             }
         }

@@ -2,18 +2,18 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::layer::{Context, Layer};
+use super::kernel::{Context, CpuKernel};
 use super::product::{Panels, Product};
 use super::scratch::{Buffer, Scratch};
 use super::simd::{activate, load, store};
 use crate::kernels::{Activation, Dense};
 use crate::tensor::HostTensor;
 
-/// A dense layer made ready.
+/// Prepared dense layer.
 #[derive(Debug)]
 pub(super) struct DenseLayer {
     activation: Activation,
-    /// Inputs and outputs.
+    /// Number of inputs and outputs.
     extents: [usize; 2],
     panels: Panels,
     bias: Buffer,
@@ -28,10 +28,11 @@ impl DenseLayer {
     }
 }
 
-impl Layer for DenseLayer {
+impl CpuKernel for DenseLayer {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
-        let work = |scratch: &mut Scratch| context.arch.dispatch(Task { layer: self, x: x[0], y, scratch });
-        context.scratch.lend(Scratch::default, work);
+        let work =
+            |scratch: &mut Scratch| context.arch.dispatch(DenseTask { layer: self, x: x[0], y, scratch });
+        context.scratch.with(Scratch::default, work);
     }
 
     fn kernel(&self) -> &'static str {
@@ -39,14 +40,14 @@ impl Layer for DenseLayer {
     }
 }
 
-struct Task<'a> {
+struct DenseTask<'a> {
     layer: &'a DenseLayer,
     x: &'a [f32],
     y: &'a mut [f32],
     scratch: &'a mut Scratch,
 }
 
-impl WithSimd for Task<'_> {
+impl WithSimd for DenseTask<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,14 +1,14 @@
-//! Small ops that move or map numbers: activation, batch_norm, last_state, max_pool2d, pad_time. In a fused
-//! plan none of them is left but `last_state`.
+//! Elementwise and copying ops: activation, batch_norm, last_state, max_pool2d, pad_time. In a fused plan only
+//! `last_state` remains.
 
 use pulp::{Simd, WithSimd};
 
-use super::layer::{Context, Layer};
+use super::kernel::{Context, CpuKernel};
 use super::simd::{activate, load, store};
 use crate::kernels::{Activation, Axis, BatchNorm, MaxPool2d, PadTime};
 use crate::tensor::{HostTensor, Shape};
 
-/// An op without weights; the shape is that of its input.
+/// Op without weights; the shape is that of its input.
 #[derive(Debug)]
 pub(super) enum Elementwise {
     Activation(Activation),
@@ -17,7 +17,7 @@ pub(super) enum Elementwise {
     PadTime(PadTime, Shape),
 }
 
-impl Layer for Elementwise {
+impl CpuKernel for Elementwise {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         let x = x[0];
         match self {
@@ -67,7 +67,7 @@ fn max_pool2d(op: &MaxPool2d, shape: Shape, x: &[f32], y: &mut [f32]) {
             for k in 0..pf * pt {
                 let place = (row * pf + k / pt) * t + column * pt + k % pt;
                 for (y, &x) in y.iter_mut().zip(&x[place * channels..][..channels]) {
-                    // NaN stays, whichever of the two it is.
+                    // NaN is kept.
                     *y = if *y > x || y.is_nan() { *y } else { x };
                 }
             }
@@ -84,7 +84,7 @@ fn pad_time(op: &PadTime, shape: Shape, x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// A batch normalisation on its own: a scale and a shift along one axis.
+/// Batch normalisation: scale and shift along one axis.
 #[derive(Debug)]
 pub(super) struct Affine {
     axis: Axis,
@@ -123,7 +123,7 @@ impl Affine {
     }
 }
 
-impl Layer for Affine {
+impl CpuKernel for Affine {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         context.arch.dispatch(|| self.map(x[0], y));
     }

@@ -1,4 +1,4 @@
-//! Runs a plan clip by clip: layers made ready once, memory kept from clip to clip.
+//! Executor: prepares the steps of a plan once and runs clips one by one with reused memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,63 +10,63 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::CpuError;
 use super::conv2d::Convolution;
-use super::instructions::Instructions;
-use super::layer::{Context, Layer, prepare};
-use super::scratch::{Buffer, Scratch, Shelf};
+use super::kernel::{Context, CpuKernel, prepare};
+use super::scratch::{Buffer, Scratch, ScratchPool};
+use super::simd_level::SimdLevel;
 use crate::kernels::Operation;
 use crate::plan::{Arena, Plan, TensorId};
 use crate::tensor::{DType, HostTensor, Shape};
 
-/// How an executor is made.
+/// Options of an executor.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Threads; all cores when `None`.
+    /// Number of threads; `None` for all cores.
     pub threads: Option<usize>,
-    /// Clips that a caller best hands over at once. Memory does not grow with it: a thread holds one clip.
+    /// Recommended number of clips per batch. Memory does not depend on it: each thread holds one clip.
     pub max_batch: usize,
-    /// How to convolve; otherwise each layer's default.
+    /// Convolution algorithm; `None` for the default of each layer.
     pub convolution: Option<Convolution>,
-    /// Instructions to use; otherwise the widest there are.
-    pub instructions: Option<Instructions>,
+    /// SIMD level; `None` for the widest supported one.
+    pub simd_level: Option<SimdLevel>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { threads: None, max_batch: 8, convolution: None, instructions: None }
+        Options { threads: None, max_batch: 8, convolution: None, simd_level: None }
     }
 }
 
-/// How long a step took.
+/// Time of a step.
 #[derive(Clone, Debug)]
 pub struct StepTime {
     /// Name of the step.
     pub step: String,
-    /// How it was computed.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// Time for all clips.
+    /// Total time of all clips.
     pub time: Duration,
-    /// Floating-point operations of the step, done directly, for all clips.
+    /// Floating-point operations of the direct algorithm, for all clips.
     pub flops: u64,
 }
 
-/// A plan made ready on the processor.
+/// A plan prepared for the CPU.
 #[derive(Debug)]
 pub struct Executor {
-    /// For batches of `max_batch`, as callers see it.
+    /// The plan for batches of `max_batch` clips.
     plan: Plan,
-    /// For one clip, as it runs.
+    /// The plan for one clip.
     clip_plan: Plan,
     arena: Arena,
-    layers: Vec<Box<dyn Layer>>,
-    /// Nanoseconds in each layer so far.
+    layers: Vec<Box<dyn CpuKernel>>,
+    /// Accumulated nanoseconds of each step.
     spent: Vec<AtomicU64>,
-    instructions: Instructions,
+    simd_level: SimdLevel,
     arch: Arch,
     threads: usize,
-    /// None for one thread: the caller's own.
+    /// `None` for one thread: that of the caller.
     pool: Option<ThreadPool>,
-    slots: Shelf<Vec<Buffer>>,
-    scratch: Shelf<Scratch>,
+    slots: ScratchPool<Vec<Buffer>>,
+    scratch: ScratchPool<Scratch>,
     max_batch: usize,
 }
 
@@ -74,15 +74,15 @@ impl Executor {
     /// Starts the threads and packs the weights of `plan`.
     ///
     /// # Errors
-    /// [`CpuError::Precision`] for an f16 plan, [`CpuError::Instructions`], [`CpuError::Threads`].
+    /// [`CpuError::Precision`] for an f16 plan, [`CpuError::SimdLevel`], [`CpuError::Threads`].
     pub fn new(plan: &Plan, options: &Options) -> Result<Executor, CpuError> {
         let f16 = |id: TensorId| plan.tensors()[id].dtype == DType::F16;
         if let Some(step) = plan.steps().iter().find(|step| f16(step.output)) {
             return Err(CpuError::Precision { step: step.name.clone() });
         }
-        let instructions = options.instructions.or_else(|| Instructions::available().first().copied());
-        let instructions = instructions.unwrap_or(Instructions::Plain);
-        let arch = instructions.arch()?;
+        let simd_level = options.simd_level.or_else(|| SimdLevel::available().first().copied());
+        let simd_level = simd_level.unwrap_or(SimdLevel::Scalar);
+        let arch = simd_level.arch()?;
         let clip_plan = plan.with_batch(1);
         let layers = clip_plan.steps().iter().map(|step| {
             let x = clip_plan.shapes(step).0;
@@ -100,32 +100,32 @@ impl Executor {
             clip_plan,
             spent: layers.iter().map(|_| AtomicU64::new(0)).collect(),
             layers,
-            instructions,
+            simd_level,
             arch,
             threads,
             pool: pool(threads)?,
-            slots: Shelf::default(),
-            scratch: Shelf::default(),
+            slots: ScratchPool::default(),
+            scratch: ScratchPool::default(),
             max_batch,
         })
     }
 
-    /// Clips that a caller best hands over at once; more are no error.
+    /// Recommended number of clips per batch; larger batches are supported.
     pub fn max_batch(&self) -> usize {
         self.max_batch
     }
 
-    /// Threads that share the work.
+    /// Number of threads.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// The instructions that it uses.
-    pub fn instructions(&self) -> Instructions {
-        self.instructions
+    /// SIMD level in use.
+    pub fn simd_level(&self) -> SimdLevel {
+        self.simd_level
     }
 
-    /// Time of each kernel since the executor was made, summed over the threads that run clips of their own.
+    /// Accumulated time of each kernel, summed over threads.
     pub fn times(&self) -> BTreeMap<&'static str, Duration> {
         let mut times = BTreeMap::new();
         for (layer, spent) in self.layers.iter().zip(&self.spent) {
@@ -142,7 +142,7 @@ impl Executor {
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`CpuError::Input`] for inputs that are not the plan's, [`CpuError::DependentBatch`].
+    /// [`CpuError::Input`] for inputs that do not match the plan, [`CpuError::CoupledBatch`].
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, CpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
@@ -152,7 +152,7 @@ impl Executor {
         let clips = match &self.pool {
             None => (0..batch).map(|clip| self.clip(inputs, clip, false)).collect(),
             Some(pool) => pool.install(|| {
-                // Whole clips while there are enough for every thread; the rest one by one, each shared.
+                // Whole clips per thread while there are enough; the rest one by one, each split between threads.
                 let whole = batch - batch % self.threads;
                 let clips = (0..whole).into_par_iter().with_max_len(1);
                 let mut clips: Vec<Vec<Vec<f32>>> =
@@ -169,7 +169,7 @@ impl Executor {
         outputs.collect()
     }
 
-    /// Runs a batch, one clip after the other with all threads, and says how long each step took.
+    /// Runs a batch, one clip after the other with all threads, and returns the time of each step.
     ///
     /// # Errors
     /// As [`Executor::run`].
@@ -183,7 +183,7 @@ impl Executor {
         });
         let mut times: Vec<StepTime> = steps.collect();
         let mut work = || {
-            self.slots.lend(
+            self.slots.with(
                 || self.new_slots(),
                 |slots| {
                     for clip in 0..batch {
@@ -204,9 +204,9 @@ impl Executor {
         Ok(times)
     }
 
-    /// The outputs of one clip, in host order.
+    /// Runs one clip and returns its outputs in host layout.
     fn clip(&self, inputs: &[HostTensor], clip: usize, parallel: bool) -> Vec<Vec<f32>> {
-        self.slots.lend(
+        self.slots.with(
             || self.new_slots(),
             |slots| {
                 self.upload(inputs, clip, slots);
@@ -264,7 +264,7 @@ fn pool(threads: usize) -> Result<Option<ThreadPool>, CpuError> {
     pool.map(Some).map_err(|error| CpuError::Threads { threads, reason: error.to_string() })
 }
 
-/// Channels and places of one clip of `shape`: places are outermost where a clip is stored.
+/// Number of channels and of positions of one clip of `shape`; positions are outermost in storage.
 fn planes(shape: Shape) -> [usize; 2] {
     match shape.rank() {
         4 => [shape.extent(1), shape.extent(2) * shape.extent(3)],
@@ -272,7 +272,7 @@ fn planes(shape: Shape) -> [usize; 2] {
     }
 }
 
-/// A clip in the order of its shape to channels last.
+/// Converts a clip from host layout to channels last.
 fn to_stored(shape: Shape, data: &[f32], stored: &mut [f32]) {
     let [channels, places] = planes(shape);
     if channels == 1 {
@@ -285,7 +285,7 @@ fn to_stored(shape: Shape, data: &[f32], stored: &mut [f32]) {
     }
 }
 
-/// A clip stored channels last in the order of its shape.
+/// Converts a clip from channels last to host layout.
 fn from_stored(shape: Shape, stored: &[f32]) -> Vec<f32> {
     let [channels, places] = planes(shape);
     (0..channels * places).map(|index| stored[index % places * channels + index / places]).collect()

@@ -1,24 +1,24 @@
-//! Channel statistics and features: batch_stats, normalize_channels, mean_pool2d, concat.
+//! Ops over channels: batch_stats, normalize_channels, mean_pool2d, concat.
 
-use super::layer::{Context, Layer};
+use super::kernel::{Context, CpuKernel};
 use crate::kernels::NormalizeChannels;
 use crate::tensor::HostTensor;
 
-/// An op over the channels of one clip, stored channels last.
+/// Op over the channels of one clip, channels last.
 #[derive(Debug)]
 pub(super) enum Features {
-    /// Mean and variance of each channel. A batch is one clip here: larger coupled batches are refused.
-    Statistics,
-    /// The mean of each channel.
+    /// Mean and variance of each channel. The batch is one clip: larger batches of dependent clips are refused.
+    ClipStatistics,
+    /// Mean of each channel.
     Mean,
-    /// One input behind the other.
+    /// Concatenation.
     Concat,
 }
 
-impl Layer for Features {
+impl CpuKernel for Features {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         match self {
-            Features::Statistics => context.arch.dispatch(|| {
+            Features::ClipStatistics => context.arch.dispatch(|| {
                 let (mean, variance) = y.split_at_mut(y.len() / 2);
                 means(x[0], mean, |v, _| f64::from(v));
                 let centre = mean.to_vec();
@@ -35,14 +35,14 @@ impl Layer for Features {
 
     fn kernel(&self) -> &'static str {
         match self {
-            Features::Statistics => "batch_stats",
+            Features::ClipStatistics => "batch_stats",
             Features::Mean => "mean_pool2d",
             Features::Concat => "concat",
         }
     }
 }
 
-/// The mean of `value(v, channel)` over all places, for each of `y.len()` channels.
+/// Mean of `value(v, channel)` over all positions, for each of `y.len()` channels.
 #[inline(always)]
 fn means(x: &[f32], y: &mut [f32], value: impl Fn(f32, usize) -> f64) {
     let mut sums = vec![0f64; y.len()];
@@ -71,7 +71,7 @@ impl ChannelNorm {
     }
 }
 
-impl Layer for ChannelNorm {
+impl CpuKernel for ChannelNorm {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         context.arch.dispatch(|| {
             let channels = self.gamma.len();

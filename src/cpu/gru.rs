@@ -1,21 +1,21 @@
-//! The recurrence of a gated recurrent unit, the state in the first-level cache.
+//! Recurrence of a gated recurrent unit.
 
-use super::layer::{Context, Layer};
+use super::kernel::{Context, CpuKernel};
 use super::scratch::Scratch;
 use crate::tensor::HostTensor;
 
-/// A recurrence made ready.
+/// Prepared recurrence.
 #[derive(Debug)]
 pub(super) struct Recurrence {
     units: usize,
-    /// `[U, 2 U]`: gates z and r.
+    /// Weights `[U, 2 U]` of gates z and r.
     gates: Vec<f32>,
-    /// `[U, U]`: candidate h.
+    /// Weights `[U, U]` of candidate h.
     candidate: Vec<f32>,
 }
 
 impl Recurrence {
-    /// Takes recurrent weights `[U, 3 U]` apart.
+    /// Splits recurrent weights `[U, 3 U]`.
     pub(super) fn new(u: &HostTensor) -> Recurrence {
         let units = u.shape().extent(0);
         let rows = || u.data().chunks_exact(3 * units);
@@ -63,9 +63,9 @@ fn add_product(sums: &mut [f32], h: &[f32], weights: &[f32]) {
     }
 }
 
-impl Layer for Recurrence {
+impl CpuKernel for Recurrence {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
-        context.scratch.lend(Scratch::default, |scratch| {
+        context.scratch.with(Scratch::default, |scratch| {
             let scratch = scratch.products.at_least(5 * self.units);
             context.arch.dispatch(|| self.states(x[0], y, scratch));
         });

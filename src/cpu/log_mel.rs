@@ -1,4 +1,4 @@
-//! The front end: log-mel spectrogram, statistics of a clip, flooring and standardising.
+//! Front end: log-mel spectrogram, statistics of a clip, floor and standardisation.
 
 use std::sync::Arc;
 
@@ -7,34 +7,34 @@ use rayon::prelude::*;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use super::layer::{Context, Layer};
-use super::scratch::{Scratch, Shelf};
+use super::kernel::{Context, CpuKernel};
+use super::scratch::{Scratch, ScratchPool};
 use super::simd::{larger, ln, load, store};
 use crate::kernels::{ClipStats, Level, LogMel, Normalize, Padding};
 use crate::tensor::{HostTensor, Shape};
 
-/// Frames of a task. Their powers lie side by side, so that a mel band is summed for all of them at once.
+/// Number of frames of a task. Their powers are interleaved, so that a mel band is summed for all of them at once.
 const FRAMES: usize = 16;
 
-/// A spectrogram made ready.
+/// Prepared spectrogram.
 pub(super) struct Spectrogram {
     op: LogMel,
     bands: usize,
     frames: usize,
     window: Vec<f32>,
-    /// First bin and weights of each band.
+    /// First bin and weights of each mel band.
     filters: Vec<(usize, Vec<f32>)>,
     fft: Arc<dyn RealToComplex<f32>>,
-    memory: Shelf<Memory>,
-    blocks: Shelf<Scratch>,
+    memory: ScratchPool<Memory>,
+    blocks: ScratchPool<Scratch>,
 }
 
-/// What a task transforms in.
+/// Buffers of a task.
 struct Memory {
     frame: Vec<f32>,
     spectrum: Vec<Complex32>,
     scratch: Vec<Complex32>,
-    /// `[bins, FRAMES]`.
+    /// Powers `[bins, FRAMES]`.
     power: Vec<f32>,
 }
 
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Spectrogram {
 }
 
 impl Spectrogram {
-    /// Window `[n_fft]` and filters `[M, n_fft / 2 + 1]` for outputs of shape `y`.
+    /// Prepares window `[n_fft]` and mel filters `[M, n_fft / 2 + 1]` for outputs of shape `y`.
     pub(super) fn new(op: &LogMel, y: Shape, [window, filters]: [&HostTensor; 2]) -> Spectrogram {
         let sparse = |band: usize| {
             let weights = filters.row(band);
@@ -60,8 +60,8 @@ impl Spectrogram {
             window: window.data().to_vec(),
             filters: (0..y.extent(2)).map(sparse).collect(),
             fft: RealFftPlanner::new().plan_fft_forward(window.data().len()),
-            memory: Shelf::default(),
-            blocks: Shelf::default(),
+            memory: ScratchPool::default(),
+            blocks: ScratchPool::default(),
         }
     }
 
@@ -75,8 +75,8 @@ impl Spectrogram {
         }
     }
 
-    /// The clip's samples from `start` on, under the window.
-    fn taper(&self, clip: &[f32], start: i64, frame: &mut [f32]) {
+    /// Applies the window to the samples from `start` on.
+    fn window(&self, clip: &[f32], start: i64, frame: &mut [f32]) {
         let inside = usize::try_from(start).ok().and_then(|start| clip.get(start..start + frame.len()));
         if let Some(samples) = inside {
             for ((v, &sample), &weight) in frame.iter_mut().zip(samples).zip(&self.window) {
@@ -96,12 +96,12 @@ impl Spectrogram {
         }
     }
 
-    /// Frames `first..` of a clip as `[M, FRAMES]` decibels.
+    /// Computes frames `first..` of a clip as `[M, FRAMES]` in dB.
     fn block(&self, context: &Context, clip: &[f32], first: usize, y: &mut [f32], memory: &mut Memory) {
         let count = FRAMES.min(self.frames - first);
         for f in 0..count {
             let start = ((first + f) * self.op.hop_length) as i64 - self.op.left_samples as i64;
-            self.taper(clip, start, &mut memory.frame);
+            self.window(clip, start, &mut memory.frame);
             // The lengths are those that the transform itself gave.
             let done =
                 self.fft.process_with_scratch(&mut memory.frame, &mut memory.spectrum, &mut memory.scratch);
@@ -114,7 +114,7 @@ impl Spectrogram {
     }
 }
 
-/// Mel bands of a block of frames, in decibels.
+/// Mel bands of a block of frames in dB.
 struct Bands<'a> {
     spectrogram: &'a Spectrogram,
     power: &'a [f32],
@@ -145,13 +145,13 @@ impl WithSimd for Bands<'_> {
     }
 }
 
-impl Layer for Spectrogram {
+impl CpuKernel for Spectrogram {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         let block_len = self.bands * FRAMES;
-        self.blocks.lend(Scratch::default, |scratch| {
+        self.blocks.with(Scratch::default, |scratch| {
             let blocks = scratch.tiles.at_least(self.frames.div_ceil(FRAMES) * block_len);
             let work = |(index, y): (usize, &mut [f32])| {
-                self.memory.lend(
+                self.memory.with(
                     || self.memory(),
                     |memory| {
                         self.block(context, x[0], index * FRAMES, y, memory);
@@ -178,14 +178,14 @@ impl Layer for Spectrogram {
     }
 }
 
-/// Maximum, mean and standard deviation of a clip; all three are NaN where a value is.
+/// Maximum, mean and standard deviation of a clip; all NaN if any value is NaN.
 #[derive(Debug)]
-pub(super) struct Statistics(pub(super) ClipStats);
+pub(super) struct ClipStatistics(pub(super) ClipStats);
 
-impl Statistics {
+impl ClipStatistics {
     #[inline(always)]
     fn of(&self, x: &[f32]) -> [f32; 3] {
-        // Sixteen sums side by side, in f64.
+        // 16 partial sums in f64.
         const LANES: usize = 16;
         let mut maxima = [f32::NEG_INFINITY; LANES];
         for chunk in x.chunks(LANES) {
@@ -211,13 +211,13 @@ impl Statistics {
     }
 }
 
-/// `v`, or the floor where `v` lies below; NaN stays NaN.
+/// Maximum of `v` and the floor; NaN stays NaN.
 #[inline(always)]
 fn floored(v: f32, floor: f32) -> f32 {
     if v < floor { floor } else { v }
 }
 
-impl Layer for Statistics {
+impl CpuKernel for ClipStatistics {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         y.copy_from_slice(&context.arch.dispatch(|| self.of(x[0])));
     }
@@ -227,18 +227,18 @@ impl Layer for Statistics {
     }
 }
 
-/// Flooring, levelling and padding, with a scale and a shift per frame.
+/// Floor, normalisation and padding, with a scale and a shift per frame.
 #[derive(Debug)]
 pub(super) struct Standardise {
     op: Normalize,
-    /// Frames of the input.
+    /// Number of frames of the input.
     frames: usize,
     scale: Vec<f32>,
     shift: Vec<f32>,
 }
 
 impl Standardise {
-    /// Weights: none, or scale and shift for each output frame.
+    /// Weights: none, or scale and shift per output frame.
     pub(super) fn new(op: &Normalize, x: Shape, weights: &[&HostTensor]) -> Standardise {
         let frames = x.extent(3);
         let columns = op.pad[0] + frames + op.pad[1];
@@ -271,7 +271,7 @@ impl Standardise {
     }
 }
 
-impl Layer for Standardise {
+impl CpuKernel for Standardise {
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
         let stats = [0, 1, 2].map(|index| x[1][index]);
         context.arch.dispatch(|| self.rows(x[0], stats, y));

@@ -1,14 +1,12 @@
-//! Runs a [`crate::plan::Plan`] on the processor, fast.
+//! CPU executor: runs a [`crate::plan::Plan`] with SIMD instructions.
 //!
-//! The second executor of the same plans: what [`crate::gpu`] does with shaders, this module does with vector
-//! instructions, chosen when it starts (AVX-512, AVX2, NEON or plain code; no compiler flags needed). Clips go
-//! through the plan one by one, so that what one layer writes is still in the cache when the next one reads
-//! it; threads share out whole clips first, and the parts of a layer when there are fewer clips than threads.
-//! How the work is cut up depends on shapes only: a clip gives the same bits alone, in any batch, and with any
-//! number of threads.
+//! The SIMD level is selected at run time (AVX-512, AVX2, NEON or scalar; no compiler flags needed). Clips run through
+//! the plan one by one, so that the output of a layer is still in the cache when the next layer reads it. Threads take
+//! whole clips first, and parts of a layer when there are fewer clips than threads. The partition depends on shapes
+//! only: a clip gives the same bits alone, in any batch, and with any number of threads.
 //!
-//! Activations are channels-last without padding, f32. One file per op, or per few small ones. Not here: what
-//! an op means (its reference implementation in [`crate::reference`]); f16 storage, which a processor gains nothing from.
+//! Activations are f32, channels last without padding. One file per op, or per group of small ops. Not here: the
+//! definition of ops ([`crate::reference`]); f16 storage, which has no benefit on a CPU.
 
 use crate::error::ErrorKind;
 use crate::plan::InputError;
@@ -21,19 +19,19 @@ mod elementwise;
 mod executor;
 mod features;
 mod gru;
-mod instructions;
-mod layer;
+mod kernel;
 mod log_mel;
 mod product;
 mod scratch;
 mod simd;
+mod simd_level;
 mod winograd;
 
 pub use conv2d::Convolution;
 pub use executor::{Executor, Options, StepTime};
-pub use instructions::Instructions;
+pub use simd_level::SimdLevel;
 
-/// Why the processor cannot run a plan.
+/// Error of the CPU executor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CpuError {
@@ -43,47 +41,48 @@ pub enum CpuError {
         /// Name of the first such step.
         step: String,
     },
-    /// The processor lacks the instructions asked for.
-    #[error("this processor has no {wanted} instructions: leave the choice to tagwave")]
-    Instructions {
-        /// What was asked for.
+    /// The CPU does not support the requested SIMD level.
+    #[error("this CPU does not support {wanted}: use the default SIMD level")]
+    SimdLevel {
+        /// Requested SIMD level.
         wanted: &'static str,
     },
-    /// The threads cannot be started.
-    #[error("{threads} threads cannot be started: {reason}")]
+    /// Threads could not be started.
+    #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// Number asked for.
+        /// Requested number.
         threads: usize,
-        /// What the system says.
+        /// Message of the system.
         reason: String,
     },
-    /// Clips that depend on each other came together: the executor takes them one at a time.
+    /// A batch of several clips that depend on each other, which this executor does not support.
     #[error(
-        "{batch} clips depend on each other and the CPU executor takes one at a time: use a GPU or the reference"
+        "{batch} clips depend on each other, and the CPU executor supports one such clip per batch: use a GPU or the \
+         reference"
     )]
-    DependentBatch {
-        /// Clips given.
+    CoupledBatch {
+        /// Number of clips.
         batch: usize,
     },
     /// The inputs do not fit the plan.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// An output has another length than the plan says: a defect of tagwave.
+    /// An output has another length than in the plan: a bug of tagwave.
     #[error("output {output:?}: {source}")]
     Output {
         /// Name of the output.
         output: String,
-        /// What the lengths were.
+        /// Expected and actual length.
         source: LengthError,
     },
 }
 
 impl CpuError {
-    /// What a batch should do about it.
+    /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             CpuError::Precision { .. } => ErrorKind::Unsupported,
-            CpuError::DependentBatch { .. } | CpuError::Threads { .. } | CpuError::Instructions { .. } => {
+            CpuError::CoupledBatch { .. } | CpuError::Threads { .. } | CpuError::SimdLevel { .. } => {
                 ErrorKind::Resource
             }
             CpuError::Input(_) | CpuError::Output { .. } => ErrorKind::Internal,

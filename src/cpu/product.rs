@@ -1,8 +1,7 @@
-//! The matrix product under convolutions and dense layers.
+//! Matrix product of convolutions and dense layers.
 //!
-//! One of the factors is a layer's weights, packed once into panels as wide as the registers; the other one is
-//! read where it lies, so that a convolution needs no copy of its input for each of its nine taps. Libraries
-//! pack both factors on every call: of the 249 GFLOP/s of one core (EPYC with AVX-512, November 2026; 24 to 960
+//! The weights are packed once into panels as wide as the registers; the other factor is read in place, so that a
+//! convolution needs no im2col copy of its input. Libraries pack both factors on every call: of the 249 GFLOP/s of one core (EPYC with AVX-512, November 2026; 24 to 960
 //! rows, K 64 to 192, 128 columns) `gemm` 0.19 reached 228-243, `matrixmultiply` 0.3 115-180, this kernel 243-250.
 
 use pulp::{Arch, Simd, WithSimd};
@@ -10,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::scratch::Buffer;
 use super::simd::Registers;
 
-/// With as many vector registers sums of 24 vectors stay in them, with fewer those of 12.
+/// Number of vector registers from which on 24 vectors of sums fit; with fewer, 12.
 pub(super) const MANY_REGISTERS: usize = 32;
 
 /// Weights `[K, N]` as panels of [`Panels::width`] columns, each `[K, width]`, zeros past N.
@@ -18,7 +17,7 @@ pub(super) const MANY_REGISTERS: usize = 32;
 pub(super) struct Panels {
     data: Buffer,
     rows: usize,
-    /// Vectors of a panel's row.
+    /// Number of vectors in a row of a panel.
     vectors: usize,
     width: usize,
     count: usize,
@@ -49,7 +48,7 @@ impl Panels {
         Panels { data, rows, vectors, width, count }
     }
 
-    /// Columns of a panel.
+    /// Number of columns of a panel.
     pub(super) fn width(&self) -> usize {
         self.width
     }
@@ -59,7 +58,7 @@ impl Panels {
         self.count
     }
 
-    /// Columns of all panels together.
+    /// Total number of columns of all panels.
     pub(super) fn padded_columns(&self) -> usize {
         self.count * self.width
     }
@@ -71,7 +70,7 @@ impl Panels {
     }
 }
 
-/// Some rows of a panel of weights.
+/// Range of rows of a panel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panel<'a> {
     data: &'a [f32],
@@ -79,7 +78,7 @@ pub(super) struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
-    /// Its numbers, row by row.
+    /// Values, row by row.
     pub(super) fn data(&self) -> &'a [f32] {
         self.data
     }
@@ -87,21 +86,21 @@ impl<'a> Panel<'a> {
 
 /// `y[m, n] = sum over runs r and k of x[starts[r] + m * stride + k] * panel[r * K + k, n]`.
 pub(super) struct Product<'a> {
-    /// Numbers that the rows are read from; rows may overlap.
+    /// Input; rows may overlap.
     pub(super) x: &'a [f32],
-    /// Where the runs of the first row begin.
+    /// Start of each run of the first row.
     pub(super) starts: &'a [usize],
-    /// From one row to the next.
+    /// Distance between rows.
     pub(super) stride: usize,
     /// Length of a run.
     pub(super) run: usize,
     /// Number of rows.
     pub(super) rows: usize,
-    /// The weights, as many rows as all runs together.
+    /// Weights; as many rows as all runs have elements.
     pub(super) panel: Panel<'a>,
-    /// Where the products go; each row is as wide as the panel.
+    /// Output; each row is as wide as the panel.
     pub(super) y: &'a mut [f32],
-    /// From one row of products to the next.
+    /// Distance between rows of the output.
     pub(super) y_stride: usize,
 }
 
@@ -121,7 +120,7 @@ impl WithSimd for Product<'_> {
 }
 
 impl Product<'_> {
-    /// Rows in blocks of `ROWS`, then what is left in smaller ones. A sum does not depend on its block.
+    /// Computes rows in blocks of `ROWS`, then the rest in smaller blocks. Sums do not depend on the block.
     #[inline(always)]
     fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S) {
         let mut row = 0;

@@ -1,14 +1,14 @@
-//! Memory that is kept from clip to clip.
+//! Scratch memory that is reused between clips.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-/// A cache line, which is also the widest vector.
+/// A cache line, which is also the widest SIMD vector.
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Numbers that begin on a cache line: a vector that straddles two costs twice.
+/// Buffer aligned to cache lines, because vectors that straddle two lines cost twice.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     lines: Vec<Line>,
@@ -16,21 +16,21 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zeros.
+    /// Makes a buffer of `len` zeros.
     pub(super) fn zeros(len: usize) -> Buffer {
         let mut buffer = Buffer::default();
         buffer.at_least(len);
         buffer
     }
 
-    /// The numbers `values`.
+    /// Makes a buffer of `values`.
     pub(super) fn of(values: &[f32]) -> Buffer {
         let mut buffer = Buffer::zeros(values.len());
         buffer.copy_from_slice(values);
         buffer
     }
 
-    /// The first `len` numbers, whatever they hold; allocates only when it never held as many.
+    /// Returns `len` elements with unspecified content; grows if needed.
     pub(super) fn at_least(&mut self, len: usize) -> &mut [f32] {
         if len > self.len {
             self.lines.resize(len.div_ceil(16), Line::default());
@@ -54,12 +54,12 @@ impl DerefMut for Buffer {
     }
 }
 
-/// What one thread needs inside a layer.
+/// Scratch memory of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// A strip of the input with its border.
+    /// Strip of the input with its border.
     pub(super) strip: Buffer,
-    /// Transformed input tiles, or anything that one op makes for itself.
+    /// Transformed input tiles, or buffers of other ops.
     pub(super) tiles: Buffer,
     /// Products of a matrix product.
     pub(super) products: Buffer,
@@ -67,21 +67,21 @@ pub(super) struct Scratch {
     pub(super) sums: Buffer,
 }
 
-/// Values that are lent out and come back: as many as there are borrowers at a time.
+/// Pool of values that are reused; grows to the number of concurrent users.
 #[derive(Debug)]
-pub(super) struct Shelf<T> {
+pub(super) struct ScratchPool<T> {
     spare: Mutex<Vec<T>>,
 }
 
-impl<T> Default for Shelf<T> {
-    fn default() -> Shelf<T> {
-        Shelf { spare: Mutex::default() }
+impl<T> Default for ScratchPool<T> {
+    fn default() -> ScratchPool<T> {
+        ScratchPool { spare: Mutex::default() }
     }
 }
 
-impl<T> Shelf<T> {
-    /// Calls `work` with a value from the shelf, or with a new one.
-    pub(super) fn lend<R>(&self, new: impl FnOnce() -> T, work: impl FnOnce(&mut T) -> R) -> R {
+impl<T> ScratchPool<T> {
+    /// Calls `work` with a value from the pool, or with a new one.
+    pub(super) fn with<R>(&self, new: impl FnOnce() -> T, work: impl FnOnce(&mut T) -> R) -> R {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut value = spare.unwrap_or_else(new);
         let result = work(&mut value);

@@ -1,10 +1,10 @@
-//! Functions of whole vectors, for whatever vectors the processor has.
+//! SIMD math functions, generic over the vector width.
 
 use pulp::Simd;
 
 use crate::kernels::Activation;
 
-/// Numbers of a vector, and how many vectors the processor holds.
+/// Number of lanes of a vector and number of vector registers.
 pub(super) struct Registers;
 
 impl pulp::WithSimd for Registers {
@@ -16,7 +16,7 @@ impl pulp::WithSimd for Registers {
     }
 }
 
-/// The first vector of `values`, zeros where they end.
+/// Loads the first vector of `values`, padded with zeros.
 #[inline(always)]
 pub(super) fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     match S::as_simd_f32s(values).0.first() {
@@ -25,7 +25,7 @@ pub(super) fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     }
 }
 
-/// Writes as much of `v` as `values` can hold.
+/// Stores as many lanes of `v` as `values` can hold.
 #[inline(always)]
 pub(super) fn store<S: Simd>(simd: S, values: &mut [f32], v: S::f32s) {
     match S::as_mut_simd_f32s(values) {
@@ -34,7 +34,7 @@ pub(super) fn store<S: Simd>(simd: S, values: &mut [f32], v: S::f32s) {
     }
 }
 
-/// `2^n` and `2^f` of which `exp(x)` is the product, which is within 2e-7 of it relatively; `x` is cut to -87..88.
+/// `2^n` and `2^f` with `exp(x) = 2^n * 2^f`, with a relative error of 2e-7; `x` is clamped to -87..88.
 #[inline(always)]
 fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
@@ -60,14 +60,14 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     [simd.transmute_f32s_u32s(power), p]
 }
 
-/// The larger of two vectors, lane by lane; `b` where either is NaN. `max_f32s` leaves that to the processor.
+/// Lane-wise maximum; `b` if either is NaN. `max_f32s` is platform-dependent for NaN.
 #[inline(always)]
 pub(super) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
     simd.select_f32s(simd.greater_than_f32s(a, b), a, b)
 }
 
-/// `ln(x)` of a normal number, within 2e-7 of it absolutely or relatively; infinity and NaN stay what they are. The
-/// polynomial is that of Cephes' `logf` (Moshier, 1989).
+/// `ln(x)` of a normal number, with an absolute or relative error of 2e-7; infinity and NaN are kept. The polynomial is
+/// that of Cephes' `logf` (Moshier, 1989).
 #[inline(always)]
 pub(super) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const TERMS: [f32; 9] = [
@@ -111,7 +111,7 @@ pub(super) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(f32::INFINITY)), y, x)
 }
 
-/// The activation function of a vector; NaN stays NaN.
+/// Applies an activation function; NaN stays NaN.
 #[inline(always)]
 pub(super) fn activate<S: Simd>(simd: S, op: Activation, v: S::f32s) -> S::f32s {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
@@ -133,7 +133,7 @@ pub(super) fn activate<S: Simd>(simd: S, op: Activation, v: S::f32s) -> S::f32s 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::Instructions;
+    use crate::cpu::SimdLevel;
 
     struct Each<'a>(&'a mut [f32], bool);
 
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn infinity_and_nan_have_no_plausible_value() {
-        for arch in Instructions::available().into_iter().filter_map(|set| set.arch().ok()) {
+        for arch in SimdLevel::available().into_iter().filter_map(|set| set.arch().ok()) {
             let mut y = [f32::INFINITY, f32::NAN, -f32::NAN];
             arch.dispatch(Each(&mut y, false));
             assert!(y[0] == f32::INFINITY && y[1].is_nan() && y[2].is_nan(), "ln: {y:?}");

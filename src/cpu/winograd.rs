@@ -1,5 +1,4 @@
-//! Winograd's minimal filtering F(4x4, 3x3): four by four outputs of a 3x3 convolution from 36 products a channel
-//! in place of 144 (A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308).
+//! Winograd's minimal filtering F(4x4, 3x3): 4x4 outputs of a 3x3 convolution with 36 instead of 144 products per channel (A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308).
 //!
 //! `y = A^T [(G g G^T) * (B^T d B)] A` by interpolation at 0, +-3/4, +-3/2 and infinity. The usual points 0, +-1,
 //! +-2 and infinity need fewer multiplications in the transforms, which cost little here, and have twice the
@@ -7,20 +6,20 @@
 
 use pulp::Simd;
 
-/// Outputs of a tile along an axis.
+/// Number of outputs of a tile along an axis.
 pub(super) const OUTPUTS: usize = 4;
-/// Inputs of a tile along an axis.
+/// Number of inputs of a tile along an axis.
 pub(super) const INPUTS: usize = 6;
-/// Products of a tile and channel.
+/// Number of products per tile and channel.
 pub(super) const PRODUCTS: usize = INPUTS * INPUTS;
 
-/// The interpolation points.
+/// Interpolation points.
 const P: f32 = 0.75;
 const Q: f32 = 1.5;
 const P2: f32 = P * P;
 const Q2: f32 = Q * Q;
 
-/// `G g G^T` of a 3x3 kernel, in f64 and then rounded once.
+/// `G g G^T` of a 3x3 kernel, computed in f64.
 pub(super) fn kernel(g: &[f32]) -> [f32; PRODUCTS] {
     let (p, q) = (f64::from(P), f64::from(Q));
     let (p2, q2) = (p * p, q * q);
@@ -74,8 +73,8 @@ fn output_1d<S: Simd>(simd: S, m: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS] {
     ]
 }
 
-/// Each constant in every lane. A loop, as all over this module: a closure is compiled without the instruction
-/// set of the function that calls it, unless it happens to be inlined first.
+/// Splats constants. Loops instead of closures in this module: a closure that is not inlined is compiled without the
+/// instruction set of its caller.
 #[inline(always)]
 fn splats<S: Simd, const COUNT: usize>(simd: S, constants: [f32; COUNT]) -> [S::f32s; COUNT] {
     let mut splats = [simd.splat_f32s(0.0); COUNT];
@@ -85,7 +84,7 @@ fn splats<S: Simd, const COUNT: usize>(simd: S, constants: [f32; COUNT]) -> [S::
     splats
 }
 
-/// Six vectors, `stride` apart.
+/// Loads six vectors, `stride` apart.
 #[inline(always)]
 fn column<S: Simd>(_simd: S, from: &[f32], stride: usize) -> [S::f32s; INPUTS] {
     let at = [0, 1, 2, 3, 4, 5].map(|i| i * stride);
@@ -127,7 +126,7 @@ pub(super) fn input<S: Simd>(
     }
 }
 
-/// `A^T m A` of one vector of maps: product `k` is read at `k * plane`.
+/// `A^T m A` of one vector of output channels: product `k` is read at `k * plane`.
 #[inline(always)]
 pub(super) fn output<S: Simd>(simd: S, products: &[f32], plane: usize) -> [[S::f32s; OUTPUTS]; OUTPUTS] {
     let row = INPUTS * plane;

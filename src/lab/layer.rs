@@ -1,4 +1,4 @@
-//! The layers that the models are made of.
+//! Layers of the models.
 
 use crate::error::Error;
 use crate::kernels::{Conv2d, Limits, Op, UserKernel, layer};
@@ -8,7 +8,7 @@ use crate::tensor::DType;
 use crate::test_cases::fill_weight;
 use crate::weights::{TensorSpec, Weights};
 
-/// A layer of a model, alone.
+/// One layer of a model in isolation.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// Model and step, `crnn.conv2`.
@@ -18,28 +18,28 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Op of the layer.
+    /// The op of the layer.
     pub fn op(&self) -> &Op {
         &self.plan.steps()[0].op
     }
 
-    /// Returns true if a user kernel replaces the built-in one here.
-    pub fn is_run_by(&self, custom: &UserKernel, limits: &Limits) -> bool {
+    /// True if a user kernel replaces the built-in one for this layer.
+    pub fn is_run_by(&self, custom: &Custom, limits: &Limits) -> bool {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
         custom.dispatch(&step.op, &self.plan.call(step, &shapes), limits).is_some()
     }
 }
 
-/// A model's plan, fused, from samples to scores, with weights filled with a pattern: speed does not depend on them.
+/// Fused plan of a model from samples to scores, with synthetic weights: speed does not depend on them.
 ///
 /// # Errors
-/// [`Error::Model`] and [`Error::Plan`] when the model does not build, which its own tests exclude.
-pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
-    Ok(filled(model)?.fused().with_precision(precision))
+/// [`Error::Model`] and [`Error::Plan`] if the model cannot be built.
+pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
+    Ok(painted(model)?.fused().with_precision(precision))
 }
 
-/// The front end of a model alone, fused: from samples to what the network is given.
+/// Fused plan of the front end of a model: from samples to the input of the network.
 ///
 /// # Errors
 /// As [`painted_plan`].
@@ -56,7 +56,7 @@ fn filled(model: &Model) -> Result<Plan, Error> {
     Ok(model.architecture.build(&weights, Reading::Restored, Starts::Samples)?)
 }
 
-/// Every different layer of `models`.
+/// All distinct layers of `models`.
 ///
 /// # Errors
 /// As [`painted_plan`].
@@ -76,7 +76,7 @@ pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
     Ok(layers)
 }
 
-/// The convolution by which drivers are compared: 64 to 128 channels at 48x720, nothing fused.
+/// Convolution for comparing drivers: 64 to 128 channels at 48x720, not fused.
 pub fn probe_layer(precision: DType) -> Layer {
     let mut builder = Builder::new();
     let x = builder.input("x", [1, 64, 48, 720]);

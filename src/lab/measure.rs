@@ -1,4 +1,4 @@
-//! A layer at one batch size: check, then time.
+//! Checking and timing of a layer at one batch size.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::reference;
 use crate::tensor::{DType, HostTensor};
 use crate::test_cases::{self, Difference, TestCase, Tolerance};
 
-/// Different clips in a batch; they are repeated.
+/// Number of different clips in a batch; they are repeated.
 const CLIPS: usize = 2;
-/// Outputs held against the reference implementation at the batch that is timed, in all that are compared of its clips.
+/// Number of sampled outputs that are compared with the reference implementation.
 const SAMPLES: usize = 4096;
-/// Clips of a batch that are compared at most: a large batch is read back in part.
+/// Maximum number of compared clips of a batch; a large batch is read back in part.
 const COMPARED: usize = 16;
 
-/// No dispatch may keep a hardware adapter, which may have a desktop on it, for longer.
+/// Maximum time of a dispatch on hardware, which may drive a desktop.
 pub const LONGEST: Duration = Duration::from_millis(100);
 
 /// A layer with its tensors on a device.
@@ -30,7 +30,7 @@ pub struct Bench {
     batch: usize,
     clips: Plan,
     tolerance: Tolerance,
-    /// Row-major places in the output of [`CLIPS`] clips.
+    /// Row-major indices in the output of [`CLIPS`] clips.
     samples: Vec<usize>,
     expected: Vec<f32>,
     flops: u64,
@@ -38,48 +38,49 @@ pub struct Bench {
     key: String,
 }
 
-/// Measured speed of a kernel.
+/// Measurement of a kernel.
 #[derive(Clone, Debug)]
 pub struct Measurement {
-    /// The kernel's name and tiles.
-    pub config: KernelConfig,
+    /// Kernel name and constants.
+    pub strategy: Strategy,
     /// Name of the built-in kernel.
     pub kernel: &'static str,
     /// Median time of a run.
     pub median: Duration,
     /// Shortest and longest run.
     pub range: [Duration; 2],
-    /// Runs that were timed.
+    /// Number of timed runs.
     pub runs: usize,
-    /// Floating-point operations of a run (of the direct algorithm).
+    /// Floating-point operations of a run, of the direct algorithm.
     pub flops: u64,
-    /// Bytes that a run must read and write at least: inputs, weights, output.
+    /// Minimum number of bytes read and written by a run: inputs, weights, output.
     pub bytes: u64,
     /// Largest difference from the reference implementation over the sampled outputs.
     pub error: f32,
     /// The layer's name in a [`crate::kernels::TuningTable`].
     pub layer: String,
-    /// True for the configuration that runs without tuning.
+    /// True if this is the default configuration.
     pub default: bool,
 }
 
 impl Measurement {
-    /// Floating-point operations a second, in units of 10^9.
+    /// Floating-point operations per second, in units of 10^9.
     pub fn gflops(&self) -> f64 {
         self.flops as f64 / self.median.as_secs_f64() / 1e9
     }
 
-    /// Bytes a second, in units of 10^9.
+    /// Bytes per second, in units of 10^9.
     pub fn gbytes(&self) -> f64 {
         self.bytes as f64 / self.median.as_secs_f64() / 1e9
     }
 }
 
 impl Bench {
-    /// Fills and uploads a layer's inputs for batches of `batch`, and runs its reference implementation on a sample of the outputs.
+    /// Uploads synthetic inputs for batches of `batch` clips, and computes a sample of the outputs with the reference
+    /// implementation.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the batch does not fit the device.
+    /// [`Error::Gpu`] if the batch does not fit the device.
     pub fn new(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<Bench, Error> {
         let plan = layer.plan.with_batch(batch);
         let clips = layer.plan.with_batch(CLIPS.min(batch));
@@ -91,7 +92,7 @@ impl Bench {
             .collect();
         let trial = Trial::new(gpu, &plan, &inputs)?;
         let len = clips.tensors()[clips.steps()[0].output].shape.len();
-        // A stride without a common factor with any extent visits all parts of the output.
+        // A stride coprime to all extents visits all parts of the output.
         let samples: Vec<usize> =
             (0..SAMPLES.min(len)).map(|sample| (sample * 1_000_003 + 17) % len).collect();
         let expected = reference::sampled(&clips, &inputs, &samples)?;
@@ -116,8 +117,8 @@ impl Bench {
         })
     }
 
-    /// The built-in configurations for this layer, the default first.
-    pub fn configs(&self) -> Vec<KernelConfig> {
+    /// Built-in configurations for this layer, the default first.
+    pub fn strategies(&self) -> Vec<Strategy> {
         let plan = self.clips.with_batch(self.batch);
         let step = &plan.steps()[0];
         let shapes = plan.shapes(step);
@@ -130,16 +131,16 @@ impl Bench {
         configs
     }
 
-    /// Compiles a kernel, runs it once and holds what it made against the reference implementation.
+    /// Compiles a kernel, runs it once and compares its output with the reference implementation.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when it does not run, [`Error::Kernel`] when it disagrees.
+    /// [`Error::Gpu`] if it does not run, [`Error::Kernel`] if results are wrong.
     pub fn check(&self, options: &Options) -> Result<(Prepared, f32), Error> {
         let prepared = self.trial.prepare(options)?;
         self.trial.clear()?;
         self.trial.time(&prepared, 1)?;
         let (mut places, mut found, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-        // All clips of a small batch; of a large one some from the first to the last.
+        // All clips of a small batch; a sample of a large one.
         let compared = self.batch.min(COMPARED);
         for turn in 0..compared {
             let clip = turn * (self.batch - 1) / (compared - 1).max(1);
@@ -170,7 +171,7 @@ impl Bench {
         }
     }
 
-    /// Times a kernel that was checked, for about `budget`, at least three and at most `most` runs.
+    /// Times a checked kernel for about `budget`, with at least three and at most `most` runs.
     ///
     /// # Errors
     /// [`Error::Gpu`] from the device.
@@ -183,7 +184,7 @@ impl Bench {
         let first = self.trial.time(prepared, 1)?[0];
         let runs = (budget.as_secs_f64() / first.as_secs_f64().max(1e-6)) as usize;
         let runs = runs.clamp(3, most.max(3));
-        // Short kernels go together in one submission, long ones one by one.
+        // Short runs share a submission.
         let together = (0.05 / first.as_secs_f64().max(1e-6)).clamp(1.0, 256.0) as usize;
         let mut times = Vec::new();
         while times.len() < runs {
@@ -206,11 +207,11 @@ impl Bench {
     }
 }
 
-/// The batch at which to try kernels of a layer when `batch` is wanted: as many clips as a hardware adapter is kept for a
-/// quarter of [`LONGEST`] with the default, so that a kernel four times slower does not keep a desktop longer.
+/// Batch size for trying kernels of a layer, at most `batch`: limited on hardware so that the default kernel takes a
+/// quarter of [`LONGEST`], and a kernel four times slower does not block a desktop.
 ///
 /// # Errors
-/// [`Error::Gpu`] when one clip does not run.
+/// [`Error::Gpu`] if one clip does not run.
 pub fn unobtrusive_batch(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<usize, Error> {
     if gpu.summary().limits.software || batch <= 1 {
         return Ok(batch);
@@ -220,12 +221,12 @@ pub fn unobtrusive_batch(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<usize
     Ok(clips_within(LONGEST / 4, one.time(&checked, Duration::ZERO, 3)?.median, batch))
 }
 
-/// Clips, at least one and at most `batch`, of `clip` each that take no longer than `limit` together.
+/// Number of clips that take at most `limit` in total, at least one and at most `batch`.
 fn clips_within(limit: Duration, clip: Duration, batch: usize) -> usize {
     ((limit.as_secs_f64() / clip.as_secs_f64().max(1e-9)) as usize).clamp(1, batch.max(1))
 }
 
-/// Inputs of the size that layers see; deviations and variances, which come second, are positive.
+/// Synthetic input; later inputs (deviations and variances) are positive.
 fn paint_input(shape: crate::tensor::Shape, place: usize) -> HostTensor {
     let mut input = test_cases::fill(shape, 3 + place);
     if place > 0 {
@@ -238,12 +239,12 @@ fn disagrees(config: &KernelConfig, op: &'static str, difference: Difference) ->
     Error::Kernel { kernel: format!("{op} [{config}]"), difference: difference.to_string() }
 }
 
-/// Holds the kernel called `kernel`, or any, with all its tiles, or what stands in for it in `options`, against the reference implementation
-/// on every test case of the op called `op`; returns how many test cases it could run.
+/// Runs all test cases of the op called `op` with all configurations of `kernel` (or any kernel, or the user kernel in
+/// `options`), and compares the results with the reference implementation. Returns the number of test cases.
 ///
 /// # Errors
-/// [`Error::Kernel`] for the first test case on which it disagrees, [`Error::Gpu`] when it does not run.
-pub fn check_test_cases(
+/// [`Error::Kernel`] for the first wrong result, [`Error::Gpu`] if the kernel does not run.
+pub fn check_problems(
     gpu: &Gpu,
     op: &str,
     kernel: Option<&str>,
@@ -264,14 +265,14 @@ pub fn check_test_cases(
         });
         let custom = options.kernels.iter().flat_map(|kernels| &kernels.user_kernels);
         match custom.into_iter().find_map(|custom| custom.dispatch(&step.op, &call, limits)) {
-            // With its own constants, whatever the configuration.
-            Some(Ok(_)) => configs.truncate(1),
-            // Not with these constants on this test case.
+            // A user kernel has its own constants.
+            Some(Ok(_)) => strategies.truncate(1),
+            // The user kernel does not support this test case.
             Some(Err(_)) => continue,
             None => {}
         }
-        // The largest test cases are for the tests: their reference implementations take seconds.
-        if configs.is_empty() || case.inputs[0].data().len() >= 1 << 20 {
+        // The largest test cases are skipped: the reference implementation takes seconds.
+        if strategies.is_empty() || problem.inputs[0].data().len() >= 1 << 20 {
             continue;
         }
         let expected = reference::run(&case.plan, &case.inputs)?;
@@ -290,8 +291,8 @@ pub fn check_test_cases(
 }
 
 /// Options that force one built-in configuration.
-pub fn forced(config: KernelConfig, batch: usize) -> Options {
-    Options { config: Some(config), max_batch: batch, ..Options::default() }
+pub fn forced(strategy: Strategy, batch: usize) -> Options {
+    Options { strategy: Some(strategy), max_batch: batch, ..Options::default() }
 }
 
 #[cfg(test)]

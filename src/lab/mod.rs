@@ -1,7 +1,6 @@
-//! The laboratory: layers of the models one at a time, their kernels checked against the reference implementations and then timed.
+//! Kernel benchmarks: layers of the models in isolation, checked against the reference implementation and then timed.
 //!
-//! Shared by `tagwave bench kernels`, `tagwave lab` and `tagwave tune`. Nothing is timed before it agrees with
-//! its reference implementation. Not here: how results are shown.
+//! Shared by `tagwave bench kernels`, `tagwave lab` and `tagwave tune`. A kernel is timed only after it was checked.
 
 mod layer;
 mod measure;

@@ -1,4 +1,4 @@
-//! Peak arithmetic rate and memory bandwidth of a device, measured by two small kernels.
+//! Peak arithmetic and memory throughput of a device, measured by two small kernels.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::gpu::{Gpu, Probe};
 /// Measured peaks of a device.
 #[derive(Clone, Copy, Debug)]
 pub struct Peaks {
-    /// f32 multiplications and additions a second, in units of 10^9, from registers alone.
+    /// Floating-point operations per second in registers, in units of 10^9.
     pub gflops: f64,
-    /// Bytes copied a second, read and written, in units of 10^9.
+    /// Bytes read and written per second by a copy, in units of 10^9.
     pub gbytes: f64,
 }
 
-/// Independent chains of multiply-adds; the result is stored so that nothing can be left out.
+/// Independent chains of multiply-adds; the result is stored so that nothing is optimised away.
 const ARITHMETIC: &str = "
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
@@ -30,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     y[id.x] = a + b + c + d + e + f + g + h;
 }
 ";
-/// Operations of a thread: eight vectors of four, a product and a sum each, 256 times.
+/// Floating-point operations per thread: eight vectors of four lanes, multiply and add, 256 times.
 const ARITHMETIC_FLOPS: u64 = 8 * 4 * 2 * 256;
 
 const COPY: &str = "
@@ -42,7 +42,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-/// Runs both probes.
+/// Measures both peaks.
 ///
 /// # Errors
 /// [`Error::Gpu`] from the device.

@@ -1,4 +1,4 @@
-//! Finds the fastest configuration of each layer by trying.
+//! Tuning: finds the fastest kernel configuration of each layer by measurement.
 
 use std::time::{Duration, Instant};
 
@@ -8,36 +8,35 @@ use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::kernels::{KernelConfig, TuningTable};
 
-/// Extent of the search.
+/// Tuning effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// The first configuration of each kernel, briefly.
+    /// The first configuration of each kernel, with few runs.
     Quick,
-    /// Every configuration.
+    /// All configurations.
     Full,
 }
 
-/// Result of the search for one layer.
+/// Tuning result of one layer.
 #[derive(Clone, Debug)]
 pub struct Tuned {
-    /// The default's measurement.
+    /// Measurement of the default configuration.
     pub default: Measurement,
-    /// The fastest one's.
+    /// Measurement of the fastest configuration.
     pub best: Measurement,
-    /// Configurations that were timed.
+    /// Number of timed configurations.
     pub tried: usize,
 }
 
-/// Another configuration must be this much faster than the default to be taken: less is noise.
+/// Minimum speedup over the default; less is noise.
 const GAIN: f64 = 1.03;
 
-/// Times the configurations of each layer at `batch`, calling `progress` after each layer with what was found for it and for
-/// all so far; slow layers with fewer clips, so that a desktop goes on ([`LONGEST`](super::LONGEST)). Stops looking when
-/// `budget` is spent, with what it has. Configurations that disagree with the reference implementation are left out, and so are layers that do
-/// not run at this batch.
+/// Times the kernel configurations of each layer at `batch` clips, or fewer for slow layers
+/// ([`LONGEST`](super::LONGEST)). Calls `progress` after each layer with its result and all results so far. Stops after
+/// `budget`. Configurations with wrong results and layers that do not run at this batch size are skipped.
 ///
 /// # Errors
-/// [`Error::Gpu`] when no layer ran.
+/// [`Error::Gpu`] if no layer ran.
 pub fn tune(
     gpu: &Gpu,
     layers: &[Layer],
@@ -59,8 +58,8 @@ pub fn tune(
             Ok(None) => ran = true,
             Ok(Some((tuned, complete))) => {
                 ran = true;
-                // A default that was compared with nothing is no winner.
-                if complete || tuned.best.config != tuned.default.config {
+                // An incomplete search does not confirm the default.
+                if complete || tuned.best.strategy != tuned.default.strategy {
                     let plan = layer.plan.with_batch(batch);
                     let step = &plan.steps()[0];
                     let shapes = plan.shapes(step);
@@ -80,7 +79,8 @@ pub fn tune(
     }
 }
 
-/// Searches a layer; returns the result and true if everything was tried, `None` where there is one configuration only.
+/// Tunes one layer; returns the result and whether the search was complete, or `None` if there is only one
+/// configuration.
 fn tune_layer(
     gpu: &Gpu,
     layer: &Layer,
@@ -121,12 +121,12 @@ fn tune_layer(
     Ok(Some((tuned, complete)))
 }
 
-/// The configurations to try, the default first.
-fn candidates(configs: &[KernelConfig], effort: Effort) -> Vec<KernelConfig> {
-    let mut chosen: Vec<KernelConfig> = Vec::new();
-    for &config in configs {
-        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != config.kernel()) {
-            chosen.push(config);
+/// Configurations to try, the default first.
+fn candidates(strategies: &[Strategy], effort: Effort) -> Vec<Strategy> {
+    let mut chosen: Vec<Strategy> = Vec::new();
+    for &strategy in strategies {
+        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != strategy.kernel()) {
+            chosen.push(strategy);
         }
     }
     chosen

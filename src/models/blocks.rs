@@ -1,5 +1,5 @@
-//! What the published models share: their spectrogram, their convolution blocks, and batch normalisation as the
-//! checkpoints hold it, folded into a scale and a shift.
+//! Shared parts of the published models: spectrogram, convolution blocks, and batch normalisation folded to scale and
+//! shift.
 
 use super::{EMBEDDING, SCORES, STATS};
 use crate::frontend::{Framing, MelConfig};
@@ -7,32 +7,32 @@ use crate::plan::{Activation, Builder, ConvBlock, PlanError, TensorId};
 use crate::tensor::HostTensor;
 use crate::weights::{TensorSpec, Weights, WeightsError};
 
-/// What the array called `running_std` is divided by: Keras changed its meaning between versions.
+/// Meaning of the array `running_std`, which differs between versions of Keras.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NormRule {
-    /// It is a standard deviation: `gamma / (s + epsilon)` (Keras 1.0.6 and before).
+    /// Standard deviation: `gamma / (s + epsilon)` (Keras 1.0.6 and before).
     Deviation {
-        /// Added to the deviation.
+        /// Epsilon added to the deviation.
         epsilon: f64,
     },
-    /// It is read as a variance: `gamma / sqrt(s + epsilon)` (later Keras 1).
+    /// Variance: `gamma / sqrt(s + epsilon)` (later Keras 1).
     Variance {
-        /// Added to the variance.
+        /// Epsilon added to the variance.
         epsilon: f64,
     },
 }
 
 impl NormRule {
-    /// Scale and shift of the layer called `layer`: `y = (x - mean) * gamma / d + beta`, folded in f64.
+    /// Folds the layer called `layer` to scale and shift in f64: `y = (x - mean) * gamma / d + beta`.
     ///
     /// # Errors
-    /// [`WeightsError`] when an array is missing.
+    /// [`WeightsError`] if an array is missing.
     pub(super) fn fold(self, weights: &Weights, layer: &str) -> Result<[HostTensor; 2], WeightsError> {
         let array = |part: &str| weights.get(&format!("{layer}.{part}"));
         Ok(self.fold_arrays(array("gamma")?, array("beta")?, array("mean")?, array("deviation")?))
     }
 
-    /// As [`NormRule::fold`], from the arrays themselves.
+    /// As [`NormRule::fold`], from arrays.
     pub(super) fn fold_arrays(
         self,
         gamma: &HostTensor,
@@ -56,7 +56,7 @@ impl NormRule {
     }
 }
 
-/// The rows of a batch normalisation over `extent` channels or frames in a table of tensors.
+/// Tensor specs of a batch normalisation over `extent` channels or frames.
 pub(super) fn tensors(layer: &str, checkpoint: &str, extent: usize) -> Vec<TensorSpec> {
     let statistic = |part: &str, suffix: &str| {
         TensorSpec::statistic(format!("{layer}.{part}"), format!("{checkpoint}_{suffix}"), [extent])
@@ -67,7 +67,7 @@ pub(super) fn tensors(layer: &str, checkpoint: &str, extent: usize) -> Vec<Tenso
     rows
 }
 
-/// The rows of a batch normalisation without its statistics.
+/// Tensor specs of a batch normalisation without statistics.
 pub(super) fn affine_tensors(layer: &str, checkpoint: &str, extent: usize) -> Vec<TensorSpec> {
     vec![
         TensorSpec::trainable(format!("{layer}.gamma"), format!("{checkpoint}_gamma"), [extent]),
@@ -75,29 +75,28 @@ pub(super) fn affine_tensors(layer: &str, checkpoint: &str, extent: usize) -> Ve
     ]
 }
 
-/// The rows of a convolution: `conv{number}`, called `{checkpoint}{number}` in the file.
+/// Tensor specs of a convolution: `conv{number}`, called `{checkpoint}{number}` in the file.
 pub(super) fn kernel_tensors(
     number: usize,
     checkpoint: &str,
-    maps: usize,
+    out_channels: usize,
     channels: usize,
 ) -> Vec<TensorSpec> {
     let (kernel, bias) = (format!("{checkpoint}{number}_W"), format!("{checkpoint}{number}_b"));
     vec![
-        TensorSpec::kernel(format!("conv{number}.kernel"), kernel, [maps, channels, 3, 3]),
-        TensorSpec::trainable(format!("conv{number}.bias"), bias, [maps]),
+        TensorSpec::kernel(format!("conv{number}.kernel"), kernel, [out_channels, channels, 3, 3]),
+        TensorSpec::trainable(format!("conv{number}.bias"), bias, [out_channels]),
     ]
 }
 
-/// The rows of convolution block `number` in a table of tensors: `conv{number}` and `bn{number}`, in the file
-/// too.
-pub(super) fn conv_tensors(number: usize, maps: usize, channels: usize) -> Vec<TensorSpec> {
-    let mut rows = kernel_tensors(number, "conv", maps, channels);
-    rows.extend(tensors(&format!("bn{number}"), &format!("bn{number}"), maps));
+/// Tensor specs of convolution block `number`: `conv{number}` and `bn{number}`, with the same names in the file.
+pub(super) fn conv_tensors(number: usize, out_channels: usize, channels: usize) -> Vec<TensorSpec> {
+    let mut rows = kernel_tensors(number, "conv", out_channels, channels);
+    rows.extend(tensors(&format!("bn{number}"), &format!("bn{number}"), out_channels));
     rows
 }
 
-/// The arrays of convolution block `number`.
+/// Weights of convolution block `number`.
 pub(super) fn conv_block(
     weights: &Weights,
     rule: NormRule,
@@ -112,8 +111,8 @@ pub(super) fn conv_block(
     })
 }
 
-/// The last dense layer (`logits`, then `probs`), and the outputs of a model: scores, `embedding`, `stats`. Weights
-/// without a dense layer give no scores.
+/// Adds the last dense layer (`logits`, then `probs`) and the outputs of a model: scores, `embedding`, `stats`. Weights
+/// without a dense layer have no scores.
 pub(super) fn head(
     b: &mut Builder,
     weights: &Weights,
@@ -132,10 +131,10 @@ pub(super) fn head(
     Ok(())
 }
 
-/// Samples of the clips of CNN and CRNN: 29.12 s at 12 kHz.
+/// Clip length of CNN and CRNN in samples: 29.12 s at 12 kHz.
 pub(super) const CLIP_SAMPLES: usize = 349_440;
 
-/// The spectrogram of CNN and CRNN: 12 kHz, 96 Slaney bands, the mel power squared.
+/// Spectrogram of CNN and CRNN: 12 kHz, 96 Slaney bands, squared mel power.
 pub(super) fn mel() -> MelConfig {
     MelConfig {
         sample_rate: 12_000,

@@ -10,15 +10,15 @@ use crate::weights::{TensorSpec, Weights};
 /// Sizes of the network; the default is the published one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The spectrogram it hears.
+    /// Input spectrogram.
     pub mel: MelConfig,
-    /// Samples of a clip.
+    /// Clip length in samples.
     pub clip_samples: usize,
-    /// Feature maps of each convolution block.
-    pub maps: Vec<usize>,
-    /// Max-pool window of each block along frequency and time; together they leave one value.
+    /// Output channels of each convolution block.
+    pub out_channels: Vec<usize>,
+    /// Max-pool window of each block along frequency and time; together they reduce to one value.
     pub pools: Vec<[usize; 2]>,
-    /// Labels.
+    /// Number of labels.
     pub labels: usize,
 }
 
@@ -27,7 +27,7 @@ impl Default for Config {
         Config {
             mel: blocks::mel(),
             clip_samples: blocks::CLIP_SAMPLES,
-            maps: vec![32, 128, 128, 192, 256],
+            out_channels: vec![32, 128, 128, 192, 256],
             pools: vec![[2, 4], [2, 4], [2, 4], [3, 5], [4, 4]],
             labels: 50,
         }
@@ -35,12 +35,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A network of the same layers that runs in milliseconds, for tests.
+    /// A small network of the same layers, for tests.
     pub fn tiny() -> Config {
         Config {
             mel: MelConfig { n_mels: 13, ..Config::default().mel },
             clip_samples: 8192,
-            maps: vec![5, 7, 6],
+            out_channels: vec![5, 7, 6],
             pools: vec![[2, 4], [3, 2], [2, 4]],
             labels: 11,
         }
@@ -51,7 +51,7 @@ impl Config {
     }
 }
 
-/// `running_std` is a standard deviation in both readings: the original prescribes Keras 1.0.6 for this model.
+/// `running_std` is a standard deviation in both cases: the original prescribes Keras 1.0.6 for this model.
 const RULE: NormRule = NormRule::Deviation { epsilon: 1e-6 };
 
 impl Architecture for Config {
@@ -60,15 +60,15 @@ impl Architecture for Config {
     }
 
     fn embedding_len(&self) -> usize {
-        self.maps.last().copied().unwrap_or_default()
+        self.out_channels.last().copied().unwrap_or_default()
     }
 
     fn tensors(&self) -> Vec<TensorSpec> {
         let mut rows = blocks::tensors("bn0", "bn_0_freq", self.frames());
         let mut channels = 1;
-        for (block, &maps) in self.maps.iter().enumerate() {
-            rows.extend(blocks::conv_tensors(block + 1, maps, channels));
-            channels = maps;
+        for (block, &out_channels) in self.out_channels.iter().enumerate() {
+            rows.extend(blocks::conv_tensors(block + 1, out_channels, channels));
+            channels = out_channels;
         }
         rows.push(TensorSpec::trainable("output.weight", "output_W", [channels, self.labels]));
         rows.push(TensorSpec::trainable("output.bias", "output_b", [self.labels]));

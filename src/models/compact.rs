@@ -2,9 +2,9 @@
 //! regression tasks", ISMIR 2017, arXiv:1703.09179. Reference implementation:
 //! github.com/keunwoochoi/music-auto_tagging-keras, `compact_cnn/`.
 //!
-//! The original normalises with the statistics of whatever batch a clip is in, and takes decibels below the
-//! batch's maximum (`upstream`): a clip's tags depend on its companions. `restored` freezes both: decibels below
-//! the clip's own maximum, and [`Statistics`] measured once over varied music.
+//! The original normalises with the statistics of the batch, and takes decibels relative to the maximum of the batch
+//! (`original`): the tags of a clip depend on the other clips of its batch. `corrected` freezes both: decibels relative
+//! to the clip's own maximum, and [`Statistics`] measured once over varied music.
 
 use super::{Architecture, ClipSpec, ModelError, NormRule, Reading, Starts, blocks};
 use crate::frontend::{self, Framing, MelConfig};
@@ -15,15 +15,15 @@ use crate::weights::{TensorSpec, Variant, Weights, WeightsError};
 /// Sizes of the network; the default is the published one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The spectrogram it hears; its framing follows the backend that the weights were trained for.
+    /// Input spectrogram; its framing follows the backend that the weights were trained for.
     pub mel: MelConfig,
-    /// Samples of a clip.
+    /// Clip length in samples.
     pub clip_samples: usize,
-    /// Feature maps of each of the five convolution blocks.
-    pub maps: usize,
-    /// Max-pool window of each block along frequency and time; together they leave one value.
+    /// Output channels of each of the five convolution blocks.
+    pub out_channels: usize,
+    /// Max-pool window of each block along frequency and time; together they reduce to one value.
     pub pools: [[usize; 2]; 5],
-    /// Labels.
+    /// Number of labels.
     pub labels: usize,
 }
 
@@ -32,7 +32,7 @@ impl Default for Config {
         Config {
             mel: MelConfig { exponent: 1, framing: Framing::ZerosReversed, ..blocks::mel() },
             clip_samples: 348_000, // 29 s
-            maps: 32,
+            out_channels: 32,
             pools: [[2, 4], [3, 4], [2, 5], [2, 4], [4, 4]],
             labels: 50,
         }
@@ -40,29 +40,29 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A network of the same layers that runs in milliseconds, for tests.
+    /// A small network of the same layers, for tests.
     pub fn tiny() -> Config {
         Config {
             mel: MelConfig { n_mels: 13, ..Config::default().mel },
             clip_samples: 8192,
-            maps: 5,
+            out_channels: 5,
             pools: [[2, 2], [3, 2], [2, 2], [1, 2], [1, 2]],
             labels: 11,
         }
     }
 }
 
-/// Added to a variance before its root is taken (Keras 1.2).
+/// Epsilon of batch normalisation (Keras 1.2).
 const EPSILON: f32 = 1e-3;
 
-/// Mean and variance of each channel of each convolution's output, over a corpus: made by `tagwave calibrate`.
+/// Mean and variance of each channel of each convolution over a corpus, measured by `tagwave calibrate`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Statistics {
-    /// First block first.
+    /// Statistics of each block in order.
     pub layers: Vec<LayerStatistics>,
 }
 
-/// One block's part of [`Statistics`].
+/// Statistics of one block.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LayerStatistics {
     /// Mean of each channel.
@@ -72,23 +72,23 @@ pub struct LayerStatistics {
 }
 
 impl Statistics {
-    /// The frozen statistics of the published network.
+    /// Frozen statistics of the published network.
     ///
     /// # Errors
-    /// [`ModelError::Statistics`] when the built-in file is damaged.
+    /// [`ModelError::Statistics`] if the built-in file is invalid.
     pub fn published() -> Result<Statistics, ModelError> {
         Statistics::parse(include_str!("../../weights/compact/statistics.toml"))
     }
 
-    /// Statistics from the text that `tagwave calibrate` writes.
+    /// Parses the text that `tagwave calibrate` writes.
     ///
     /// # Errors
-    /// [`ModelError::Statistics`] with what the parser says.
+    /// [`ModelError::Statistics`] with the message of the parser.
     pub fn parse(text: &str) -> Result<Statistics, ModelError> {
         toml::from_str(text).map_err(|error| ModelError::Statistics { reason: error.to_string() })
     }
 
-    /// Puts them among `weights`, where [`Architecture::build`] takes them before the built-in ones.
+    /// Adds them to `weights`, where [`Architecture::build`] uses them instead of the built-in ones.
     pub fn insert_into(&self, weights: &mut Weights) {
         for (layer, statistics) in self.layers.iter().enumerate() {
             for (part, values) in [("mean", &statistics.mean), ("variance", &statistics.variance)] {
@@ -105,21 +105,21 @@ impl Architecture for Config {
     }
 
     fn embedding_len(&self) -> usize {
-        self.pools.len() * self.maps
+        self.pools.len() * self.out_channels
     }
 
     fn tensors(&self) -> Vec<TensorSpec> {
         let mut rows = Vec::new();
         for number in 1..=self.pools.len() {
-            let channels = if number == 1 { 1 } else { self.maps };
-            rows.extend(blocks::kernel_tensors(number, "convolution2d_", self.maps, channels));
+            let channels = if number == 1 { 1 } else { self.out_channels };
+            rows.extend(blocks::kernel_tensors(number, "convolution2d_", self.out_channels, channels));
             // The files' running statistics were never updated: 0 and 1.
             let (layer, checkpoint) = (format!("bn{number}"), format!("batchnormalization_{number}"));
-            rows.extend(blocks::affine_tensors(&layer, &checkpoint, self.maps));
+            rows.extend(blocks::affine_tensors(&layer, &checkpoint, self.out_channels));
         }
         // The TensorFlow file has no dense layer: features only.
         let dense = [
-            ("output.weight", "dense_1_W", vec![self.maps, self.labels]),
+            ("output.weight", "dense_1_W", vec![self.out_channels, self.labels]),
             ("output.bias", "dense_1_b", vec![self.labels]),
         ];
         rows.extend(dense.map(|(name, checkpoint, shape)| {
@@ -155,7 +155,7 @@ impl Architecture for Config {
 pub const LAYER_STATISTICS: &str = "layer_statistics";
 
 impl Config {
-    /// A plan that measures block `known.layers.len() + 1`: the blocks before it normalise with `known`.
+    /// Builds a plan that measures block `known.layers.len() + 1`; the blocks before it normalise with `known`.
     ///
     /// # Errors
     /// [`ModelError`] when an array is missing or has another shape.
@@ -173,7 +173,7 @@ impl Config {
         Ok(b.finish())
     }
 
-    /// Decibels below the maximum: of the batch as the original does, of the clip when restored.
+    /// Spectrogram in decibels relative to the maximum of the batch (original) or of the clip (corrected).
     fn input(
         &self,
         b: &mut Builder,
@@ -204,7 +204,7 @@ impl Config {
         Ok(b.conv2d(&format!("conv{number}"), x, array("kernel")?, array("bias")?)?)
     }
 
-    /// `conv{number}`, `bn{number}`, `elu{number}`, `pool{number}`.
+    /// Adds block `number`: `conv{number}`, `bn{number}`, `elu{number}`, `pool{number}`.
     fn block(
         &self,
         b: &mut Builder,
@@ -231,7 +231,7 @@ impl Config {
     }
 }
 
-/// Frozen mean and variance of block `number`: those among the weights, else the built-in ones.
+/// Frozen mean and variance of block `number`: from the weights, else the built-in ones.
 fn frozen(weights: &Weights, number: usize) -> Result<[HostTensor; 2], ModelError> {
     let channels = weights.get(&format!("bn{number}.gamma"))?.shape();
     let published = Statistics::published()?;

@@ -13,19 +13,19 @@ use crate::weights::{TensorSpec, Weights, WeightsError};
 /// Sizes of the network; the default is the published one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The spectrogram it hears.
+    /// Input spectrogram.
     pub mel: MelConfig,
-    /// Samples of a clip.
+    /// Clip length in samples.
     pub clip_samples: usize,
-    /// Frames of zeros on either side of the spectrogram.
+    /// Number of zero frames on either side of the spectrogram.
     pub pad_frames: usize,
-    /// Feature maps of each convolution block.
-    pub maps: Vec<usize>,
-    /// Max-pool window of each block along frequency and time; together they leave one row of frequencies.
+    /// Output channels of each convolution block.
+    pub out_channels: Vec<usize>,
+    /// Max-pool window of each block along frequency and time; together they reduce to one row of frequencies.
     pub pools: Vec<[usize; 2]>,
     /// Units of each of the two GRU layers.
     pub units: usize,
-    /// Labels.
+    /// Number of labels.
     pub labels: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for Config {
             mel: blocks::mel(),
             clip_samples: blocks::CLIP_SAMPLES,
             pad_frames: 37,
-            maps: vec![64, 128, 128, 128],
+            out_channels: vec![64, 128, 128, 128],
             pools: vec![[2, 2], [3, 3], [4, 4], [4, 4]],
             units: 32,
             labels: 50,
@@ -44,19 +44,19 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The network of `small`: fewer maps, most of its parameters where the spectrogram is small. Distilled from
-    /// the two published networks; training/ has the whole recipe.
+    /// Configuration of `small`: fewer channels, with most parameters in the last blocks. Distilled from the two published
+    /// networks; see training/.
     pub fn small() -> Config {
-        Config { maps: vec![24, 56, 128, 128], units: 64, ..Config::default() }
+        Config { out_channels: vec![24, 56, 128, 128], units: 64, ..Config::default() }
     }
 
-    /// A network of the same layers that runs in milliseconds, for tests.
+    /// A small network of the same layers, for tests.
     pub fn tiny() -> Config {
         Config {
             mel: MelConfig { n_mels: 13, ..Config::default().mel },
             clip_samples: 8192,
             pad_frames: 3,
-            maps: vec![5, 7, 6, 9],
+            out_channels: vec![5, 7, 6, 9],
             pools: vec![[2, 2], [3, 3], [2, 2], [1, 1]],
             units: 5,
             labels: 11,
@@ -68,7 +68,7 @@ impl Config {
     }
 }
 
-/// What `running_std` is in each reading.
+/// Meaning of `running_std`, by compatibility.
 fn rule(reading: Reading) -> NormRule {
     match reading {
         Reading::Restored => NormRule::Deviation { epsilon: 1e-6 },
@@ -76,7 +76,7 @@ fn rule(reading: Reading) -> NormRule {
     }
 }
 
-/// The gates of a GRU, in the order in which they lie side by side.
+/// Gates of a GRU, in storage order.
 const GATES: [&str; 3] = ["z", "r", "h"];
 
 impl Architecture for Config {
@@ -91,9 +91,9 @@ impl Architecture for Config {
     fn tensors(&self) -> Vec<TensorSpec> {
         let mut rows = blocks::tensors("bn0", "bn_0_freq", self.frames());
         let mut channels = 1;
-        for (block, &maps) in self.maps.iter().enumerate() {
-            rows.extend(blocks::conv_tensors(block + 1, maps, channels));
-            channels = maps;
+        for (block, &out_channels) in self.out_channels.iter().enumerate() {
+            rows.extend(blocks::conv_tensors(block + 1, out_channels, channels));
+            channels = out_channels;
         }
         for (layer, inputs) in [("gru1", channels), ("gru2", self.units)] {
             for gate in GATES {
@@ -134,7 +134,7 @@ impl Architecture for Config {
     }
 }
 
-/// The arrays of a GRU layer, its gates laid side by side.
+/// Weights of a GRU layer, with concatenated gates.
 fn gru(weights: &Weights, layer: &str) -> Result<GruWeights, WeightsError> {
     let beside = |part: &str| -> Result<HostTensor, WeightsError> {
         let gates = GATES.map(|gate| weights.get(&format!("{layer}.{part}_{gate}")));

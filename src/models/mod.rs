@@ -1,6 +1,6 @@
-//! The published models: what each one hears, which arrays it needs, and the plan it makes.
+//! The published models: input, tensor specs and plan of each.
 //!
-//! One file per architecture. Adding one means its file, its line in [`all`], its manifest under `weights/`.
+//! One file per architecture. To add a model, add its file, its line in [`all`], and its manifest under `weights/`.
 //! Not here: kernels, devices, files.
 
 use crate::error::ErrorKind;
@@ -16,16 +16,16 @@ pub mod crnn;
 pub use crate::frontend::Starts;
 pub use blocks::NormRule;
 
-/// Why a model cannot be built.
+/// Error of building a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// No model of that name.
-    #[error("no model is called {name:?}: expected one of {}", known.join(", "))]
+    /// Unknown name of a model.
+    #[error("unknown model {name:?}: expected one of {}", known.join(", "))]
     Unknown {
-        /// Name asked for.
+        /// Requested name.
         name: String,
-        /// Names there are.
+        /// Valid names.
         known: Vec<&'static str>,
     },
     /// Its weights can be understood in one way only.
@@ -37,25 +37,25 @@ pub enum ModelError {
         /// What was asked for.
         reading: Reading,
     },
-    /// Its weights lack an array, or hold a wrong one.
+    /// Missing or invalid weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// Its layers do not fit together.
+    /// Mismatch of layers.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The file with its frozen statistics cannot be read.
+    /// Invalid file of frozen statistics.
     #[error("frozen statistics: {reason}")]
     Statistics {
-        /// What the parser says.
+        /// Message of the parser.
         reason: String,
     },
-    /// Its label list does not fit its last layer.
+    /// Invalid list of labels.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
 }
 
 impl ModelError {
-    /// What a batch should do about it.
+    /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             ModelError::Unknown { .. } | ModelError::Reading { .. } => ErrorKind::Input,
@@ -92,30 +92,30 @@ impl Reading {
     }
 }
 
-/// The audio that a model hears.
+/// Audio input of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClipSpec {
     /// Samples per second.
     pub sample_rate: u32,
-    /// Samples of a clip.
+    /// Clip length in samples.
     pub samples: usize,
 }
 
-/// A network: a config that can name its arrays and lay out its plan.
+/// Network architecture: tensor specs and plan.
 pub trait Architecture: std::fmt::Debug + Send + Sync {
-    /// The audio it hears.
+    /// Audio input.
     fn clip(&self) -> ClipSpec;
 
-    /// Every array it needs: the only place where names inside checkpoints stand.
+    /// Specs of all arrays that the network needs, with their names in checkpoints.
     fn tensors(&self) -> Vec<TensorSpec>;
 
-    /// Numbers in an embedding.
+    /// Length of an embedding.
     fn embedding_len(&self) -> usize;
 
-    /// The plan for batches of one clip, unfused. Outputs: [`SCORES`], [`EMBEDDING`], [`STATS`].
+    /// Builds the unfused plan for batches of one clip. Outputs: [`SCORES`], [`EMBEDDING`], [`STATS`].
     ///
     /// # Errors
-    /// [`ModelError`] when an array is missing or has another shape.
+    /// [`ModelError`] if an array is missing or has another shape.
     fn build(&self, weights: &Weights, reading: Reading, starts: Starts) -> Result<Plan, ModelError>;
 }
 
@@ -131,48 +131,48 @@ pub const STATS: &str = "stats";
 pub struct Model {
     /// Name in options and output.
     pub name: &'static str,
-    /// One line about it.
+    /// Description in one line.
     pub title: &'static str,
-    /// The network.
+    /// Network architecture.
     pub architecture: Box<dyn Architecture>,
-    /// Area under the ROC curve that the original states on its test set, with where it says so.
+    /// Area under the ROC curve stated by the original, with its source.
     pub stated_auc: Option<(f32, &'static str)>,
     /// How its weights can be understood.
     pub readings: &'static [Reading],
     manifest: &'static str,
-    /// Its weight file, where it is part of the program.
+    /// Weight file built into the program, if any.
     embedded: Option<&'static [u8]>,
 }
 
-/// The model that runs when none is named: its weights are part of the program (feature `small`).
+/// Default model, whose weights are built into the program (feature `small`).
 pub const DEFAULT: &str = "small";
 
 /// Both ways to understand the weights of the original.
 const BOTH: &[Reading] = &[Reading::Restored, Reading::Upstream];
 
 impl Model {
-    /// Where its weights come from.
+    /// Manifest of the weights.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] when the built-in manifest is damaged.
+    /// [`ModelError::Weights`] if the built-in manifest is invalid.
     pub fn manifest(&self) -> Result<Manifest, ModelError> {
         Ok(Manifest::parse(self.manifest)?)
     }
 
-    /// Whether its weights are part of the program.
+    /// True if the weights are built into the program.
     pub fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
-    /// Its weights: those of the program for a model that has them there, unless a path is given explicitly; else
-    /// those that `locator` finds.
+    /// Loads the weights: the built-in ones, if there are any and `locator` has no explicit path, else those that `locator`
+    /// finds.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] when there are none, or they are wrong.
+    /// [`ModelError::Weights`] if they are missing or invalid.
     pub fn weights(&self, locator: &Locator) -> Result<Weights, ModelError> {
         let (manifest, specs) = (self.manifest()?, self.architecture.tensors());
         match self.embedded {
-            // What a command does must not depend on what happens to lie in a folder.
+            // Built-in weights are not replaced by files that happen to be in a folder.
             Some(bytes) if locator.explicit.is_none() => {
                 Ok(weights::load_embedded(bytes, &specs, &manifest)?)
             }
@@ -192,16 +192,16 @@ impl Model {
         }
     }
 
-    /// Its labels, in the order of the scores.
+    /// Labels in the order of the scores.
     ///
     /// # Errors
-    /// [`ModelError::Vocabulary`] when the built-in list is damaged.
+    /// [`ModelError::Vocabulary`] if the built-in list is invalid.
     pub fn vocabulary(&self) -> Result<Vocabulary, ModelError> {
         Ok(Vocabulary::lastfm50()?)
     }
 }
 
-/// Where the original states the area under the ROC curve of its models.
+/// Source of the stated area under the ROC curve.
 const ORIGINAL_README: &str = "README of keunwoochoi/music-auto_tagging-keras, on the Million Song Dataset";
 
 const COMPACT_README: &str = "about, README of compact_cnn in the same repository";
@@ -211,12 +211,12 @@ const SMALL: Option<&[u8]> = Some(include_bytes!("../../weights/small/tagwave-sm
 #[cfg(not(feature = "small"))]
 const SMALL: Option<&[u8]> = None;
 
-/// Every model there is, the default first.
+/// All models, the default first.
 pub fn all() -> Vec<Model> {
     vec![
         Model {
             name: DEFAULT,
-            title: "tagwave-small: MusicTaggerCRNN's layout with fewer maps, distilled from crnn and cnn, 64 features",
+            title: "tagwave-small: MusicTaggerCRNN's architecture with fewer channels, distilled from crnn and cnn, 64 features",
             architecture: Box::new(crnn::Config::small()),
             stated_auc: None,
             readings: &[Reading::Restored],
@@ -234,7 +234,7 @@ pub fn all() -> Vec<Model> {
         },
         Model {
             name: "compact",
-            title: "compact_cnn: five convolution blocks of 32 maps, 5 x 32 features",
+            title: "compact_cnn: five convolution blocks of 32 channels, 5 x 32 features",
             architecture: Box::new(compact::Config::default()),
             stated_auc: Some((0.849, COMPACT_README)),
             readings: BOTH,
@@ -253,10 +253,10 @@ pub fn all() -> Vec<Model> {
     ]
 }
 
-/// The model called `name`.
+/// Finds a model by name.
 ///
 /// # Errors
-/// [`ModelError::Unknown`] with the names there are.
+/// [`ModelError::Unknown`] with the valid names.
 pub fn find(name: &str) -> Result<Model, ModelError> {
     let models = all();
     let known = models.iter().map(|model| model.name).collect();

@@ -1,4 +1,4 @@
-//! Layer calls that append steps to a plan, with shape inference as they go.
+//! Builder of plans, with shape inference.
 
 use super::{Origin, Plan, PlanError, Step, Tensor, TensorId};
 use crate::kernels::{
@@ -20,7 +20,7 @@ pub struct ConvBlock {
     pub pool: [usize; 2],
 }
 
-/// Weights of a GRU layer, the gates side by side in the order z, r, h; see [`Builder::gru`].
+/// Weights of a GRU layer, gates in the order z, r, h; see [`Builder::gru`].
 #[derive(Clone, Debug)]
 pub struct GruWeights {
     /// `[D, 3 U]`.
@@ -31,24 +31,24 @@ pub struct GruWeights {
     pub recurrent: HostTensor,
 }
 
-/// Collects the steps of a [`Plan`].
+/// Builder of a [`Plan`].
 #[derive(Debug, Default)]
 pub struct Builder {
     plan: Plan,
 }
 
 impl Builder {
-    /// An empty plan.
+    /// Starts an empty plan.
     pub fn new() -> Builder {
         Builder::default()
     }
 
-    /// The plan.
+    /// Returns the plan.
     pub fn finish(self) -> Plan {
         self.plan
     }
 
-    /// An input tensor of `shape`, the batch outermost.
+    /// Adds an input tensor of `shape`, batch outermost.
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>) -> TensorId {
         let origin = Origin::Input(self.plan.inputs.len());
         let id = self.add(name, shape.into(), DType::F32, origin);
@@ -61,15 +61,15 @@ impl Builder {
         self.plan.outputs.push((name.to_string(), tensor));
     }
 
-    /// Shape of a tensor made so far.
+    /// Shape of a tensor.
     pub fn shape(&self, tensor: TensorId) -> Shape {
         self.plan.tensors[tensor].shape
     }
 
-    /// One step of any op.
+    /// Adds one step of any op.
     ///
     /// # Errors
-    /// [`PlanError::Shape`] when the op cannot take these tensors.
+    /// [`PlanError::Shape`] if the op does not accept these tensors.
     pub fn step(
         &mut self,
         name: &str,
@@ -113,7 +113,7 @@ impl Builder {
         self.step(name, Op::ClipStats(op), &[x], Vec::new())
     }
 
-    /// `[N, 1, F, T]` dB floored and taken relative to its `stats`.
+    /// `[N, 1, F, T]` dB, floored and normalised by its `stats`.
     ///
     /// # Errors
     /// [`PlanError::Shape`].
@@ -237,19 +237,19 @@ impl Builder {
         self.max_pool2d(&name("pool"), x, block.pool)
     }
 
-    /// `[N, C, 1, T]` seen as the sequence `[N, T, C]`; nothing is computed.
+    /// Views `[N, C, 1, T]` as the sequence `[N, T, C]`, without computation.
     ///
     /// # Errors
-    /// [`PlanError::Shape`] unless one row of frequencies is left.
+    /// [`PlanError::Shape`] unless the frequency extent is 1.
     pub fn sequence(&mut self, name: &str, x: TensorId) -> Result<TensorId, PlanError> {
         let [n, c, f, t] = [0, 1, 2, 3].map(|axis| self.shape(x).extent(axis));
         self.view(name, x, f == 1, "[N, C, 1, T]", [n, t, c].into())
     }
 
-    /// `[N, C, 1, 1]` seen as `[N, C]`; nothing is computed.
+    /// Views `[N, C, 1, 1]` as `[N, C]`, without computation.
     ///
     /// # Errors
-    /// [`PlanError::Shape`] unless one value a channel is left.
+    /// [`PlanError::Shape`] unless there is one value per channel.
     pub fn flatten(&mut self, name: &str, x: TensorId) -> Result<TensorId, PlanError> {
         let [n, c, f, t] = [0, 1, 2, 3].map(|axis| self.shape(x).extent(axis));
         self.view(name, x, f * t == 1, "[N, C, 1, 1]", [n, c].into())

@@ -1,4 +1,4 @@
-//! Fusion: a step is merged into the one before it where one kernel can do both.
+//! Fusion: merges steps that one kernel can compute.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use crate::kernels::Operation;
 use crate::tensor::{DType, HostTensor};
 
 impl Plan {
-    /// The same outputs from fewer steps. What the ops can merge is theirs to say
-    /// ([`Operation::fuse`]); a tensor that is an output, or that two steps read, stays.
+    /// Fuses steps where possible. Ops define what they can be fused with ([`Operation::absorb`]); a tensor that is an
+    /// output, or that two steps read, is kept.
     pub fn fused(&self) -> Plan {
         let mut plan = Plan { steps: Vec::new(), ..self.clone() };
         for step in &self.steps {
-            match plan.merge(self, step) {
-                Some((index, merged)) => plan.steps[index] = merged,
+            match plan.fuse_step(self, step) {
+                Some((index, fused)) => plan.steps[index] = fused,
                 None => plan.steps.push(step.clone()),
             }
         }
         plan.with_precision(self.precision)
     }
 
-    /// The step that `next` can be merged into, and what that step becomes.
-    fn merge(&mut self, unfused: &Plan, next: &Step) -> Option<(usize, Step)> {
+    /// Finds the step that `next` can be fused with, and the fused step.
+    fn fuse_step(&mut self, unfused: &Plan, next: &Step) -> Option<(usize, Step)> {
         let [input] = next.inputs[..] else { return None };
         let index = self.steps.iter().position(|step| step.output == input)?;
         let readers = unfused.steps.iter().flat_map(|step| &step.inputs);

@@ -1,9 +1,9 @@
-//! Device memory planned by lifetimes: tensors that are never alive together share a slot.
+//! Memory planning: tensors with disjoint lifetimes share a slot.
 
 use super::{Origin, Plan, TensorId};
 
-/// Which slot each tensor lives in. A slot is one buffer: a kernel may not read and write the same buffer, so
-/// slots are not cut up, and a step's output never shares a slot with its inputs.
+/// Assignment of tensors to slots. A slot is one buffer. A kernel must not read and write the same buffer, so slots are
+/// not subdivided, and the output of a step never shares a slot with its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arena {
     slot_of: Vec<Option<usize>>,
@@ -22,7 +22,7 @@ impl Arena {
         for (index, step) in plan.steps().iter().enumerate() {
             arena.place(plan, step.output, &mut free);
             for (id, tensor) in plan.tensors().iter().enumerate() {
-                // A tensor that nobody reads is dead as soon as it is made.
+                // A tensor that is never read is dead after its step.
                 let last = last_uses[id].or((id == step.output).then_some(index));
                 let owned = !matches!(tensor.origin, Origin::View(_));
                 if let (true, true, Some(slot)) = (owned, last == Some(index), arena.slot_of[id]) {
@@ -36,7 +36,7 @@ impl Arena {
         arena
     }
 
-    /// Puts a tensor into the tightest free slot that holds it, else into the largest one, grown.
+    /// Assigns a tensor to the smallest free slot that fits, else grows the largest one.
     fn place(&mut self, plan: &Plan, id: TensorId, free: &mut Vec<usize>) {
         let tensor = &plan.tensors()[id];
         let bytes = (tensor.shape.stored_len() * tensor.dtype.size()).next_multiple_of(4) as u64;
@@ -55,12 +55,12 @@ impl Arena {
         self.slot_of[id] = Some(slot);
     }
 
-    /// The slot of a tensor; `None` for weights and for what no step makes.
+    /// Slot of a tensor; `None` for weights and for views.
     pub fn slot(&self, id: TensorId) -> Option<usize> {
         self.slot_of[id]
     }
 
-    /// Bytes of each slot.
+    /// Size of each slot in bytes.
     pub fn slot_bytes(&self) -> &[u64] {
         &self.slot_bytes
     }

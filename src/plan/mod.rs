@@ -1,9 +1,8 @@
-//! Plans: which op runs on which tensors, in which order. Plain data, the same for every executor.
+//! Plans: sequences of ops on tensors, as plain data that is the same for every executor.
 //!
-//! A plan is made unfused by [`Builder`], one step per layer, so that any layer's output can be asked for
-//! ([`Plan::tapped`]); [`Plan::fused`] then merges steps around whatever is still needed. Shapes carry the
-//! batch as their outermost extent and [`Plan::with_batch`] changes it everywhere at once. Not here: devices,
-//! buffers, shader text.
+//! [`Builder`] makes a plan unfused, one step per layer, so that the output of any layer can be requested
+//! ([`Plan::tapped`]); [`Plan::fused`] then fuses steps. Shapes have the batch as their outermost extent;
+//! [`Plan::with_batch`] changes it in all tensors. Not here: devices, buffers, shaders.
 
 use std::sync::Arc;
 
@@ -19,10 +18,10 @@ pub use crate::kernels::{Activation, Axis, ClipStats, Level, Scope};
 pub use builder::{Builder, ConvBlock, GruWeights};
 pub use memory::Arena;
 
-/// Place of a tensor in [`Plan::tensors`].
+/// Index of a tensor in [`Plan::tensors`].
 pub type TensorId = usize;
 
-/// Why a plan cannot be built.
+/// Error of building a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -31,21 +30,21 @@ pub enum PlanError {
     Shape {
         /// Name of the step.
         step: String,
-        /// What does not fit.
+        /// Mismatch of shapes.
         source: ShapeError,
     },
     /// A tap names no tensor of the plan.
-    #[error("no step is called {name:?}: expected one of {}", known.join(", "))]
+    #[error("unknown step {name:?}: expected one of {}", known.join(", "))]
     UnknownTap {
-        /// Name asked for.
+        /// Requested name.
         name: String,
-        /// Names there are.
+        /// Valid names.
         known: Vec<String>,
     },
 }
 
 impl PlanError {
-    /// What a batch should do about it.
+    /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             PlanError::Shape { .. } => ErrorKind::Internal,
@@ -54,69 +53,68 @@ impl PlanError {
     }
 }
 
-/// Why inputs cannot be given to a plan.
+/// Error of the inputs of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// Another number of inputs.
+    /// Wrong number of inputs.
     #[error("the plan takes {expected} inputs, found {found}")]
     Count {
-        /// Inputs of the plan.
+        /// Expected number.
         expected: usize,
-        /// Inputs given.
+        /// Actual number.
         found: usize,
     },
-    /// An input of another shape.
+    /// Wrong shape of an input.
     #[error("input {name:?}: expected {expected}, found {found}")]
     Shape {
         /// Name of the input.
         name: String,
-        /// Shape of the plan.
+        /// Expected shape.
         expected: Shape,
-        /// Shape given.
+        /// Actual shape.
         found: Shape,
     },
 }
 
-/// Where a tensor's contents come from.
+/// Source of a tensor's values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     /// Input `i` of the plan.
     Input(usize),
-    /// Known beforehand.
+    /// Constant.
     Weight(Arc<HostTensor>),
-    /// Made by the step whose output it is.
+    /// Output of a step.
     Step,
-    /// The same stored numbers as another tensor: `[N, C, 1, T]` seen as `[N, T, C]`, or `[N, C, 1, 1]` as
-    /// `[N, C]`.
+    /// View of another tensor's memory: `[N, C, 1, T]` as `[N, T, C]`, or `[N, C, 1, 1]` as `[N, C]`.
     View(TensorId),
 }
 
 /// A tensor of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Name of the layer that makes it, unique among the plan's activations.
+    /// Name of the layer that computes it, unique among the plan's activations.
     pub name: String,
-    /// Its shape, batch included.
+    /// Shape, including the batch.
     pub shape: Shape,
-    /// How a device stores it.
+    /// Storage type on a device.
     pub dtype: DType,
-    /// Where it comes from.
+    /// Source of its values.
     pub origin: Origin,
 }
 
-/// One op on given tensors.
+/// Step of a plan: one op on tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// Name of the (first) layer.
     pub name: String,
-    /// What is computed.
+    /// The op.
     pub op: Op,
-    /// Activations it reads.
+    /// Input activations.
     pub inputs: Vec<TensorId>,
-    /// Weights it reads.
+    /// Weights.
     pub weights: Vec<TensorId>,
-    /// The tensor it makes.
+    /// Output tensor.
     pub output: TensorId,
 }
 
@@ -131,47 +129,47 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// All tensors; a [`TensorId`] is a place in this list.
+    /// All tensors; a [`TensorId`] is an index in this list.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// The steps, in the order in which they run.
+    /// Steps in order of execution.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The input tensors, in the order in which an executor wants them.
+    /// Input tensors, in the order that executors expect.
     pub fn inputs(&self) -> &[TensorId] {
         &self.inputs
     }
 
-    /// The named outputs, in the order in which an executor returns them.
+    /// Named outputs, in the order that executors return.
     pub fn outputs(&self) -> &[(String, TensorId)] {
         &self.outputs
     }
 
-    /// Place of the output called `name`.
+    /// Index of the output called `name`.
     pub fn output_index(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|(output, _)| output == name)
     }
 
-    /// Clips in a batch.
+    /// Number of clips per batch.
     pub fn batch(&self) -> usize {
         self.inputs.first().map_or(0, |&id| self.tensors[id].shape.extent(0))
     }
 
-    /// Whether a clip's result depends on the other clips of its batch.
-    pub fn depends_on_batch(&self) -> bool {
-        self.steps.iter().any(|step| step.op.depends_on_batch())
+    /// True if the result of a clip depends on the other clips of its batch.
+    pub fn couples_clips(&self) -> bool {
+        self.steps.iter().any(|step| step.op.couples_clips())
     }
 
-    /// How activations are stored.
+    /// Storage type of activations.
     pub fn precision(&self) -> DType {
         self.precision
     }
 
-    /// The same plan for batches of `batch` clips.
+    /// Returns the plan for batches of `batch` clips.
     pub fn with_batch(&self, batch: usize) -> Plan {
         let mut plan = self.clone();
         for tensor in &mut plan.tensors {
@@ -182,7 +180,7 @@ impl Plan {
         plan
     }
 
-    /// The same plan with activations stored as `precision` where the ops allow it.
+    /// Returns the plan with activations stored as `precision`, where ops allow it.
     pub fn with_precision(&self, precision: DType) -> Plan {
         let mut plan = self.clone();
         plan.precision = precision;
@@ -209,7 +207,7 @@ impl Plan {
         plan
     }
 
-    /// The same plan with the activations called `names` as further outputs.
+    /// Returns the plan with the activations called `names` as additional outputs.
     ///
     /// # Errors
     /// [`PlanError::UnknownTap`] for a name that no activation has.
@@ -228,7 +226,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The same plan with only the outputs called `names`, and only the steps they need.
+    /// Returns the plan with only the outputs called `names`, and the steps that they need.
     pub fn only_outputs<S: AsRef<str>>(&self, names: &[S]) -> Plan {
         let mut plan = self.clone();
         plan.outputs.retain(|(output, _)| names.iter().any(|name| name.as_ref() == output));
@@ -267,7 +265,7 @@ impl Plan {
             .position(|tensor| tensor.name == name && matches!(tensor.origin, Origin::Step | Origin::View(_)))
     }
 
-    /// The tensor whose stored numbers `id` shows.
+    /// Base tensor of a view; `id` itself if it is not a view.
     pub fn root(&self, id: TensorId) -> TensorId {
         match self.tensors[id].origin {
             Origin::View(source) => self.root(source),
@@ -275,7 +273,7 @@ impl Plan {
         }
     }
 
-    /// For each tensor, the last step that reads it; `usize::MAX` for outputs, `None` for what nobody reads.
+    /// For each tensor, the last step that reads it; `usize::MAX` for outputs, `None` if it is never read.
     pub fn last_uses(&self) -> Vec<Option<usize>> {
         let mut last = vec![None; self.tensors.len()];
         for (index, step) in self.steps.iter().enumerate() {
@@ -297,7 +295,7 @@ impl Plan {
         (step.inputs.iter().map(shape).collect(), step.weights.iter().map(shape).collect())
     }
 
-    /// A step as its op's host half wants it; `shapes` from [`Plan::shapes`].
+    /// Arguments of a step for the host half of its op; `shapes` from [`Plan::shapes`].
     pub fn call<'a>(&self, step: &Step, shapes: &'a (Vec<Shape>, Vec<Shape>)) -> Call<'a> {
         let output = &self.tensors[step.output];
         // The dB spectrogram is f32 in every plan: what an op stores decides where it has a choice.
@@ -310,7 +308,7 @@ impl Plan {
         }
     }
 
-    /// A plan of one step, its inputs given from outside.
+    /// Returns a plan of one step, with its inputs as plan inputs.
     pub fn alone(&self, step: &Step) -> Plan {
         let mut plan = Plan { precision: self.precision, ..Plan::default() };
         let mut add = |id: TensorId, origin: Origin| {
@@ -327,7 +325,7 @@ impl Plan {
         plan
     }
 
-    /// The values of a weight tensor.
+    /// Values of a weight tensor.
     pub fn weight(&self, id: TensorId) -> Option<&Arc<HostTensor>> {
         match &self.tensors[id].origin {
             Origin::Weight(weight) => Some(weight),
@@ -335,10 +333,10 @@ impl Plan {
         }
     }
 
-    /// Fails unless `inputs` are what this plan takes.
+    /// Checks `inputs` against the plan.
     ///
     /// # Errors
-    /// [`InputError`] naming the input, what was expected and what was found.
+    /// [`InputError`] with the input, the expected and the actual value.
     pub fn check_inputs(&self, inputs: &[HostTensor]) -> Result<(), InputError> {
         if inputs.len() != self.inputs.len() {
             return Err(InputError::Count { expected: self.inputs.len(), found: inputs.len() });

@@ -7,7 +7,7 @@ pub(super) fn activation(op: Activation, x: &HostTensor) -> Vec<f32> {
     x.data().iter().map(|&v| activate(op, f64::from(v)) as f32).collect()
 }
 
-/// The function itself; other reference implementations use it in their epilogues.
+/// Applies the activation function to one value.
 pub(super) fn activate(op: Activation, v: f64) -> f64 {
     match op {
         Activation::Identity => v,

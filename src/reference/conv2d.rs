@@ -35,7 +35,7 @@ pub(super) fn conv2d(op: &Conv2d, x: &HostTensor, w: &HostTensor, b: &HostTensor
     y
 }
 
-/// One output of [`conv2d`]: the one at row-major `place` of `y`.
+/// Computes one output of [`conv2d`], at row-major index `place` of `y`.
 pub(super) fn conv2d_at(
     op: &Conv2d,
     x: &HostTensor,
@@ -67,7 +67,7 @@ pub(super) fn conv2d_at(
     activate(op.activation, window.fold(f64::NEG_INFINITY, larger)) as f32
 }
 
-/// `plane[f, t] += weight * input[f + i - 1, t + j - 1]`, where that lies inside.
+/// Adds `weight * input[f + i - 1, t + j - 1]` to `plane[f, t]`, with zero padding.
 fn correlate(plane: &mut [f64], input: &[f32], [f, t]: [usize; 2], [i, j]: [usize; 2], weight: f64) {
     for row in 0..f {
         let Some(source) = (row + i).checked_sub(1).filter(|&source| source < f) else { continue };

@@ -1,4 +1,4 @@
-//! Reference implementation of `log_mel.wgsl`: the discrete Fourier transform as its definition reads.
+//! Reference implementation of `log_mel.wgsl`: the discrete Fourier transform by its definition.
 
 use std::f64::consts::TAU;
 
@@ -38,7 +38,7 @@ pub(super) fn log_mel(
     y
 }
 
-/// The value, infinite where f32 ends: every executor refuses the same clips.
+/// Rounds to the range of f32, so that all executors refuse the same clips.
 fn as_f32_range(v: f64) -> f64 {
     if v > f64::from(f32::MAX) { f64::INFINITY } else { v }
 }

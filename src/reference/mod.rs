@@ -1,7 +1,7 @@
-//! The reference implementations: what every op means, written to be read, and a runner for whole plans.
+//! Reference implementation: the definition of every op, and an executor for whole plans.
 //!
-//! One function per op, nested loops in the order of the formula, sums in f64. This is the oracle of every
-//! test and the fallback where there is no device; it is not fast and shares no arithmetic with the kernels.
+//! One function per op, nested loops in the order of the formula, sums in f64. All kernels are tested against it. It is
+//! slow and shares no arithmetic with the kernels.
 
 use std::sync::Arc;
 
@@ -26,34 +26,34 @@ mod normalize;
 mod normalize_channels;
 mod pad_time;
 
-/// Why the reference executor cannot run a plan.
+/// Error of the reference executor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The inputs do not fit the plan.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A reference implementation made a tensor of another shape than the plan says.
+    /// An op computed a tensor of another shape than in the plan.
     #[error("step {step:?}: {source}")]
     Shape {
         /// Name of the step.
         step: String,
-        /// What the lengths were.
+        /// Expected and actual length.
         source: LengthError,
     },
 }
 
 impl ReferenceError {
-    /// What a batch should do about it.
+    /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::Internal
     }
 }
 
-/// Runs a plan on the CPU and returns its outputs, in the plan's order.
+/// Runs a plan and returns its outputs, in the plan's order.
 ///
 /// # Errors
-/// [`ReferenceError::Input`] when the inputs are not those the plan asks for.
+/// [`ReferenceError::Input`] if the inputs do not match the plan.
 pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, ReferenceError> {
     plan.check_inputs(inputs)?;
     let mut values: Vec<Option<Arc<HostTensor>>> = plan
@@ -83,7 +83,7 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
         let output = HostTensor::new(tensor.shape, data)
             .map_err(|source| ReferenceError::Shape { step: step.name.clone(), source })?;
         values[step.output] = Some(Arc::new(output));
-        // What no later step or output reads is freed: whole models have layers of tens of megabytes.
+        // Tensors that are no longer needed are freed: layers have tens of megabytes.
         for (value, last) in values.iter_mut().zip(&last_uses) {
             if *last == Some(index) {
                 *value = None;
@@ -97,8 +97,8 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
     Ok(outputs.collect())
 }
 
-/// Some outputs of a plan of one step: those at `places`, row-major in the output. Where an output depends on
-/// little of the input, only that is looked at.
+/// Computes some outputs of a plan of one step: those at row-major indices `places`. Reads only the required part of the
+/// input for convolutions.
 ///
 /// # Errors
 /// As [`run`].
@@ -119,20 +119,20 @@ pub fn sampled(plan: &Plan, inputs: &[HostTensor], places: &[usize]) -> Result<V
     Ok(values)
 }
 
-/// The larger of two values; NaN where either is NaN, unlike [`f64::max`].
+/// Maximum of two values; NaN if either is NaN, unlike [`f64::max`].
 fn larger(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() { a } else { b }
 }
 
-/// What storing does to values.
+/// Rounds values to a storage type.
 fn round(data: &mut [f32], dtype: DType) {
     if dtype == DType::F16 {
         data.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
     }
 }
 
-/// Fills in a view from the tensor behind it. Views only drop an axis of extent 1 or swap it past another,
-/// so that logical order changes only where `[N, C, 1, T]` becomes `[N, T, C]`.
+/// Computes a view from its base tensor. Views drop or swap an axis of extent 1, so the logical order changes only from
+/// `[N, C, 1, T]` to `[N, T, C]`.
 fn resolve(plan: &Plan, id: usize, values: &mut [Option<Arc<HostTensor>>]) {
     let Origin::View(source) = plan.tensors()[id].origin else { return };
     if values[id].is_some() {
@@ -151,7 +151,7 @@ fn resolve(plan: &Plan, id: usize, values: &mut [Option<Arc<HostTensor>>]) {
     values[id] = HostTensor::new(shape, data).ok().map(Arc::new);
 }
 
-/// The reference implementation of `op`.
+/// Applies the reference implementation of `op`.
 fn apply(op: &Op, x: &[Arc<HostTensor>], w: &[Arc<HostTensor>], y: &[usize]) -> Vec<f32> {
     match op {
         Op::Activation(op) => activation::activation(*op, &x[0]),

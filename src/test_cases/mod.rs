@@ -1,7 +1,8 @@
-//! Test cases: small plans of one op with inputs filled with a pattern, on which every kernel is held against its reference implementation.
+//! Test cases: small plans of one op with fill patterns as inputs, for comparing kernels with the reference
+//! implementation.
 //!
-//! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]; whoever adds an op adds its cases
-//! to its group. Extents are unequal primes, so that a swapped axis shows, then the edges of a workgroup.
+//! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]. Extents are unequal primes, so that a swapped
+//! axis is detected, and sizes around the limits of a workgroup.
 
 use crate::kernels::{KernelConfig, Limits, Op, Operation};
 use crate::plan::{Builder, Plan};
@@ -11,21 +12,21 @@ mod elementwise;
 mod frontend;
 mod layers;
 
-/// One op on tensors filled with a pattern.
+/// Test case of one op.
 #[derive(Clone, Debug)]
-pub struct TestCase {
-    /// The op and what is special about the case.
+pub struct Problem {
+    /// Op and description of the case.
     pub name: String,
-    /// A plan of one step with one output.
+    /// Plan of one step with one output.
     pub plan: Plan,
-    /// Inputs for the plan.
+    /// Inputs of the plan.
     pub inputs: Vec<HostTensor>,
-    /// Allowed difference from the reference implementation.
+    /// Tolerance of kernels against the reference implementation.
     pub tolerance: Tolerance,
 }
 
-impl TestCase {
-    /// `op` on inputs and weights that are given.
+impl Problem {
+    /// Makes a test case of `op` with inputs and weights.
     fn new(
         case: &str,
         op: Op,
@@ -43,9 +44,9 @@ impl TestCase {
     }
 }
 
-impl TestCase {
-    /// The same test case with activations and weights stored as `precision`.
-    pub fn stored_as(&self, precision: DType) -> TestCase {
+impl Problem {
+    /// Returns the test case with activations and weights stored as `precision`.
+    pub fn stored_as(&self, precision: DType) -> Problem {
         let name = match precision {
             DType::F32 => self.name.clone(),
             DType::F16 => format!("{}, f16", self.name),
@@ -53,9 +54,9 @@ impl TestCase {
         TestCase { name, plan: self.plan.with_precision(precision), ..self.clone() }
     }
 
-    /// The configurations to hold against the reference implementation on a device with these limits. A test case of more than a million
-    /// inputs is there for the folding of large dispatches, and runs on the default kernel's tiles alone.
-    pub fn configs(&self, limits: &Limits) -> Vec<KernelConfig> {
+    /// Kernel configurations to test on a device with these limits. Test cases of more than a million inputs are for the
+    /// splitting of large dispatches and use the default kernel only.
+    pub fn strategies(&self, limits: &Limits) -> Vec<Strategy> {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
         let mut configs = step.op.configs(&self.plan.call(step, &shapes), limits);
@@ -66,7 +67,7 @@ impl TestCase {
         configs
     }
 
-    /// Compares a kernel's output with the reference implementation's, within what the test case and the storage type allow.
+    /// Compares the output of a kernel with the reference, within the tolerance of the case and storage type.
     pub fn compare(&self, found: &HostTensor, expected: &HostTensor) -> Difference {
         let mut tolerance = self.tolerance;
         if self.plan.precision() == DType::F16 {
@@ -79,29 +80,29 @@ impl TestCase {
     }
 }
 
-/// Every test case of every op.
-pub fn all() -> Vec<TestCase> {
-    [elementwise::cases(), frontend::cases(), layers::cases()].concat()
+/// All test cases of all ops.
+pub fn all() -> Vec<Problem> {
+    [elementwise::problems(), frontend::problems(), layers::problems()].concat()
 }
 
-/// `|found - expected| <= absolute + relative * |expected|`. The values and their reasons: docs/numerics.md.
+/// Tolerance `|found - expected| <= absolute + relative * |expected|`; see docs/numerics.md.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Allowed whatever the value.
+    /// Absolute tolerance.
     pub absolute: f32,
-    /// Allowed as a share of the value.
+    /// Relative tolerance.
     pub relative: f32,
 }
 
-/// Sums of a few hundred f32 products of the order of one.
+/// Tolerance of sums of a few hundred f32 products of magnitude one.
 pub const SUMS: Tolerance = Tolerance { absolute: 2e-5, relative: 2e-5 };
-/// One or two f32 operations.
+/// Tolerance of one or two f32 operations.
 pub const ROUNDING: Tolerance = Tolerance { absolute: 1e-6, relative: 1e-6 };
-/// Decibels: a relative error of the mel power of about 1e-5, and what a frame leaks into its partner.
+/// Tolerance in dB: a relative error of the mel power of about 1e-5, and leakage between paired frames.
 pub const DECIBELS: Tolerance = Tolerance { absolute: 2e-3, relative: 0.0 };
 
-/// Tolerance of a kernel of `op` at a model's shapes and inputs in -1..1; test cases with inputs of another size
-/// state their own.
+/// Tolerance of a kernel of `op` at the shapes of the models, for inputs in -1..1; test cases with other inputs have their
+/// own.
 pub fn tolerance(op: &Op) -> Tolerance {
     match op {
         Op::Conv2d(_) | Op::Dense(_) | Op::Gru(_) | Op::NormalizeChannels(_) => SUMS,
@@ -114,18 +115,18 @@ pub fn tolerance(op: &Op) -> Tolerance {
     }
 }
 
-/// Place where two tensors differ most, in units of the tolerance.
+/// Largest difference of two tensors, relative to the tolerance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// Largest absolute difference.
     pub largest: f32,
     /// Row-major index of the worst element.
     pub index: usize,
-    /// The worst element found and expected.
+    /// Worst element, found and expected.
     pub values: [f32; 2],
-    /// Their shape.
+    /// Shape of the tensors.
     pub shape: Shape,
-    /// Returns true if every element is within the tolerance.
+    /// True if every element is within the tolerance.
     pub within: bool,
 }
 
@@ -136,7 +137,7 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// Compares element by element; NaN is never within a tolerance.
+/// Compares two tensors; NaN is never within a tolerance.
 pub fn compare(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance) -> Difference {
     let mut worst = 0.0;
     let mut difference = Difference {
@@ -161,22 +162,22 @@ pub fn compare(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance) 
     difference
 }
 
-/// A tensor filled with a pattern with a ramp modulo 251 in -1..1, so that equal neighbours never excuse a wrong index.
-pub fn fill(shape: impl Into<Shape>, seed: usize) -> HostTensor {
+/// Fill pattern: a ramp modulo 251 in -1..1, so that neighbours differ and wrong indices are detected.
+pub fn paint(shape: impl Into<Shape>, seed: usize) -> HostTensor {
     HostTensor::from_fn(shape, |i| ((i * 97 + seed * 31) % 251) as f32 / 125.5 - 1.0)
 }
 
-/// [`paint`], scaled.
-fn fill_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
-    let mut tensor = fill(shape, seed);
+/// Scaled fill pattern.
+fn paint_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
+    let mut tensor = paint(shape, seed);
     tensor.data_mut().iter_mut().for_each(|v| *v *= scale);
     tensor
 }
 
-/// A filled with a pattern array for a model: of the size that training gives, scales and deviations positive. `name` is the
-/// array's name in the model's table, `seed` its place there.
-pub fn fill_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
-    let mut tensor = fill(shape, seed);
+/// Synthetic weights: fill pattern of typical magnitude, with positive scales and deviations. `name` is the name of the
+/// array in the tensor specs, `seed` its index.
+pub fn paint_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
+    let mut tensor = paint(shape, seed);
     let fan_in = tensor.shape().extents().iter().skip(1).product::<usize>().max(1) as f32;
     let positive = matches!(name.rsplit('.').next(), Some("deviation" | "gamma" | "variance"));
     for value in tensor.data_mut() {

@@ -1,9 +1,9 @@
-//! The built command, kept away from the caller's settings and data folder.
+//! Runs the built program, isolated from the user's settings and data folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder that is `HOME` and data folder of the commands run in it.
+/// Temporary folder used as `HOME` and data folder.
 pub struct Home(pub tempfile::TempDir);
 
 impl Home {
@@ -15,12 +15,12 @@ impl Home {
         self.0.path().join(name)
     }
 
-    /// Where the command keeps weights when nothing else is said.
+    /// Default folder of weights.
     pub fn store(&self) -> PathBuf {
         self.path("data/tagwave/weights")
     }
 
-    /// The command, run in this folder; where no model is named it is `crnn`.
+    /// The program with arguments, run in this folder; the default model is `crnn`.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tagwave"));
         for variable in ["TAGWAVE_WEIGHTS", "TAGWAVE_DEVICE"] {
@@ -37,7 +37,7 @@ impl Home {
         self.command(arguments).output().unwrap()
     }
 
-    /// Standard output of a command that has to succeed.
+    /// Runs a command that must succeed and returns its standard output.
     pub fn ok<S: AsRef<std::ffi::OsStr> + std::fmt::Debug>(&self, arguments: &[S]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -45,7 +45,7 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Standard error of a command that has to end with `code`.
+    /// Runs a command that must exit with `code` and returns its standard error.
     pub fn fails<S: AsRef<std::ffi::OsStr> + std::fmt::Debug>(&self, code: i32, arguments: &[S]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,11 +1,11 @@
-//! Every executor there is, so that tests can loop over them.
+//! All executors, for tests that loop over them.
 
 use tagwave::gpu::Gpu;
 use tagwave::plan::Plan;
 use tagwave::tensor::HostTensor;
 use tagwave::{cpu, gpu};
 
-/// A plan made ready on one of the executors.
+/// An executor of a plan.
 pub enum Executor {
     Gpu(Box<gpu::Executor>),
     Cpu(Box<cpu::Executor>),
@@ -20,14 +20,14 @@ impl Executor {
     }
 }
 
-/// How executors are made: the processor with one thread, with three, and with a fast algorithm for every
-/// convolution, then the adapter if there is one.
+/// Factory of executors: the CPU with one thread, with three threads, and with Winograd for every convolution, then the
+/// adapter if there is one.
 pub struct Maker {
     pub name: &'static str,
     make: Make,
 }
 
-/// An executor of a plan for batches of at most so many clips.
+/// Makes an executor of a plan for batches of at most so many clips.
 type Make = Box<dyn Fn(&Plan, usize) -> Executor>;
 
 impl Maker {

@@ -1,4 +1,4 @@
-//! What the test binaries share: the adapter and the fixtures.
+//! Shared code of the tests: adapter and fixtures.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod command;
@@ -14,8 +14,8 @@ fn required(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value != "0" && !value.is_empty())
 }
 
-/// The best adapter. Without one the test is skipped, or fails under `REQUIRE_GPU=1`. `TAGWAVE_TEST_ADAPTER`
-/// names another one.
+/// Opens the best adapter, or the one named by `TAGWAVE_TEST_ADAPTER`. Without one the test is skipped, or fails under
+/// `REQUIRE_GPU=1`.
 pub fn gpu() -> Option<Gpu> {
     let selection = match std::env::var("TAGWAVE_TEST_ADAPTER") {
         Ok(name) => Selection::Name(name),
@@ -35,7 +35,7 @@ pub fn gpu() -> Option<Gpu> {
     }
 }
 
-/// A file of the fixture folder, or `None` when there is none; a failure under `REQUIRE_FIXTURES=1`.
+/// Path of a fixture, or `None` without a fixture folder; fails under `REQUIRE_FIXTURES=1`.
 pub fn fixture(path: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("TAGWAVE_FIXTURES") else {
         assert!(!required("REQUIRE_FIXTURES"), "REQUIRE_FIXTURES is set and TAGWAVE_FIXTURES is not");

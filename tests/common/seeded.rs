@@ -1,4 +1,4 @@
-//! What a model can be run with where no published file is at hand: weights from numbers, sounds from files.
+//! Synthetic weights and audio files for tests without fixtures.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use tagwave::tags::Vocabulary;
 use tagwave::tensor::DType;
 use tagwave::weights::{self, Weights};
 
-/// Painted weights.
+/// Synthetic weights.
 pub fn weights_of(architecture: &dyn Architecture) -> Weights {
     let specs = architecture.tensors();
     let fill = |(seed, spec): (usize, &weights::TensorSpec)| {
@@ -16,7 +16,7 @@ pub fn weights_of(architecture: &dyn Architecture) -> Weights {
     Weights::from_tensors(specs.iter().enumerate().map(fill))
 }
 
-/// Writes the weights of the full-size model called `name` into `folder`, where the command finds them.
+/// Writes synthetic weights of the full-size model `name` to `folder`.
 pub fn export(name: &str, folder: &Path) {
     let model = models::find(name).unwrap();
     std::fs::create_dir_all(folder).unwrap();
@@ -24,7 +24,7 @@ pub fn export(name: &str, folder: &Path) {
     weights::export(&weights_of(&*model.architecture), &path, DType::F32).unwrap();
 }
 
-/// A 16-bit mono WAV file of `seconds` at 12 kHz: a chirp that no two `seed`s share, louder towards its end.
+/// Writes a 16-bit mono WAV file of `seconds` at 12 kHz: a chirp that depends on `seed`, louder towards its end.
 pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
     let rate = 12_000u32;
     let count = (seconds * f64::from(rate)) as u32;
@@ -47,7 +47,7 @@ pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
     path.to_path_buf()
 }
 
-/// A network of few milliseconds a clip with `count` scores, and weights filled with a pattern for it.
+/// A small network with `count` scores, and synthetic weights.
 pub fn tiny(count: usize) -> (models::Model, Weights) {
     let mut model = models::find(models::DEFAULT).unwrap();
     model.architecture = Box::new(models::crnn::Config { labels: count, ..models::crnn::Config::tiny() });

@@ -41,7 +41,7 @@ pub fn table(records: &[String]) -> String {
     table
 }
 
-/// What one record says of each kind of device and layer.
+/// Times of one record by kind of device and layer.
 fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
     let mut layers: BTreeMap<_, Timed> = BTreeMap::new();
     for line in record.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {

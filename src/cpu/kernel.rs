@@ -1,4 +1,4 @@
-//! What a step of a plan becomes, and what it needs when it runs.
+//! Interface of CPU kernels: prepared steps of a plan.
 
 use pulp::Arch;
 
@@ -7,32 +7,32 @@ use super::dense::DenseLayer;
 use super::elementwise::{Affine, Elementwise};
 use super::features::{ChannelNorm, Features};
 use super::gru::Recurrence;
-use super::log_mel::{Spectrogram, Standardise, Statistics};
-use super::scratch::{Scratch, Shelf};
+use super::log_mel::{ClipStatistics, Spectrogram, Standardise};
+use super::scratch::{Scratch, ScratchPool};
 use crate::kernels::Op;
 use crate::tensor::{HostTensor, Shape};
 
-/// What a layer runs with.
+/// Context of a running kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    /// The instruction set.
+    /// SIMD instruction set.
     pub(super) arch: Arch,
-    /// Memory inside layers.
-    pub(super) scratch: &'a Shelf<Scratch>,
-    /// Whether a layer may share its work among the pool's threads.
+    /// Scratch memory.
+    pub(super) scratch: &'a ScratchPool<Scratch>,
+    /// True if a kernel may split its work between the threads of the pool.
     pub(super) parallel: bool,
 }
 
-/// A step made ready for clips of one shape.
-pub(super) trait Layer: std::fmt::Debug + Send + Sync {
-    /// Makes one clip's output from its inputs, all channels last.
+/// A step prepared for clips of one shape.
+pub(super) trait CpuKernel: std::fmt::Debug + Send + Sync {
+    /// Computes the output of one clip from its inputs, all channels last.
     fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]);
 
-    /// How it is computed, in a word or two.
+    /// Name of the kernel.
     fn kernel(&self) -> &'static str;
 }
 
-/// The layer of `op` for clips whose tensors have these shapes.
+/// Prepares `op` for clips whose tensors have these shapes.
 pub(super) fn prepare(
     arch: Arch,
     op: &Op,
@@ -40,11 +40,11 @@ pub(super) fn prepare(
     y: Shape,
     w: &[&HostTensor],
     convolution: Option<Convolution>,
-) -> Box<dyn Layer> {
+) -> Box<dyn CpuKernel> {
     match op {
         Op::Activation(op) => Box::new(Elementwise::Activation(*op)),
         Op::BatchNorm(op) => Box::new(Affine::new(op, x[0], [w[0], w[1]])),
-        Op::ClipStats(op) => Box::new(Statistics(op.clone())),
+        Op::ClipStats(op) => Box::new(ClipStatistics(op.clone())),
         Op::Conv2d(op) => Box::new(Conv::new(arch, op, x[0], y, [w[0], w[1]], convolution)),
         Op::Dense(op) => Box::new(DenseLayer::new(arch, op, [w[0], w[1]])),
         Op::Gru(_) => Box::new(Recurrence::new(w[0])),
@@ -52,7 +52,7 @@ pub(super) fn prepare(
         Op::LogMel(op) => Box::new(Spectrogram::new(op, y, [w[0], w[1]])),
         Op::MaxPool2d(op) => Box::new(Elementwise::MaxPool2d(op.clone(), x[0])),
         Op::Normalize(op) => Box::new(Standardise::new(op, x[0], w)),
-        Op::BatchStats(_) => Box::new(Features::Statistics),
+        Op::BatchStats(_) => Box::new(Features::ClipStatistics),
         Op::Concat(_) => Box::new(Features::Concat),
         Op::MeanPool2d(_) => Box::new(Features::Mean),
         Op::NormalizeChannels(op) => Box::new(ChannelNorm::new(op, [w[0], w[1]])),
