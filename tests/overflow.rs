@@ -38,7 +38,7 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
             if case.plan.depends_on_batch() && case.plan.batch() > 1 {
                 continue;
             }
-            let expected = reference::run(&problem.plan, &inputs).unwrap();
+            let expected = reference::run(&case.plan, &inputs).unwrap();
             for simd_level in SimdLevel::available() {
                 for convolution in [Convolution::Direct, Convolution::Winograd] {
                     let options = cpu::Options {
@@ -53,7 +53,7 @@ fn the_cpu_hides_neither_infinity_nor_nan() {
                     if count > 0 {
                         failures.push(format!(
                             "{value} in {} ({simd_level:?}, {convolution:?}): {count} hidden",
-                            problem.name
+                            case.name
                         ));
                     }
                 }

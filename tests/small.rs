@@ -12,6 +12,7 @@ use tagwave::models::{self, ModelError, Reading, Starts};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::TagSelection;
 use tagwave::tensor::HostTensor;
+use tagwave::test_cases::{Tolerance, compare, synthetic_clip};
 use tagwave::weights::{self, Locator, TensorRole, Weights};
 
 fn file(name: &str) -> PathBuf {

@@ -349,7 +349,9 @@ fn begins_like_audio(start: &[u8]) -> bool {
 }
 
 /// Iterator over the entries of a list: one path per line, or separated by NUL if it has any.
-pub(super) fn paths_of_list(list: &Path) -> io::Result<impl Iterator<Item = io::Result<FileEntry>> + Send + use<>> {
+pub(super) fn paths_of_list(
+    list: &Path,
+) -> io::Result<impl Iterator<Item = io::Result<FileEntry>> + Send + use<>> {
     let mut reader: Box<dyn BufRead + Send> = if list.as_os_str() == "-" {
         Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin()))
     } else {

@@ -142,7 +142,7 @@ impl Executor {
     /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
     ///
     /// # Errors
-    /// [`CpuError::Input`] for inputs that do not match the plan, [`CpuError::CoupledBatch`].
+    /// [`CpuError::Input`] for inputs that do not match the plan, [`CpuError::DependentBatch`].
     pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, CpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;

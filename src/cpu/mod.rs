@@ -60,7 +60,7 @@ pub enum CpuError {
         "{batch} clips depend on each other, and the CPU executor supports one such clip per batch: use a GPU or the \
          reference"
     )]
-    CoupledBatch {
+    DependentBatch {
         /// Number of clips.
         batch: usize,
     },
@@ -82,7 +82,7 @@ impl CpuError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             CpuError::Precision { .. } => ErrorKind::Unsupported,
-            CpuError::CoupledBatch { .. } | CpuError::Threads { .. } | CpuError::SimdLevel { .. } => {
+            CpuError::DependentBatch { .. } | CpuError::Threads { .. } | CpuError::SimdLevel { .. } => {
                 ErrorKind::Resource
             }
             CpuError::Input(_) | CpuError::Output { .. } => ErrorKind::Internal,

@@ -24,7 +24,7 @@ impl Layer {
     }
 
     /// True if a user kernel replaces the built-in one for this layer.
-    pub fn is_run_by(&self, custom: &Custom, limits: &Limits) -> bool {
+    pub fn is_run_by(&self, custom: &UserKernel, limits: &Limits) -> bool {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
         custom.dispatch(&step.op, &self.plan.call(step, &shapes), limits).is_some()
@@ -35,8 +35,8 @@ impl Layer {
 ///
 /// # Errors
 /// [`Error::Model`] and [`Error::Plan`] if the model cannot be built.
-pub fn painted_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
-    Ok(painted(model)?.fused().with_precision(precision))
+pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
+    Ok(filled(model)?.fused().with_precision(precision))
 }
 
 /// Fused plan of the front end of a model: from samples to the input of the network.

@@ -42,7 +42,7 @@ pub struct Bench {
 #[derive(Clone, Debug)]
 pub struct Measurement {
     /// Kernel name and constants.
-    pub strategy: Strategy,
+    pub config: KernelConfig,
     /// Name of the built-in kernel.
     pub kernel: &'static str,
     /// Median time of a run.
@@ -118,7 +118,7 @@ impl Bench {
     }
 
     /// Built-in configurations for this layer, the default first.
-    pub fn strategies(&self) -> Vec<Strategy> {
+    pub fn configs(&self) -> Vec<KernelConfig> {
         let plan = self.clips.with_batch(self.batch);
         let step = &plan.steps()[0];
         let shapes = plan.shapes(step);
@@ -244,7 +244,7 @@ fn disagrees(config: &KernelConfig, op: &'static str, difference: Difference) ->
 ///
 /// # Errors
 /// [`Error::Kernel`] for the first wrong result, [`Error::Gpu`] if the kernel does not run.
-pub fn check_problems(
+pub fn check_test_cases(
     gpu: &Gpu,
     op: &str,
     kernel: Option<&str>,
@@ -266,13 +266,13 @@ pub fn check_problems(
         let custom = options.kernels.iter().flat_map(|kernels| &kernels.user_kernels);
         match custom.into_iter().find_map(|custom| custom.dispatch(&step.op, &call, limits)) {
             // A user kernel has its own constants.
-            Some(Ok(_)) => strategies.truncate(1),
+            Some(Ok(_)) => configs.truncate(1),
             // The user kernel does not support this test case.
             Some(Err(_)) => continue,
             None => {}
         }
         // The largest test cases are skipped: the reference implementation takes seconds.
-        if strategies.is_empty() || problem.inputs[0].data().len() >= 1 << 20 {
+        if configs.is_empty() || case.inputs[0].data().len() >= 1 << 20 {
             continue;
         }
         let expected = reference::run(&case.plan, &case.inputs)?;
@@ -291,8 +291,8 @@ pub fn check_problems(
 }
 
 /// Options that force one built-in configuration.
-pub fn forced(strategy: Strategy, batch: usize) -> Options {
-    Options { strategy: Some(strategy), max_batch: batch, ..Options::default() }
+pub fn forced(config: KernelConfig, batch: usize) -> Options {
+    Options { config: Some(config), max_batch: batch, ..Options::default() }
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn tune(
             Ok(Some((tuned, complete))) => {
                 ran = true;
                 // An incomplete search does not confirm the default.
-                if complete || tuned.best.strategy != tuned.default.strategy {
+                if complete || tuned.best.config != tuned.default.config {
                     let plan = layer.plan.with_batch(batch);
                     let step = &plan.steps()[0];
                     let shapes = plan.shapes(step);
@@ -122,11 +122,11 @@ fn tune_layer(
 }
 
 /// Configurations to try, the default first.
-fn candidates(strategies: &[Strategy], effort: Effort) -> Vec<Strategy> {
-    let mut chosen: Vec<Strategy> = Vec::new();
-    for &strategy in strategies {
-        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != strategy.kernel()) {
-            chosen.push(strategy);
+fn candidates(configs: &[KernelConfig], effort: Effort) -> Vec<KernelConfig> {
+    let mut chosen: Vec<KernelConfig> = Vec::new();
+    for &config in configs {
+        if effort == Effort::Full || chosen.iter().all(|other| other.kernel() != config.kernel()) {
+            chosen.push(config);
         }
     }
     chosen

@@ -7,7 +7,7 @@ use crate::kernels::Operation;
 use crate::tensor::{DType, HostTensor};
 
 impl Plan {
-    /// Fuses steps where possible. Ops define what they can be fused with ([`Operation::absorb`]); a tensor that is an
+    /// Fuses steps where possible. Ops define what they can be fused with ([`Operation::fuse`]); a tensor that is an
     /// output, or that two steps read, is kept.
     pub fn fused(&self) -> Plan {
         let mut plan = Plan { steps: Vec::new(), ..self.clone() };

@@ -160,8 +160,8 @@ impl Plan {
     }
 
     /// True if the result of a clip depends on the other clips of its batch.
-    pub fn couples_clips(&self) -> bool {
-        self.steps.iter().any(|step| step.op.couples_clips())
+    pub fn depends_on_batch(&self) -> bool {
+        self.steps.iter().any(|step| step.op.depends_on_batch())
     }
 
     /// Storage type of activations.

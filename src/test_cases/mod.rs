@@ -14,7 +14,7 @@ mod layers;
 
 /// Test case of one op.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct TestCase {
     /// Op and description of the case.
     pub name: String,
     /// Plan of one step with one output.
@@ -25,7 +25,7 @@ pub struct Problem {
     pub tolerance: Tolerance,
 }
 
-impl Problem {
+impl TestCase {
     /// Makes a test case of `op` with inputs and weights.
     fn new(
         case: &str,
@@ -44,9 +44,9 @@ impl Problem {
     }
 }
 
-impl Problem {
+impl TestCase {
     /// Returns the test case with activations and weights stored as `precision`.
-    pub fn stored_as(&self, precision: DType) -> Problem {
+    pub fn stored_as(&self, precision: DType) -> TestCase {
         let name = match precision {
             DType::F32 => self.name.clone(),
             DType::F16 => format!("{}, f16", self.name),
@@ -56,7 +56,7 @@ impl Problem {
 
     /// Kernel configurations to test on a device with these limits. Test cases of more than a million inputs are for the
     /// splitting of large dispatches and use the default kernel only.
-    pub fn strategies(&self, limits: &Limits) -> Vec<Strategy> {
+    pub fn configs(&self, limits: &Limits) -> Vec<KernelConfig> {
         let step = &self.plan.steps()[0];
         let shapes = self.plan.shapes(step);
         let mut configs = step.op.configs(&self.plan.call(step, &shapes), limits);
@@ -81,8 +81,8 @@ impl Problem {
 }
 
 /// All test cases of all ops.
-pub fn all() -> Vec<Problem> {
-    [elementwise::problems(), frontend::problems(), layers::problems()].concat()
+pub fn all() -> Vec<TestCase> {
+    [elementwise::cases(), frontend::cases(), layers::cases()].concat()
 }
 
 /// Tolerance `|found - expected| <= absolute + relative * |expected|`; see docs/numerics.md.
@@ -163,21 +163,21 @@ pub fn compare(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance) 
 }
 
 /// Fill pattern: a ramp modulo 251 in -1..1, so that neighbours differ and wrong indices are detected.
-pub fn paint(shape: impl Into<Shape>, seed: usize) -> HostTensor {
+pub fn fill(shape: impl Into<Shape>, seed: usize) -> HostTensor {
     HostTensor::from_fn(shape, |i| ((i * 97 + seed * 31) % 251) as f32 / 125.5 - 1.0)
 }
 
 /// Scaled fill pattern.
-fn paint_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
-    let mut tensor = paint(shape, seed);
+fn fill_scaled(shape: impl Into<Shape>, seed: usize, scale: f32) -> HostTensor {
+    let mut tensor = fill(shape, seed);
     tensor.data_mut().iter_mut().for_each(|v| *v *= scale);
     tensor
 }
 
 /// Synthetic weights: fill pattern of typical magnitude, with positive scales and deviations. `name` is the name of the
 /// array in the tensor specs, `seed` its index.
-pub fn paint_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
-    let mut tensor = paint(shape, seed);
+pub fn fill_weight(name: &str, shape: impl Into<Shape>, seed: usize) -> HostTensor {
+    let mut tensor = fill(shape, seed);
     let fan_in = tensor.shape().extents().iter().skip(1).product::<usize>().max(1) as f32;
     let positive = matches!(name.rsplit('.').next(), Some("deviation" | "gamma" | "variance"));
     for value in tensor.data_mut() {
