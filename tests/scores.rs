@@ -96,7 +96,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// audio, or that need an external decoder, are left out.
 fn digest(tagger: &Tagger, files: &[PathBuf]) -> String {
     let (mut hash, mut tracks, mut clips) = (Sha256::new(), 0, 0);
-    for track in tagger.tag_batch(files.iter().map(|file| Source::path(file))).into_iter().flatten() {
+    for track in tagger.tag_batch(files.iter().map(Source::path)).into_iter().flatten() {
         tracks += 1;
         clips += track.clips.len();
         for scores in track.clips.iter().map(|clip| &clip.scores).chain([&track.scores]) {

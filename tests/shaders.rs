@@ -203,7 +203,7 @@ fn every_kernel_file_is_reached() {
             assert!(reached.contains(&name), "no test case reaches {}", path.display());
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.starts_with(&format!("// {name}: ")), "{}: contract first", path.display());
-            for section in ["// dispatch ", "// numerics ", "// appends ", "// host "] {
+            for section in ["// dispatch ", "// numerics ", "// includes ", "// host "] {
                 assert!(text.contains(section), "{}: no line {section:?}", path.display());
             }
         }

@@ -146,7 +146,7 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
         let constants: Vec<_> =
             custom.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let title = format!("{} {}", custom.name, constants.join(" "));
-        let own = Kernels { custom: vec![Arc::new(custom.clone())], ..Kernels::default() };
+        let own = Kernels { user_kernels: vec![Arc::new(custom.clone())], ..Kernels::default() };
         let options =
             Options { kernels: Some(Arc::new(own)), max_batch: args.batch.into(), ..Options::default() };
         if !args.skip_test_cases {

@@ -189,7 +189,7 @@ impl ResolvedKernels {
         let (tuned, custom) = (self.tuned.clone(), self.custom.clone());
         move |gpu| Kernels {
             tuning: tuned.clone().unwrap_or_else(|| cached_tuning(gpu)),
-            custom: custom.clone(),
+            user_kernels: custom.clone(),
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use tagwave::kernels::{Custom, Dispatch, Limits, Operation};
-use tagwave::problems;
+use tagwave::kernels::{UserKernel, Dispatch, Limits, Operation};
+use tagwave::test_cases;
 
 /// Largest text that a kernel may become.
 const MAX_TEXT_BYTES: usize = 64 << 20;
@@ -15,11 +15,11 @@ fn dispatches() -> &'static [Dispatch] {
     DISPATCHES.get_or_init(|| {
         let limits = Limits::default();
         let mut dispatches: Vec<Dispatch> = Vec::new();
-        for problem in problems::all() {
+        for problem in test_cases::all() {
             let step = &problem.plan.steps()[0];
             let shapes = problem.plan.shapes(step);
             let call = problem.plan.call(step, &shapes);
-            for strategy in step.op.strategies(&call, &limits) {
+            for strategy in step.op.configs(&call, &limits) {
                 if let Ok(dispatch) = step.op.dispatch(&call, strategy, &limits)
                     && dispatches.iter().all(|known| known.kernel.name != dispatch.kernel.name)
                 {
@@ -33,7 +33,7 @@ fn dispatches() -> &'static [Dispatch] {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(custom) = Custom::parse("fuzz", text) {
+    if let Ok(custom) = UserKernel::parse("fuzz", text) {
         let named = dispatches().iter().find(|dispatch| dispatch.kernel.name == custom.contract);
         let dispatch = named.unwrap_or(&dispatches()[0]);
         let _ = custom.check_bindings(dispatch.kernel.source);

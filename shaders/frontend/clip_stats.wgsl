@@ -31,6 +31,9 @@ struct Params {
 override WG: u32 = 256u;
 override SCOPE: u32 = 0u;
 
+// Values of a thread that are loaded before the first is used: a clip has one workgroup, which waits for memory.
+const LOADS = 8u;
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -45,23 +48,31 @@ fn main(
     let first = select(start, 0u, SCOPE == 1u);
     let last = select(end, params.N * params.L, SCOPE == 1u);
     var largest = x[first];
-    for (var i = first + thread.index; i < last; i += WG) {
-        largest = max(largest, x[i]);
+    for (var i = first + thread.index; i < last; i += LOADS * WG) {
+        for (var l = 0u; l < LOADS; l++) { // unrolled
+            largest = max(largest, x[min(i + l * WG, last - 1u)]);
+        }
     }
     let maximum = reduce_max(largest, thread);
     let floor_db = maximum - params.range_db;
 
     var sum = 0.0;
-    for (var i = start + thread.index; i < end; i += WG) {
-        // Relative to the maximum: the sum keeps its digits however loud the clip is.
-        sum += max(x[i], floor_db) - maximum;
+    for (var i = start + thread.index; i < end; i += LOADS * WG) {
+        for (var l = 0u; l < LOADS; l++) { // unrolled
+            // Relative to the maximum: the sum keeps its digits however loud the clip is.
+            let place = i + l * WG;
+            sum += select(0.0, max(x[min(place, end - 1u)], floor_db) - maximum, place < end);
+        }
     }
     let mean = maximum + reduce_sum(sum, thread) / f32(params.L);
 
     var squares = 0.0;
-    for (var i = start + thread.index; i < end; i += WG) {
-        let difference = max(x[i], floor_db) - mean;
-        squares += difference * difference;
+    for (var i = start + thread.index; i < end; i += LOADS * WG) {
+        for (var l = 0u; l < LOADS; l++) { // unrolled
+            let place = i + l * WG;
+            let difference = select(0.0, max(x[min(place, end - 1u)], floor_db) - mean, place < end);
+            squares += difference * difference;
+        }
     }
     let deviation = sqrt(reduce_sum(squares, thread) / f32(params.L));
 

@@ -49,15 +49,15 @@ const K = 2u * S;                  // input channels of a stage
 const K4 = K / 4u;
 const THREADS = SR * SC * SG;
 const LOADS = (ROWS * K4 + THREADS - 1u) / THREADS;  // vec4s of x that a thread loads in a stage
-// Rows are 16 bytes longer than what they hold, so that neighbouring rows start in different banks.
-const XS = K + 8u;
-const WS = COLUMNS + 8u;
+// Rows of vec4s are 16 bytes longer than what they hold, so that neighbouring rows start in different banks.
+const XS = K4 + 2u;
+const WS = COLUMNS / 4u + 2u;
 const YS = S + 4u;
 const OUTSIDE = 0xfffffff0u;       // a row that is outside x whatever the tap
 const NONE = vec4<f32>(-3.0e38);
 
-var<workgroup> xs: array<Element, ROWS * XS>;
-var<workgroup> ws: array<Element, K * WS>;
+var<workgroup> xs: array<Element4, ROWS * XS>;
+var<workgroup> ws: array<Element4, K * WS>;
 var<workgroup> ys: array<f32, ROWS * YS>;
 
 @compute @workgroup_size(THREADS)
@@ -85,7 +85,7 @@ fn main(
     }
 
     var sum: array<Sum, RM * CM>;
-    for (var p = 0u; p < RM * CM; p++) {
+    for (var p = 0u; p < RM * CM; p++) { // unrolled
         sum[p] = Sum();
     }
 
@@ -104,11 +104,7 @@ fn main(
                 v = x[((places[l].x + f - 1u) * params.T + t - 1u) * params.C4 + c + k];
             }
             if slot < ROWS * K4 {
-                let place = slot / K4 * XS + 4u * k;
-                xs[place] = v.x;
-                xs[place + 1u] = v.y;
-                xs[place + 2u] = v.z;
-                xs[place + 3u] = v.w;
+                xs[slot / K4 * XS + k] = v;
             }
         }
         for (var slot = thread; slot < K * COLUMNS / 4u; slot += THREADS) {
@@ -118,32 +114,28 @@ fn main(
             if c + k / 4u < params.C4 {
                 v = w[((tap * params.C4 + c) * 4u + k) * params.OP4 + o4 + column];
             }
-            let place = k * WS + 4u * column;
-            ws[place] = v.x;
-            ws[place + 1u] = v.y;
-            ws[place + 2u] = v.z;
-            ws[place + 3u] = v.w;
+            ws[k * WS + column] = v;
         }
         workgroupBarrier();
         for (var k = 0u; k < K; k += S) {
             var columns: array<MatrixB, CM>;
-            for (var q = 0u; q < CM; q++) {
-                columns[q] = coopLoadT<MatrixB>(&ws[k * WS + (sc * CM + q) * S], WS);
+            for (var q = 0u; q < CM; q++) { // unrolled
+                columns[q] = coopLoadT<MatrixB>(&ws[k * WS + (sc * CM + q) * S / 4u], WS);
             }
-            for (var r = 0u; r < RM; r++) {
-                let row = coopLoadT<MatrixA>(&xs[(sr * RM + r) * S * XS + k], XS);
-                for (var q = 0u; q < CM; q++) {
+            for (var r = 0u; r < RM; r++) { // unrolled
+                let row = coopLoadT<MatrixA>(&xs[(sr * RM + r) * S * XS + k / 4u], XS);
+                for (var q = 0u; q < CM; q++) { // unrolled
                     sum[r * CM + q] = coopMultiplyAdd(row, columns[q], sum[r * CM + q]);
                 }
             }
         }
     }
 
-    for (var q = 0u; q < CM; q++) {
+    for (var q = 0u; q < CM; q++) { // unrolled
         for (var turn = 0u; turn < SC; turn++) {
             workgroupBarrier();
             if sc == turn {
-                for (var r = 0u; r < RM; r++) {
+                for (var r = 0u; r < RM; r++) { // unrolled
                     let place = (sr * RM + r) * S * YS;
                     coopStoreT(sum[r * CM + q], &ys[place], YS);
                 }

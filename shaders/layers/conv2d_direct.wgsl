@@ -94,7 +94,11 @@ fn main(
                     for (var r = 0u; r < PF; r++) { // unrolled
                         for (var s = 0u; s < W; s++) { // unrolled
                             let v = values[r * (W + 2u) + s + j];
-                            sum[(r * W + s) * OV + q] += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3;
+                            // One by one: compilers fuse each of them with its product.
+                            sum[(r * W + s) * OV + q] += v.x * w0;
+                            sum[(r * W + s) * OV + q] += v.y * w1;
+                            sum[(r * W + s) * OV + q] += v.z * w2;
+                            sum[(r * W + s) * OV + q] += v.w * w3;
                         }
                     }
                 }

@@ -54,9 +54,9 @@ fn main(
     let o = workgroup.y * OV;
 
     var values: array<f32, (PF + 2u) * (PT + 2u)>;
-    for (var r = 0u; r < PF + 2u; r++) {
+    for (var r = 0u; r < PF + 2u; r++) { // unrolled
         let f = fo * PF + r;  // one too high: row f - 1 of x
-        for (var s = 0u; s < PT + 2u; s++) {
+        for (var s = 0u; s < PT + 2u; s++) { // unrolled
             let t = to * PT + s;  // one too high as well
             var v = 0.0;
             if f >= 1u && f <= params.F && t >= 1u && t <= params.T {
@@ -66,7 +66,7 @@ fn main(
         }
     }
 
-    for (var q = 0u; q < OV; q++) {
+    for (var q = 0u; q < OV; q++) { // unrolled
         let w0 = vec4<f32>(w[o + q]);
         let w1 = vec4<f32>(w[params.OP4 + o + q]);
         let w2 = vec4<f32>(w[2u * params.OP4 + o + q]);
@@ -78,8 +78,8 @@ fn main(
         let w8 = vec4<f32>(w[8u * params.OP4 + o + q]);
         let bias = b[o + q];
         var largest = NONE;
-        for (var r = 0u; r < PF; r++) {
-            for (var s = 0u; s < PT; s++) {
+        for (var r = 0u; r < PF; r++) { // unrolled
+            for (var s = 0u; s < PT; s++) { // unrolled
                 let v = r * (PT + 2u) + s;
                 var sum = bias;
                 sum += values[v] * w0;

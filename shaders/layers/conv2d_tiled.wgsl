@@ -60,8 +60,9 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let slice = local / SLICE;
-    let thread = local % SLICE;
+    // With one slice the same for all threads: the tap and the channel then need no register of each.
+    let slice = select(local / SLICE, 0u, KS == 1u);
+    let thread = select(local % SLICE, local, KS == 1u);
     let tx = thread % TX;
     let ty = thread / TX;
     let first = (workgroup.z * workgroups.x + workgroup.x) * TY * QT;
@@ -80,7 +81,7 @@ fn main(
     }
 
     var sum: array<vec4<f32>, RM * OV>;
-    for (var p = 0u; p < RM * OV; p++) {
+    for (var p = 0u; p < RM * OV; p++) { // unrolled
         sum[p] = vec4<f32>(0.0);
     }
 
@@ -116,15 +117,19 @@ fn main(
         for (var k = 0u; k < BK; k++) {
             let row = (slice * BK + k) * ROWS + ty * RM;
             let column = (slice * BK + k) * 4u * COLUMNS + tx;
-            for (var q = 0u; q < OV; q++) {
+            for (var q = 0u; q < OV; q++) { // unrolled
                 // Neighbouring threads read neighbouring columns.
                 let w0 = vec4<f32>(ws[column + q * TX]);
                 let w1 = vec4<f32>(ws[column + q * TX + COLUMNS]);
                 let w2 = vec4<f32>(ws[column + q * TX + 2u * COLUMNS]);
                 let w3 = vec4<f32>(ws[column + q * TX + 3u * COLUMNS]);
-                for (var r = 0u; r < RM; r++) {
+                for (var r = 0u; r < RM; r++) { // unrolled
                     let v = vec4<f32>(xs[row + r]);
-                    sum[r * OV + q] += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3;
+                    // One by one: compilers fuse each of them with its product.
+                    sum[r * OV + q] += v.x * w0;
+                    sum[r * OV + q] += v.y * w1;
+                    sum[r * OV + q] += v.z * w2;
+                    sum[r * OV + q] += v.w * w3;
                 }
             }
         }
@@ -134,25 +139,25 @@ fn main(
     for (var s = 1u; s < KS; s++) {
         workgroupBarrier();
         if slice == s {
-            for (var p = 0u; p < RM * OV; p++) {
+            for (var p = 0u; p < RM * OV; p++) { // unrolled
                 partial[p * SLICE + thread] = sum[p];
             }
         }
         workgroupBarrier();
         if slice == 0u {
-            for (var p = 0u; p < RM * OV; p++) {
+            for (var p = 0u; p < RM * OV; p++) { // unrolled
                 sum[p] += partial[p * SLICE + thread];
             }
         }
     }
 
-    for (var p = 0u; p < QT; p++) {
+    for (var p = 0u; p < QT; p++) { // unrolled
         let window = first + ty * QT + p;
-        for (var q = 0u; q < OV; q++) {
+        for (var q = 0u; q < OV; q++) { // unrolled
             let channel = o + q * TX + tx;
             if slice == 0u && window < windows && channel < params.O4 {
                 var largest = NONE;
-                for (var r = 0u; r < POOL; r++) {
+                for (var r = 0u; r < POOL; r++) { // unrolled
                     largest = max(largest, sum[(p * POOL + r) * OV + q]);
                 }
                 y[window * params.O4 + channel] = Element4(activate4(largest + b[channel]));

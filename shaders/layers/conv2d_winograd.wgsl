@@ -7,9 +7,10 @@
 // D^T [sum over c of (G w G^T) * (B^T x B)] D, with the tables of src/kernels/conv2d/winograd.rs (A. Lavin, S. Gray,
 // "Fast algorithms for convolutional neural networks", arXiv:1509.09308). The tiles of M x M outputs are ordered
 // unit by unit: the UY x UX tiles that hold whole pool windows. A workgroup makes UN units of TK*4 channels, as A*A
-// matrix products of ROWS tiles by TK*4 channels. It goes over the input channels in stages of BK vec4s: all
-// threads transform a stage's tiles and load its weights, then each multiplies RT tiles by CT vec4s of channels of
-// one product. At the end the products go back through shared memory, one vec4 of channels at a time.
+// matrix products of ROWS tiles by TK*4 channels. It goes over the input channels in stages of BK vec4s. A stage's
+// tiles are transformed in two passes, a thread one column of a tile and then one row, through shared memory; then
+// each thread multiplies RT tiles by CT vec4s of channels of one product. At the end the products go back the same
+// way, one vec4 of channels at a time.
 //
 // group(0)
 //   0  params  uniform               Params
@@ -57,8 +58,8 @@ const WS = AA * 4u * BK * TK;
 const PRODUCTS = AA * ROWS;
 const NONE = vec4<f32>(-3.0e38);
 
-// A stage's tiles and weights; at the end the products, then the outputs, of one vec4 of channels.
-var<workgroup> stage: array<vec4<f32>, max(XS + WS, PRODUCTS + M * M * TILES)>;
+// A stage's tiles and weights; at the end the products and outputs of one vec4 of channels.
+var<workgroup> stage: array<vec4<f32>, max(XS + WS, PRODUCTS)>;
 
 // A row or column of a tile, of which M = 2 uses the first four.
 alias Line = array<vec4<f32>, 6>;
@@ -118,14 +119,6 @@ fn origin(first: u32, row: u32) -> vec3<u32> {
     return vec3<u32>(select(params.N, n, row < TILES), f, t);
 }
 
-// The value of x one row up and one frame left of (f, t).
-fn pixel(n: u32, f: u32, t: u32, c: u32) -> vec4<f32> {
-    if n < params.N && c < params.C4 && f >= 1u && f <= params.F && t >= 1u && t <= params.T {
-        return vec4<f32>(x[((n * params.F + f - 1u) * params.T + t - 1u) * params.C4 + c]);
-    }
-    return vec4<f32>(0.0);
-}
-
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -138,48 +131,60 @@ fn main(
     let block = thread / COLUMNS % BLOCKS;
     let product = thread / COLUMNS / BLOCKS;
 
+    // This thread's line of a stage's tiles: tile, column or row, vec4 of channels. The host sees to BK*A*ROWS <= THREADS.
+    let tile = thread % ROWS;
+    let line = thread / ROWS % A;
+    let k_line = thread / ROWS / A;
+    let has_line = thread < BK * A * ROWS;
+    // The column's first value, one row up and one frame left of the tile, and which of its values are inside x.
+    let place = origin(first, tile);
+    let t = place.z + line;
+    let is_inside = has_line && place.x < params.N && t >= 1u && t <= params.T;
+    let start = ((place.x * params.F + place.y - 1u) * params.T + t - 1u) * params.C4 + k_line;
+
     var sum: array<vec4<f32>, RT * CT>;
     for (var p = 0u; p < RT * CT; p++) { // unrolled
         sum[p] = vec4<f32>(0.0);
     }
 
     for (var c = 0u; c < params.C4; c += BK) {
+        let has_channel = is_inside && c + k_line < params.C4;
+        var d: Line;
+        for (var i = 0u; i < A; i++) { // unrolled
+            // A load from a place that always exists and a selection, in place of a branch.
+            let f = place.y + i;  // one too high
+            let has_value = has_channel && f >= 1u && f <= params.F;
+            let v = vec4<f32>(x[select(0u, start + i * params.T * params.C4 + c, has_value)]);
+            d[i] = select(vec4<f32>(0.0), v, has_value);
+        }
         workgroupBarrier();
-        for (var item = thread; item < BK * ROWS; item += THREADS) {
-            let place = origin(first, item % ROWS);
-            let k = item / ROWS;
-            var d: array<vec4<f32>, 36>;
+        if has_line {
+            let v = transform(d);
             for (var i = 0u; i < A; i++) { // unrolled
-                for (var j = 0u; j < A; j++) { // unrolled
-                    d[i * 6u + j] = pixel(place.x, place.y + i, place.z + j, c + k);
-                }
-            }
-            for (var j = 0u; j < A; j++) { // unrolled
-                let v = transform(Line(d[j], d[6u + j], d[12u + j], d[18u + j], d[24u + j], d[30u + j]));
-                for (var i = 0u; i < A; i++) { // unrolled
-                    d[i * 6u + j] = v[i];
-                }
-            }
-            for (var i = 0u; i < A; i++) { // unrolled
-                let row = i * 6u;
-                let v = transform(Line(d[row], d[row + 1u], d[row + 2u], d[row + 3u], d[row + 4u], d[row + 5u]));
-                for (var j = 0u; j < A; j++) { // unrolled
-                    stage[((i * A + j) * BK + k) * ROWS + item % ROWS] = v[j];
-                }
+                stage[((i * A + line) * BK + k_line) * ROWS + tile] = v[i];
             }
         }
         for (var slot = thread; slot < WS; slot += THREADS) {
             let channel = 4u * c + slot / TK % (4u * BK);
-            var v = vec4<f32>(0.0);
-            if channel < 4u * params.C4 {
-                let plane = slot / TK / (4u * BK);
-                v = vec4<f32>(w[(plane * 4u * params.C4 + channel) * params.OP4 + o + slot % TK]);
+            let plane = slot / TK / (4u * BK);
+            let has_value = channel < 4u * params.C4;
+            let place = (plane * 4u * params.C4 + channel) * params.OP4 + o + slot % TK;
+            stage[XS + slot] = select(vec4<f32>(0.0), vec4<f32>(w[select(0u, place, has_value)]), has_value);
+        }
+        workgroupBarrier();
+        if has_line {
+            for (var j = 0u; j < A; j++) { // unrolled
+                d[j] = stage[((line * A + j) * BK + k_line) * ROWS + tile];
             }
-            stage[XS + slot] = v;
+            let v = transform(d);
+            for (var j = 0u; j < A; j++) { // unrolled
+                stage[((line * A + j) * BK + k_line) * ROWS + tile] = v[j];
+            }
         }
         workgroupBarrier();
         for (var k = 0u; k < BK; k++) {
-            let tile = (product * BK + k) * ROWS + block * RT;
+            // Neighbouring threads read neighbouring tiles: a thread's are BLOCKS apart.
+            let row = (product * BK + k) * ROWS + block;
             let weight = XS + (product * BK + k) * 4u * TK + column;
             for (var q = 0u; q < CT; q++) { // unrolled
                 let w0 = stage[weight + q * COLUMNS];
@@ -187,8 +192,12 @@ fn main(
                 let w2 = stage[weight + q * COLUMNS + 2u * TK];
                 let w3 = stage[weight + q * COLUMNS + 3u * TK];
                 for (var r = 0u; r < RT; r++) { // unrolled
-                    let v = stage[tile + r];
-                    sum[r * CT + q] += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3;
+                    let v = stage[row + r * BLOCKS];
+                    // One by one: compilers fuse each of them with its product.
+                    sum[r * CT + q] += v.x * w0;
+                    sum[r * CT + q] += v.y * w1;
+                    sum[r * CT + q] += v.z * w2;
+                    sum[r * CT + q] += v.w * w3;
                 }
             }
         }
@@ -199,12 +208,17 @@ fn main(
             workgroupBarrier();
             if column == turn {
                 for (var r = 0u; r < RT; r++) { // unrolled
-                    stage[product * ROWS + block * RT + r] = sum[r * CT + q];
+                    stage[product * ROWS + r * BLOCKS + block] = sum[r * CT + q];
                 }
             }
             workgroupBarrier();
-            for (var tile = thread; tile < TILES; tile += THREADS) {
-                restore_tile(tile);
+            // Columns, then rows, each in the place of what it is made from.
+            if thread < A * ROWS {
+                restore_line(line * ROWS + tile, A * ROWS);
+            }
+            workgroupBarrier();
+            if thread < M * ROWS {
+                restore_line(line * A * ROWS + tile, ROWS);
             }
             workgroupBarrier();
             finish(first, o + q * COLUMNS + turn, thread);
@@ -212,26 +226,15 @@ fn main(
     }
 }
 
-// Outputs of a tile from its products.
-fn restore_tile(tile: u32) {
-    var m: array<vec4<f32>, 36>;
+// The first M outputs of a line of products, `step` apart, in the place of its first M products.
+fn restore_line(start: u32, step: u32) {
+    var m: Line;
     for (var i = 0u; i < A; i++) { // unrolled
-        for (var j = 0u; j < A; j++) { // unrolled
-            m[i * 6u + j] = stage[(i * A + j) * ROWS + tile];
-        }
+        m[i] = stage[start + i * step];
     }
-    for (var j = 0u; j < A; j++) { // unrolled
-        let v = restore(Line(m[j], m[6u + j], m[12u + j], m[18u + j], m[24u + j], m[30u + j]));
-        for (var i = 0u; i < M; i++) { // unrolled
-            m[i * 6u + j] = v[i];
-        }
-    }
+    let v = restore(m);
     for (var i = 0u; i < M; i++) { // unrolled
-        let row = i * 6u;
-        let v = restore(Line(m[row], m[row + 1u], m[row + 2u], m[row + 3u], m[row + 4u], m[row + 5u]));
-        for (var j = 0u; j < M; j++) { // unrolled
-            stage[PRODUCTS + tile * M * M + i * M + j] = v[j];
-        }
+        stage[start + i * step] = v[i];
     }
 }
 
@@ -252,7 +255,7 @@ fn finish(first: u32, channel: u32, thread: u32) {
                     let f = f0 + r;
                     let t = t0 + s;
                     let tile = item / WINDOWS * UY * UX + f / M * UX + t / M;
-                    largest = max(largest, stage[PRODUCTS + tile * M * M + f % M * M + t % M]);
+                    largest = max(largest, stage[(f % M * A + t % M) * ROWS + tile]);
                 }
             }
             y[((place.x * params.FO + fo) * params.TO + to) * params.O4 + channel] =

@@ -52,7 +52,7 @@ fn main(
     let o = index % blocks * COLUMNS;
 
     var sum: array<vec4<f32>, RM * OV>;
-    for (var p = 0u; p < RM * OV; p++) {
+    for (var p = 0u; p < RM * OV; p++) { // unrolled
         sum[p] = vec4<f32>(0.0);
     }
     for (var d = 0u; d < params.D4; d += BK) {
@@ -77,23 +77,27 @@ fn main(
         }
         workgroupBarrier();
         for (var k = 0u; k < BK; k++) {
-            for (var q = 0u; q < OV; q++) {
+            for (var q = 0u; q < OV; q++) { // unrolled
                 // Neighbouring threads read neighbouring columns.
                 let column = 4u * k * COLUMNS + q * TX + tx;
                 let w0 = ws[column];
                 let w1 = ws[column + COLUMNS];
                 let w2 = ws[column + 2u * COLUMNS];
                 let w3 = ws[column + 3u * COLUMNS];
-                for (var r = 0u; r < RM; r++) {
+                for (var r = 0u; r < RM; r++) { // unrolled
                     let v = vec4<f32>(xs[k * ROWS + ty * RM + r]);
-                    sum[r * OV + q] += v.x * w0 + v.y * w1 + v.z * w2 + v.w * w3;
+                    // One by one: compilers fuse each of them with its product.
+                    sum[r * OV + q] += v.x * w0;
+                    sum[r * OV + q] += v.y * w1;
+                    sum[r * OV + q] += v.z * w2;
+                    sum[r * OV + q] += v.w * w3;
                 }
             }
         }
     }
 
-    for (var r = 0u; r < RM; r++) {
-        for (var q = 0u; q < OV; q++) {
+    for (var r = 0u; r < RM; r++) { // unrolled
+        for (var q = 0u; q < OV; q++) { // unrolled
             let row = first + ty * RM + r;
             let column = o + q * TX + tx;
             if row < params.R && column < params.O4 {

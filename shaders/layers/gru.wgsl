@@ -13,6 +13,7 @@
 //   3  y       storage, read_write (only written)  f32[N, T, U]  (rows padded to YS)
 //
 // constants  WG threads per workgroup, at least U and at most 256
+// header     HELD rows of u that a thread keeps in registers for all frames, at most U
 // dispatch   N workgroups, folded over x and y
 // numerics   f32
 // includes   element_*, index
@@ -53,11 +54,25 @@ fn main(
     state[unit] = 0.0;
     workgroupBarrier();
 
+    // This thread's columns of u.
+    var uz: array<f32, HELD>;
+    var ur: array<f32, HELD>;
+    var uc: array<f32, HELD>;
+    for (var k = 0u; k < HELD; k++) { // unrolled
+        uz[k] = u[k * 3u * U + j];
+        ur[k] = u[k * 3u * U + U + j];
+        uc[k] = u[k * 3u * U + 2u * U + j];
+    }
+
     for (var t = 0u; t < params.T; t++) {
         let frame = (n * params.T + t) * params.XS;
         var z = x[frame + j];
         var r = x[frame + U + j];
-        for (var k = 0u; k < U; k++) {
+        for (var k = 0u; k < HELD; k++) { // unrolled
+            z += state[k] * uz[k];
+            r += state[k] * ur[k];
+        }
+        for (var k = HELD; k < U; k++) {
             z += state[k] * u[k * 3u * U + j];
             r += state[k] * u[k * 3u * U + U + j];
         }
@@ -66,7 +81,10 @@ fn main(
         workgroupBarrier();
 
         var c = x[frame + 2u * U + j];
-        for (var k = 0u; k < U; k++) {
+        for (var k = 0u; k < HELD; k++) { // unrolled
+            c += reset_state[k] * uc[k];
+        }
+        for (var k = HELD; k < U; k++) {
             c += reset_state[k] * u[k * 3u * U + 2u * U + j];
         }
         // tanh of a large argument is NaN on drivers that compute it from exponentials.

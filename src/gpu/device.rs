@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::GpuError;
 use super::cache::PipelineCache;
-use crate::kernels::{Kernels, Limits, TuningTable};
+use crate::kernels::{Kernels, Limits, TuningTable, Vendor};
 
 /// Kind of an adapter, the preferred kind first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +96,7 @@ impl AdapterSummary {
                     && info.backend != wgpu::Backend::Dx12,
                 matrices: Vec::new(),
                 software: adapter_type == AdapterType::Software,
+                vendor: Vendor::of_pci(info.vendor),
             },
         }
     }
@@ -373,12 +374,27 @@ impl Gpu {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer, GpuError> {
+        self.buffer_with(what, bytes, usage, false)
+    }
+
+    /// A buffer of the host's memory that is mapped for writing, or [`GpuError::OutOfMemory`].
+    pub(super) fn upload_buffer(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
+        self.buffer_with(what, bytes, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC, true)
+    }
+
+    fn buffer_with(
+        &self,
+        what: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<wgpu::Buffer, GpuError> {
         let limit = self.summary.limits.max_buffer_bytes;
         if bytes > limit {
             return Err(GpuError::OutOfMemory { what, bytes });
         }
         let size = bytes.next_multiple_of(16).max(16);
-        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation };
         self.scoped(|| self.device.create_buffer(&descriptor))
             .map_err(|_| GpuError::OutOfMemory { what, bytes })
     }

@@ -1,5 +1,7 @@
 //! Host order to stored order and back: `[N, C, F, T]` row-major to channels last, padded, f32 or f16.
 
+use std::borrow::Cow;
+
 use crate::kernels::Packed;
 use crate::tensor::{DType, Shape, stored_channels};
 
@@ -21,6 +23,11 @@ impl Rows {
         }
     }
 
+    /// Returns true if the host's order is the stored order.
+    fn is_identity(&self) -> bool {
+        self.stored == self.channels && (self.places == 1 || self.channels == 1)
+    }
+
     /// Calls `visit(logical index, stored index)` for every element.
     fn each(&self, mut visit: impl FnMut(usize, usize)) {
         for clip in 0..self.clips {
@@ -34,15 +41,18 @@ impl Rows {
     }
 }
 
-/// `data` of `shape` as the device stores it, padded to four bytes.
-pub(super) fn to_stored(shape: Shape, dtype: DType, data: &[f32]) -> Vec<u8> {
+/// `data` of `shape` as the device stores it, padded to four bytes; borrowed where that is the same.
+pub(super) fn to_stored(shape: Shape, dtype: DType, data: &[f32]) -> Cow<'_, [u8]> {
     let rows = Rows::of(shape);
-    if rows.stored == rows.channels && (rows.places == 1 || rows.channels == 1) {
-        return element_bytes(data, dtype);
+    if rows.is_identity() {
+        return match dtype {
+            DType::F32 => Cow::Borrowed(bytemuck::cast_slice(data)),
+            DType::F16 => Cow::Owned(element_bytes(data, dtype)),
+        };
     }
     let mut stored = vec![0.0; shape.stored_len()];
     rows.each(|logical, place| stored[place] = data[logical]);
-    element_bytes(&stored, dtype)
+    Cow::Owned(element_bytes(&stored, dtype))
 }
 
 /// Values as bytes, padded to four.
@@ -57,14 +67,20 @@ fn element_bytes(values: &[f32], dtype: DType) -> Vec<u8> {
 
 /// Stored bytes of a tensor back in the order of its shape.
 pub(super) fn from_stored(shape: Shape, dtype: DType, bytes: &[u8]) -> Vec<f32> {
-    let stored: Vec<f32> = match dtype {
+    let mut stored: Vec<f32> = match dtype {
         DType::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         DType::F16 => {
             bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
         }
     };
+    let rows = Rows::of(shape);
+    if rows.is_identity() {
+        // What pads the bytes to four is no value.
+        stored.truncate(shape.len());
+        return stored;
+    }
     let mut data = vec![0.0; shape.len()];
-    Rows::of(shape).each(|logical, place| data[logical] = stored[place]);
+    rows.each(|logical, place| data[logical] = stored[place]);
     data
 }
 

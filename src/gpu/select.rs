@@ -14,7 +14,7 @@ pub(super) struct SelectedKernel {
     pub(super) config: KernelConfig,
     pub(super) dispatch: Dispatch,
     /// User kernel that replaces the built-in one.
-    pub(super) custom: Option<Arc<UserKernel>>,
+    pub(super) user_kernel: Option<Arc<UserKernel>>,
 }
 
 /// Selects the kernel of a step: a user kernel, else a forced configuration, else the tuned one, else the op's first.
@@ -31,11 +31,11 @@ pub(super) fn select_kernel(
     let shapes = plan.shapes(step);
     let call = plan.call(step, &shapes);
     let kernels = options.kernels.as_ref().unwrap_or(gpu.kernels());
-    for custom in &kernels.custom {
-        if let Some(dispatched) = custom.dispatch(&step.op, &call, limits) {
+    for user_kernel in &kernels.user_kernels {
+        if let Some(dispatched) = user_kernel.dispatch(&step.op, &call, limits) {
             let (config, dispatch) =
                 dispatched.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
-            return Ok(SelectedKernel { config, dispatch, custom: Some(custom.clone()) });
+            return Ok(SelectedKernel { config, dispatch, user_kernel: Some(user_kernel.clone()) });
         }
     }
     let configs = step.op.configs(&call, limits);
@@ -44,7 +44,7 @@ pub(super) fn select_kernel(
     let config = forced.or_else(measured).or(configs.first().copied()).unwrap_or(KernelConfig::DEFAULT);
     let dispatch = step.op.dispatch(&call, config, limits);
     let dispatch = dispatch.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
-    Ok(SelectedKernel { config, dispatch, custom: None })
+    Ok(SelectedKernel { config, dispatch, user_kernel: None })
 }
 
 impl SelectedKernel {
@@ -55,8 +55,8 @@ impl SelectedKernel {
         let weights: Vec<&HostTensor> =
             step.weights.iter().filter_map(|&id| plan.weight(id).map(|weight| &**weight)).collect();
         let packed = step.op.pack(&call, self.config, &weights);
-        let trusted = match &self.custom {
-            Some(custom) => custom.is_trusted(),
+        let trusted = match &self.user_kernel {
+            Some(kernel) => kernel.is_trusted(),
             None if options.checked => false,
             None => {
                 let bounds = step.op.max_index(&call, self.config, &packed);

@@ -30,8 +30,8 @@ impl Pipelines {
     ) -> Result<Pipeline, GpuError> {
         let dispatch = &chosen.dispatch;
         let constants = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let source = match &chosen.custom {
-            Some(custom) => dispatch.source_of(&custom.source),
+        let source = match &chosen.user_kernel {
+            Some(kernel) => dispatch.source_of(&kernel.source),
             None => dispatch.source(),
         };
         let key = (source, constants, trusted);
@@ -84,7 +84,7 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Resul
 /// A module whose indices are not clamped and whose loops are not counted.
 fn without_checks(gpu: &Gpu, module: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
     // SAFETY: only for kernels of this crate whose largest index into every binding the host half states and
-    // `kernels::proved` has held against what is bound (`Chosen::packed`); their loops count up to sizes.
+    // `kernels::is_within_bounds` has compared with the bindings (`SelectedKernel::packed`); their loops count up to sizes.
     unsafe { gpu.device.create_shader_module_trusted(module, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 

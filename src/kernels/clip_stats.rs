@@ -35,8 +35,10 @@ const THROUGH_SUBGROUPS: KernelVariant<ClipStats> = KernelVariant {
 
 const VARIANTS: KernelVariants<ClipStats> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
 
-/// Threads that share one clip; a power of two.
-const THREADS: u32 = 256;
+/// Threads that share one clip: a power of two. One workgroup waits for memory less the more threads it has.
+fn threads(limits: &Limits) -> u32 {
+    if !limits.software && limits.max_workgroup_threads >= 1024 { 1024 } else { 256 }
+}
 
 /// Values over which a clip's maximum is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Operation for ClipStats {
         Ok(Dispatch {
             element: DType::F32,
             constants: vec![
-                ("WG", f64::from(THREADS)),
+                ("WG", f64::from(threads(limits))),
                 ("SCOPE", f64::from(u8::from(self.scope == Scope::Batch))),
             ],
             params: Params::new()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Most tile constants of a kernel.
-const MOST: usize = 6;
+const MOST: usize = 8;
 
 /// A kernel and its tile constants: everything about how an op is run that does not change what is computed.
 ///
@@ -19,7 +19,7 @@ impl KernelConfig {
     /// The op's default for the shapes at hand.
     pub const DEFAULT: KernelConfig = KernelConfig::new("", &[]);
 
-    /// A kernel with its tile constants, at most six.
+    /// A kernel with its tile constants, at most eight.
     pub const fn new(kernel: &'static str, constants: &[(&'static str, u32)]) -> KernelConfig {
         let mut all = [("", 0); MOST];
         let mut index = 0;

@@ -88,8 +88,51 @@ pub struct Limits {
     pub subgroup_ids: bool,
     /// Sides of the square f16 matrices that a subgroup multiplies into f32 sums.
     pub matrices: Vec<u32>,
-    /// Whether the "device" is a software driver on the CPU.
+    /// True for a software driver on the CPU.
     pub software: bool,
+    /// Maker of the device, for which the tuning table has entries of its own.
+    pub vendor: Vendor,
+}
+
+/// Maker of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Vendor {
+    /// AMD.
+    Amd,
+    /// Apple.
+    Apple,
+    /// Intel.
+    Intel,
+    /// NVIDIA.
+    Nvidia,
+    /// Another one, or not known.
+    #[default]
+    Other,
+}
+
+impl Vendor {
+    /// The maker with a PCI vendor number; drivers without PCI leave it at 0.
+    pub fn of_pci(number: u32) -> Vendor {
+        match number {
+            0x1002 | 0x1022 => Vendor::Amd,
+            0x106b => Vendor::Apple,
+            0x8086 => Vendor::Intel,
+            0x10de => Vendor::Nvidia,
+            _ => Vendor::Other,
+        }
+    }
+
+    /// Name in the tuning table and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Vendor::Amd => "amd",
+            Vendor::Apple => "apple",
+            Vendor::Intel => "intel",
+            Vendor::Nvidia => "nvidia",
+            Vendor::Other => "other",
+        }
+    }
 }
 
 impl Default for Limits {
@@ -107,6 +150,7 @@ impl Default for Limits {
             subgroup_ids: false,
             matrices: Vec::new(),
             software: false,
+            vendor: Vendor::Other,
         }
     }
 }

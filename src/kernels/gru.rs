@@ -17,6 +17,9 @@ static KERNEL: Kernel = Kernel {
     ],
 };
 
+/// Most rows of the recurrent weights that a thread keeps in registers, three columns each.
+const HELD: usize = 64;
+
 /// Units that the kernel's shared state holds.
 const MAX_UNITS: usize = 256;
 
@@ -71,7 +74,7 @@ impl Operation for Gru {
         }
         Ok(Dispatch {
             kernel: &KERNEL,
-            header: String::new(),
+            header: format!("const HELD = {}u; ", units.min(HELD)),
             element: DType::F32,
             constants: vec![("WG", threads as f64)],
             params: Params::new()

@@ -40,7 +40,7 @@ pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use dispatch::{
     ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Include, Kernel, Limits, Params, REDUCE,
-    REDUCE_SUBGROUP, Role, Value, is_within_bounds,
+    REDUCE_SUBGROUP, Role, Value, Vendor, is_within_bounds,
 };
 pub use gru::Gru;
 pub use last_state::LastState;

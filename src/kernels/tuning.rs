@@ -25,8 +25,9 @@ impl TuningTable {
 
     /// Table of the committed records for devices like the one with these limits.
     pub fn built_in(limits: &Limits) -> TuningTable {
-        let kind = if limits.software { "software: " } else { "hardware: " };
-        TuningTable::of(BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)))
+        let kind = if limits.software { "software" } else { limits.vendor.name() };
+        let lines = BUILT_IN.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(": "));
+        TuningTable::of(lines)
     }
 
     /// Lines `LAYER = CONFIGURATION`, as [`TuningTable`] displays itself. Lines of another form count as not measured.
@@ -82,7 +83,7 @@ pub struct Kernels {
     /// The configurations that were measured to be the fastest.
     pub tuning: TuningTable,
     /// User kernels, which replace the built-in ones wherever they can run.
-    pub custom: Vec<Arc<UserKernel>>,
+    pub user_kernels: Vec<Arc<UserKernel>>,
 }
 
 /// Name of a layer: op, storage type, extents of input and output without the batch.

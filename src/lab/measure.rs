@@ -263,7 +263,7 @@ pub fn check_test_cases(
             let dispatch = step.op.dispatch(&call, config, limits);
             dispatch.is_ok_and(|dispatch| kernel.is_none_or(|kernel| dispatch.kernel.name == kernel))
         });
-        let custom = options.kernels.iter().flat_map(|kernels| &kernels.custom);
+        let custom = options.kernels.iter().flat_map(|kernels| &kernels.user_kernels);
         match custom.into_iter().find_map(|custom| custom.dispatch(&step.op, &call, limits)) {
             // A user kernel has its own constants.
             Some(Ok(_)) => configs.truncate(1),

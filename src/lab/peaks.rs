@@ -24,8 +24,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var a = w; var b = w.yzwx; var c = w.zwxy; var d = w.wxyz;
     var e = -w; var f = -w.yzwx; var g = -w.zwxy; var h = -w.wxyz;
     for (var i = 0u; i < 256u; i++) {
-        a = a * w + b; b = b * w + c; c = c * w + d; d = d * w + e;
-        e = e * w + f; f = f * w + g; g = g * w + h; h = h * w + a;
+        a = a * w + w; b = b * w + w; c = c * w + w; d = d * w + w;
+        e = e * w + w; f = f * w + w; g = g * w + w; h = h * w + w;
     }
     y[id.x] = a + b + c + d + e + f + g + h;
 }

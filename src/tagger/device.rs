@@ -101,7 +101,7 @@ pub(super) struct PendingBatch {
 }
 
 enum PendingState {
-    OnDevice(gpu::Ticket),
+    OnDevice(gpu::InFlightBatch),
     Done(Vec<(String, HostTensor)>),
 }
 
@@ -191,7 +191,7 @@ impl DeviceFactory {
                 | GpuError::NotResponding { .. }
                 | GpuError::OutOfMemory { .. }
         );
-        if !is_of_device || !gpu.kernels().custom.is_empty() {
+        if !is_of_device || !gpu.kernels().user_kernels.is_empty() {
             return Err(error.into());
         }
         let others = gpu::adapters().into_iter().map(|adapter| adapter.name).filter(|other| *other != name);
@@ -265,11 +265,11 @@ impl DeviceFactory {
         let backend = match self.prepare_gpu(&gpu, plan, max_batch, warnings) {
             Ok(backend) => backend,
             // The user kernel may be at fault, not the device.
-            Err(error) if !gpu.kernels().custom.is_empty() => return Err(error),
+            Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error),
             Err(error) => return Ok(Err(error.into())),
         };
         if let (Backend::Gpu { executor, .. }, false) = (&backend, gpu.summary().limits.software)
-            && gpu.kernels().custom.is_empty()
+            && gpu.kernels().user_kernels.is_empty()
             && let Err(refusal) = auto::check(executor, plan)
         {
             return Ok(Err(refusal));
@@ -533,7 +533,7 @@ impl Engine {
                 .prepare_gpu(&gpu, &plan, Some(batch), &warnings)
                 .map_err(|error| error.to_string())?;
             match &backend {
-                Backend::Gpu { executor, .. } if gpu.kernels().custom.is_empty() => {
+                Backend::Gpu { executor, .. } if gpu.kernels().user_kernels.is_empty() => {
                     auto::check(executor, &plan).map_err(|refusal| refusal.reason)?;
                 }
                 _ => {}

@@ -6,7 +6,7 @@ use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPoo
 pub(super) fn cases() -> Vec<TestCase> {
     let mut cases = Vec::new();
     // Channels in and out, frequency, time, pool window. The windows are those of the published models.
-    let cases = [
+    let convolutions = [
         (3, 5, 7, 11, [1, 1]),
         (1, 5, 7, 11, [1, 1]),
         (1, 13, 7, 11, [2, 2]),
@@ -25,7 +25,7 @@ pub(super) fn cases() -> Vec<TestCase> {
     ];
     // Each case has many configurations: the activation alternates between cases.
     for ((c, o, f, t, pool), activation) in
-        cases.into_iter().zip([Activation::Elu, Activation::Identity].into_iter().cycle())
+        convolutions.into_iter().zip([Activation::Elu, Activation::Identity].into_iter().cycle())
     {
         let op = Op::Conv2d(Conv2d { pool, activation });
         let weights = vec![fill_scaled([o, c, 3, 3], 1, 0.3), fill([o], 2)];

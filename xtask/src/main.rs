@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("test-gpu") => test(&["--test".into(), "kernels".into(), "--test".into(), "models".into()]),
         Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
-        Some("choices") => choices(),
+        Some("tuning") => tuning(),
         Some("golden") => golden(),
         Some("matrix") => built("tagwave").and_then(|tagwave| matrix::run(&tagwave, rest)),
         Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),

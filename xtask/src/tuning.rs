@@ -1,25 +1,26 @@
 //! Built-in tuning table, generated from the records of `tagwave bench kernels`.
 //!
-//! For each type of device and layer, the newest record with more than one configuration is used: the configuration that
-//! is fastest over all batch sizes of the record, with equal weight. Minimum times are compared, which other work on the
-//! machine disturbs least. The default is kept unless another configuration is faster by more than noise.
+//! For each kind of device and layer the newest record that timed it with more than one configuration decides: the
+//! configuration that is fastest over all batches of the record, each batch counting the same. The shortest run of each
+//! counts, which other work on the machine disturbs the least. The default of the day stays unless another is faster
+//! by more than noise.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Minimum speedup over the default.
+/// Another configuration must be this much faster than the default to replace it.
 const GAIN: f64 = 1.03;
 
-/// Times of each configuration by batch size, and the default.
+/// Time of each configuration at each batch, and which one was the default.
 #[derive(Default)]
 struct Timed {
     milliseconds: BTreeMap<String, BTreeMap<u64, f64>>,
     default: Option<String>,
 }
 
-/// Generates the table from `records`, JSON lines, oldest first; other lines are ignored.
-pub fn choices(records: &[String]) -> String {
+/// The table of `records`, texts of JSON lines, the oldest first; lines of other records are passed over.
+pub fn table(records: &[String]) -> String {
     let mut newest: BTreeMap<(&str, String), Timed> = BTreeMap::new();
     for record in records {
         for (layer, timed) in layers(record) {
@@ -29,7 +30,7 @@ pub fn choices(records: &[String]) -> String {
         }
     }
     let mut table = String::from(
-        "# Which config runs a layer by default, where it was measured: made by `cargo xtask choices` from the\n\
+        "# Kernel configuration of a layer by default, where it was measured: made by `cargo xtask tuning` from the\n\
          # records in benches/records.\n",
     );
     for ((kind, layer), timed) in &newest {
@@ -54,7 +55,7 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
         ) else {
             continue;
         };
-        let kind = if software { "software" } else { "hardware" };
+        let kind = if software { "software" } else { vendor(&line) };
         let timed = layers.entry((kind, layer)).or_default();
         if line["default"] == true {
             timed.default = Some(kernel.clone());
@@ -64,12 +65,18 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
     layers
 }
 
-/// The configuration with the smallest time, summed over batch sizes relative to the default or first one.
+/// Maker of the device of a record; hardware of an unknown maker decides for no other.
+fn vendor(line: &Value) -> &'static str {
+    let vendor = line["vendor"].as_str();
+    ["amd", "apple", "intel", "nvidia"].into_iter().find(|&name| vendor == Some(name)).unwrap_or("other")
+}
+
+/// The configuration with the least time, summed over batches as shares of the default's or the first one's.
 fn fastest(timed: &Timed) -> Option<&String> {
     let first = || timed.milliseconds.keys().next();
     let default = timed.default.as_ref().or_else(first)?;
     let base = timed.milliseconds.get(default)?;
-    // Only configurations measured at all batch sizes of the default are compared.
+    // Only configurations that ran at every batch that the default ran at can be compared.
     let share = |times: &BTreeMap<u64, f64>| -> Option<f64> {
         base.iter().map(|(batch, base)| times.get(batch).map(|time| time / base)).sum()
     };

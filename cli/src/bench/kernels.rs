@@ -237,6 +237,7 @@ fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Gpu, peaks: Peaks) -> Stri
         let adapter = gpu.summary();
         return serde_json::json!({
             "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,
+            "vendor": adapter.limits.vendor.name(),
             "layer": row.layer, "key": found.layer, "batch": row.batch, "precision": row.precision.to_string(),
             "kernel": kernel, "default": found.default,
             "median_ms": ms(found.median), "least_ms": ms(found.range[0]), "most_ms": ms(found.range[1]),

@@ -1,5 +1,6 @@
 //! `tagwave bench model`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -8,10 +9,10 @@ use super::super::target::Target;
 use super::super::tune::cached_tuning;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, print_line};
 use tagwave::error::Error;
-use tagwave::kernels::Kernels;
+use tagwave::kernels::{Kernels, Operation};
 use tagwave::lab::{filled_plan, front_end};
 use tagwave::models::{self, Model, ModelError};
-use tagwave::plan::Plan;
+use tagwave::plan::{Plan, Step};
 use tagwave::tensor::HostTensor;
 use tagwave::test_cases::synthetic_clip;
 use tagwave::{cpu, gpu};
@@ -55,7 +56,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     let target = match Target::new(&args.device.device)? {
         // As `tag` does: with the results of `tagwave tune`.
         Target::Gpu(gpu) => {
-            let kernels = Kernels { tuning: cached_tuning(&gpu), custom: Vec::new() };
+            let kernels = Kernels { tuning: cached_tuning(&gpu), user_kernels: Vec::new() };
             Target::Gpu(Box::new(gpu.with_kernels(kernels)))
         }
         target => target,
@@ -74,7 +75,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             .map_err(|error: ModelError| Error::from(error))?
     };
     print_line(&format!("device {}", target.name()))?;
-    print_line("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch")?;
+    print_line("model    batch precision   clips/s  (slowest to fastest batch)   ms/batch  ms in kernels")?;
     for (name, model) in &chosen {
         let gpu = match &target {
             Target::Gpu(gpu) => Some(&**gpu),
@@ -88,12 +89,13 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
                 FRONT_END => front_end(model, precision)?,
                 _ => filled_plan(model, precision)?,
             };
-            let seconds =
+            let (seconds, kernels) =
                 measure(args, &target, &plan, usize::from(batch), model.architecture.clip().samples)?;
+            let kernels = kernels.map_or("-".into(), |seconds| format!("{:.3}", 1e3 * seconds));
             let rate = |seconds: f64| f64::from(batch) / seconds;
             let (best, middle, worst) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
             print_line(&format!(
-                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}",
+                "{:8} {batch:5} {:9} {:9.2}  ({:.2} to {:.2})   {:.2}  {kernels}",
                 name,
                 precision.to_string(),
                 rate(middle),
@@ -106,15 +108,15 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     Ok(0)
 }
 
-/// Seconds of each batch, sorted.
+/// Seconds of each batch, sorted, and the least seconds of a batch's kernels where the device has timestamps.
 fn measure(
     args: &ModelBenchArgs,
     target: &Target,
     plan: &Plan,
     batch: usize,
     samples: usize,
-) -> Result<Vec<f64>, CliError> {
-    let run = executor(args, target, plan, batch)?;
+) -> Result<(Vec<f64>, Option<f64>), CliError> {
+    let (run, kernels) = executor(args, target, plan, batch)?;
     let clip = synthetic_clip(samples);
     let input = [HostTensor::from_fn([batch, samples], |i| clip[i % samples])];
     run(&input)?; // warm-up
@@ -126,25 +128,52 @@ fn measure(
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
-    Ok(seconds)
+    let in_kernels = (0..5).filter_map(|_| kernels(&input)).min_by(f64::total_cmp);
+    Ok((seconds, in_kernels))
 }
 
+/// Runs a batch.
 type RunFn = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;
 
-fn executor(args: &ModelBenchArgs, target: &Target, plan: &Plan, batch: usize) -> Result<RunFn, Error> {
+/// Runs a batch and returns the seconds of its kernels, `None` without timestamps.
+type KernelTimesFn = Box<dyn Fn(&[HostTensor]) -> Option<f64>>;
+
+fn executor(
+    args: &ModelBenchArgs,
+    target: &Target,
+    plan: &Plan,
+    batch: usize,
+) -> Result<(RunFn, KernelTimesFn), Error> {
     Ok(match target {
         Target::Gpu(gpu) => {
             let defaults = gpu::Options::default();
             let options =
                 gpu::Options { max_batch: batch, checked: args.checked || defaults.checked, ..defaults };
-            let executor = gpu::Executor::new(gpu, plan, &options)?;
-            Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?))
+            let executor = Arc::new(gpu::Executor::new(gpu, plan, &options)?);
+            let profiled = executor.clone();
+            let flops = flops(&plan.with_batch(batch));
+            let kernels = move |inputs: &[HostTensor]| {
+                let steps = profiled.profile(inputs).ok()?;
+                let seconds: f64 = steps.iter().map(|step| step.time.as_secs_f64()).sum();
+                // A submission may hold less than the batch.
+                Some(seconds * flops as f64 / steps.iter().map(|step| step.flops).sum::<u64>() as f64)
+            };
+            (Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?)), Box::new(kernels))
         }
         Target::Cpu => {
             let threads = args.threads.map(usize::from);
             let options = cpu::Options { threads, max_batch: batch, ..Default::default() };
             let executor = cpu::Executor::new(plan, &options)?;
-            Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?))
+            (Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?)), Box::new(|_| None))
         }
     })
+}
+
+/// Operations of a whole batch.
+fn flops(plan: &Plan) -> u64 {
+    let of = |step: &Step| {
+        let shapes = plan.shapes(step);
+        step.op.flops(&plan.call(step, &shapes))
+    };
+    plan.steps().iter().map(of).sum()
 }

@@ -4,7 +4,7 @@
 //! batch creates no GPU object. A batch that is too large for the device's bindings runs in parts.
 //!
 //! [`Executor::submit`] hands a batch over without waiting and [`Executor::collect`] waits for one, so that the
-//! next batch is uploaded and queued while this one computes. Each batch on its way has readback buffers of its
+//! next batch is uploaded and queued while this one computes. Each batch in flight has staging buffers of its
 //! own out of a ring; activations are shared, since the device takes batches in the order of their submission.
 //! A batch that would keep the device too long goes in several submissions ([`Options::submission`]).
 
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use budget::Budget;
-use program::{Program, Readback};
+use program::{Program, Staging};
 
 use super::layout::{from_stored, to_stored, weight_bytes};
 use super::select::{SelectedKernel, select_kernel};
@@ -112,9 +112,11 @@ pub struct InFlightBatch {
 #[derive(Debug)]
 struct Pending {
     program: Arc<Program>,
-    readback: Readback,
+    staging: Staging,
     submission: wgpu::SubmissionIndex,
     mapped: Mapped,
+    /// Of the inputs, which the next batch writes.
+    writable: Vec<Mapped>,
     /// Of the timestamps, where there are any.
     stamped: Option<Mapped>,
     began: Instant,
@@ -330,36 +332,37 @@ impl Executor {
                 program
             }
         };
-        let readback = match program.free_readback(timed) {
-            Some(readback) => readback,
-            None => Readback::new(&self.gpu, &program, timed)?,
+        let staging = match program.free_staging(timed) {
+            Some(staging) => staging,
+            None => Staging::new(&self.gpu, &program, timed)?,
         };
         let failed = |error: wgpu::Error| match error {
             wgpu::Error::OutOfMemory { .. } => {
-                GpuError::OutOfMemory { what: "a batch", bytes: program.readback_bytes }
+                GpuError::OutOfMemory { what: "a batch", bytes: program.output_bytes }
             }
             error => GpuError::Failed { reason: error.to_string() },
         };
         let began = Instant::now();
-        let (submission, mapped, stamped) = self
-            .gpu
-            .scoped(|| {
-                let submission = self.record(&program, &readback, inputs, first);
-                let stamped = readback.timestamps.as_ref().map(|timestamps| map(&timestamps.readback));
-                (submission, map(&readback.outputs), stamped)
-            })
-            .map_err(failed)?;
-        Ok(Pending { program, readback, submission, mapped, stamped, began })
+        upload(&program, &staging, inputs, first)?;
+        let pending = self.gpu.scoped(|| {
+            let submission = self.record(&program, &staging);
+            let read = |buffer| map(buffer, wgpu::MapMode::Read);
+            let stamped = staging.timestamps.as_ref().map(|timestamps| read(&timestamps.readback));
+            let mapped = read(&staging.outputs);
+            let writable = staging.inputs.iter().map(|buffer| map(buffer, wgpu::MapMode::Write)).collect();
+            Pending { program: program.clone(), staging, submission, mapped, writable, stamped, began }
+        });
+        pending.map_err(failed)
     }
 
     /// Waits for a submission.
     fn end(&self, pending: Pending) -> Result<Ended, GpuError> {
-        let Pending { program, readback, submission, mapped, stamped, began } = pending;
+        let Pending { program, staging, submission, mapped, writable, stamped, began } = pending;
         self.gpu.wait(Some(submission), self.timeout(program.batch))?;
         let now = Instant::now();
         let before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         self.budget.record(program.batch, now - before.map_or(began, |before| before.max(began)));
-        let outputs = read(&readback.outputs, &mapped, |bytes| {
+        let outputs = read(&staging.outputs, &mapped, |bytes| {
             let outputs = program.outputs.iter().zip(program.plan.outputs());
             outputs
                 .map(|(&(_, size, place), (_, id))| {
@@ -369,7 +372,7 @@ impl Executor {
                 .collect()
         })?;
         let readback_time = now.elapsed();
-        let steps = match (&readback.timestamps, stamped) {
+        let steps = match (&staging.timestamps, stamped) {
             (Some(timestamps), Some(stamped)) => {
                 read(&timestamps.readback, &stamped, |bytes| timestamps.times(&self.gpu, bytes))?
             }
@@ -382,29 +385,22 @@ impl Executor {
                 *times.kernels.entry(run.kernel).or_default() += *time;
             }
         }
-        program.give_back(readback);
+        // Staging that cannot be written again is dropped; the next batch makes its own.
+        if writable.iter().all(|mapped| matches!(mapped.recv_timeout(MAPPING), Ok(Ok(())))) {
+            program.give_back(staging);
+        }
         Ok(Ended { outputs, steps })
     }
 
-    /// Uploads the inputs and submits one command buffer with one compute pass.
-    fn record(
-        &self,
-        program: &Program,
-        readback: &Readback,
-        inputs: &[HostTensor],
-        first: usize,
-    ) -> wgpu::SubmissionIndex {
-        let timestamps = readback.timestamps.as_ref();
-        for (input, &id) in inputs.iter().zip(program.plan.inputs()) {
-            let tensor = &program.plan.tensors()[id];
-            let shape = tensor.shape;
-            let row = input.shape().len() / input.shape().extent(0);
-            let data = &input.data()[first * row..][..shape.len()];
-            if let Some(slot) = self.arena.slot(id) {
-                self.gpu.queue.write_buffer(&self.slots[slot], 0, &to_stored(shape, tensor.dtype, data));
+    /// Submits one command buffer: the inputs' copies, one compute pass, the outputs' copies.
+    fn record(&self, program: &Program, staging: &Staging) -> wgpu::SubmissionIndex {
+        let timestamps = staging.timestamps.as_ref();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for (&(slot, bytes), buffer) in program.inputs.iter().zip(&staging.inputs) {
+            if let Some(slot) = slot {
+                encoder.copy_buffer_to_buffer(buffer, 0, &self.slots[slot], 0, bytes);
             }
         }
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             if let Some(timestamps) = timestamps {
@@ -420,7 +416,7 @@ impl Executor {
             }
         }
         for &(slot, size, place) in &program.outputs {
-            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &readback.outputs, place, size);
+            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &staging.outputs, place, size);
         }
         if let Some(timestamps) = timestamps {
             timestamps.resolve(&mut encoder);
@@ -432,6 +428,38 @@ impl Executor {
     fn timeout(&self, clips: usize) -> Duration {
         self.options.timeout.unwrap_or_else(|| self.gpu.default_timeout(clips))
     }
+}
+
+/// Writes clips `first..` of the inputs to their staging buffers, as the device stores them.
+fn upload(program: &Program, staging: &Staging, inputs: &[HostTensor], first: usize) -> Result<(), GpuError> {
+    for ((input, &id), buffer) in inputs.iter().zip(program.plan.inputs()).zip(&staging.inputs) {
+        let tensor = &program.plan.tensors()[id];
+        let row = input.shape().len() / input.shape().extent(0);
+        let data = &input.data()[first * row..][..tensor.shape.len()];
+        {
+            let view = buffer.get_mapped_range_mut(..);
+            let mut view = view.map_err(|error| GpuError::Failed { reason: error.to_string() })?;
+            let stored = to_stored(tensor.shape, tensor.dtype, data);
+            copy(&stored, view.slice(..stored.len()));
+        }
+        buffer.unmap();
+    }
+    Ok(())
+}
+
+/// Bytes that one thread copies to mapped memory, which one thread alone fills at a few GB/s.
+const COPIED: usize = 256 << 10;
+
+/// Copies to mapped memory of the same length, long arrays with several threads.
+fn copy(from: &[u8], to: wgpu::WriteOnly<'_, [u8]>) {
+    let (parts, mut rest) = to.into_chunks::<COPIED>();
+    let from = from.chunks_exact(COPIED);
+    rest.copy_from_slice(from.remainder());
+    rayon::in_place_scope(|scope| {
+        for (from, part) in from.zip(parts) {
+            scope.spawn(move |_| wgpu::WriteOnly::<[u8]>::from(part).copy_from_slice(from));
+        }
+    });
 }
 
 /// Reads a buffer that is being mapped and whose submission has ended.
@@ -475,10 +503,10 @@ fn append(outputs: &mut [Vec<f32>], part: Vec<Vec<f32>>) {
     outputs.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
 }
 
-/// Asks for a buffer to become readable.
-fn map(buffer: &wgpu::Buffer) -> Mapped {
+/// Asks for a buffer to become readable or writable.
+fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapped {
     let (sender, receiver) = mpsc::channel();
-    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+    buffer.map_async(mode, .., move |result| {
         // A receiver that has given up need not be told.
         let _ = sender.send(result);
     });

@@ -1,4 +1,4 @@
-//! Objects of one batch size: bind groups, parameters, and readback buffers to be used again.
+//! Objects of one batch size: bind groups, parameters, and staging buffers to be used again.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,27 +15,34 @@ pub(super) struct Program {
     pub(super) batch: usize,
     pub(super) plan: Plan,
     pub(super) runs: Vec<Run>,
-    /// Readback buffers that no batch uses at the moment, and how large they are.
-    readbacks: Mutex<Vec<Readback>>,
-    pub(super) readback_bytes: u64,
-    /// Slot, bytes and place in the readback of each output.
+    /// Staging buffers that no batch uses at the moment.
+    staging: Mutex<Vec<Staging>>,
+    /// Slot and bytes of each input; `None` for an input that no step reads.
+    pub(super) inputs: Vec<(Option<usize>, u64)>,
+    /// Bytes of all outputs.
+    pub(super) output_bytes: u64,
+    /// Slot, bytes and place in the staging buffer of each output.
     pub(super) outputs: Vec<(usize, u64, u64)>,
 }
 
-/// Where a submission leaves what the host reads.
+/// Host-visible buffers of one submission, kept from batch to batch: making such memory costs more than filling it.
 #[derive(Debug)]
-pub(super) struct Readback {
+pub(super) struct Staging {
+    /// One for each input of the plan, mapped for writing while no submission uses it.
+    pub(super) inputs: Vec<wgpu::Buffer>,
     pub(super) outputs: wgpu::Buffer,
     /// Present if the submission is timed.
     pub(super) timestamps: Option<Timestamps>,
 }
 
-impl Readback {
-    pub(super) fn new(gpu: &Gpu, program: &Program, timed: bool) -> Result<Readback, GpuError> {
+impl Staging {
+    pub(super) fn new(gpu: &Gpu, program: &Program, timed: bool) -> Result<Staging, GpuError> {
+        let inputs = program.inputs.iter().map(|&(_, bytes)| gpu.upload_buffer("inputs", bytes));
+        let inputs = inputs.collect::<Result<_, _>>()?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let outputs = gpu.buffer("readback", program.readback_bytes, usage)?;
+        let outputs = gpu.buffer("outputs", program.output_bytes, usage)?;
         let timestamps = timed.then(|| Timestamps::new(gpu, program.runs.len())).transpose()?;
-        Ok(Readback { outputs, timestamps })
+        Ok(Staging { inputs, outputs, timestamps })
     }
 }
 
@@ -75,28 +82,39 @@ impl Program {
                     .collect()
             })
             .map_err(failed)?;
+        let bytes = |id: usize| {
+            let tensor = &plan.tensors()[id];
+            ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4)
+        };
+        let inputs = plan.inputs().iter().map(|&id| (executor.arena.slot(id), bytes(id))).collect();
         let mut place = 0;
         let mut outputs = Vec::new();
         for (_, id) in plan.outputs() {
-            let tensor = &plan.tensors()[*id];
-            let bytes = ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4);
             if let Some(slot) = executor.arena.slot(*id) {
-                outputs.push((slot, bytes, place));
-                place += bytes;
+                outputs.push((slot, bytes(*id), place));
+                place += bytes(*id);
             }
         }
-        Ok(Program { batch: clips, plan, runs, readbacks: Mutex::default(), readback_bytes: place, outputs })
+        Ok(Program {
+            batch: clips,
+            runs,
+            staging: Mutex::default(),
+            inputs,
+            output_bytes: place,
+            outputs,
+            plan,
+        })
     }
 
-    /// A readback, timed or not, that no submission uses at the moment.
-    pub(super) fn free_readback(&self, timed: bool) -> Option<Readback> {
-        let mut readbacks = self.readbacks.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = readbacks.iter().position(|readback| readback.timestamps.is_some() == timed)?;
-        Some(readbacks.swap_remove(place))
+    /// Staging buffers, timed or not, that no submission uses at the moment.
+    pub(super) fn free_staging(&self, timed: bool) -> Option<Staging> {
+        let mut free = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = free.iter().position(|staging| staging.timestamps.is_some() == timed)?;
+        Some(free.swap_remove(place))
     }
 
-    pub(super) fn give_back(&self, readback: Readback) {
-        self.readbacks.lock().unwrap_or_else(PoisonError::into_inner).push(readback);
+    pub(super) fn give_back(&self, staging: Staging) {
+        self.staging.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
     }
 }
 

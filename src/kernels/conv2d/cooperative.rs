@@ -18,9 +18,9 @@ static COOPERATIVE_KERNEL: Kernel = Kernel {
     bindings: BINDINGS,
 };
 
-/// Subgroups along rows and columns, matrices of each along them: 128x128 and 64x64 outputs for matrices of 16x16,
-/// then half of that.
-const TILES: [[u32; 4]; 3] = [[2, 2, 4, 4], [2, 2, 2, 2], [2, 1, 2, 2]];
+/// Subgroups along rows and columns, matrices of each along them: 64x64 outputs for matrices of 16x16, then twice as
+/// many, 128x128, and half.
+const TILES: [[u32; 4]; 5] = [[2, 2, 2, 2], [2, 4, 2, 2], [4, 2, 2, 2], [2, 2, 4, 4], [2, 1, 2, 2]];
 
 fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     // The number of subgroups in a workgroup must be known.
@@ -51,7 +51,7 @@ fn columns(config: KernelConfig) -> usize {
 }
 
 /// Matrix types of the configuration, and the `enable` line that they need.
-fn header(_: &Conv2d, config: KernelConfig) -> String {
+pub(super) fn header(_: &Conv2d, config: KernelConfig) -> String {
     let side = config.get("S");
     let alias = |name: &str, element: &str, role: &str| {
         format!("alias {name} = coop_mat{side}x{side}<{element}, {role}>; ")

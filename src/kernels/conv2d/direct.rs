@@ -13,9 +13,9 @@ pub(super) const DIRECT: KernelVariant = KernelVariant {
     workgroups,
     specific: Specific {
         channels4: |config| config.get("OV"),
-        taps: |_| KERNEL * KERNEL,
+        depth: |_, channels| KERNEL * KERNEL * channels,
         header: |_, _| String::new(),
-        pack: |_, _, w, padded| pack(w, padded),
+        pack: |_, _, w, padded| pack(w, 1, padded),
     },
 };
 
@@ -81,11 +81,11 @@ fn workgroups(
     Ok([x, blocks as u32, z])
 }
 
-/// `[3 * 3, C, O]`, C and O padded with zeros.
-pub(super) fn pack(w: &HostTensor, padded_o: usize) -> Vec<f32> {
+/// `[3 * 3, C, O]`, padded with zeros: C to a multiple of `channels`, O to `padded_o`.
+pub(super) fn pack(w: &HostTensor, channels: usize, padded_o: usize) -> Vec<f32> {
     const TAPS: usize = KERNEL * KERNEL;
     let c = w.shape().extent(1);
-    let padded_c = stored_channels(c);
+    let padded_c = stored_channels(c).next_multiple_of(channels.max(1));
     let mut packed = vec![0.0; TAPS * padded_c * padded_o];
     for (index, &value) in w.data().iter().enumerate() {
         let (tap, channel, output) = (index % TAPS, index / TAPS % c, index / TAPS / c);

@@ -8,6 +8,7 @@ use crate::tensor::{HostTensor, Shape, stored_channels};
 
 mod cooperative;
 mod direct;
+mod patch;
 mod subgroup;
 mod tiled;
 mod winograd;
@@ -44,8 +45,8 @@ impl Default for Conv2d {
 struct Specific {
     /// `vec4`s of output channels of which the kernel always makes a whole number.
     channels4: fn(KernelConfig) -> usize,
-    /// Weights of a pair of channels, as packed.
-    taps: fn(KernelConfig) -> usize,
+    /// Rows of the packed weights for so many stored input channels: one for every tap and channel.
+    depth: fn(KernelConfig, usize) -> usize,
     /// Lines of the header before the configuration's constants.
     header: fn(&Conv2d, KernelConfig) -> String,
     /// The kernel `[O, C, 3, 3]` for so many padded output channels.
@@ -63,6 +64,7 @@ const VARIANTS: KernelVariants<Conv2d, Specific> = KernelVariants(&[
     tiled::TILED,
     winograd::WINOGRAD,
     cooperative::COOPERATIVE,
+    patch::PATCH,
 ]);
 
 /// `vec4`s of output channels, padded to a whole number of a thread's or a tile's.
@@ -90,7 +92,12 @@ impl Operation for Conv2d {
         // One output channel is stored as a plain scalar, which no kernel writes.
         match call.output.extent(1) {
             0 | 1 => Vec::new(),
-            _ => VARIANTS.configs(self, call, limits),
+            _ => {
+                let mut configs = VARIANTS.configs(self, call, limits);
+                // Shared memory wins on hardware, where every load of the direct kernel lies in a line of its own.
+                configs.sort_by_key(|s| !limits.software && s.kernel() == direct::DIRECT.kernel.name);
+                configs
+            }
         }
     }
 
@@ -129,7 +136,7 @@ impl Operation for Conv2d {
         let [channels, outputs] = [x, y].map(|shape| stored_channels(shape.extent(1)));
         Some(vec![
             x.extent(0) * x.extent(2) * x.extent(3) * channels,
-            (variant.specific.taps)(config) * channels * padded,
+            (variant.specific.depth)(config, channels) * padded,
             padded,
             y.extent(0) * y.extent(2) * y.extent(3) * outputs,
         ])

@@ -18,18 +18,28 @@ static TILED_KERNEL: Kernel = Kernel {
     bindings: BINDINGS,
 };
 
-/// Threads along channels and rows, and slices: tiles of about 128x128, 64x128 and 64x64 for large layers, then
-/// a small one whose four slices share the taps and input channels out.
-const TILES: [[u32; 3]; 4] = [[16, 16, 1], [8, 16, 1], [8, 8, 1], [4, 4, 4]];
+/// Threads along channels and rows, `vec4`s of input channels of a stage, and slices: the larger tiles for large
+/// layers, then a small one whose four slices share the taps and input channels out.
+const TILES: [[u32; 4]; 6] =
+    [[16, 8, 2, 1], [16, 16, 4, 1], [16, 8, 4, 1], [8, 16, 2, 1], [8, 8, 2, 1], [4, 4, 2, 4]];
+
+/// Most sums of four channels that a thread keeps in registers.
+const MAX_SUMS: u32 = 18;
 
 fn configs(op: &Conv2d, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
     if call.inputs[0].extent(1) == 1 {
         return Vec::new();
     }
-    // About eight rows of eight channels a thread, whatever the window.
-    let windows = (8 / (op.pool[0] * op.pool[1]) as u32).max(1);
-    let tiles = TILES.iter().map(|&[tx, ty, slices]| {
-        let constants = [("TX", tx), ("TY", ty), ("QT", windows), ("OV", 2), ("BK", 2), ("KS", slices)];
+    // About eight rows of eight channels a thread, whatever the window; four channels where the window is large or
+    // the channels are few.
+    let window = (op.pool[0] * op.pool[1]) as u32;
+    let windows = (8 / window).max(1);
+    let outputs4 = (stored_channels(call.output.extent(1)) / 4) as u32;
+    let tiles = TILES.iter().map(|&[tx, ty, bk, slices]| {
+        let is_two = 2 * windows * window <= MAX_SUMS && 2 * tx <= outputs4;
+        let channels4 = if is_two { 2 } else { 1 };
+        let constants =
+            [("TX", tx), ("TY", ty), ("QT", windows), ("OV", channels4), ("BK", bk), ("KS", slices)];
         KernelConfig::new(TILED_KERNEL.name, &constants)
     });
     tiles.filter(|tile| fits(op, call, *tile, limits)).collect()

@@ -14,7 +14,7 @@ pub(super) const WINOGRAD: KernelVariant = KernelVariant {
     workgroups,
     specific: Specific {
         channels4: |config| config.get("TK"),
-        taps: |config| products(config.get("M")),
+        depth: |config, channels| products(config.get("M")) * channels,
         header,
         pack,
     },
@@ -29,8 +29,15 @@ static WINOGRAD_KERNEL: Kernel = Kernel {
 
 /// Outputs of a tile along an axis, tiles and `vec4`s of channels of a workgroup, those of a thread, and `vec4`s of
 /// input channels of a stage: what fits 16 KiB of shared memory, then what larger devices hold.
-const TILES: [[u32; 6]; 4] =
-    [[2, 32, 8, 8, 2, 1], [4, 16, 2, 8, 1, 1], [2, 32, 16, 8, 2, 2], [4, 32, 4, 8, 2, 1]];
+const TILES: [[u32; 6]; 7] = [
+    [2, 32, 8, 8, 2, 1],
+    [4, 16, 2, 8, 1, 1],
+    [2, 32, 16, 8, 2, 2],
+    [4, 32, 4, 8, 2, 1],
+    [4, 32, 8, 8, 2, 1],
+    [4, 32, 8, 8, 4, 1],
+    [4, 64, 4, 8, 2, 1],
+];
 
 /// Products of a tile with so many outputs along an axis.
 fn products(outputs: usize) -> usize {
@@ -76,9 +83,12 @@ fn fits(op: &Conv2d, config: KernelConfig, limits: &Limits) -> bool {
     let (tiles, products) = (units * uy * ux, products(m));
     let blocks = tiles.div_ceil(rt);
     let stage = products * bk * (blocks * rt + 4 * channels4);
-    let end = products * blocks * rt + m * m * tiles;
-    products * blocks * (channels4 / ct) <= limits.max_workgroup_threads as usize
-        && stage.max(end) * 4 * DType::F32.size() <= limits.max_shared_bytes as usize
+    let threads = products * blocks * (channels4 / ct);
+    // A thread transforms one line of one tile of a stage at most.
+    let lines = bk * (m + KERNEL - 1) * blocks * rt;
+    threads <= limits.max_workgroup_threads as usize
+        && lines <= threads
+        && stage.max(products * blocks * rt) * 4 * DType::F32.size() <= limits.max_shared_bytes as usize
 }
 
 fn workgroups(
