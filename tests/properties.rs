@@ -136,7 +136,7 @@ fn row(name: String, score: Option<f32>) -> Row {
         None => Err(Failure { kind: ErrorKind::Input, message: format!("no \"music\"\nin {name}") }),
         Some(score) => Ok(Prediction {
             model: "small".into(),
-            compat: "corrected".into(),
+            compat: "corrected",
             device: "cpu".into(),
             decoder: "symphonia".into(),
             clip_start_s: 1.5,
@@ -268,7 +268,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         let format = if csv { Format::Csv } else { Format::Jsonl };
-        let row = |name: &String| row(name.clone(), (name.len() % 2 == 0).then_some(0.25));
+        let row = |name: &String| row(name.clone(), name.len().is_multiple_of(2).then_some(0.25));
         let mut sink = JournaledFile::create(format, &path).unwrap();
         names.iter().for_each(|name| sink.row(&row(name)).unwrap());
         drop(sink);

@@ -19,7 +19,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   test      all tests, on the best adapter (including software Vulkan drivers)
   test-gpu  kernel and model tests on the adapter named by TAGWAVE_TEST_ADAPTER
   bench     time of the models on a device by step; ARGUMENTS: DEVICE BATCH
-  choices   regenerates the built-in tuning table from the records in benches/records
+  tuning    regenerates the built-in tuning table from the records in benches/records
   golden    regenerates the golden files that need only Python 3 with NumPy
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
             scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
@@ -115,7 +115,7 @@ fn test(filter: &[String]) -> Outcome {
 }
 
 /// Writes `src/kernels/tuning.txt`.
-fn choices() -> Outcome {
+fn tuning() -> Outcome {
     let read =
         |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
     let folder = root().join("benches/records");
