@@ -12,11 +12,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plan", &["kernels", "tensor"]),
     ("frontend", &["plan", "kernels", "tensor"]),
     ("models", &["frontend", "plan", "weights", "tags", "tensor"]),
-    ("test cases", &["plan", "kernels", "tensor"]),
+    ("test_cases", &["plan", "kernels", "tensor"]),
     ("reference", &["plan", "kernels", "weights", "tensor"]),
     ("cpu", &["plan", "kernels", "weights", "tensor"]),
     ("gpu", &["plan", "kernels", "weights", "tensor"]),
-    ("lab", &["gpu", "models", "test cases", "reference", "plan", "kernels", "weights", "tensor"]),
+    ("lab", &["gpu", "models", "test_cases", "reference", "plan", "kernels", "weights", "tensor"]),
     ("sinks", &["tags"]),
     ("pca", &[]),
 ];
@@ -123,7 +123,7 @@ const UNSAFE: &[&str] = &[
     "src/gpu/cache.rs",
     "src/gpu/device.rs",
     "src/gpu/shader.rs",
-    "src/kernels/custom.rs",
+    "src/kernels/user_kernel.rs",
     "cli/src/lab.rs",
 ];
 

@@ -17,9 +17,6 @@ const FOLDERS: &[&str] = &[
     "shaders",
 ];
 
-/// Folders whose comments are still to be revised.
-const PENDING: &[&str] = &["src/kernels", "src/gpu", "shaders"];
-
 /// Words that no comment line may begin with: a comment states what a thing is, not what it answers.
 const INTERROGATIVES: &[&str] = &["What", "How", "Where", "Why", "Which", "Whether"];
 
@@ -74,9 +71,6 @@ fn no_doc_comment_begins_with_an_interrogative_word() {
     assert!(!asks("/// Number of what it counts.", false) && !asks("// Why: a reason.", false));
     let mut wrong = Vec::new();
     for path in FOLDERS.iter().flat_map(|folder| files(folder, &["rs", "wgsl"])) {
-        if PENDING.iter().any(|folder| path.starts_with(folder)) {
-            continue;
-        }
         let is_wgsl = path.extension().is_some_and(|extension| extension == "wgsl");
         for (index, line) in read(&path).lines().enumerate().filter(|(_, line)| asks(line, is_wgsl)) {
             wrong.push(format!("{}:{}: {}", path.display(), index + 1, line.trim()));
@@ -129,9 +123,6 @@ fn a_type_name_has_one_meaning() {
 #[test]
 fn bools_are_not_matched() {
     for path in FOLDERS.iter().flat_map(|folder| files(folder, &["rs"])) {
-        if PENDING.iter().any(|folder| path.starts_with(folder)) {
-            continue;
-        }
         let text = read(&path);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (index, pair) in lines.windows(2).enumerate() {

@@ -20,7 +20,7 @@ mod trial;
 
 pub use batch::suitable_batch;
 pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection, adapters};
-pub use executor::{Executor, InFlightBatch, Options, Times};
+pub use executor::{Executor, Options, SubmittedBatch, Times};
 pub use probe::Probe;
 pub use timing::StepTime;
 pub use trial::{Prepared, Trial};

@@ -60,10 +60,8 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Resul
             label: Some(name),
             source: wgpu::ShaderSource::Wgsl(source.into()),
         };
-        let module = match trusted {
-            true => without_checks(gpu, module),
-            false => gpu.device.create_shader_module(module),
-        };
+        let module =
+            if trusted { without_checks(gpu, module) } else { gpu.device.create_shader_module(module) };
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(name),
             layout: Some(&pipeline_layout),

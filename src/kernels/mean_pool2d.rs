@@ -28,9 +28,8 @@ const THROUGH_SHARED: KernelVariant<MeanPool2d> = KernelVariant {
 
 const THROUGH_SUBGROUPS: KernelVariant<MeanPool2d> = KernelVariant {
     kernel: &SUBGROUP,
-    configs: |_, _, limits| match limits.subgroup_ids {
-        true => vec![KernelConfig::new(SUBGROUP.name, &[])],
-        false => Vec::new(),
+    configs: |_, _, limits| {
+        if limits.subgroup_ids { vec![KernelConfig::new(SUBGROUP.name, &[])] } else { Vec::new() }
     },
     ..THROUGH_SHARED
 };

@@ -135,7 +135,7 @@ impl UserKernel {
     /// Fails unless the bindings listed in the file are those of the contract.
     ///
     /// # Errors
-    /// [`CustomError::Bindings`] with both lists.
+    /// [`UserKernelError::Bindings`] with both lists.
     pub fn check_bindings(&self, contract: &str) -> Result<(), UserKernelError> {
         let (expected, found) = (bindings(contract), bindings(&self.source));
         if expected == found {

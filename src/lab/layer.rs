@@ -42,7 +42,7 @@ pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
 /// Fused plan of the front end of a model: from samples to the input of the network.
 ///
 /// # Errors
-/// As [`painted_plan`].
+/// As [`filled_plan`].
 pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
     let plan = filled(model)?.tapped(&["input"])?.only_outputs(&["input"]);
     Ok(plan.fused().with_precision(precision))
@@ -59,7 +59,7 @@ fn filled(model: &Model) -> Result<Plan, Error> {
 /// All distinct layers of `models`.
 ///
 /// # Errors
-/// As [`painted_plan`].
+/// As [`filled_plan`].
 pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
     let (mut layers, mut seen) = (Vec::new(), Vec::new());
     for model in models {

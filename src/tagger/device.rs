@@ -101,7 +101,7 @@ pub(super) struct PendingBatch {
 }
 
 enum PendingState {
-    OnDevice(gpu::InFlightBatch),
+    OnDevice(gpu::SubmittedBatch),
     Done(Vec<(String, HostTensor)>),
 }
 

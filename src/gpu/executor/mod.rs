@@ -101,7 +101,7 @@ pub struct Executor {
 
 /// A submitted batch.
 #[derive(Debug)]
-pub struct InFlightBatch {
+pub struct SubmittedBatch {
     batch: usize,
     /// Outputs of the parts that had to be waited for.
     done: Vec<Vec<f32>>,
@@ -240,23 +240,24 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`]; [`GpuError::DependentBatch`] for any batch that is too large.
-    pub fn submit(&self, inputs: &[HostTensor]) -> Result<InFlightBatch, GpuError> {
+    pub fn submit(&self, inputs: &[HostTensor]) -> Result<SubmittedBatch, GpuError> {
         let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
         self.plan.with_batch(batch).check_inputs(inputs)?;
         if batch > self.max_batch {
             return Err(GpuError::DependentBatch { batch, most: self.max_batch });
         }
         let mut in_flight =
-            InFlightBatch { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
+            SubmittedBatch { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
         let mut first = 0;
         while first < batch {
             // The first clip of all says how many more may follow at once.
             let blind = self.budget.is_blind();
             let clips = self.part(batch - first);
             let pending = self.begin(inputs, first, clips, self.is_timed())?;
-            match blind {
-                true => append(&mut in_flight.done, self.end(pending)?.outputs),
-                false => in_flight.pending.push(pending),
+            if blind {
+                append(&mut in_flight.done, self.end(pending)?.outputs)
+            } else {
+                in_flight.pending.push(pending)
             }
             first += clips;
         }
@@ -267,8 +268,8 @@ impl Executor {
     ///
     /// # Errors
     /// [`GpuError::Failed`] and [`GpuError::NotResponding`] from the device.
-    pub fn collect(&self, in_flight: InFlightBatch) -> Result<Vec<HostTensor>, GpuError> {
-        let InFlightBatch { batch, mut done, pending } = in_flight;
+    pub fn collect(&self, in_flight: SubmittedBatch) -> Result<Vec<HostTensor>, GpuError> {
+        let SubmittedBatch { batch, mut done, pending } = in_flight;
         for pending in pending {
             append(&mut done, self.end(pending)?.outputs);
         }
