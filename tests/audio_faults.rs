@@ -431,3 +431,24 @@ fn cancelled_quiet_and_constant_clips_are_told() {
     );
     assert_eq!(warnings(|_| [0.25, 0.25]), [Warning::Silent]);
 }
+
+/// `ffmpeg` recognises scripts by their content: a file with the name of a song must not make it read another file.
+#[test]
+fn a_file_never_leads_to_another_one() {
+    let (_folder, at) = folder(3);
+    let tag = |rest: &str| [&b"ID3\x04\0\0\0\0\0\x05AAAAA"[..], rest.as_bytes()].concat();
+    let concat = "ffconcat version 1.0\nfile source.wav\n";
+    for (name, bytes) in [
+        ("concat.mp3", concat.as_bytes().to_vec()),
+        ("tagged.mp3", tag(concat)),
+        ("tagged_twice.mp3", [tag(""), tag(concat)].concat()),
+        ("list.mp3", b"#EXTM3U\n#EXTINF:3,\nsource.wav\n".to_vec()),
+        ("dash.flac", b"<?xml version=\"1.0\"?>\n<MPD><BaseURL>source.wav</BaseURL></MPD>".to_vec()),
+    ] {
+        fs::write(at(name), bytes).unwrap();
+        let Err(error) = ClipReader::open(Source::path(at(name)), &request(), &Resamplers::new()) else {
+            panic!("{name} was read");
+        };
+        assert!(error.to_string().contains("playlist"), "{name}: {error}");
+    }
+}

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
+use super::bytes::Bytes;
 use super::decode::{Decoder, DecoderMode};
+use super::detect::may_be_script;
 use super::error::AudioError;
 use super::ffmpeg::{self, Encoded, ExternalDecoder};
 use super::heartbeat::Heartbeat;
@@ -621,6 +623,13 @@ fn decoded_by_ffmpeg(
     first: AudioError,
     heartbeat: &Heartbeat,
 ) -> Result<SourceKind, AudioError> {
+    // Of a known format `ffmpeg` opens no other file.
+    let is_unknown = matches!(first, AudioError::UnknownFormat { .. } | AudioError::NoAudioTrack { .. });
+    if is_unknown
+        && may_be_script(&Bytes::new(source.open()?).map_err(AudioError::Io)?).map_err(AudioError::Io)?
+    {
+        return Err(AudioError::Playlist);
+    }
     let decoded = if matches!(first, AudioError::Dts) {
         let words = dts_stream(source, heartbeat)?;
         ffmpeg::decode(Encoded::Dts(words), heartbeat)

@@ -107,6 +107,31 @@ const EXTERNAL: &[(&[u8], &str)] = &[
 const ISO_ATOMS: [&[u8; 4]; 9] =
     [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid"];
 
+/// Beginnings of texts that name further files to open.
+const SCRIPTS: [&[u8]; 7] = [
+    b"ffconcat version",
+    b"#EXTM3U",
+    b"[playlist]",
+    b"<MPD",
+    b"<SmoothStreamingMedia",
+    b"<CompositionPlaylist",
+    b"<asx",
+];
+/// Number of bytes behind the tags that are searched for a script.
+const SCRIPT_BYTES: u64 = 64 << 10;
+
+/// Returns true if an input of an unknown format may be a playlist or script. `ffmpeg` opens the files that such a text
+/// names, whatever its own name is, so it must not be given one. Tags in front are searched too, since `ffmpeg` may find
+/// another end of them.
+pub(super) fn may_be_script(bytes: &Bytes) -> io::Result<bool> {
+    let (start, _) = behind_tags(bytes)?;
+    let window = bytes.get(0, (start + SCRIPT_BYTES).min(SEARCH_BEHIND_TAG_BYTES as u64) as usize)?;
+    let near = bytes.get(start, SCRIPT_BYTES as usize)?;
+    let holds =
+        |text: &[u8], word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    Ok(SCRIPTS.iter().any(|script| holds(&near, script) || holds(&window, script)))
+}
+
 /// Detects the format of an input.
 pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
     let (start, tagged) = behind_tags(bytes)?;

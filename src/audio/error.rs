@@ -126,6 +126,9 @@ pub enum AudioError {
     /// The audio is encrypted.
     #[error("protected by DRM: the audio is encrypted")]
     Protected,
+    /// The file is a playlist or script: text that names other files.
+    #[error("a playlist that names other files, expected audio: use --files-from for lists")]
+    Playlist,
     /// The samples are a DTS stream.
     #[error("the samples are a DTS stream")]
     Dts,
@@ -178,6 +181,7 @@ impl AudioError {
             | AudioError::NeedsFfmpeg { .. }
             | AudioError::NoFfmpeg
             | AudioError::Protected
+            | AudioError::Playlist
             | AudioError::Dts
             | AudioError::Ffmpeg { .. } => ErrorKind::Unsupported,
             AudioError::Both { first, .. } => first.kind(),

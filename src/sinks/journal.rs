@@ -130,7 +130,7 @@ impl JournaledFile {
     pub fn resume(format: Format, path: &Path) -> io::Result<(JournaledFile, CompletedSet)> {
         let mut output = JournaledFile::open(format, path)?;
         let refuse = |reason: &str| Err(io::Error::other(format!("{}: {reason}", path.display())));
-        if output.journal.metadata()?.len() == 0 {
+        if output.has_torn_head()? {
             if output.file.metadata()?.len() > 0 {
                 return refuse("cannot resume without its journal: choose another output file");
             }
@@ -185,6 +185,14 @@ impl JournaledFile {
         Ok((output, done))
     }
 
+    /// Returns true if the journal ends inside its first line.
+    fn has_torn_head(&mut self) -> io::Result<bool> {
+        let mut start = Vec::new();
+        (&self.journal).take(head().len() as u64).read_to_end(&mut start)?;
+        self.journal.rewind()?;
+        Ok(start.len() < head().len() && head().as_bytes().starts_with(&start))
+    }
+
     fn open(format: Format, path: &Path) -> io::Result<JournaledFile> {
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
@@ -213,6 +221,7 @@ impl JournaledFile {
 
     fn begin(&mut self) -> io::Result<()> {
         let head = head();
+        self.journal.set_len(0)?;
         self.journal.write_all(head.as_bytes())?;
         self.journal_length = head.len() as u64;
         Ok(())
@@ -331,6 +340,21 @@ mod tests {
 
     fn lines(path: &Path) -> usize {
         std::fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    #[test]
+    fn a_journal_whose_first_line_is_torn_is_begun_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        for cut in 0..head().len() {
+            std::fs::write(&path, "").unwrap();
+            std::fs::write(journal_file(&path), &head()[..cut]).unwrap();
+            let (mut output, done) = JournaledFile::resume(Format::Jsonl, &path).unwrap();
+            output.row(&row("a", ErrorKind::Input)).unwrap();
+            drop(output);
+            assert!(done.is_empty());
+            assert_eq!(JournaledFile::resume(Format::Jsonl, &path).unwrap().1.len(), 1, "cut at {cut}");
+        }
     }
 
     #[test]

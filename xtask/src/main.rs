@@ -10,6 +10,8 @@ mod fuzz;
 mod limited;
 mod matrix;
 mod pcm;
+mod soak;
+mod targets;
 mod tuning;
 
 const USAGE: &str = "\
@@ -26,7 +28,9 @@ usage: cargo xtask COMMAND [ARGUMENTS]
             are found below $TAGWAVE_FIXTURES/weights
   matrix    tags a folder of valid and damaged files and compares with its manifest; ARGUMENTS: DIR [DEVICE...]
   compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
-  fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS";
+  fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
+  targets   cargo check of the library for Windows and macOS, as far as their standard library is installed
+  soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";
 
 type Outcome = Result<(), String>;
 
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         Some("matrix") => built("tagwave").and_then(|tagwave| matrix::run(&tagwave, rest)),
         Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),
         Some("fuzz") => fuzz::run(rest),
+        Some("targets") => targets::check(),
+        Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
         Some("scores") => scores(rest),
         _ => Err(USAGE.into()),
     };
@@ -86,7 +92,33 @@ fn check() -> Outcome {
     run(&mut cargo(&["clippy", "--workspace", "--all-features", "--all-targets", "--", "-D", "warnings"]))?;
     run(&mut cargo(&["clippy", "--no-default-features", "--lib", "--", "-D", "warnings"]))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    run(&mut cargo(&["test", "--all-features", "--test", "shaders", "--test", "layering", "--test", "words"]))
+    run(&mut cargo(&[
+        "test",
+        "--all-features",
+        "--test",
+        "shaders",
+        "--test",
+        "layering",
+        "--test",
+        "words",
+    ]))?;
+    deny()
+}
+
+/// Licences and sources of the dependencies, where cargo-deny is installed; known vulnerabilities need a database that
+/// may be out of reach.
+fn deny() -> Outcome {
+    let version = cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !version.is_ok_and(|status| status.success()) {
+        println!("not run: cargo deny check (cargo install cargo-deny --locked)");
+        return Ok(());
+    }
+    run(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
+    if run(&mut cargo(&["deny", "fetch", "db"])).is_err() {
+        println!("not run: cargo deny check advisories: their database cannot be fetched");
+        return Ok(());
+    }
+    run(&mut cargo(&["deny", "check", "advisories"]))
 }
 
 /// Runs the tests, prints their output, and counts skipped tests.
