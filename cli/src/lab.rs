@@ -61,7 +61,7 @@ pub(super) struct LabArgs {
     precision: PrecisionArg,
 
     /// Skip the test cases of the op; sampled outputs of each layer are still checked
-    #[arg(long)]
+    #[arg(long, alias = "skip-problems")]
     skip_test_cases: bool,
 
     /// Compile the file without checks of indices and loops: it may then access any memory that the driver allows

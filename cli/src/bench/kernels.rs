@@ -45,7 +45,7 @@ pub(super) struct KernelBenchArgs {
     seconds: Option<u16>,
 
     /// Skip the test cases with unusual shapes; outputs of timed layers are still checked
-    #[arg(long)]
+    #[arg(long, alias = "skip-problems")]
     skip_test_cases: bool,
 
     /// Output format
