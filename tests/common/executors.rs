@@ -21,7 +21,7 @@ impl Executor {
 }
 
 /// Factory of executors: the CPU with one thread, with three threads, and with Winograd for every convolution, then the
-/// adapter if there is one.
+/// adapter if there is one, with checked shaders and with the unchecked ones of release builds.
 pub struct Maker {
     pub name: &'static str,
     make: Make,
@@ -50,11 +50,14 @@ pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
         Maker { name: "cpu, winograd", make: Box::new(cpu(2, Some(cpu::Convolution::Winograd))) },
     ];
     if let Some(gpu) = gpu {
-        let make = move |plan: &Plan, max_batch: usize| {
-            let options = gpu::Options { max_batch, ..Default::default() };
-            Executor::Gpu(Box::new(gpu::Executor::new(&gpu, plan, &options).unwrap()))
-        };
-        makers.push(Maker { name: "gpu", make: Box::new(make) });
+        for (name, checked) in [("gpu", true), ("gpu, unchecked", false)] {
+            let gpu = gpu.clone();
+            let make = move |plan: &Plan, max_batch: usize| {
+                let options = gpu::Options { max_batch, checked, ..Default::default() };
+                Executor::Gpu(Box::new(gpu::Executor::new(&gpu, plan, &options).unwrap()))
+            };
+            makers.push(Maker { name, make: Box::new(make) });
+        }
     }
     makers
 }
