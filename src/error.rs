@@ -1,49 +1,79 @@
 //! Error type of the public API, with a category for callers that process many files.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::audio::AudioError;
 use crate::cpu::CpuError;
+use crate::error_kind::ErrorKind;
+use crate::executor::ExecuteError;
 use crate::gpu::GpuError;
 use crate::models::ModelError;
 use crate::plan::PlanError;
-use crate::reference::ReferenceError;
 use crate::tensor::LengthError;
 use crate::weights::WeightsError;
 
-/// Category of an error: tells the caller of a batch what to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Invalid input: skip this file.
-    Input,
-    /// Unsupported format: skip this file and count it.
-    Unsupported,
-    /// Memory, disk, device or weights are not available: retry with a smaller batch, or stop.
-    Resource,
-    /// A defect of tagwave: stop and report it.
-    Internal,
-    /// Cancelled by the caller.
-    Cancelled,
+/// Any error of the library: a category, a message, and a [`source`](std::error::Error::source) with the cause.
+#[derive(Debug)]
+pub struct Error(Box<Cause>);
+
+impl Error {
+    /// Category of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind()
+    }
+
+    /// The cause.
+    #[cfg(any(test, feature = "unstable"))]
+    pub fn cause(&self) -> &Cause {
+        &self.0
+    }
+
+    #[cfg(not(any(test, feature = "unstable")))]
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.0
+    }
 }
 
-impl ErrorKind {
-    /// Name in machine-readable output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ErrorKind::Input => "input",
-            ErrorKind::Unsupported => "unsupported",
-            ErrorKind::Resource => "resource",
-            ErrorKind::Internal => "internal",
-            ErrorKind::Cancelled => "cancelled",
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Cause::Audio(error) => Some(error),
+            Cause::Weights(error) => Some(error),
+            Cause::Model(error) => Some(error),
+            Cause::Plan(error) => Some(error),
+            Cause::Gpu(error) => Some(error),
+            Cause::Cpu(error) => Some(error),
+            Cause::Execute(error) => Some(error),
+            Cause::Length(error) => Some(error),
+            Cause::Batch(error) => error.source(),
+            _ => None,
         }
     }
 }
 
-/// Any error of the library.
+/// Converts an error of a module, or a cause, into an [`Error`].
+macro_rules! from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Error {
+                Error(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from!(Cause, AudioError, WeightsError, ModelError, PlanError, GpuError, CpuError, ExecuteError, LengthError);
+
+/// Cause of an [`Error`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum Cause {
     /// Reading audio.
     #[error(transparent)]
     Audio(#[from] AudioError),
@@ -62,9 +92,9 @@ pub enum Error {
     /// The CPU executor.
     #[error(transparent)]
     Cpu(#[from] CpuError),
-    /// The reference executor.
+    /// Running a plan.
     #[error(transparent)]
-    Reference(#[from] ReferenceError),
+    Execute(#[from] ExecuteError),
     /// A tensor of the wrong length.
     #[error(transparent)]
     Length(#[from] LengthError),
@@ -106,6 +136,15 @@ pub enum Error {
         /// Name of the model.
         model: &'static str,
     },
+    /// The scores of a clip depend on the other clips of its batch.
+    #[error(
+        "with compatibility `original`, scores of {model} depend on the batch: use `corrected`, or `OriginalBatch` for \
+         the results of the original"
+    )]
+    DependentClips {
+        /// Name of the model.
+        model: &'static str,
+    },
     /// The number of labels differs from the number of scores.
     #[error(
         "{model} has {scores} scores and {labels} labels: pass a list with one label per score to \
@@ -132,32 +171,31 @@ pub enum Error {
         "f16 ends at 65504 and activations with compatibility `original` reach 210000: use f32, or `corrected`"
     )]
     Precision,
-    /// Cancelled with a [`crate::tagger::CancelToken`].
+    /// Cancelled with a [`crate::CancelToken`].
     #[error("cancelled")]
     Cancelled,
 }
 
-impl Error {
+impl Cause {
     /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Audio(error) => error.kind(),
-            Error::Weights(error) => error.kind(),
-            Error::Model(error) => error.kind(),
-            Error::Plan(error) => error.kind(),
-            Error::Gpu(error) => error.kind(),
-            Error::Cpu(error) => error.kind(),
-            Error::Reference(error) => error.kind(),
-            Error::Batch(error) => error.kind(),
-            Error::TooLoud | Error::NoClips | Error::DecoderTimeout { .. } | Error::Labels { .. } => {
+            Cause::Audio(error) => error.kind(),
+            Cause::Weights(error) => error.kind(),
+            Cause::Model(error) => error.kind(),
+            Cause::Plan(error) => error.kind(),
+            Cause::Gpu(error) => error.kind(),
+            Cause::Cpu(error) => error.kind(),
+            Cause::Execute(error) => error.kind(),
+            Cause::Batch(error) => error.kind(),
+            Cause::TooLoud | Cause::NoClips | Cause::DecoderTimeout { .. } | Cause::Labels { .. } => {
                 ErrorKind::Input
             }
-            Error::Length(_) | Error::NotFinite { .. } | Error::Panicked | Error::Kernel { .. } => {
-                ErrorKind::Internal
-            }
-            Error::Threads { .. } => ErrorKind::Resource,
-            Error::NoScores { .. } | Error::Precision => ErrorKind::Unsupported,
-            Error::Cancelled => ErrorKind::Cancelled,
+            Cause::NotFinite { .. } => ErrorKind::Device,
+            Cause::Length(_) | Cause::Panicked | Cause::Kernel { .. } => ErrorKind::Internal,
+            Cause::Threads { .. } => ErrorKind::Resource,
+            Cause::NoScores { .. } | Cause::DependentClips { .. } | Cause::Precision => ErrorKind::Unsupported,
+            Cause::Cancelled => ErrorKind::Cancelled,
         }
     }
 }

@@ -48,7 +48,11 @@
 
 pub mod audio;
 pub mod cpu;
+mod cancel;
 pub mod error;
+mod error_kind;
+#[cfg(feature = "unstable")]
+pub mod executor;
 #[cfg(feature = "unstable")]
 pub mod frontend;
 pub mod gpu;
@@ -74,6 +78,9 @@ pub mod weights;
 
 #[cfg(not(feature = "unstable"))]
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod executor;
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod frontend;
 #[cfg(not(feature = "unstable"))]
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
@@ -88,6 +95,8 @@ mod reference;
 #[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod test_cases;
 
-pub use error::{Error, ErrorKind};
+pub use cancel::CancelToken;
+pub use error::Error;
+pub use error_kind::ErrorKind;
 /// The version of wgpu whose devices [`gpu::Gpu::from_device`] accepts.
 pub use wgpu;

@@ -142,7 +142,7 @@ impl<const R: usize> From<[usize; R]> for Shape {
 }
 
 /// Error of making a [`HostTensor`]: wrong number of elements.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("shape {shape} holds {expected} elements, found {found}")]
 pub struct LengthError {
     /// Requested shape.

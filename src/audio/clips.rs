@@ -15,7 +15,7 @@ use super::packets::End;
 use super::polyphase::Resamplers;
 use super::source::{Source, SourceKind};
 use super::track::TrackReader;
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// Tolerated difference between stated and decoded length in samples: containers count whole packets.
 const TOLERATED_FRAMES: u64 = 4096;

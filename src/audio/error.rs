@@ -1,6 +1,6 @@
 //! Errors of audio inputs.
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// Error of one audio input. It has no path: the caller adds it.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! Executor: prepares the steps of a plan once and runs clips one by one with reused memory.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -13,6 +13,9 @@ use super::conv2d::Convolution;
 use super::kernel::{Context, CpuKernel, prepare};
 use super::scratch::{Buffer, Scratch, ScratchPool};
 use super::simd_level::SimdLevel;
+use crate::executor::{
+    self, Clock, ExecuteError, Inputs, Outputs, StepTime, Submission, SystemClock, Times, check_batch,
+};
 use crate::kernels::Operation;
 use crate::plan::{Arena, Plan, TensorId};
 use crate::tensor::{DType, HostTensor, Shape};
@@ -36,38 +39,33 @@ impl Default for Options {
     }
 }
 
-/// Time of a step.
-#[derive(Clone, Debug)]
-pub struct StepTime {
-    /// Name of the step.
-    pub step: String,
-    /// Name of the kernel.
-    pub kernel: &'static str,
-    /// Total time of all clips.
-    pub time: Duration,
-    /// Floating-point operations of the direct algorithm, for all clips.
-    pub flops: u64,
-}
-
 /// A plan prepared for the CPU.
+///
+/// A batch runs on the threads of the executor. Clips that depend on each other run one at a time.
 #[derive(Debug)]
 pub struct Executor {
+    prepared: Arc<Prepared>,
     /// The plan for batches of `max_batch` clips.
     plan: Plan,
+    /// `None` for one thread: that of the caller.
+    pool: Option<ThreadPool>,
+}
+
+/// State shared with worker threads.
+#[derive(Debug)]
+struct Prepared {
     /// The plan for one clip.
     clip_plan: Plan,
     arena: Arena,
     layers: Vec<Box<dyn CpuKernel>>,
     /// Accumulated nanoseconds of each step.
     spent: Vec<AtomicU64>,
+    clock: SystemClock,
     simd_level: SimdLevel,
     arch: Arch,
     threads: usize,
-    /// `None` for one thread: that of the caller.
-    pool: Option<ThreadPool>,
     slots: ScratchPool<Vec<Buffer>>,
     scratch: ScratchPool<Scratch>,
-    max_batch: usize,
 }
 
 impl Executor {
@@ -93,115 +91,137 @@ impl Executor {
         });
         let layers: Vec<_> = layers.collect();
         let threads = options.threads.unwrap_or_else(available_threads).max(1);
-        let max_batch = options.max_batch.max(1);
+        let max_batch = if plan.depends_on_batch() { 1 } else { options.max_batch.max(1) };
         Ok(Executor {
             plan: plan.with_batch(max_batch),
-            arena: Arena::new(&clip_plan),
-            clip_plan,
-            spent: layers.iter().map(|_| AtomicU64::new(0)).collect(),
-            layers,
-            simd_level,
-            arch,
-            threads,
             pool: pool(threads)?,
-            slots: ScratchPool::default(),
-            scratch: ScratchPool::default(),
-            max_batch,
+            prepared: Arc::new(Prepared {
+                arena: Arena::new(&clip_plan),
+                clip_plan,
+                spent: layers.iter().map(|_| AtomicU64::new(0)).collect(),
+                layers,
+                clock: SystemClock::default(),
+                simd_level,
+                arch,
+                threads,
+                slots: ScratchPool::default(),
+                scratch: ScratchPool::default(),
+            }),
         })
-    }
-
-    /// Recommended number of clips per batch; larger batches are supported.
-    pub fn max_batch(&self) -> usize {
-        self.max_batch
     }
 
     /// Number of threads.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.prepared.threads
     }
 
     /// SIMD level in use.
     pub fn simd_level(&self) -> SimdLevel {
-        self.simd_level
+        self.prepared.simd_level
     }
 
-    /// Accumulated time of each kernel, summed over threads.
-    pub fn times(&self) -> BTreeMap<&'static str, Duration> {
-        let mut times = BTreeMap::new();
-        for (layer, spent) in self.layers.iter().zip(&self.spent) {
-            *times.entry(layer.kernel()).or_default() += Duration::from_nanos(spent.load(Ordering::Relaxed));
-        }
-        times
+    /// Starts `work` on the threads of the executor, or runs it in the call if there is one thread only.
+    fn start(
+        &self,
+        inputs: &Inputs,
+        work: impl FnOnce(&Prepared, &Inputs) -> Result<Outputs, ExecuteError> + Send + 'static,
+    ) -> Result<Submission, ExecuteError> {
+        check_batch(self, inputs)?;
+        let Some(pool) = &self.pool else {
+            return Ok(Submission::ready(work(&self.prepared, inputs)));
+        };
+        let (submission, promise) = Submission::new(None, Duration::MAX);
+        let (prepared, inputs) = (self.prepared.clone(), inputs.clone());
+        pool.spawn(move || {
+            if !promise.is_abandoned() {
+                let outputs = work(&prepared, &inputs);
+                promise.complete(outputs);
+            }
+        });
+        Ok(submission)
+    }
+}
+
+impl executor::Executor for Executor {
+    fn device(&self) -> &str {
+        "cpu"
     }
 
-    /// The plan, for batches of [`Executor::max_batch`].
-    pub fn plan(&self) -> &Plan {
+    fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
-    ///
-    /// # Errors
-    /// [`CpuError::Input`] for inputs that do not match the plan, [`CpuError::DependentBatch`].
-    pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, CpuError> {
-        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
-        self.plan.with_batch(batch).check_inputs(inputs)?;
-        if batch > 1 && self.plan.depends_on_batch() {
-            return Err(CpuError::DependentBatch { batch });
-        }
-        let clips = match &self.pool {
-            None => (0..batch).map(|clip| self.clip(inputs, clip, false)).collect(),
-            Some(pool) => pool.install(|| {
-                // Whole clips per thread while there are enough; the rest one by one, each split between threads.
-                let whole = batch - batch % self.threads;
-                let clips = (0..whole).into_par_iter().with_max_len(1);
-                let mut clips: Vec<Vec<Vec<f32>>> =
-                    clips.map(|clip| self.clip(inputs, clip, false)).collect();
-                clips.extend((whole..batch).map(|clip| self.clip(inputs, clip, true)));
-                clips
-            }),
-        };
-        let outputs = self.plan.outputs().iter().enumerate().map(|(index, (name, id))| {
-            let shape = self.plan.tensors()[*id].shape.with_batch(batch);
-            let data = clips.iter().flat_map(|clip: &Vec<Vec<f32>>| &clip[index]).copied().collect();
-            HostTensor::new(shape, data).map_err(|source| CpuError::Output { output: name.clone(), source })
-        });
-        outputs.collect()
+    /// Recommended number of clips per batch.
+    fn max_batch(&self) -> usize {
+        self.plan.batch()
     }
 
-    /// Runs a batch, one clip after the other with all threads, and returns the time of each step.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub fn profile(&self, inputs: &[HostTensor]) -> Result<Vec<StepTime>, CpuError> {
-        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
-        self.plan.with_batch(batch).check_inputs(inputs)?;
+    fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        self.start(inputs, Prepared::run)
+    }
+
+    /// Runs one clip after the other with all threads.
+    fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        self.start(inputs, Prepared::profile)
+    }
+
+    fn times(&self) -> Times {
+        let mut times = Times::default();
+        for (layer, spent) in self.prepared.layers.iter().zip(&self.prepared.spent) {
+            let spent = Duration::from_nanos(spent.load(Ordering::Relaxed));
+            *times.kernels.entry(layer.kernel()).or_default() += spent;
+        }
+        times
+    }
+}
+
+impl Prepared {
+    /// Runs a batch on the threads of the current pool, if there are several.
+    fn run(&self, inputs: &Inputs) -> Result<Outputs, ExecuteError> {
+        let (first, end) = (inputs.first(), inputs.first() + inputs.batch());
+        let clips: Vec<_> = if self.threads == 1 {
+            (first..end).map(|clip| self.clip(inputs.tensors(), clip, false)).collect()
+        } else {
+            // Whole clips per thread while there are enough; the rest one by one, each split between threads.
+            let whole = end - inputs.batch() % self.threads;
+            let clips = (first..whole).into_par_iter().with_max_len(1);
+            let mut clips: Vec<Vec<Vec<f32>>> =
+                clips.map(|clip| self.clip(inputs.tensors(), clip, false)).collect();
+            clips.extend((whole..end).map(|clip| self.clip(inputs.tensors(), clip, true)));
+            clips
+        };
+        let outputs = self.clip_plan.outputs().iter().enumerate().map(|(index, (name, id))| {
+            let shape = self.clip_plan.tensors()[*id].shape.with_batch(inputs.batch());
+            let data = clips.iter().flat_map(|clip: &Vec<Vec<f32>>| &clip[index]).copied().collect();
+            HostTensor::new(shape, data)
+                .map_err(|source| ExecuteError::Output { output: name.clone(), source })
+        });
+        Ok(Outputs { tensors: outputs.collect::<Result<_, _>>()?, steps: Vec::new() })
+    }
+
+    /// Runs a batch, one clip after the other with all threads, and times each step.
+    fn profile(&self, inputs: &Inputs) -> Result<Outputs, ExecuteError> {
+        let batch = inputs.batch();
         let steps = self.clip_plan.steps().iter().zip(&self.layers).map(|(step, layer)| {
             let shapes = self.clip_plan.shapes(step);
             let flops = step.op.flops(&self.clip_plan.call(step, &shapes)) * batch as u64;
             StepTime { step: step.name.clone(), kernel: layer.kernel(), time: Duration::ZERO, flops }
         });
-        let mut times: Vec<StepTime> = steps.collect();
-        let mut work = || {
-            self.slots.with(
-                || self.new_slots(),
-                |slots| {
-                    for clip in 0..batch {
-                        self.upload(inputs, clip, slots);
-                        for (index, time) in times.iter_mut().enumerate() {
-                            let start = Instant::now();
-                            self.step(index, slots, self.pool.is_some());
-                            time.time += start.elapsed();
-                        }
+        let mut steps: Vec<StepTime> = steps.collect();
+        self.slots.with(
+            || self.new_slots(),
+            |slots| {
+                for clip in inputs.first()..inputs.first() + batch {
+                    self.upload(inputs.tensors(), clip, slots);
+                    for (index, step) in steps.iter_mut().enumerate() {
+                        let start = self.clock.now();
+                        self.step(index, slots, self.threads > 1);
+                        step.time += self.clock.now().saturating_sub(start);
                     }
-                },
-            );
-        };
-        match &self.pool {
-            None => work(),
-            Some(pool) => pool.install(work),
-        }
-        Ok(times)
+                }
+            },
+        );
+        Ok(Outputs { tensors: self.run(inputs)?.tensors, steps })
     }
 
     /// Runs one clip and returns its outputs in host layout.
@@ -235,7 +255,7 @@ impl Executor {
     }
 
     fn step(&self, index: usize, slots: &mut [Buffer], parallel: bool) {
-        let start = Instant::now();
+        let start = self.clock.now();
         let step = &self.clip_plan.steps()[index];
         let len = |id: TensorId| self.clip_plan.tensors()[id].shape.len();
         let Some(output) = self.arena.slot(step.output) else { return };
@@ -248,7 +268,8 @@ impl Executor {
         let context = Context { arch: self.arch, scratch: &self.scratch, parallel };
         self.layers[index].run(&context, &x[..step.inputs.len()], &mut y[..len(step.output)]);
         slots[output] = y;
-        self.spent[index].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        let spent = self.clock.now().saturating_sub(start);
+        self.spent[index].fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 

@@ -8,9 +8,7 @@
 //! Activations are f32, channels last without padding. One file per op, or per group of small ops. Not here: the
 //! definition of ops ([`crate::reference`]); f16 storage, which has no benefit on a CPU.
 
-use crate::error::ErrorKind;
-use crate::plan::InputError;
-use crate::tensor::LengthError;
+use crate::error_kind::ErrorKind;
 
 mod conv2d;
 mod conv_task;
@@ -28,7 +26,7 @@ mod simd_level;
 mod winograd;
 
 pub use conv2d::Convolution;
-pub use executor::{Executor, Options, StepTime};
+pub use executor::{Executor, Options};
 pub use simd_level::SimdLevel;
 
 /// Error of the CPU executor.
@@ -55,26 +53,6 @@ pub enum CpuError {
         /// Message of the system.
         reason: String,
     },
-    /// A batch of several clips that depend on each other, which this executor does not support.
-    #[error(
-        "{batch} clips depend on each other, and the CPU executor supports one such clip per batch: use a GPU or the \
-         reference"
-    )]
-    DependentBatch {
-        /// Number of clips.
-        batch: usize,
-    },
-    /// The inputs do not fit the plan.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// An output has another length than in the plan: a bug of tagwave.
-    #[error("output {output:?}: {source}")]
-    Output {
-        /// Name of the output.
-        output: String,
-        /// Expected and actual length.
-        source: LengthError,
-    },
 }
 
 impl CpuError {
@@ -82,10 +60,7 @@ impl CpuError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             CpuError::Precision { .. } => ErrorKind::Unsupported,
-            CpuError::DependentBatch { .. } | CpuError::Threads { .. } | CpuError::SimdLevel { .. } => {
-                ErrorKind::Resource
-            }
-            CpuError::Input(_) | CpuError::Output { .. } => ErrorKind::Internal,
+            CpuError::Threads { .. } | CpuError::SimdLevel { .. } => ErrorKind::Resource,
         }
     }
 }

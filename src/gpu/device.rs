@@ -1,12 +1,17 @@
 //! Adapters and devices: what there is, which one to take, what it can do.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::GpuError;
+use super::blocking::{GpuDriver, Poller};
 use super::cache::PipelineCache;
+use crate::executor::ExecuteError;
 use crate::kernels::{Kernels, Limits, TuningTable, Vendor};
 
 /// Kind of an adapter, the preferred kind first.
@@ -146,13 +151,13 @@ fn matrices(adapter: &wgpu::Adapter) -> Vec<u32> {
     sides
 }
 
-fn enumerate() -> Vec<wgpu::Adapter> {
+async fn enumerate() -> Vec<wgpu::Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty();
     let instance = wgpu::Instance::new(descriptor);
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut adapters = instance.enumerate_adapters(backends).await;
     adapters.sort_by_key(|adapter| AdapterType::of(&adapter.get_info()));
     adapters
 }
@@ -174,11 +179,6 @@ impl Selection {
     }
 }
 
-/// All adapters of this machine, the one that [`Selection::Best`] takes first.
-pub fn adapters() -> Vec<AdapterSummary> {
-    Adapters::all().summaries
-}
-
 /// The adapters of this machine, ready to be opened: finding them takes a while.
 #[derive(Debug)]
 pub struct Adapters {
@@ -187,9 +187,9 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Finds all of them, the one that [`Selection::Best`] takes first.
-    pub fn all() -> Adapters {
-        let adapters = enumerate();
+    /// Finds all adapters, the one that [`Selection::Best`] takes first.
+    pub async fn find() -> Adapters {
+        let adapters = enumerate().await;
         Adapters { summaries: adapters.iter().map(AdapterSummary::of).collect(), adapters }
     }
 
@@ -198,11 +198,11 @@ impl Adapters {
         &self.summaries
     }
 
-    /// A device of its own on the adapter that `selection` names.
+    /// Opens a device on the adapter that `selection` names.
     ///
     /// # Errors
     /// As [`Gpu::request`].
-    pub fn open(&self, selection: &Selection) -> Result<Gpu, GpuError> {
+    pub async fn request(&self, selection: &Selection) -> Result<Gpu, GpuError> {
         if self.adapters.is_empty() {
             return Err(GpuError::NoAdapter);
         }
@@ -232,11 +232,11 @@ impl Adapters {
             experimental_features,
             ..Default::default()
         });
-        let (device, queue) = pollster::block_on(request).map_err(|error| GpuError::Device {
+        let (device, queue) = request.await.map_err(|error| GpuError::Device {
             adapter: self.summaries[index].name.clone(),
             reason: error.to_string(),
         })?;
-        let mut gpu = Gpu::from_device(device, queue);
+        let mut gpu = Gpu { is_owned: true, ..Gpu::from_device(device, queue) };
         Arc::make_mut(&mut gpu.summary).limits.matrices = matrices;
         Ok(gpu)
     }
@@ -251,7 +251,10 @@ pub struct Gpu {
     kernels: Arc<Kernels>,
     pub(super) cache: Option<Arc<PipelineCache>>,
     /// True once the device did not answer in time; it is not waited for again.
-    is_stuck: Arc<AtomicBool>,
+    pub(super) is_stuck: Arc<AtomicBool>,
+    /// True for a device that tagwave opened and polls; false for one of the caller, who polls it.
+    pub(super) is_owned: bool,
+    pub(super) poller: Arc<Poller>,
 }
 
 /// Time limit of a wait for a hardware device, which gets work for a fraction of a second at a time.
@@ -261,21 +264,14 @@ const SOFTWARE_TIMEOUT: Duration = Duration::from_secs(600);
 const SOFTWARE_TIMEOUT_OF_A_CLIP: Duration = Duration::from_secs(60);
 
 impl Gpu {
-    /// A device of its own, for programs that have none.
-    ///
-    /// # Errors
-    /// [`GpuError::NoAdapter`] and [`GpuError::NoMatch`] when no adapter fits, [`GpuError::Device`] when the
-    /// driver gives no device.
-    pub fn request(selection: &Selection) -> Result<Gpu, GpuError> {
-        Adapters::all().open(selection)
-    }
-
     /// A device and queue that the caller shares, as a game or a media tool does. Features that the caller
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
         let (summary, is_stuck) = (Arc::new(summary), Arc::default());
-        let gpu = Gpu { device, queue, summary, kernels: Arc::default(), cache: None, is_stuck };
+        let poller = Arc::default();
+        let kernels = Arc::default();
+        let gpu = Gpu { device, queue, summary, kernels, cache: None, is_stuck, is_owned: false, poller };
         gpu.with_kernels(Kernels::default())
     }
 
@@ -320,54 +316,40 @@ impl Gpu {
     }
 
     /// Fails if the device was not waited for successfully before.
-    pub(super) fn check_responding(&self, limit: Duration) -> Result<(), GpuError> {
+    pub(super) fn check_responding(&self, limit: Duration) -> Result<(), ExecuteError> {
         if self.is_stuck.load(Ordering::Acquire) {
-            return Err(GpuError::NotResponding { limit_s: limit.as_secs() });
+            return Err(ExecuteError::NotResponding { limit_s: limit.as_secs() });
         }
         Ok(())
     }
 
-    /// Waits for a submission, or for all of them, at most `limit`.
-    ///
-    /// A device that does not answer in time is given up: nothing waits for it again, and it is never freed, since
-    /// freeing it waits without a limit.
-    pub(super) fn wait(
-        &self,
-        submission_index: Option<wgpu::SubmissionIndex>,
-        limit: Duration,
-    ) -> Result<(), GpuError> {
-        self.check_responding(limit)?;
-        let poll = || self.device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(limit) });
-        // No time is over before the device can have done anything.
-        match if limit.is_zero() { Err(wgpu::PollError::Timeout) } else { poll() } {
-            Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => {
-                if !self.is_stuck.swap(true, Ordering::AcqRel) {
-                    std::mem::forget((self.device.clone(), self.queue.clone()));
-                }
-                Err(GpuError::NotResponding { limit_s: limit.as_secs() })
-            }
-            Err(error) => Err(GpuError::Failed { reason: error.to_string() }),
-        }
+    /// Driver of a submission on this device.
+    pub(super) fn driver(&self, index: wgpu::SubmissionIndex) -> GpuDriver {
+        GpuDriver { gpu: self.clone(), index }
     }
 
-    /// Runs `work` and returns what went wrong on the device meanwhile, without touching the error handlers
-    /// of whoever owns it.
+    /// Runs `work` and returns the errors that it caused on the device, without calling the error handler of the
+    /// device's owner.
     pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
         let scopes =
             [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory]
                 .map(|filter| self.device.push_error_scope(filter));
         let value = work();
-        // Scopes end in the reverse order of their beginning.
+        // Scopes end in the reverse order of their beginning. Native backends know the errors of a scope at its end; a
+        // backend that answers later (WebGPU) reports a failure by the callback of the readback.
+        let mut context = Context::from_waker(Waker::noop());
         let [internal, validation, memory] = scopes;
-        let errors = [memory, validation, internal].map(|scope| pollster::block_on(scope.pop()));
+        let errors = [memory, validation, internal].map(|scope| match pin!(scope.pop()).poll(&mut context) {
+            Poll::Ready(error) => error,
+            Poll::Pending => None,
+        });
         match errors.into_iter().flatten().next() {
             Some(error) => Err(error),
             None => Ok(value),
         }
     }
 
-    /// A buffer, or [`GpuError::OutOfMemory`].
+    /// A buffer, or [`ExecuteError::OutOfMemory`].
     pub(super) fn buffer(
         &self,
         what: &'static str,
@@ -377,7 +359,7 @@ impl Gpu {
         self.buffer_with(what, bytes, usage, false)
     }
 
-    /// A buffer of the host's memory that is mapped for writing, or [`GpuError::OutOfMemory`].
+    /// A buffer of the host's memory that is mapped for writing, or [`ExecuteError::OutOfMemory`].
     pub(super) fn upload_buffer(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
         self.buffer_with(what, bytes, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC, true)
     }
@@ -391,11 +373,11 @@ impl Gpu {
     ) -> Result<wgpu::Buffer, GpuError> {
         let limit = self.summary.limits.max_buffer_bytes;
         if bytes > limit {
-            return Err(GpuError::OutOfMemory { what, bytes });
+            return Err(ExecuteError::OutOfMemory { what, bytes }.into());
         }
         let size = bytes.next_multiple_of(16).max(16);
         let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation };
         self.scoped(|| self.device.create_buffer(&descriptor))
-            .map_err(|_| GpuError::OutOfMemory { what, bytes })
+            .map_err(|_| ExecuteError::OutOfMemory { what, bytes }.into())
     }
 }

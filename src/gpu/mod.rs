@@ -3,11 +3,12 @@
 //! [`Gpu`] is a device with its queue, asked for here or handed over by the caller; [`Executor`] runs a
 //! [`crate::plan::Plan`] on it. Kernels and plans are plain data made elsewhere.
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
+use crate::executor::ExecuteError;
 use crate::kernels::DispatchError;
-use crate::plan::InputError;
 
 mod batch;
+mod blocking;
 mod cache;
 mod device;
 mod executor;
@@ -19,10 +20,10 @@ mod timing;
 mod trial;
 
 pub use batch::suitable_batch;
-pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection, adapters};
-pub use executor::{Executor, Options, SubmittedBatch, Times};
+pub use blocking::adapters;
+pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection};
+pub use executor::{Executor, Options};
 pub use probe::Probe;
-pub use timing::StepTime;
 pub use trial::{Prepared, Trial};
 
 #[cfg(test)]
@@ -79,28 +80,6 @@ pub enum GpuError {
         /// Message of the compiler.
         reason: String,
     },
-    /// The device has not enough memory.
-    #[error("the device has not enough memory for {what} ({bytes} bytes): use a smaller batch")]
-    OutOfMemory {
-        /// Purpose of the memory.
-        what: &'static str,
-        /// Bytes asked for.
-        bytes: u64,
-    },
-    /// A batch whose clips depend on each other is larger than the device can take at once.
-    #[error("{batch} clips depend on each other and the device takes {most} at once: give fewer")]
-    DependentBatch {
-        /// Clips given.
-        batch: usize,
-        /// Clips the device takes.
-        most: usize,
-    },
-    /// The device was lost or refused a command.
-    #[error("the device failed: {reason}")]
-    Failed {
-        /// Message of the driver.
-        reason: String,
-    },
     /// A device that was asked for by name cannot run the model.
     #[error("{adapter:?} cannot run the model: {source}: use {}", advice.join(", "))]
     Unusable {
@@ -111,15 +90,9 @@ pub enum GpuError {
         /// Failed operation.
         source: Box<GpuError>,
     },
-    /// The device did not finish its work in time.
-    #[error("the device did not answer within {limit_s} s: update its driver, or choose another device")]
-    NotResponding {
-        /// Seconds that it was waited for.
-        limit_s: u64,
-    },
-    /// The inputs do not fit the plan.
+    /// Allocating memory or recording commands on the device failed.
     #[error(transparent)]
-    Input(#[from] InputError),
+    Execute(#[from] ExecuteError),
 }
 
 impl GpuError {
@@ -128,10 +101,25 @@ impl GpuError {
         match self {
             GpuError::Dispatch { source, .. } => source.kind(),
             GpuError::Unusable { source, .. } => source.kind(),
-            GpuError::Shader { .. } | GpuError::Input(_) => ErrorKind::Internal,
-            _ => ErrorKind::Resource,
+            GpuError::Execute(error) => error.kind(),
+            GpuError::Shader { .. } => ErrorKind::Internal,
+            _ => ErrorKind::Device,
         }
     }
+}
+
+impl From<GpuError> for ExecuteError {
+    fn from(error: GpuError) -> ExecuteError {
+        match error {
+            GpuError::Execute(error) => error,
+            error => ExecuteError::Failed { reason: error.to_string() },
+        }
+    }
+}
+
+/// Error of a command that the device rejected.
+fn failed(error: wgpu::Error) -> GpuError {
+    ExecuteError::Failed { reason: error.to_string() }.into()
 }
 
 #[cfg(test)]
@@ -161,6 +149,7 @@ mod tests {
         let error = GpuError::Unusable { adapter: "card".into(), advice, source };
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert!(error.to_string().ends_with("use auto, cpu"), "{error}");
-        assert_eq!(GpuError::NotResponding { limit_s: 120 }.kind(), ErrorKind::Resource);
+        let late = ExecuteError::NotResponding { limit_s: 120 };
+        assert_eq!(GpuError::from(late).kind(), ErrorKind::Device);
     }
 }

@@ -2,20 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gpu, GpuError};
-
-/// Time of a step.
-#[derive(Clone, Debug)]
-pub struct StepTime {
-    /// Name of the step.
-    pub step: String,
-    /// Name of the kernel.
-    pub kernel: &'static str,
-    /// Time on the device.
-    pub time: Duration,
-    /// Floating-point operations of the step.
-    pub flops: u64,
-}
+use super::{Gpu, GpuError, failed};
 
 /// Timestamps around the steps of one submission.
 #[derive(Debug)]
@@ -46,7 +33,7 @@ impl Timestamps {
             wgpu::QuerySetDescriptor { label: Some("timestamps"), ty: wgpu::QueryType::Timestamp, count };
         let queries = gpu
             .scoped(|| gpu.device.create_query_set(&descriptor))
-            .map_err(|error| GpuError::Failed { reason: error.to_string() })?;
+            .map_err(failed)?;
         Ok(Timestamps { queries, resolved, readback, count })
     }
 

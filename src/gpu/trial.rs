@@ -1,14 +1,14 @@
 //! One step on its own: its kernels checked and timed without the rest of a model.
 
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::executor::{MAPPING, Options, binding, upload_weights};
+use super::executor::{Options, binding, upload_weights};
 use super::layout::{from_stored, to_stored};
 use super::select::select_kernel;
 use super::shader::Pipelines;
 use super::timing::Timestamps;
-use super::{Gpu, GpuError};
+use super::{Gpu, GpuError, failed};
+use crate::executor::ExecuteError;
 use crate::kernels::{KernelConfig, Role};
 use crate::plan::Plan;
 use crate::tensor::{HostTensor, Shape};
@@ -46,10 +46,10 @@ impl Trial {
     /// Uploads the inputs of a plan of one step ([`Plan::alone`]); a few clips are repeated over its batch.
     ///
     /// # Errors
-    /// [`GpuError::OutOfMemory`] when the tensors do not fit, [`GpuError::Input`] for inputs of other shapes.
+    /// [`ExecuteError::OutOfMemory`] when the tensors do not fit, [`ExecuteError::Input`] for inputs of other shapes.
     pub fn new(gpu: &Gpu, plan: &Plan, clips: &[HostTensor]) -> Result<Trial, GpuError> {
         let given = clips.first().map_or(0, |input| input.shape().extent(0));
-        plan.with_batch(given).check_inputs(clips)?;
+        plan.with_batch(given).check_inputs(clips).map_err(ExecuteError::from)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let bytes = |id: usize| {
             let tensor = &plan.tensors()[id];
@@ -61,7 +61,6 @@ impl Trial {
             let buffer = gpu.buffer("trial input", bytes(id), usage)?;
             let stored = to_stored(input.shape(), tensor.dtype, input.data());
             let clip = bytes(id) / plan.batch().max(1) as u64;
-            let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
             gpu.scoped(|| fill(gpu, &buffer, &stored, clip * given as u64, bytes(id))).map_err(failed)?;
             inputs.push(buffer);
         }
@@ -107,7 +106,7 @@ impl Trial {
             })
         };
         let bind_group =
-            self.gpu.scoped(bind_group).map_err(|error| GpuError::Failed { reason: error.to_string() })?;
+            self.gpu.scoped(bind_group).map_err(failed)?;
         Ok(Prepared {
             config: chosen.config,
             kernel: chosen.dispatch.kernel.name,
@@ -123,20 +122,20 @@ impl Trial {
     /// Forgets what earlier kernels made: one that writes nothing is not to pass for them.
     ///
     /// # Errors
-    /// [`GpuError::Failed`] from the device.
+    /// [`ExecuteError::Failed`] from the device.
     pub fn clear(&self) -> Result<(), GpuError> {
         let clear = || {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             encoder.clear_buffer(&self.output, 0, None);
             self.gpu.queue.submit([encoder.finish()]);
         };
-        self.gpu.scoped(clear).map_err(|error| GpuError::Failed { reason: error.to_string() })
+        self.gpu.scoped(clear).map_err(failed)
     }
 
     /// Runs the kernel `runs` times and says how long each took: by the device's timestamps, else by the clock.
     ///
     /// # Errors
-    /// [`GpuError::Failed`] from the device.
+    /// [`ExecuteError::Failed`] from the device.
     pub fn time(&self, prepared: &Prepared, runs: usize) -> Result<Vec<Duration>, GpuError> {
         time(&self.gpu, &prepared.recorded, runs)
     }
@@ -144,7 +143,7 @@ impl Trial {
     /// Reads the output of clip `clip`, `[1, ...]`, that the last kernel wrote.
     ///
     /// # Errors
-    /// [`GpuError::Failed`] from the device.
+    /// [`ExecuteError::Failed`] from the device.
     pub fn output(&self, clip: usize) -> Result<HostTensor, GpuError> {
         let tensor = &self.plan.tensors()[self.plan.steps()[0].output];
         let shape: Shape = tensor.shape.with_batch(1);
@@ -159,13 +158,13 @@ impl Trial {
             encoder.copy_buffer_to_buffer(&self.output, start, &readback, 0, size);
             self.gpu.queue.submit([encoder.finish()])
         };
-        let failed = |reason: String| GpuError::Failed { reason };
-        self.gpu.scoped(copy).map_err(|error| failed(error.to_string()))?;
+        self.gpu.scoped(copy).map_err(failed)?;
         let skipped = (first - start) as usize;
-        let data = read(&self.gpu, &readback, |stored| {
+        let data = self.gpu.read_buffer(&readback, |stored| {
             from_stored(shape, tensor.dtype, &stored[skipped..skipped + bytes as usize])
         })?;
-        HostTensor::new(shape, data).map_err(|error| failed(error.to_string()))
+        HostTensor::new(shape, data)
+            .map_err(|source| ExecuteError::Output { output: "trial".into(), source }.into())
     }
 }
 
@@ -176,7 +175,7 @@ pub(super) fn time(gpu: &Gpu, recorded: &Recorded, runs: usize) -> Result<Vec<Du
     }
     let timestamps = Timestamps::new(gpu, runs)?;
     submit(gpu, recorded, runs, Some(&timestamps))?;
-    read(gpu, &timestamps.readback, |bytes| timestamps.times(gpu, bytes))
+    gpu.read_buffer(&timestamps.readback, |bytes| timestamps.times(gpu, bytes))
 }
 
 fn submit(
@@ -186,7 +185,6 @@ fn submit(
     timestamps: Option<&Timestamps>,
 ) -> Result<Duration, GpuError> {
     let start = Instant::now();
-    let failed = |reason: String| GpuError::Failed { reason };
     let record = || {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
@@ -208,7 +206,7 @@ fn submit(
         }
         gpu.queue.submit([encoder.finish()])
     };
-    gpu.scoped(record).map_err(|error| failed(error.to_string()))?;
+    gpu.scoped(record).map_err(failed)?;
     gpu.wait(None, gpu.default_timeout(runs))?;
     Ok(start.elapsed())
 }
@@ -230,25 +228,4 @@ fn fill(gpu: &Gpu, buffer: &wgpu::Buffer, stored: &[u8], period: u64, bytes: u64
         }
     }
     gpu.queue.submit([encoder.finish()]);
-}
-
-/// Waits for the device and reads a buffer.
-fn read<T>(gpu: &Gpu, buffer: &wgpu::Buffer, read: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
-    let failed = |reason: String| GpuError::Failed { reason };
-    let (sender, receiver) = mpsc::channel();
-    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver waits below; if it has given up there is nobody to tell.
-        let _ = sender.send(result);
-    });
-    gpu.wait(None, gpu.default_timeout(1))?;
-    receiver
-        .recv_timeout(MAPPING)
-        .map_err(|_| failed("the device was lost".into()))?
-        .map_err(|error| failed(error.to_string()))?;
-    let value = {
-        let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        read(&bytes)
-    };
-    buffer.unmap();
-    Ok(value)
 }

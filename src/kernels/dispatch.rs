@@ -2,7 +2,7 @@
 
 use super::unroll::{constants, unroll, value};
 use super::{Call, Packed};
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::tensor::DType;
 
 /// Error of an op that cannot run on a device with given limits.

@@ -34,7 +34,7 @@ impl Layer {
 /// Fused plan of a model from samples to scores, with synthetic weights: speed does not depend on them.
 ///
 /// # Errors
-/// [`Error::Model`] and [`Error::Plan`] if the model cannot be built.
+/// If the model cannot be built.
 pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
     Ok(filled(model)?.fused().with_precision(precision))
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Layer;
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::executor::blocking::Run;
 use crate::gpu::{Executor, Gpu, Options, Prepared, Trial};
 use crate::kernels::{KernelConfig, Op, Operation};
 use crate::plan::Plan;
@@ -80,7 +81,7 @@ impl Bench {
     /// implementation.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the batch does not fit the device.
+    /// [`Cause::Gpu`] if the batch does not fit the device.
     pub fn new(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<Bench, Error> {
         let plan = layer.plan.with_batch(batch);
         let clips = layer.plan.with_batch(CLIPS.min(batch));
@@ -134,7 +135,7 @@ impl Bench {
     /// Compiles a kernel, runs it once and compares its output with the reference implementation.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if it does not run, [`Error::Kernel`] if results are wrong.
+    /// [`Cause::Gpu`] if it does not run, [`Cause::Kernel`] if results are wrong.
     pub fn check(&self, options: &Options) -> Result<(Prepared, f32), Error> {
         let prepared = self.trial.prepare(options)?;
         self.trial.clear()?;
@@ -174,7 +175,7 @@ impl Bench {
     /// Times a checked kernel for about `budget`, with at least three and at most `most` runs.
     ///
     /// # Errors
-    /// [`Error::Gpu`] from the device.
+    /// [`Cause::Gpu`] from the device.
     pub fn time(
         &self,
         (prepared, error): &(Prepared, f32),
@@ -211,7 +212,7 @@ impl Bench {
 /// quarter of [`LONGEST`], and a kernel four times slower does not block a desktop.
 ///
 /// # Errors
-/// [`Error::Gpu`] if one clip does not run.
+/// [`Cause::Gpu`] if one clip does not run.
 pub fn unobtrusive_batch(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<usize, Error> {
     if gpu.summary().limits.software || batch <= 1 {
         return Ok(batch);
@@ -236,14 +237,14 @@ fn paint_input(shape: crate::tensor::Shape, place: usize) -> HostTensor {
 }
 
 fn disagrees(config: &KernelConfig, op: &'static str, difference: Difference) -> Error {
-    Error::Kernel { kernel: format!("{op} [{config}]"), difference: difference.to_string() }
+    Cause::Kernel { kernel: format!("{op} [{config}]"), difference: difference.to_string() }.into()
 }
 
 /// Runs all test cases of the op called `op` with all configurations of `kernel` (or any kernel, or the user kernel in
 /// `options`), and compares the results with the reference implementation. Returns the number of test cases.
 ///
 /// # Errors
-/// [`Error::Kernel`] for the first wrong result, [`Error::Gpu`] if the kernel does not run.
+/// [`Cause::Kernel`] for the first wrong result, [`Cause::Gpu`] if the kernel does not run.
 pub fn check_test_cases(
     gpu: &Gpu,
     op: &str,
@@ -282,7 +283,7 @@ pub fn check_test_cases(
             let difference = case.compare(&found[0], &expected[0]);
             if !difference.within {
                 let kernel = format!("{} [{config}]", case.name);
-                return Err(Error::Kernel { kernel, difference: difference.to_string() });
+                return Err(Cause::Kernel { kernel, difference: difference.to_string() }.into());
             }
         }
         checked += 1;

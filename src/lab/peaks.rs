@@ -45,7 +45,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 /// Measures both peaks.
 ///
 /// # Errors
-/// [`Error::Gpu`] from the device.
+/// Those of the device.
 pub fn peaks(gpu: &Gpu) -> Result<Peaks, Error> {
     let limits = &gpu.summary().limits;
     let threads = if limits.software { 8 } else { 256 };

@@ -36,7 +36,7 @@ const GAIN: f64 = 1.03;
 /// `budget`. Configurations with wrong results and layers that do not run at this batch size are skipped.
 ///
 /// # Errors
-/// [`Error::Gpu`] if no layer ran.
+/// If no layer ran.
 pub fn tune(
     gpu: &Gpu,
     layers: &[Layer],

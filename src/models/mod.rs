@@ -3,7 +3,7 @@
 //! One file per architecture. To add a model, add its file, its line in [`all`], and its manifest under `weights/`.
 //! Not here: kernels, devices, files.
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::plan::{Level, Plan, PlanError};
 use crate::tags::{Vocabulary, VocabularyError};
 use crate::weights::{self, Locator, Manifest, TensorSpec, Weights, WeightsError};

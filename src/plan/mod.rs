@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::kernels::{Call, Op, Operation, ShapeError};
 use crate::tensor::{DType, HostTensor, Shape};
 

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::error::ErrorKind;
+use crate::executor::{self, ExecuteError, Inputs, Outputs, Submission};
 use crate::kernels::Op;
-use crate::plan::{InputError, Origin, Plan};
-use crate::tensor::{DType, HostTensor, LengthError};
+use crate::plan::{Origin, Plan};
+use crate::tensor::{DType, HostTensor};
 
 mod activation;
 mod batch_norm;
@@ -26,35 +26,44 @@ mod normalize;
 mod normalize_channels;
 mod pad_time;
 
-/// Error of the reference executor.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReferenceError {
-    /// The inputs do not fit the plan.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// An op computed a tensor of another shape than in the plan.
-    #[error("step {step:?}: {source}")]
-    Shape {
-        /// Name of the step.
-        step: String,
-        /// Expected and actual length.
-        source: LengthError,
-    },
+/// Reference executor: runs a plan with the reference implementation of each op, in the call that submits it.
+#[derive(Debug)]
+pub struct Executor {
+    plan: Plan,
 }
 
-impl ReferenceError {
-    /// Category of the error.
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Internal
+impl Executor {
+    /// Runs `plan`, with any number of clips in a batch; `max_batch` is the recommended number.
+    pub fn new(plan: &Plan, max_batch: usize) -> Executor {
+        Executor { plan: plan.with_batch(max_batch.max(1)) }
+    }
+}
+
+impl executor::Executor for Executor {
+    fn device(&self) -> &str {
+        "reference"
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn max_batch(&self) -> usize {
+        self.plan.batch()
+    }
+
+    fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        inputs.check(&self.plan)?;
+        let tensors = run(&self.plan.with_batch(inputs.batch()), &inputs.to_tensors());
+        Ok(Submission::ready(tensors.map(|tensors| Outputs { tensors, steps: Vec::new() })))
     }
 }
 
 /// Runs a plan and returns its outputs, in the plan's order.
 ///
 /// # Errors
-/// [`ReferenceError::Input`] if the inputs do not match the plan.
-pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, ReferenceError> {
+/// [`ExecuteError::Input`] if the inputs do not match the plan.
+pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, ExecuteError> {
     plan.check_inputs(inputs)?;
     let mut values: Vec<Option<Arc<HostTensor>>> = plan
         .tensors()
@@ -81,7 +90,7 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
         let mut data = apply(&step.op, &x, &w, tensor.shape.extents());
         round(&mut data, tensor.dtype);
         let output = HostTensor::new(tensor.shape, data)
-            .map_err(|source| ReferenceError::Shape { step: step.name.clone(), source })?;
+            .map_err(|source| ExecuteError::Output { output: step.name.clone(), source })?;
         values[step.output] = Some(Arc::new(output));
         // Tensors that are no longer needed are freed: layers have tens of megabytes.
         for (value, last) in values.iter_mut().zip(&last_uses) {
@@ -102,7 +111,7 @@ pub fn run(plan: &Plan, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, Refere
 ///
 /// # Errors
 /// As [`run`].
-pub fn sampled(plan: &Plan, inputs: &[HostTensor], places: &[usize]) -> Result<Vec<f32>, ReferenceError> {
+pub fn sampled(plan: &Plan, inputs: &[HostTensor], places: &[usize]) -> Result<Vec<f32>, ExecuteError> {
     let step = &plan.steps()[0];
     let tensor = &plan.tensors()[step.output];
     let weights: Vec<_> = step.weights.iter().filter_map(|&id| plan.weight(id)).collect();

@@ -121,7 +121,7 @@ fn named(values: &Values) -> Vec<(String, f32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error_kind::ErrorKind;
     use crate::sinks::Failure;
 
     #[test]

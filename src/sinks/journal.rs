@@ -326,7 +326,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error_kind::ErrorKind;
     use crate::sinks::Failure;
 
     fn key(name: &str) -> JournalKey {

@@ -94,7 +94,7 @@ fn values(values: &Values) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error_kind::ErrorKind;
     use crate::sinks::{Failure, Prediction};
     use crate::tags::Tag;
 

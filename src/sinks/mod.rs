@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::tags::Tag;
 
 mod csv;

@@ -2,8 +2,10 @@
 
 use super::refused::RefusedDevices;
 use crate::cpu;
-use crate::error::Error;
-use crate::gpu::{self, GpuError};
+use crate::error::{Cause, Error};
+use crate::executor::{ExecuteError, Executor};
+use crate::executor::blocking::Run;
+use crate::gpu::GpuError;
 use crate::plan::Plan;
 use crate::tensor::{DType, HostTensor, Shape};
 use crate::test_cases::{Tolerance, compare};
@@ -31,7 +33,11 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         // Lack of memory and lost devices are temporary; missing features and limits depend on the plan.
         let is_permanent =
-            matches!(error, Error::Gpu(GpuError::Shader { .. } | GpuError::NotResponding { .. }));
+            match error.cause() {
+            Cause::Gpu(GpuError::Shader { .. } | GpuError::Execute(ExecuteError::NotResponding { .. }))
+            | Cause::Execute(ExecuteError::NotResponding { .. }) => true,
+            _ => false,
+        };
         Refusal { reason: error.to_string(), is_permanent }
     }
 }
@@ -83,12 +89,12 @@ pub(super) fn first_working<T>(
 /// # Errors
 /// [`Refusal`] for an error of the device and for wrong results. If the CPU executor cannot run the plan, nothing is
 /// checked.
-pub(super) fn check(executor: &gpu::Executor, plan: &Plan) -> Result<(), Refusal> {
+pub(super) fn check(executor: &dyn Executor, plan: &Plan) -> Result<(), Refusal> {
     let inputs: Vec<HostTensor> =
         plan.inputs().iter().map(|&id| noise(plan.tensors()[id].shape.with_batch(1))).collect();
     let options = cpu::Options { max_batch: 1, ..cpu::Options::default() };
-    let prepare_cpu = cpu::Executor::new(&plan.with_precision(DType::F32), &options);
-    let Ok(expected) = prepare_cpu.and_then(|executor| executor.run(&inputs)) else { return Ok(()) };
+    let Ok(cpu) = cpu::Executor::new(&plan.with_precision(DType::F32), &options) else { return Ok(()) };
+    let Ok(expected) = cpu.run(&inputs) else { return Ok(()) };
     let found = executor.run(&inputs).map_err(|error| Refusal::from(Error::from(error)))?;
     let names = plan.outputs().iter().map(|(name, _)| name.as_str());
     close(names, &found, &expected, plan.precision())
@@ -148,7 +154,7 @@ mod tests {
                 let tensor = |v: f32| [HostTensor::new([1], vec![v]).unwrap()];
                 close(["scores"].into_iter(), &tensor(0.5), &tensor(0.1), DType::F32).map(|()| 1)
             }
-            _ if is_lost => Err(Error::from(GpuError::Failed { reason: "lost".into() }).into()),
+            _ if is_lost => Err(Error::from(ExecuteError::Failed { reason: "lost".into() }).into()),
             index => Ok(index),
         })
     }
@@ -191,8 +197,8 @@ mod tests {
     #[test]
     fn an_error_that_no_device_mends_ends_the_search() {
         let outcome: Result<Search<()>, _> =
-            first_working(&candidates(), &mut RefusedDevices::read(None), |_| Err(Error::Precision));
-        assert!(matches!(outcome, Err(Error::Precision)));
+            first_working(&candidates(), &mut RefusedDevices::read(None), |_| Err(Cause::Precision.into()));
+        assert!(matches!(outcome.unwrap_err().cause(), Cause::Precision));
     }
 
     #[test]

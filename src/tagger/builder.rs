@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::{self, Decoding};
-use super::device::{DeviceFactory, Engine, KernelPolicy, Warnings};
+use super::engine::Engine;
+use super::factory::{DeviceFactory, KernelPolicy};
+use super::pipeline::decoders::{self, Decoding};
 use super::stats::Stats;
-use super::{CancelToken, Device, Grouping, Outputs, Tagger};
+use super::warnings::Warnings;
+use super::{Device, Outputs, Tagger};
 use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
-use crate::error::Error;
+use crate::cancel::CancelToken;
+use crate::error::{Cause, Error};
 use crate::gpu::Gpu;
 use crate::kernels::Kernels;
 use crate::models::{self, Compat, EMBEDDING, Model, SCORES, STATS, Starts};
@@ -47,7 +50,6 @@ pub struct TaggerBuilder {
     outputs: Outputs,
     tap: Option<String>,
     precision: DType,
-    coupled_batch: Option<usize>,
     cancel: CancelToken,
 }
 
@@ -78,7 +80,6 @@ impl Default for TaggerBuilder {
             kernels: None,
             kernel_times: false,
             precision: DType::F32,
-            coupled_batch: None,
             cancel: CancelToken::new(),
         }
     }
@@ -241,14 +242,7 @@ impl TaggerBuilder {
         self
     }
 
-    /// Sets the number of clips per batch for models whose clips depend on each other (compact_cnn with
-    /// [`Compat::Original`]). By default all clips of one call are one batch, at most [`TaggerBuilder::max_batch`].
-    pub fn coupled_batch(mut self, clips: usize) -> Self {
-        self.coupled_batch = Some(clips.max(1));
-        self
-    }
-
-    /// Sets a token that cancels the tagger.
+    /// Sets a token that cancels all calls without a token of their own.
     pub fn cancel_token(mut self, token: CancelToken) -> Self {
         self.cancel = token;
         self
@@ -257,9 +251,9 @@ impl TaggerBuilder {
     /// Builds the tagger: loads the weights, opens the device and compiles the kernels.
     ///
     /// # Errors
-    /// [`Error::Model`] for an unknown model, [`Error::Weights`] for missing or invalid weights, [`Error::Plan`] for an
-    /// unknown tap, [`Error::NoScores`] for scores of weights without the last layer, [`Error::Labels`] for a wrong
-    /// number of labels, [`Error::Gpu`] if the device cannot be opened.
+    /// An unknown model, missing or invalid weights, an unknown tap, scores of weights without the last layer, a wrong
+    /// number of labels, a model whose clips depend on each other ([`OriginalBatch`](super::OriginalBatch)), a device that
+    /// cannot be opened.
     pub fn build(self) -> Result<Tagger, Error> {
         let model = models::find(&self.model)?;
         let weights = model.weights(&self.weights)?;
@@ -272,12 +266,12 @@ impl TaggerBuilder {
     /// As [`TaggerBuilder::build`].
     pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
         if self.precision == DType::F16 && !self.compat.fits_f16() {
-            return Err(Error::Precision);
+            return Err(Cause::Precision.into());
         }
         model.check_compat(self.compat)?;
         let plan = model.architecture.build(weights, self.compat, Starts::Samples)?;
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
-            return Err(Error::NoScores { model: model.name });
+            return Err(Cause::NoScores { model: model.name }.into());
         }
         let vocabulary = self.vocabulary(&model, &plan)?;
         let plan = self.select_outputs(&plan)?;
@@ -286,9 +280,10 @@ impl TaggerBuilder {
             warnings
                 .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
         }
-        let coupled = plan.depends_on_batch();
+        if plan.depends_on_batch() {
+            return Err(Cause::DependentClips { model: model.name }.into());
+        }
         let plan = plan.fused().with_precision(self.precision);
-        let max_batch = self.coupled_batch.filter(|_| coupled).or(self.max_batch);
         // A device of the caller replaces all others.
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
@@ -302,14 +297,9 @@ impl TaggerBuilder {
                 refused_devices: self.refused_devices.clone(),
                 picked: None,
             };
-            Engine::new(factory, self.gpu.as_ref(), plan.clone(), max_batch, warnings.clone())
+            Engine::new(factory, self.gpu.as_ref(), plan.clone(), self.max_batch, warnings.clone())
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
-        if let Some(engine) =
-            engines.iter().find(|engine| coupled && self.coupled_batch > Some(engine.max_batch()))
-        {
-            return Err(engine.too_many(self.coupled_batch.unwrap_or_default()));
-        }
         let clip = model.architecture.clip();
         let request = ClipRequest {
             placement: self.placement,
@@ -329,19 +319,14 @@ impl TaggerBuilder {
             decoding: Arc::new(Decoding {
                 request,
                 resamplers: Resamplers::new(),
-                cancel: self.cancel,
                 stats: Stats::default(),
                 decoder_timeout: self.decoder_timeout,
-                spawn: decode::spawn,
+                spawn: decoders::spawn,
             }),
             decode_threads: self.decode_threads.unwrap_or_else(cores),
             aggregation: self.aggregation,
             tap: self.tap,
-            grouping: match self.coupled_batch {
-                _ if !coupled => Grouping::Free,
-                Some(clips) => Grouping::Clips(clips),
-                None => Grouping::Call,
-            },
+            cancel: self.cancel,
             warnings,
         })
     }
@@ -358,7 +343,8 @@ impl TaggerBuilder {
         let scores = scores.map(|(_, id)| plan.tensors()[*id].shape.channels());
         match scores {
             Some(scores) if scores != vocabulary.labels().len() => {
-                Err(Error::Labels { model: model.name, scores, labels: vocabulary.labels().len() })
+                let labels = vocabulary.labels().len();
+                Err(Cause::Labels { model: model.name, scores, labels }.into())
             }
             _ => Ok(vocabulary),
         }

@@ -1,6 +1,7 @@
 //! Measurement of the frozen batch statistics of compact_cnn.
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::executor::blocking::Run;
 use crate::gpu::{Executor, Gpu, Options};
 use crate::models::compact::{Config, LayerStatistics, Statistics};
 use crate::models::{Architecture, Compat, Starts};
@@ -15,7 +16,7 @@ use crate::weights::Weights;
 /// of clips done.
 ///
 /// # Errors
-/// [`Error::NoClips`], [`Error::Model`] for weights that lack an array, [`Error::Gpu`] from the device.
+/// No clips, weights that lack an array, errors of the device.
 pub fn measure_statistics(
     weights: &Weights,
     clips: impl IntoIterator<Item = Vec<f32>>,
@@ -29,12 +30,12 @@ pub fn measure_statistics(
     let mut mels = Vec::new();
     for clip in clips {
         let length = clip.len();
-        let mut outputs = executor.run(&[HostTensor::new([1, length], clip)?])?;
+        let mut outputs = executor.run(HostTensor::new([1, length], clip)?)?;
         mels.extend(outputs.pop());
         progress(0, mels.len());
     }
     if mels.is_empty() {
-        return Err(Error::NoClips);
+        return Err(Cause::NoClips.into());
     }
     let mut measured = Statistics::default();
     for pass in 1..=config.pools.len() {
@@ -42,7 +43,7 @@ pub fn measure_statistics(
         let executor = Executor::new(gpu, &plan, &options)?;
         let mut rows = Vec::new();
         for mel in &mels {
-            let outputs = executor.run(std::slice::from_ref(mel))?;
+            let outputs = executor.run(mel.clone())?;
             rows.push(outputs[0].row(0).to_vec());
             progress(pass, rows.len());
         }

@@ -5,54 +5,41 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::audio::Source;
-use crate::error::Error;
-use crate::models::{Compat, Model};
+use crate::cancel::CancelToken;
+use crate::error::{Cause, Error};
+use crate::models::{Compat, EMBEDDING, Model};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
+use crate::tensor::HostTensor;
 
 mod auto;
-mod batch;
 mod builder;
 mod calibrate;
-mod decode;
+mod clips;
 mod device;
+mod engine;
+mod factory;
+mod original_batch;
+mod pending;
+mod pipeline;
 mod refused;
-mod runner;
 mod stats;
+mod warnings;
 
 pub use builder::TaggerBuilder;
 pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
+pub use original_batch::OriginalBatch;
+pub use pending::Pending;
 pub use stats::StageTimes;
 
-use decode::Decoding;
-use device::{Engine, Warnings};
+use engine::Engine;
+use pipeline::decoders::Decoding;
+use warnings::Warnings;
 
 /// Name of decoder threads. A panic hook can use it to ignore their panics, which become errors of files.
 pub const DECODER_THREAD: &str = "tagwave decoder";
-
-/// Cancellation flag of a [`Tagger`]; clones share the state.
-#[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
-
-impl CancelToken {
-    /// A token that is not cancelled.
-    pub fn new() -> CancelToken {
-        CancelToken::default()
-    }
-
-    /// Requests a stop: clips on the device are finished, nothing new is started.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// True once a stop was requested.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Results that a [`Tagger`] computes besides a tap. Layers that no result needs are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,17 +51,6 @@ pub enum Outputs {
     Embedding,
     /// The tap only.
     Tap,
-}
-
-/// Grouping of clips into batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grouping {
-    /// Any clips: they do not depend on each other.
-    Free,
-    /// Exactly this many neighbours; the last batch may have fewer.
-    Clips(usize),
-    /// All clips of one call.
-    Call,
 }
 
 /// Tags audio with one model on one or more devices. `Send` and `Sync`: threads may share it.
@@ -104,7 +80,7 @@ pub struct Tagger {
     decode_threads: usize,
     aggregation: Aggregation,
     tap: Option<String>,
-    grouping: Grouping,
+    cancel: CancelToken,
     warnings: Arc<Warnings>,
 }
 
@@ -151,7 +127,7 @@ impl Tagger {
     /// Tags a file.
     ///
     /// # Errors
-    /// [`Error::Audio`] for the file, [`Error::Gpu`] for the device, [`Error::Cancelled`].
+    /// Those of the file ([`ErrorKind::Input`](crate::ErrorKind::Input), `Unsupported`) and of the device.
     pub fn tag_file(&self, path: impl AsRef<Path>) -> Result<Track, Error> {
         self.tag(Source::path(path.as_ref()))
     }
@@ -169,27 +145,49 @@ impl Tagger {
     /// # Errors
     /// As [`Tagger::tag_file`].
     pub fn tag(&self, source: Source) -> Result<Track, Error> {
-        self.tag_batch([source]).pop().unwrap_or(Err(Error::Cancelled))
+        self.tag_batch([source]).pop().unwrap_or_else(|| Err(Cause::Cancelled.into()))
     }
 
     /// Tags many sources and returns results in their order; a source that fails does not affect others. After a
     /// cancellation, unfinished sources are [`Error::Cancelled`].
     pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Track, Error>> {
         let sources: Vec<Source> = sources.into_iter().collect();
-        let mut results: Vec<_> = sources.iter().map(|_| Err(Error::Cancelled)).collect();
+        let mut results: Vec<_> = sources.iter().map(|_| Err(Cause::Cancelled.into())).collect();
         self.tag_each(sources, |index, result| results[index] = result);
         results
     }
 
     /// Tags many sources and calls `each` with every result in order, as soon as it is available. Memory does not grow
-    /// with the number of sources. After a cancellation `each` is still called for finished sources, and not for the
-    /// others.
+    /// with the number of sources.
     pub fn tag_each(
         &self,
         sources: impl IntoIterator<Item = Source, IntoIter: Send>,
         each: impl FnMut(usize, Result<Track, Error>),
     ) {
-        batch::run(self, sources.into_iter(), each);
+        self.tag_each_until(&self.cancel.clone(), sources, each);
+    }
+
+    /// As [`Tagger::tag_each`], until `cancel` is cancelled: then `each` is still called for finished sources, and not
+    /// for the others. The tagger can be used again.
+    pub fn tag_each_until(
+        &self,
+        cancel: &CancelToken,
+        sources: impl IntoIterator<Item = Source, IntoIter: Send>,
+        each: impl FnMut(usize, Result<Track, Error>),
+    ) {
+        pipeline::run(self, sources.into_iter(), cancel, each);
+    }
+
+    /// Tags mono samples, nominally in -1..1, at `rate_hz`, without waiting for the device: resamples and submits in the
+    /// call, and returns a future.
+    ///
+    /// A failed device is an error of the future, while the blocking calls retry and fall back to the CPU.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) for samples that cannot be tagged, and errors of the device that
+    /// are known at once.
+    pub fn submit(&self, samples: &[f32], rate_hz: u32) -> Result<Pending, Error> {
+        Pending::new(self, Source::samples(samples, rate_hz))
     }
 
     /// Computes the embedding of a file: the features before the last dense layer.
@@ -228,6 +226,45 @@ impl Tagger {
         &self.vocabulary
     }
 
+    /// The labels, in the order of the scores.
+    pub fn labels(&self) -> &[String] {
+        self.vocabulary.labels()
+    }
+
+    /// Sample rate of the model, in Hz.
+    pub fn sample_rate_hz(&self) -> u32 {
+        self.decoding.request.rate_hz
+    }
+
+    /// Length of a clip, in samples at [`Tagger::sample_rate_hz`].
+    pub fn clip_samples(&self) -> usize {
+        self.decoding.request.length_samples
+    }
+
+    /// Length of an embedding; zero without one.
+    pub fn embedding_len(&self) -> usize {
+        let plan = self.engines[0].plan();
+        let id = plan.outputs().iter().find(|(name, _)| name == EMBEDDING).map(|(_, id)| *id);
+        id.map_or(0, |id| plan.tensors()[id].shape.with_batch(1).len())
+    }
+
+    /// Bytes of activations and weights in memory of GPUs.
+    pub fn device_bytes(&self) -> u64 {
+        self.engines.iter().map(Engine::device_bytes).sum()
+    }
+
+    /// Runs a silent clip on every device, so that the next call finds compiled kernels and warm memory.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn warm_up(&self) -> Result<(), Error> {
+        for engine in &self.engines {
+            let silence = HostTensor::zeros([1, self.clip_samples()]);
+            engine.wait(engine.submit(silence.into()))?;
+        }
+        Ok(())
+    }
+
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
@@ -264,17 +301,5 @@ impl Tagger {
         let mut times = self.decoding.stats.times();
         self.engines.iter().for_each(|engine| engine.add_times(&mut times));
         times
-    }
-}
-
-/// Fails for results that are not finite, so that an overflow or a broken device is not hidden. The statistics of the
-/// spectrogram are checked first, because max pooling may drop a NaN.
-fn check_finite(result: &ClipResult, stats: &[f32]) -> Result<(), Error> {
-    if stats.iter().any(|v| !v.is_finite()) {
-        return Err(Error::TooLoud);
-    }
-    match result.scores.iter().chain(&result.embedding).position(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(index) => Err(Error::NotFinite { index }),
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 use crate::tensor::Shape;
 
 /// Error of [`crate::weights`].

@@ -1,8 +1,8 @@
 //! Clips per submission, limited so that a driver that also draws a desktop does not reset the device.
 //!
-//! A driver takes a device away whose work does not end in time, and a desktop stands still meanwhile. So on hardware
-//! a submission is to end within [`Options::submission`](super::Options::submission): the first one holds one clip,
-//! and the ones after it as many as the time of a clip, as measured so far, allows.
+//! Long submissions freeze a desktop and can trigger the driver's watchdog (TDR) reset. On hardware a submission should
+//! end within [`Options::submission`](super::Options::submission): until one was measured it has one clip, later as many
+//! as the measured time of a clip allows.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,11 +32,6 @@ impl Budget {
         Some(1 << fitting.max(1).ilog2())
     }
 
-    /// True if submissions are limited and none was measured yet.
-    pub(super) fn is_blind(&self) -> bool {
-        self.limit.is_some() && self.clip.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
     /// Remembers how long a submission of `clips` took.
     pub(super) fn record(&self, clips: usize, time: Duration) {
         let measured = time.as_secs_f64() / clips.max(1) as f64;
@@ -52,10 +47,8 @@ mod tests {
     #[test]
     fn one_clip_then_as_many_as_fit() {
         let budget = Budget::new(Some(Duration::from_millis(100)));
-        assert!(budget.is_blind());
         assert_eq!(budget.clips(), Some(1));
         budget.record(1, Duration::from_millis(30));
-        assert!(!budget.is_blind());
         assert_eq!(budget.clips(), Some(2));
         budget.record(2, Duration::from_millis(20));
         assert_eq!(budget.clips(), Some(8));
@@ -71,6 +64,6 @@ mod tests {
     fn without_a_limit_any_number() {
         let budget = Budget::new(None);
         budget.record(1, Duration::from_secs(60));
-        assert_eq!((budget.clips(), budget.is_blind()), (None, false));
+        assert_eq!(budget.clips(), None);
     }
 }

@@ -1,31 +1,37 @@
 //! Runs a plan on a device: one upload, one compute pass, one readback per batch.
 //!
-//! Weights and pipelines are made once per executor; parameters and bind groups once per batch size; then a
-//! batch creates no GPU object. A batch that is too large for the device's bindings runs in parts.
+//! Weights and pipelines are made once per executor; parameters and bind groups once per batch size; after that a batch
+//! creates no GPU object. Nothing here waits for the device: outputs are delivered by the callback of their readback.
 //!
-//! [`Executor::submit`] hands a batch over without waiting and [`Executor::collect`] waits for one, so that the
-//! next batch is uploaded and queued while this one computes. Each batch in flight has staging buffers of its
-//! own out of a ring; activations are shared, since the device takes batches in the order of their submission.
-//! A batch that would keep the device too long goes in several submissions ([`Options::submission`]).
+//! The next batch is uploaded and queued while another computes. Each batch in flight has its own staging buffers;
+//! activations are shared, since a queue runs batches in the order of their submission. A batch that would occupy the
+//! device for too long is split into several submissions ([`Options::submission`]).
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use budget::Budget;
+use part::{Batch, Part, Progress};
 use program::{Program, Staging};
 
-use super::layout::{from_stored, to_stored, weight_bytes};
+use super::layout::{to_stored, weight_bytes};
 use super::select::{SelectedKernel, select_kernel};
 use super::shader::{Pipeline, Pipelines};
-use super::timing::StepTime;
-use super::{Gpu, GpuError};
-use crate::kernels::{KernelConfig, Kernels, Limits, Operation, Packed};
+use super::{Gpu, GpuError, failed};
+use crate::executor::{
+    self, Clock, ExecuteError, Inputs, Outputs, Submission, SystemClock, Times, check_batch,
+};
+use crate::kernels::{KernelConfig, Kernels, Limits, Packed};
 use crate::plan::{Arena, Plan};
 use crate::tensor::HostTensor;
 
 mod budget;
+mod part;
 mod program;
+
+/// Default of [`Options::in_flight`].
+const MAX_IN_FLIGHT: usize = 64;
 
 /// Options of an executor.
 #[derive(Clone, Debug)]
@@ -50,6 +56,10 @@ pub struct Options {
     /// True to time every submission kernel by kernel, where the device has timestamps; they keep kernels from
     /// overlapping.
     pub timed: bool,
+    /// Maximum number of batches in flight; more are [`ExecuteError::Busy`].
+    pub in_flight: usize,
+    /// Source of time for limiting submissions.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -64,74 +74,27 @@ impl Default for Options {
             submission: Duration::from_millis(100),
             timeout: None,
             timed: false,
+            in_flight: MAX_IN_FLIGHT,
+            clock: Arc::new(SystemClock::default()),
         }
     }
 }
 
-/// Times of an executor since it was made.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Times {
-    /// Time of each kernel on the device, by its name; empty unless [`Options::timed`].
-    pub kernels: BTreeMap<&'static str, Duration>,
-    /// Reading outputs back, once the device was done.
-    pub readback: Duration,
-}
-
-/// Timeout for the `map_async` callback after a submission has completed.
-pub(super) const MAPPING: Duration = Duration::from_secs(10);
-
-/// A plan made ready on a device.
+/// A plan prepared for a device.
 #[derive(Debug)]
 pub struct Executor {
     gpu: Gpu,
+    /// The plan for the largest batch.
     plan: Plan,
     arena: Arena,
     options: Options,
-    max_batch: usize,
     pipelines: Vec<Pipeline>,
     weights: Vec<Vec<wgpu::Buffer>>,
     slots: Vec<wgpu::Buffer>,
     /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
-    budget: Budget,
-    /// End of the last submission that was waited for.
-    idle: Mutex<Option<Instant>>,
-    times: Mutex<Times>,
+    progress: Arc<Progress>,
 }
-
-/// A submitted batch.
-#[derive(Debug)]
-pub struct SubmittedBatch {
-    batch: usize,
-    /// Outputs of the parts that had to be waited for.
-    done: Vec<Vec<f32>>,
-    pending: Vec<Pending>,
-}
-
-/// A submission that was not waited for yet.
-#[derive(Debug)]
-struct Pending {
-    program: Arc<Program>,
-    staging: Staging,
-    submission: wgpu::SubmissionIndex,
-    mapped: Mapped,
-    /// Of the inputs, which the next batch writes.
-    writable: Vec<Mapped>,
-    /// Of the timestamps, where there are any.
-    stamped: Option<Mapped>,
-    began: Instant,
-}
-
-/// Results of a submission.
-struct Ended {
-    /// In host order.
-    outputs: Vec<Vec<f32>>,
-    /// Time of each step; none without timestamps.
-    steps: Vec<Duration>,
-}
-
-/// Receives the result of `map_async`.
-type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 impl Executor {
     /// Compiles the kernels of `plan` and uploads its weights.
@@ -171,21 +134,16 @@ impl Executor {
             gpu: gpu.clone(),
             arena,
             options: options.clone(),
-            max_batch,
             pipelines,
             weights,
             slots,
             programs: Mutex::default(),
-            budget: Budget::new(limited.then_some(options.submission)),
-            idle: Mutex::default(),
-            times: Mutex::default(),
+            progress: Arc::new(Progress::new(
+                options.clock.clone(),
+                Budget::new(limited.then_some(options.submission)),
+            )),
             plan,
         })
-    }
-
-    /// Most clips that run as one batch; more run in parts.
-    pub fn max_batch(&self) -> usize {
-        self.max_batch
     }
 
     /// The device.
@@ -193,137 +151,45 @@ impl Executor {
         &self.gpu
     }
 
-    /// The plan, for batches of [`Executor::max_batch`].
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Bytes of activations and weights on the device.
-    pub fn device_bytes(&self) -> u64 {
-        self.slots.iter().chain(self.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
-    }
-
-    /// Returns the times since the executor was made.
-    pub fn times(&self) -> Times {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Runs `inputs`, all with the same batch, and returns the plan's outputs in its order.
-    ///
-    /// # Errors
-    /// [`GpuError::Input`] for inputs that are not the plan's, [`GpuError::DependentBatch`] for a batch that may
-    /// not be cut and is too large, [`GpuError::OutOfMemory`], [`GpuError::NotResponding`] and
-    /// [`GpuError::Failed`] from the device.
-    pub fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, GpuError> {
-        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
-        self.plan.with_batch(batch).check_inputs(inputs)?;
-        if batch > self.max_batch && self.plan.depends_on_batch() {
-            return Err(GpuError::DependentBatch { batch, most: self.max_batch });
-        }
-        let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); self.plan.outputs().len()];
-        let (mut first, mut ahead) = (0, None);
-        while first < batch {
-            let clips = self.part(batch - first);
-            let next = self.begin(inputs, first, clips, self.is_timed())?;
-            if let Some(pending) = ahead.replace(next) {
-                append(&mut outputs, self.end(pending)?.outputs);
-            }
-            first += clips;
-        }
-        if let Some(pending) = ahead {
-            append(&mut outputs, self.end(pending)?.outputs);
-        }
-        self.tensors(batch, outputs)
-    }
-
-    /// Submits `inputs`, at most [`Executor::max_batch`] clips, without waiting.
-    ///
-    /// # Errors
-    /// As [`Executor::run`]; [`GpuError::DependentBatch`] for any batch that is too large.
-    pub fn submit(&self, inputs: &[HostTensor]) -> Result<SubmittedBatch, GpuError> {
-        let batch = inputs.first().map_or(0, |input| input.shape().extent(0));
-        self.plan.with_batch(batch).check_inputs(inputs)?;
-        if batch > self.max_batch {
-            return Err(GpuError::DependentBatch { batch, most: self.max_batch });
-        }
-        let mut in_flight =
-            SubmittedBatch { batch, done: vec![Vec::new(); self.plan.outputs().len()], pending: Vec::new() };
-        let mut first = 0;
-        while first < batch {
-            // The first clip of all says how many more may follow at once.
-            let blind = self.budget.is_blind();
-            let clips = self.part(batch - first);
-            let pending = self.begin(inputs, first, clips, self.is_timed())?;
-            if blind {
-                append(&mut in_flight.done, self.end(pending)?.outputs)
-            } else {
-                in_flight.pending.push(pending)
-            }
-            first += clips;
-        }
-        Ok(in_flight)
-    }
-
-    /// Waits for a batch and returns the plan's outputs in its order.
-    ///
-    /// # Errors
-    /// [`GpuError::Failed`] and [`GpuError::NotResponding`] from the device.
-    pub fn collect(&self, in_flight: SubmittedBatch) -> Result<Vec<HostTensor>, GpuError> {
-        let SubmittedBatch { batch, mut done, pending } = in_flight;
-        for pending in pending {
-            append(&mut done, self.end(pending)?.outputs);
-        }
-        self.tensors(batch, done)
-    }
-
-    /// Clips of the next submission when `rest` are left.
+    /// Number of clips of the next submission when `rest` are left.
     fn part(&self, rest: usize) -> usize {
-        self.budget.clips().unwrap_or(rest).min(self.max_batch).min(rest)
+        self.progress.budget.clips().unwrap_or(rest).min(self.plan.batch()).min(rest)
     }
 
-    fn tensors(&self, batch: usize, outputs: Vec<Vec<f32>>) -> Result<Vec<HostTensor>, GpuError> {
-        let shapes =
-            self.plan.outputs().iter().map(|(_, id)| self.plan.tensors()[*id].shape.with_batch(batch));
-        let tensors = shapes.zip(outputs).map(|(shape, data)| HostTensor::new(shape, data));
-        tensors.collect::<Result<_, _>>().map_err(|error| GpuError::Failed { reason: error.to_string() })
-    }
-
-    /// Runs one submission, as many of the inputs as it may hold, and says how long each step took.
-    ///
-    /// # Errors
-    /// As [`Executor::run`], and [`GpuError::MissingFeature`] where the device has no timestamps.
-    pub fn profile(&self, inputs: &[HostTensor]) -> Result<Vec<StepTime>, GpuError> {
-        let given = inputs.first().map_or(0, |input| input.shape().extent(0));
-        self.plan.with_batch(given).check_inputs(inputs)?;
-        let batch = self.part(given);
-        if batch == 0 {
-            return Ok(Vec::new());
+    /// Submits a batch, in parts if it would occupy the device for too long.
+    fn submit_parts(
+        &self,
+        inputs: &Inputs,
+        sizes: &[usize],
+        is_timed: bool,
+    ) -> Result<Submission, ExecuteError> {
+        let clips: usize = sizes.iter().sum();
+        let timeout = self.options.timeout.unwrap_or_else(|| self.gpu.default_timeout(clips));
+        self.gpu.check_responding(timeout)?;
+        let slot = self.progress.enter(self.options.in_flight)?;
+        let shapes = self.plan.outputs().iter().map(|(_, id)| self.plan.tensors()[*id].shape.with_batch(clips));
+        let batch = Arc::new(Batch::new(shapes.collect(), sizes.len(), slot));
+        let mut first = inputs.first();
+        let mut last = None;
+        for (index, &size) in sizes.iter().enumerate() {
+            last = Some(self.submit_part(inputs.tensors(), first, size, is_timed, (batch.clone(), index))?);
+            first += size;
         }
-        let pending = self.begin(inputs, 0, batch, true)?;
-        let times = self.end(pending)?.steps;
-        let plan = self.plan.with_batch(batch);
-        let steps = plan.steps().iter().zip(times).map(|(step, time)| {
-            let shapes = plan.shapes(step);
-            let call = plan.call(step, &shapes);
-            let kernel = select_kernel(&self.gpu, &plan, step, &self.options)?.dispatch.kernel.name;
-            Ok(StepTime { step: step.name.clone(), kernel, time, flops: step.op.flops(&call) })
-        });
-        steps.collect()
-    }
-
-    fn is_timed(&self) -> bool {
-        self.options.timed && self.gpu.summary().timestamps
+        let driver = last.map(|index| Arc::new(self.gpu.driver(index)) as Arc<dyn executor::Driver>);
+        let (submission, promise) = Submission::new(driver, timeout);
+        batch.promise(promise);
+        Ok(submission)
     }
 
     /// Queues clips `first..first + clips` of the inputs.
-    fn begin(
+    fn submit_part(
         &self,
         inputs: &[HostTensor],
         first: usize,
         clips: usize,
-        timed: bool,
-    ) -> Result<Pending, GpuError> {
-        self.gpu.check_responding(self.timeout(clips))?;
+        is_timed: bool,
+        batch: (Arc<Batch>, usize),
+    ) -> Result<wgpu::SubmissionIndex, ExecuteError> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let program = match programs.get(&clips) {
             Some(program) => program.clone(),
@@ -333,113 +199,89 @@ impl Executor {
                 program
             }
         };
-        let staging = match program.free_staging(timed) {
+        let staging = match program.free_staging(is_timed) {
             Some(staging) => staging,
-            None => Staging::new(&self.gpu, &program, timed)?,
+            None => Staging::new(&self.gpu, &program, is_timed)?,
         };
         let failed = |error: wgpu::Error| match error {
             wgpu::Error::OutOfMemory { .. } => {
-                GpuError::OutOfMemory { what: "a batch", bytes: program.output_bytes }
+                ExecuteError::OutOfMemory { what: "a batch", bytes: program.output_bytes }
             }
-            error => GpuError::Failed { reason: error.to_string() },
+            error => ExecuteError::Failed { reason: error.to_string() },
         };
-        let began = Instant::now();
         upload(&program, &staging, inputs, first)?;
-        let pending = self.gpu.scoped(|| {
-            let submission = self.record(&program, &staging);
-            let read = |buffer| map(buffer, wgpu::MapMode::Read);
-            let stamped = staging.timestamps.as_ref().map(|timestamps| read(&timestamps.readback));
-            let mapped = read(&staging.outputs);
-            let writable = staging.inputs.iter().map(|buffer| map(buffer, wgpu::MapMode::Write)).collect();
-            Pending { program: program.clone(), staging, submission, mapped, writable, stamped, began }
+        let submitted = self.gpu.scoped(|| {
+            let index = program.submit(&self.gpu, &self.slots, &staging);
+            Part::new(self.gpu.clone(), self.progress.clone(), program.clone(), staging, batch).map();
+            index
         });
-        pending.map_err(failed)
+        submitted.map_err(failed)
+    }
+}
+
+impl executor::Executor for Executor {
+    fn device(&self) -> &str {
+        &self.gpu.summary().name
     }
 
-    /// Waits for a submission.
-    fn end(&self, pending: Pending) -> Result<Ended, GpuError> {
-        let Pending { program, staging, submission, mapped, writable, stamped, began } = pending;
-        self.gpu.wait(Some(submission), self.timeout(program.batch))?;
-        let now = Instant::now();
-        let before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
-        self.budget.record(program.batch, now - before.map_or(began, |before| before.max(began)));
-        let outputs = read(&staging.outputs, &mapped, |bytes| {
-            let outputs = program.outputs.iter().zip(program.plan.outputs());
-            outputs
-                .map(|(&(_, size, place), (_, id))| {
-                    let tensor = &program.plan.tensors()[*id];
-                    from_stored(tensor.shape, tensor.dtype, &bytes[place as usize..(place + size) as usize])
-                })
-                .collect()
-        })?;
-        let readback_time = now.elapsed();
-        let steps = match (&staging.timestamps, stamped) {
-            (Some(timestamps), Some(stamped)) => {
-                read(&timestamps.readback, &stamped, |bytes| timestamps.times(&self.gpu, bytes))?
-            }
-            _ => Vec::new(),
-        };
-        {
-            let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-            times.readback += readback_time;
-            for (run, time) in program.runs.iter().zip(&steps) {
-                *times.kernels.entry(run.kernel).or_default() += *time;
-            }
-        }
-        // Staging that cannot be written again is dropped; the next batch makes its own.
-        if writable.iter().all(|mapped| matches!(mapped.recv_timeout(MAPPING), Ok(Ok(())))) {
-            program.give_back(staging);
-        }
-        Ok(Ended { outputs, steps })
+    fn plan(&self) -> &Plan {
+        &self.plan
     }
 
-    /// Submits one command buffer: the inputs' copies, one compute pass, the outputs' copies.
-    fn record(&self, program: &Program, staging: &Staging) -> wgpu::SubmissionIndex {
-        let timestamps = staging.timestamps.as_ref();
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for (&(slot, bytes), buffer) in program.inputs.iter().zip(&staging.inputs) {
-            if let Some(slot) = slot {
-                encoder.copy_buffer_to_buffer(buffer, 0, &self.slots[slot], 0, bytes);
-            }
-        }
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            if let Some(timestamps) = timestamps {
-                pass.write_timestamp(&timestamps.queries, 0);
-            }
-            for (index, run) in program.runs.iter().enumerate() {
-                pass.set_pipeline(&run.pipeline);
-                pass.set_bind_group(0, &run.bind_group, &[]);
-                pass.dispatch_workgroups(run.workgroups[0], run.workgroups[1], run.workgroups[2]);
-                if let Some(timestamps) = timestamps {
-                    pass.write_timestamp(&timestamps.queries, index as u32 + 1);
-                }
-            }
-        }
-        for &(slot, size, place) in &program.outputs {
-            encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &staging.outputs, place, size);
-        }
-        if let Some(timestamps) = timestamps {
-            timestamps.resolve(&mut encoder);
-        }
-        self.gpu.queue.submit([encoder.finish()])
+    fn max_batch(&self) -> usize {
+        self.plan.batch()
     }
 
-    /// Time limit of a wait for a submission of `clips` clips.
-    fn timeout(&self, clips: usize) -> Duration {
-        self.options.timeout.unwrap_or_else(|| self.gpu.default_timeout(clips))
+    fn in_flight(&self) -> usize {
+        2
+    }
+
+    fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        check_batch(self, inputs)?;
+        let mut sizes = Vec::new();
+        let mut rest = inputs.batch();
+        while rest > 0 {
+            sizes.push(self.part(rest));
+            rest -= self.part(rest);
+        }
+        self.submit_parts(inputs, &sizes, self.options.timed && self.gpu.summary().timestamps)
+    }
+
+    fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        inputs.check(&self.plan)?;
+        if !self.gpu.summary().timestamps {
+            let device = self.gpu.summary().name.clone();
+            return Err(ExecuteError::Unsupported { device, what: "timestamps inside compute passes" });
+        }
+        match self.part(inputs.batch()) {
+            0 => Ok(Submission::ready(Ok(Outputs::default()))),
+            clips => self.submit_parts(inputs, &[clips], true),
+        }
+    }
+
+    fn device_bytes(&self) -> u64 {
+        self.slots.iter().chain(self.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
+    }
+
+    fn times(&self) -> Times {
+        self.progress.times()
     }
 }
 
 /// Writes clips `first..` of the inputs to their staging buffers, as the device stores them.
-fn upload(program: &Program, staging: &Staging, inputs: &[HostTensor], first: usize) -> Result<(), GpuError> {
+fn upload(
+    program: &Program,
+    staging: &Staging,
+    inputs: &[HostTensor],
+    first: usize,
+) -> Result<(), ExecuteError> {
     for ((input, &id), buffer) in inputs.iter().zip(program.plan.inputs()).zip(&staging.inputs) {
         let tensor = &program.plan.tensors()[id];
         let row = input.shape().len() / input.shape().extent(0);
         let data = &input.data()[first * row..][..tensor.shape.len()];
         {
             let view = buffer.get_mapped_range_mut(..);
-            let mut view = view.map_err(|error| GpuError::Failed { reason: error.to_string() })?;
+            let mut view = view.map_err(|error| ExecuteError::Failed { reason: error.to_string() })?;
             let stored = to_stored(tensor.shape, tensor.dtype, data);
             copy(&stored, view.slice(..stored.len()));
         }
@@ -463,22 +305,6 @@ fn copy(from: &[u8], to: wgpu::WriteOnly<'_, [u8]>) {
     });
 }
 
-/// Reads a buffer that is being mapped and whose submission has ended.
-fn read<T>(buffer: &wgpu::Buffer, mapped: &Mapped, read: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
-    let failed = |reason: String| GpuError::Failed { reason };
-    // Another thread may have polled and be about to say so.
-    mapped
-        .recv_timeout(MAPPING)
-        .map_err(|_| failed("the device was lost".into()))?
-        .map_err(|error| failed(error.to_string()))?;
-    let value = {
-        let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        read(&bytes)
-    };
-    buffer.unmap();
-    Ok(value)
-}
-
 pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
     wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(bytes) })
 }
@@ -492,26 +318,10 @@ pub(super) fn upload_weights(
         let bytes = weight_bytes(array, chosen.dispatch.element);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("weights", bytes.len() as u64, usage)?;
-        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
         gpu.scoped(|| gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
         Ok(buffer)
     });
     buffers.collect()
-}
-
-/// Adds a part's outputs to those before it.
-fn append(outputs: &mut [Vec<f32>], part: Vec<Vec<f32>>) {
-    outputs.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
-}
-
-/// Asks for a buffer to become readable or writable.
-fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapped {
-    let (sender, receiver) = mpsc::channel();
-    buffer.map_async(mode, .., move |result| {
-        // A receiver that has given up need not be told.
-        let _ = sender.send(result);
-    });
-    receiver
 }
 
 /// The largest batch up to `options.max_batch` whose tensors the device can bind.

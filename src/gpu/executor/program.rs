@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use super::{Executor, binding};
 use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
-use crate::gpu::{Gpu, GpuError};
-use crate::kernels::{Dispatch, Role};
+use crate::gpu::{Gpu, GpuError, failed};
+use crate::kernels::{Dispatch, Operation, Role};
 use crate::plan::{Plan, Step};
+
+/// Maximum number of unused staging buffers of a program.
+const MAX_FREE_STAGING: usize = 4;
 
 /// A plan at one batch size, ready to be recorded.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(super) struct Run {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bind_group: wgpu::BindGroup,
     pub(super) workgroups: [u32; 3],
+    /// Floating-point operations of the batch.
+    pub(super) flops: u64,
 }
 
 impl Program {
@@ -67,7 +72,6 @@ impl Program {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let params = upload_params(&executor.gpu, &dispatches)?;
-        let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
         let runs = executor
             .gpu
             .scoped(|| {
@@ -78,6 +82,7 @@ impl Program {
                         pipeline: executor.pipelines[index].pipeline.clone(),
                         bind_group: bind_group(executor, &plan, index, step, dispatch, &params),
                         workgroups: dispatch.workgroups,
+                        flops: step.op.flops(&plan.call(step, &plan.shapes(step))),
                     })
                     .collect()
             })
@@ -113,8 +118,47 @@ impl Program {
         Some(free.swap_remove(place))
     }
 
+    /// Keeps staging buffers for a later batch; more than batches usually in flight are dropped.
     pub(super) fn give_back(&self, staging: Staging) {
-        self.staging.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
+        let mut free = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < MAX_FREE_STAGING {
+            free.push(staging);
+        }
+    }
+
+    /// Submits one command buffer: copies of the inputs, one compute pass, copies of the outputs.
+    pub(super) fn submit(&self, gpu: &Gpu, slots: &[wgpu::Buffer], staging: &Staging) -> wgpu::SubmissionIndex {
+        let timestamps = staging.timestamps.as_ref();
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        for (&(slot, bytes), buffer) in self.inputs.iter().zip(&staging.inputs) {
+            if let Some(slot) = slot {
+                encoder.copy_buffer_to_buffer(buffer, 0, &slots[slot], 0, bytes);
+            }
+        }
+        self.record(&mut encoder, timestamps);
+        for &(slot, size, place) in &self.outputs {
+            encoder.copy_buffer_to_buffer(&slots[slot], 0, &staging.outputs, place, size);
+        }
+        if let Some(timestamps) = timestamps {
+            timestamps.resolve(&mut encoder);
+        }
+        gpu.queue.submit([encoder.finish()])
+    }
+
+    /// Records all steps in one compute pass.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        if let Some(timestamps) = timestamps {
+            pass.write_timestamp(&timestamps.queries, 0);
+        }
+        for (index, run) in self.runs.iter().enumerate() {
+            pass.set_pipeline(&run.pipeline);
+            pass.set_bind_group(0, &run.bind_group, &[]);
+            pass.dispatch_workgroups(run.workgroups[0], run.workgroups[1], run.workgroups[2]);
+            if let Some(timestamps) = timestamps {
+                pass.write_timestamp(&timestamps.queries, index as u32 + 1);
+            }
+        }
     }
 }
 
@@ -130,7 +174,6 @@ fn upload_params(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<(wgpu::Buffer, Ve
     }
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let buffer = gpu.buffer("params", bytes.len() as u64, usage)?;
-    let failed = |error: wgpu::Error| GpuError::Failed { reason: error.to_string() };
     gpu.scoped(|| gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
     Ok((buffer, places))
 }

@@ -3,34 +3,38 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::CancelToken;
-use super::stats::Stats;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::super::clips::TrackInfo;
+use super::super::stats::Stats;
+use super::Event;
+use super::tokens::Taker;
+use super::watchdog::Watchdog;
 use crate::audio::{Clip, ClipReader, ClipRequest, Heartbeat, Resamplers, Source};
-use crate::error::Error;
+use crate::cancel::CancelToken;
+use crate::error::{Cause, Error};
 
 /// Function that starts a detached thread; tests use one that fails.
-pub(super) type Spawn = fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()>;
+pub(in crate::tagger) type Spawn = fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()>;
 
 /// Starts a detached thread with [`thread::Builder::spawn`].
-pub(super) fn spawn(builder: thread::Builder, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+pub(in crate::tagger) fn spawn(builder: thread::Builder, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
     builder.spawn(work).map(drop)
 }
 
 /// Settings and shared state of decoder threads; outlives the tagger if a thread hangs.
 #[derive(Debug)]
-pub(super) struct Decoding {
-    pub(super) request: ClipRequest,
-    pub(super) resamplers: Resamplers,
-    pub(super) cancel: CancelToken,
-    pub(super) stats: Stats,
+pub(in crate::tagger) struct Decoding {
+    pub(in crate::tagger) request: ClipRequest,
+    pub(in crate::tagger) resamplers: Resamplers,
+    pub(in crate::tagger) stats: Stats,
     /// Maximum time without a heartbeat.
-    pub(super) decoder_timeout: Duration,
-    pub(super) spawn: Spawn,
+    pub(in crate::tagger) decoder_timeout: Duration,
+    pub(in crate::tagger) spawn: Spawn,
 }
 
 /// Event of a decoder thread: source index, and a clip or the end of the source.
@@ -39,60 +43,11 @@ pub(super) enum DecodeEvent {
     Done(usize, Result<TrackInfo, Error>),
 }
 
-/// Properties of a track, known after its clips are read.
-pub(super) struct TrackInfo {
-    pub(super) track_s: Option<f64>,
-    pub(super) decoder: &'static str,
-    pub(super) warnings: Vec<String>,
-}
-
-/// Queue of sources for the decoder threads.
-pub(super) type SourceQueue = Arc<Mutex<Receiver<(usize, Source)>>>;
-
-/// Semaphore that limits the number of clips in memory.
-#[derive(Debug)]
-pub(super) struct ClipPermits {
-    free: Mutex<(usize, bool)>,
-    changed: Condvar,
-}
-
-impl ClipPermits {
-    pub(super) fn new(clips: usize) -> Arc<ClipPermits> {
-        Arc::new(ClipPermits { free: Mutex::new((clips, false)), changed: Condvar::new() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (usize, bool)> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a permit; `false` once the semaphore is closed.
-    fn acquire(&self) -> bool {
-        let mut free = self.lock();
-        while free.0 == 0 && !free.1 {
-            free = self.changed.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        free.0 = free.0.saturating_sub(1);
-        !free.1
-    }
-
-    pub(super) fn release(&self, clips: usize) {
-        self.lock().0 += clips;
-        self.changed.notify_all();
-    }
-
-    /// Closes the semaphore and wakes all waiting threads.
-    pub(super) fn close(&self) {
-        self.lock().1 = true;
-        self.changed.notify_all();
-    }
-}
-
 /// Handle of a decoder thread.
 struct Worker {
     id: usize,
     state: Arc<WorkerState>,
-    /// Number of heartbeat ticks, and the time of the last change.
-    seen: (u64, Instant),
+    watchdog: Watchdog,
 }
 
 /// State shared with a decoder thread.
@@ -105,12 +60,13 @@ struct WorkerState {
 const IDLE: usize = usize::MAX;
 
 /// Pool of decoder threads with a watchdog.
-pub(super) struct Decoders<M> {
+pub(super) struct Decoders {
     decoding: Arc<Decoding>,
-    queue: SourceQueue,
-    permits: Arc<ClipPermits>,
-    sender: Sender<M>,
-    wrap: fn(usize, DecodeEvent) -> M,
+    cancel: CancelToken,
+    queue: Receiver<(usize, Source)>,
+    /// One token per clip in memory.
+    clip_tokens: Taker,
+    sender: Sender<Event>,
     workers: Vec<Worker>,
     next_id: usize,
     /// Requested number of threads.
@@ -119,22 +75,22 @@ pub(super) struct Decoders<M> {
     spawn_error: Option<String>,
 }
 
-impl<M: Send + 'static> Decoders<M> {
-    /// Starts `threads` threads, or as many as the system allows. Events are sent as `wrap(thread id, event)`.
+impl Decoders {
+    /// Starts `threads` threads, or as many as the system allows.
     pub(super) fn start(
         decoding: Arc<Decoding>,
-        queue: SourceQueue,
-        permits: Arc<ClipPermits>,
-        sender: Sender<M>,
-        wrap: fn(usize, DecodeEvent) -> M,
+        cancel: CancelToken,
+        queue: Receiver<(usize, Source)>,
+        clip_tokens: Taker,
+        sender: Sender<Event>,
         threads: usize,
-    ) -> Decoders<M> {
+    ) -> Decoders {
         let mut decoders = Decoders {
             decoding,
+            cancel,
             queue,
-            permits,
+            clip_tokens,
             sender,
-            wrap,
             workers: Vec::new(),
             next_id: 0,
             wanted: threads,
@@ -168,9 +124,8 @@ impl<M: Send + 'static> Decoders<M> {
         // The system may allow threads again.
         self.fill();
         let Some((0, reason)) = self.shortage() else { return Vec::new() };
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = || Error::Threads { what: "decoding", reason: reason.to_string() };
-        queue.try_iter().map(|(index, _)| (index, error())).collect()
+        let error = || Cause::Threads { what: "decoding", reason: reason.to_string() }.into();
+        self.queue.try_iter().map(|(index, _)| (index, error())).collect()
     }
 
     fn spawn_worker(&mut self) -> io::Result<()> {
@@ -179,17 +134,17 @@ impl<M: Send + 'static> Decoders<M> {
         let state = Arc::new(WorkerState { heartbeat: Heartbeat::default(), index: AtomicUsize::new(IDLE) });
         let thread = DecodeWorker {
             decoding: self.decoding.clone(),
+            cancel: self.cancel.clone(),
             queue: self.queue.clone(),
-            permits: self.permits.clone(),
+            clip_tokens: self.clip_tokens.clone(),
             sender: self.sender.clone(),
             state: state.clone(),
-            wrap: self.wrap,
             id,
         };
         // By its name a program can recognise a panic of a decoder.
-        let builder = thread::Builder::new().name(super::DECODER_THREAD.into());
+        let builder = thread::Builder::new().name(super::super::DECODER_THREAD.into());
         (self.decoding.spawn)(builder, Box::new(move || thread.work()))?;
-        self.workers.push(Worker { id, state, seen: (0, Instant::now()) });
+        self.workers.push(Worker { id, state, watchdog: Watchdog::new(Instant::now()) });
         Ok(())
     }
 
@@ -198,17 +153,19 @@ impl<M: Send + 'static> Decoders<M> {
         self.workers.iter().any(|worker| worker.id == id)
     }
 
+    /// Asks all threads to stop at their next packet.
+    pub(super) fn stop(&self) {
+        self.workers.iter().for_each(|worker| worker.state.heartbeat.stop());
+    }
+
     /// Abandons threads without a heartbeat, starts new ones, and returns the sources of the abandoned ones.
     pub(super) fn replace_stalled(&mut self) -> Vec<usize> {
         let (now, decoder_timeout) = (Instant::now(), self.decoding.decoder_timeout);
         let mut hung = Vec::new();
         self.workers.retain_mut(|worker| {
             let index = worker.state.index.load(Ordering::Acquire);
-            let beats = worker.state.heartbeat.ticks();
-            if index == IDLE || beats != worker.seen.0 {
-                worker.seen = (beats, now);
-            }
-            let hangs = now.duration_since(worker.seen.1) > decoder_timeout;
+            let ticks = worker.state.heartbeat.ticks();
+            let hangs = worker.watchdog.is_stalled(ticks, index == IDLE, now, decoder_timeout);
             if hangs {
                 // If the thread continues, it ends by itself.
                 worker.state.heartbeat.stop();
@@ -223,37 +180,38 @@ impl<M: Send + 'static> Decoders<M> {
     }
 }
 
-impl<M> Drop for Decoders<M> {
+impl Drop for Decoders {
     fn drop(&mut self) {
-        self.permits.close();
-        self.workers.iter().for_each(|worker| worker.state.heartbeat.stop());
+        self.stop();
     }
 }
 
 /// A decoder thread.
-struct DecodeWorker<M> {
+struct DecodeWorker {
     decoding: Arc<Decoding>,
-    queue: SourceQueue,
-    permits: Arc<ClipPermits>,
-    sender: Sender<M>,
+    cancel: CancelToken,
+    queue: Receiver<(usize, Source)>,
+    clip_tokens: Taker,
+    sender: Sender<Event>,
     state: Arc<WorkerState>,
-    wrap: fn(usize, DecodeEvent) -> M,
     id: usize,
 }
 
-impl<M> DecodeWorker<M> {
+impl DecodeWorker {
     /// Main loop: decodes one source after the other.
     fn work(&self) {
         loop {
-            let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((index, source)) = job else { return };
+            let Ok((index, source)) = self.queue.recv() else { return };
+            if self.state.heartbeat.is_stopped() {
+                return;
+            }
             self.state.heartbeat.tick();
             self.state.index.store(index, Ordering::Release);
             // A panic of the decoder fails its own source only.
             let result = catch_unwind(AssertUnwindSafe(|| self.read(index, source)));
             self.state.index.store(IDLE, Ordering::Release);
-            let result = result.unwrap_or(Err(Error::Panicked));
-            if self.state.heartbeat.is_stopped() || self.decoding.cancel.is_cancelled() {
+            let result = result.unwrap_or_else(|_| Err(Cause::Panicked.into()));
+            if self.state.heartbeat.is_stopped() || self.cancel.is_cancelled() {
                 return;
             }
             if self.send(DecodeEvent::Done(index, result)).is_none() {
@@ -282,11 +240,11 @@ impl<M> DecodeWorker<M> {
             outcome = clip.map_err(Error::from).and_then(|clip| {
                 // Blocking on back-pressure does not count as a stall.
                 self.state.index.store(IDLE, Ordering::Release);
-                let permits = self.permits.acquire() && !decoding.cancel.is_cancelled();
+                let has_room = self.clip_tokens.take() && !self.cancel.is_cancelled();
                 self.state.heartbeat.tick();
                 self.state.index.store(index, Ordering::Release);
-                let sent = permits.then(|| self.send(DecodeEvent::Clip(index, clip))).flatten();
-                sent.ok_or(Error::Cancelled)
+                let sent = has_room.then(|| self.send(DecodeEvent::Clip(index, clip))).flatten();
+                sent.ok_or_else(|| Cause::Cancelled.into())
             });
             waited += waits.elapsed();
             if outcome.is_err() {
@@ -305,6 +263,6 @@ impl<M> DecodeWorker<M> {
     }
 
     fn send(&self, decoded: DecodeEvent) -> Option<()> {
-        self.sender.send((self.wrap)(self.id, decoded)).ok()
+        self.sender.send(Event::Decoded(self.id, decoded)).ok()
     }
 }

@@ -1,0 +1,166 @@
+//! Waiting for a device, and polling it in the background: the only calls of `gpu` that block.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use super::{AdapterSummary, Adapters, Gpu, GpuError, Selection};
+use crate::executor::{Driver, ExecuteError};
+
+/// Timeout for a `map_async` callback after its submission has completed.
+const MAPPING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of one wait of the background thread.
+const BACKGROUND_WAIT: Duration = Duration::from_secs(1);
+
+/// Lists all adapters of this machine, the one that [`Selection::Best`] takes first.
+pub fn adapters() -> Vec<AdapterSummary> {
+    Adapters::all().summaries().to_vec()
+}
+
+impl Adapters {
+    /// Finds all adapters, the one that [`Selection::Best`] takes first.
+    pub fn all() -> Adapters {
+        pollster::block_on(Adapters::find())
+    }
+
+    /// Opens a device on the adapter that `selection` names.
+    ///
+    /// # Errors
+    /// As [`Gpu::request`].
+    pub fn open(&self, selection: &Selection) -> Result<Gpu, GpuError> {
+        pollster::block_on(self.request(selection))
+    }
+}
+
+impl Gpu {
+    /// Opens a device, for programs that have none.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] and [`GpuError::NoMatch`] if no adapter fits, [`GpuError::Device`] if the driver gives no
+    /// device.
+    pub fn request(selection: &Selection) -> Result<Gpu, GpuError> {
+        Adapters::all().open(selection)
+    }
+
+    /// Waits for a submission, or for all of them, for at most `limit`.
+    ///
+    /// A device that does not answer in time is abandoned: nothing waits for it again, and it is never freed, since
+    /// freeing waits without a limit.
+    pub(super) fn wait(
+        &self,
+        submission_index: Option<wgpu::SubmissionIndex>,
+        limit: Duration,
+    ) -> Result<(), ExecuteError> {
+        self.check_responding(limit)?;
+        let poll = || self.device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(limit) });
+        // A limit of zero is over before the device can have done anything.
+        match if limit.is_zero() { Err(wgpu::PollError::Timeout) } else { poll() } {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => {
+                if !self.is_stuck.swap(true, Ordering::AcqRel) {
+                    std::mem::forget((self.device.clone(), self.queue.clone()));
+                }
+                Err(ExecuteError::NotResponding { limit_s: limit.as_secs() })
+            }
+            Err(error) => Err(ExecuteError::Failed { reason: error.to_string() }),
+        }
+    }
+
+    /// Maps a buffer, waits for the device and reads it.
+    pub(super) fn read_buffer<T>(
+        &self,
+        buffer: &wgpu::Buffer,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, GpuError> {
+        let failed = |reason: String| ExecuteError::Failed { reason };
+        let (sender, receiver) = mpsc::channel();
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            // Fails if the wait below has ended.
+            let _ = sender.send(result);
+        });
+        self.wait(None, self.default_timeout(1))?;
+        receiver
+            .recv_timeout(MAPPING_TIMEOUT)
+            .map_err(|_| failed("the device was lost".into()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let value = {
+            let bytes = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+            read(&bytes)
+        };
+        buffer.unmap();
+        Ok(value)
+    }
+}
+
+/// Driver of one submission.
+#[derive(Debug)]
+pub(super) struct GpuDriver {
+    pub(super) gpu: Gpu,
+    pub(super) index: wgpu::SubmissionIndex,
+}
+
+impl Driver for GpuDriver {
+    fn poll(&self) {
+        if self.gpu.is_owned && !self.gpu.is_stuck.load(Ordering::Acquire) {
+            // A lost device is reported by the callbacks.
+            let _ = self.gpu.device.poll(wgpu::PollType::Poll);
+        }
+    }
+
+    fn poll_in_background(&self) {
+        if self.gpu.is_owned && !self.gpu.is_stuck.load(Ordering::Acquire) {
+            Poller::start(&self.gpu);
+        }
+    }
+
+    fn wait(&self, limit: Duration) -> Result<(), ExecuteError> {
+        self.gpu.wait(Some(self.index.clone()), limit)
+    }
+}
+
+/// Background thread of a device that tagwave opened. It runs while callers wait for completions without polling.
+#[derive(Debug, Default)]
+pub(super) struct Poller {
+    /// True while the thread runs and will poll again.
+    is_running: Mutex<bool>,
+    /// True if a caller asked since the last poll.
+    is_requested: AtomicBool,
+}
+
+impl Poller {
+    fn start(gpu: &Gpu) {
+        let poller = &gpu.poller;
+        poller.is_requested.store(true, Ordering::Release);
+        let mut is_running = poller.is_running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_running {
+            return;
+        }
+        let work = {
+            let gpu = gpu.clone();
+            move || Poller::run(&gpu)
+        };
+        *is_running = true;
+        drop(is_running);
+        if thread::Builder::new().name("tagwave device".into()).spawn(work).is_err() {
+            // Without a thread the caller waits.
+            Poller::run(gpu);
+        }
+    }
+
+    fn run(gpu: &Gpu) {
+        let poller: &Arc<Poller> = &gpu.poller;
+        loop {
+            poller.is_requested.store(false, Ordering::Release);
+            let polled = gpu
+                .device
+                .poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(BACKGROUND_WAIT) });
+            let mut is_running = poller.is_running.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_late = matches!(polled, Err(wgpu::PollError::Timeout)) && !gpu.is_stuck.load(Ordering::Acquire);
+            if !poller.is_requested.load(Ordering::Acquire) && !is_late {
+                *is_running = false;
+                return;
+            }
+        }
+    }
+}

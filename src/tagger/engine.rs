@@ -1,0 +1,481 @@
+//! Runs a plan on a device, with retry and fallback.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use super::StageTimes;
+use super::auto;
+use super::factory::{Active, DeviceFactory, prepare_cpu};
+use super::warnings::Warnings;
+use crate::error::Error;
+use crate::executor::blocking::{self, Run};
+use crate::executor::{ExecuteError, Inputs, Submission};
+use crate::gpu::Gpu;
+use crate::plan::Plan;
+use crate::tensor::{DType, HostTensor};
+
+/// Maximum number of times that a device is reopened before the CPU takes over.
+const MAX_REOPENS: usize = 1;
+/// Number of consecutive successful batches after which an earlier loss no longer counts.
+const FORGIVEN_AFTER: usize = 256;
+/// Timeout of reopening a device: a hanging driver may never return.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Executor of a plan that is replaced when its device fails.
+#[derive(Debug)]
+pub(super) struct Engine {
+    factory: DeviceFactory,
+    /// True for a device of the caller, which cannot be reopened.
+    is_shared: bool,
+    plan: Plan,
+    name: Arc<str>,
+    max_batch: usize,
+    active: Mutex<Arc<Active>>,
+    /// Locked while a device is replaced, so that each loss is handled once.
+    health: Mutex<Health>,
+    warnings: Arc<Warnings>,
+}
+
+/// Recent failures of a device.
+#[derive(Debug, Default)]
+struct Health {
+    /// Number of times that it was reopened.
+    reopened: usize,
+    /// Number of successful batches since it was last opened.
+    good: usize,
+}
+
+/// Batch that was submitted, or that could not be submitted.
+#[derive(Debug)]
+pub(super) struct PendingBatch {
+    inputs: Inputs,
+    active: Arc<Active>,
+    submission: Result<Submission, ExecuteError>,
+}
+
+/// Outputs of a batch.
+#[derive(Debug)]
+pub(super) struct BatchOutputs {
+    /// Outputs in the order of the plan.
+    pub(super) tensors: Vec<HostTensor>,
+    /// Name of the device.
+    pub(super) device: Arc<str>,
+}
+
+impl BatchOutputs {
+    fn new(tensors: Vec<HostTensor>, active: &Active) -> BatchOutputs {
+        BatchOutputs { tensors, device: active.executor.device().into() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// Opens a device for `plan`; unexpected decisions are added to the warnings.
+    pub(super) fn new(
+        mut factory: DeviceFactory,
+        shared: Option<&Gpu>,
+        plan: Plan,
+        max_batch: Option<usize>,
+        warnings: Arc<Warnings>,
+    ) -> Result<Engine, Error> {
+        let active = factory.prepare(shared, &plan, max_batch, &warnings)?;
+        Ok(Engine {
+            factory,
+            is_shared: shared.is_some(),
+            plan,
+            name: active.executor.device().into(),
+            max_batch: active.executor.max_batch(),
+            active: Mutex::new(Arc::new(active)),
+            health: Mutex::default(),
+            warnings,
+        })
+    }
+
+    /// Name of the device that it was opened on.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The plan.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// Number of batches to keep in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.active().executor.in_flight()
+    }
+
+    /// Bytes of memory on the device; zero for executors that are no GPU.
+    pub(super) fn device_bytes(&self) -> u64 {
+        self.active().executor.device_bytes()
+    }
+
+    /// The executor in use.
+    pub(super) fn active(&self) -> Arc<Active> {
+        lock(&self.active).clone()
+    }
+
+    /// Adds the times measured by the device.
+    pub(super) fn add_times(&self, times: &mut StageTimes) {
+        let spent = self.active().executor.times();
+        times.readback += spent.readback;
+        for (kernel, time) in spent.kernels {
+            *times.kernels.entry(kernel).or_default() += time;
+        }
+    }
+
+    /// Submits a batch without waiting.
+    pub(super) fn submit(&self, inputs: Inputs) -> PendingBatch {
+        let active = self.active();
+        let submission = if inputs.batch() > active.executor.max_batch() {
+            // A smaller executor took over: the wait runs the batch in parts.
+            Err(ExecuteError::Batch { batch: inputs.batch(), most: active.executor.max_batch() })
+        } else {
+            active.executor.submit(&inputs)
+        };
+        PendingBatch { inputs, active, submission }
+    }
+
+    /// Waits for a batch. After an error of the device it is run again: with a smaller batch size, on the reopened device,
+    /// or on the CPU. Later batches use the new executor.
+    pub(super) fn wait(&self, batch: PendingBatch) -> Result<BatchOutputs, Error> {
+        let PendingBatch { inputs, active, submission } = batch;
+        let error = match submission.and_then(blocking::wait) {
+            Ok(outputs) => {
+                lock(&self.health).good += 1;
+                return Ok(BatchOutputs::new(outputs.tensors, &active));
+            }
+            Err(ExecuteError::Batch { .. } | ExecuteError::Busy { .. }) => match active.executor.run(&inputs) {
+                Ok(tensors) => return Ok(BatchOutputs::new(tensors, &active)),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.retry(&inputs, active, error)
+    }
+
+    /// Runs a batch that failed with `error` on `failed` again.
+    fn retry(
+        &self,
+        inputs: &Inputs,
+        failed: Arc<Active>,
+        error: ExecuteError,
+    ) -> Result<BatchOutputs, Error> {
+        let (mut failed, mut error) = (failed, error);
+        loop {
+            {
+                let mut health = lock(&self.health);
+                // Another batch may have replaced the device meanwhile.
+                if Arc::ptr_eq(&self.active(), &failed) {
+                    let next = Arc::new(self.fallback(&failed, error, &mut health)?);
+                    *lock(&self.active) = next;
+                }
+            }
+            let active = self.active();
+            match active.executor.run(inputs) {
+                Ok(tensors) => return Ok(BatchOutputs::new(tensors, &active)),
+                Err(retry) => (failed, error) = (active, retry),
+            }
+        }
+    }
+
+    /// Chooses the executor to continue with after `error`, or returns the error if there is none.
+    fn fallback(&self, failed: &Active, error: ExecuteError, health: &mut Health) -> Result<Active, Error> {
+        let Some(gpu) = &failed.gpu else { return Err(error.into()) };
+        let (name, batch) = (failed.executor.device(), failed.executor.max_batch());
+        let is_lost = match &error {
+            ExecuteError::OutOfMemory { .. } if batch > 1 => {
+                self.warnings.add(format!("{name}: {error}: batch size reduced to {}", batch / 2));
+                return self
+                    .factory
+                    .prepare_gpu(gpu, &self.plan, Some(batch / 2), &self.warnings)
+                    .or_else(|_| self.cpu_fallback(name));
+            }
+            ExecuteError::OutOfMemory { .. } => false,
+            ExecuteError::Failed { .. } | ExecuteError::NotResponding { .. } | ExecuteError::Cancelled => true,
+            _ => return Err(error.into()),
+        };
+        if health.good >= FORGIVEN_AFTER {
+            health.reopened = 0;
+        }
+        health.good = 0;
+        if is_lost && !self.is_shared && health.reopened < MAX_REOPENS {
+            health.reopened += 1;
+            match self.reopened(batch) {
+                Ok(active) => {
+                    self.warnings.add(format!("{name}: {error}: device reopened"));
+                    return Ok(active);
+                }
+                Err(why) => self.warnings.add(format!("{name}: cannot reopen the device: {why}")),
+            }
+        }
+        self.warnings.add(format!("{name}: {error}"));
+        self.cpu_fallback(name)
+    }
+
+    /// Reopens the device and checks its results.
+    fn reopened(&self, batch: usize) -> Result<Active, String> {
+        let (factory, plan, warnings) = (self.factory.clone(), self.plan.clone(), self.warnings.clone());
+        let open = move || -> Result<Active, String> {
+            let gpu = factory.open().map_err(|error| error.to_string())?;
+            let active = factory
+                .prepare_gpu(&gpu, &plan, Some(batch), &warnings)
+                .map_err(|error| error.to_string())?;
+            if gpu.kernels().user_kernels.is_empty() {
+                auto::check(&*active.executor, &plan).map_err(|refusal| refusal.reason)?;
+            }
+            Ok(active)
+        };
+        with_timeout(REOPEN_TIMEOUT, open)?
+    }
+
+    fn cpu_fallback(&self, name: &str) -> Result<Active, Error> {
+        self.warnings.add(format!("warning: falling back from {name} to the CPU"));
+        prepare_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
+    }
+}
+
+/// Runs `work` on a thread and returns its result; after `limit` the thread is abandoned.
+fn with_timeout<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = mpsc::channel();
+    // A late result is dropped.
+    let spawned = thread::Builder::new().spawn(move || drop(sender.send(work())));
+    spawned.map_err(|error| format!("cannot start a thread: {error}"))?;
+    receiver.recv_timeout(limit).map_err(|_| format!("no answer within {} s", limit.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{self, Compat, STATS, Starts};
+    use crate::test_cases::{fill_weight, synthetic_clip};
+    use crate::weights::Weights;
+
+    fn factory(device: Device) -> DeviceFactory {
+        DeviceFactory {
+            device,
+            pipeline_cache: None,
+            kernels: None,
+            kernel_times: false,
+            timeout: None,
+            refused_devices: None,
+            picked: None,
+        }
+    }
+
+    /// Engine for the statistics of the spectrogram, a small plan; `None` without an adapter.
+    fn engine(shared: Option<&Gpu>) -> Option<(Engine, HostTensor)> {
+        engine_with(shared, None)
+    }
+
+    /// As [`engine`], with a device timeout.
+    fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, HostTensor)> {
+        gpu::adapter()?;
+        let model = models::find("compact").unwrap();
+        let specs = model.architecture.tensors();
+        let filled = specs
+            .iter()
+            .enumerate()
+            .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
+        let weights = Weights::from_tensors(filled);
+        let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
+        let plan = plan.only_outputs(&[STATS]).fused();
+        let samples = model.architecture.clip().samples;
+        let clip = synthetic_clip(samples);
+        let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
+        Some((
+            Engine::new(
+                DeviceFactory {
+                    kernels: Some(KernelPolicy(Arc::new(|_| Kernels::default()))),
+                    kernel_times: true,
+                    timeout,
+                    ..factory(Device::Gpu)
+                },
+                shared,
+                plan,
+                Some(4),
+                Arc::default(),
+            )
+            .unwrap(),
+            input,
+        ))
+    }
+
+    fn stats(outputs: &BatchOutputs) -> Vec<f32> {
+        outputs.tensors[0].1.data().to_vec()
+    }
+
+    fn close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 + 1e-4 * b.abs()), "{a:?} for {b:?}");
+    }
+
+    #[test]
+    fn batches_overlap_and_can_be_waited_for_in_any_order() {
+        let Some((engine, input)) = engine(None) else { return };
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        let tickets: Vec<PendingBatch> = (0..3).map(|_| engine.submit(&input).unwrap()).collect();
+        for pending_batch in tickets.into_iter().rev() {
+            assert_eq!(stats(&engine.wait(pending_batch).unwrap()), stats(&expected));
+        }
+    }
+
+    #[test]
+    fn out_of_memory_halves_the_batch() {
+        let Some((engine, input)) = engine(None) else { return };
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        let error = || GpuError::OutOfMemory { what: "a test", bytes: 1 }.into();
+        for most in [2, 1] {
+            assert_eq!(stats(&engine.retry(&input, engine.backend(), error()).unwrap()), stats(&expected));
+            assert_eq!(engine.backend().max_batch(), most);
+        }
+        let outputs = engine.retry(&input, engine.backend(), error()).unwrap();
+        assert_eq!(&*outputs.device, "cpu");
+        close(&stats(&outputs), &stats(&expected));
+        let warnings = engine.warnings.take().join("\n");
+        assert!(
+            warnings.contains("batch size reduced to 2") && warnings.contains("to the CPU"),
+            "{warnings}"
+        );
+    }
+
+    #[test]
+    fn a_lost_device_is_reopened() {
+        let Some((engine, input)) = engine(None) else { return };
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        let Backend::Gpu { executor, .. } = &*engine.backend() else { panic!("not on a GPU") };
+        executor.gpu().destroy();
+        let error = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
+        let outputs = engine.retry(&input, engine.backend(), error).unwrap();
+        assert_eq!(stats(&outputs), stats(&expected));
+        let warnings = engine.warnings.take().join("\n");
+        assert!(warnings.contains("device reopened"), "{warnings}");
+    }
+
+    #[test]
+    fn a_lost_device_of_the_caller_falls_back_to_the_cpu() {
+        let Some(gpu) = gpu::adapter() else { return };
+        let Some((engine, input)) = engine(Some(&gpu)) else { return };
+        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        gpu.destroy();
+        let error = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
+        let outputs = engine.retry(&input, engine.backend(), error).unwrap();
+        assert_eq!(&*outputs.device, "cpu");
+        close(&stats(&outputs), &stats(&expected));
+    }
+
+    fn lose(engine: &Engine) -> Error {
+        let Backend::Gpu { executor, .. } = &*engine.backend() else { panic!("not on a GPU") };
+        executor.gpu().destroy();
+        GpuError::Failed { reason: "lost".into() }.into()
+    }
+
+    #[test]
+    fn a_device_lost_repeatedly_falls_back_to_the_cpu() {
+        let Some((engine, input)) = engine(None) else { return };
+        let first = engine.backend();
+        let outputs = engine.retry(&input, first.clone(), lose(&engine)).unwrap();
+        assert_ne!(&*outputs.device, "cpu");
+        // A second batch that was on the lost device goes where the first one went.
+        let second = engine.backend();
+        engine.retry(&input, first, GpuError::Failed { reason: "lost".into() }.into()).unwrap();
+        assert!(Arc::ptr_eq(&second, &engine.backend()));
+        // After many successful batches the loss no longer counts.
+        engine.health.lock().unwrap().good = FORGIVEN_AFTER;
+        let outputs = engine.retry(&input, engine.backend(), lose(&engine)).unwrap();
+        assert_ne!(&*outputs.device, "cpu");
+        let pending_batch = engine.submit(&input).unwrap();
+        engine.wait(pending_batch).unwrap();
+        assert_eq!(engine.health.lock().unwrap().good, 1);
+        let outputs = engine.retry(&input, engine.backend(), lose(&engine)).unwrap();
+        assert_eq!(&*outputs.device, "cpu");
+        let warnings = engine.warnings.take().join("\n");
+        assert_eq!(warnings.matches("device reopened").count(), 2, "{warnings}");
+    }
+
+    #[test]
+    fn a_device_that_does_not_answer_falls_back_to_the_cpu() {
+        let Some((engine, input)) = engine_with(None, Some(Duration::ZERO)) else { return };
+        let tickets: Vec<_> = (0..2).map(|_| (engine.backend(), engine.submit(&input))).collect();
+        for (backend, pending_batch) in tickets {
+            let error = pending_batch.and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
+            assert!(matches!(error, Error::Gpu(GpuError::NotResponding { .. })), "{error}");
+            assert_eq!(&*engine.retry(&input, backend, error).unwrap().device, "cpu");
+        }
+        let warnings = engine.warnings.take().join("\n");
+        assert!(warnings.contains("did not answer") && warnings.contains("to the CPU"), "{warnings}");
+    }
+
+    /// A convolution to one channel, which only the CPU executor supports.
+    fn impossible(precision: DType) -> Plan {
+        let mut builder = crate::plan::Builder::new();
+        let x = builder.input("x", [1, 2, 6, 7]);
+        let weights = vec![HostTensor::zeros([1, 2, 3, 3]), HostTensor::zeros([1])];
+        let op = crate::kernels::Op::Conv2d(crate::kernels::Conv2d::default());
+        let y = builder.step("conv", op, &[x], weights).unwrap();
+        builder.output("y", y);
+        builder.finish().with_precision(precision)
+    }
+
+    #[test]
+    fn auto_falls_back_to_the_cpu_and_a_named_device_gives_advice() {
+        let Some(gpu) = gpu::adapter() else { return };
+        let name = &gpu.summary().name;
+        let error = Engine::new(factory(Device::Gpu), None, impossible(DType::F32), Some(1), Arc::default());
+        let error = error.unwrap_err();
+        assert!(matches!(&error, Error::Gpu(GpuError::Unusable { advice, .. }) if advice[0] == "auto"));
+        assert!(error.to_string().contains(name.as_str()), "{error}");
+        // With f16 a software driver is a candidate too.
+        let warnings = Arc::new(Warnings::default());
+        let engine =
+            Engine::new(factory(Device::Auto), None, impossible(DType::F16), Some(1), warnings.clone())
+                .unwrap();
+        assert!(matches!(*engine.backend(), Backend::Cpu(_)));
+        let warnings = warnings.take();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains(name.as_str()) && warnings[0].ends_with("running on the CPU"),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn wrong_results_are_detected() {
+        let Some(gpu) = gpu::adapter() else { return };
+        let plan = |seed: usize| {
+            let config = models::crnn::Config::tiny();
+            let specs = models::Architecture::tensors(&config);
+            let filled = specs
+                .iter()
+                .enumerate()
+                .map(|(index, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, index + seed)));
+            let weights = Weights::from_tensors(filled);
+            let plan = models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples);
+            plan.unwrap().fused()
+        };
+        let executor = gpu::Executor::new(&gpu, &plan(0), &Options::default()).unwrap();
+        assert!(auto::check(&executor, &plan(0)).is_ok());
+        // Other weights stand for a driver with wrong results.
+        let refusal = auto::check(&executor, &plan(5)).unwrap_err();
+        assert!(refusal.is_permanent && refusal.reason.starts_with("wrong "), "{}", refusal.reason);
+    }
+
+    #[test]
+    fn slow_work_is_abandoned() {
+        assert_eq!(with_timeout(Duration::from_secs(60), || 3), Ok(3));
+        let slow = || thread::sleep(Duration::from_secs(3));
+        assert!(with_timeout(Duration::from_millis(10), slow).unwrap_err().contains("within 0 s"));
+    }
+}
