@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Options, SimdLevel};
+use tagwave::executor::Inputs;
+use tagwave::executor::blocking::Run;
 use tagwave::models::{Architecture, Compat, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
 use tagwave::reference;
@@ -123,15 +125,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Times one cell: `run` again and again for `seconds`.
-fn measure(executor: &Executor, x: &HostTensor, seconds: f64) -> Result<[f64; 3], Failure> {
-    let inputs = std::slice::from_ref(x);
-    executor.run(inputs)?;
-    let batch = x.shape().extent(0) as f64;
+fn measure(executor: &Executor, x: &Inputs, seconds: f64) -> Result<[f64; 3], Failure> {
+    executor.run(x)?;
+    let batch = x.batch() as f64;
     let (mut wall, mut processor) = (Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     while wall.len() < 5 || Instant::now() < end {
         let (start, busy) = (Instant::now(), ProcessTime::now());
-        std::hint::black_box(executor.run(inputs)?);
+        std::hint::black_box(executor.run(x)?);
         wall.push(start.elapsed().as_secs_f64());
         processor.push(busy.elapsed().as_secs_f64());
     }
@@ -148,6 +149,7 @@ fn main() -> Result<(), Failure> {
         for &threads in &arguments.threads {
             for &batch in &arguments.batches {
                 let (plan, x) = case(model, batch)?;
+                let x = Inputs::from(x);
                 let options = Options {
                     threads: Some(threads),
                     max_batch: batch,
@@ -177,11 +179,11 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Time of each step per clip, the fastest of several runs.
-fn steps(executor: &Executor, x: &HostTensor) -> Result<(), Failure> {
-    let clips = x.shape().extent(0) as f64;
-    let mut best = executor.profile(std::slice::from_ref(x))?;
+fn steps(executor: &Executor, x: &Inputs) -> Result<(), Failure> {
+    let clips = x.batch() as f64;
+    let mut best = executor.profile(x)?;
     for _ in 0..20 {
-        for (best, time) in best.iter_mut().zip(executor.profile(std::slice::from_ref(x))?) {
+        for (best, time) in best.iter_mut().zip(executor.profile(x)?) {
             best.time = best.time.min(time.time);
         }
     }

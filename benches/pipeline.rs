@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use tagwave::executor::Inputs;
+use tagwave::executor::blocking::Run;
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
 use tagwave::models::{self, Compat, Starts};
 use tagwave::tensor::HostTensor;
@@ -39,11 +41,11 @@ fn main() {
         let made = start.elapsed();
         let samples = model.architecture.clip().samples;
         let clip = synthetic_clip(samples);
-        let input = HostTensor::from_fn([batch, samples], |i| clip[i % samples]);
+        let input = Inputs::from(HostTensor::from_fn([batch, samples], |i| clip[i % samples]));
         let start = Instant::now();
-        executor.run(std::slice::from_ref(&input)).expect("a batch runs");
+        executor.run(&input).expect("a batch runs");
         println!("\n{}: pipelines {made:.2?}, first batch {:.2?}", model.name, start.elapsed());
-        match executor.profile(std::slice::from_ref(&input)) {
+        match executor.profile(&input) {
             Ok(times) => {
                 for time in &times {
                     let gflops = time.flops as f64 / time.time.as_secs_f64() / 1e9;
@@ -59,7 +61,7 @@ fn main() {
         let mut runs: Vec<f64> = (0..5)
             .map(|_| {
                 let start = Instant::now();
-                executor.run(std::slice::from_ref(&input)).expect("a batch runs");
+                executor.run(&input).expect("a batch runs");
                 start.elapsed().as_secs_f64()
             })
             .collect();

@@ -194,7 +194,9 @@ impl Cause {
             Cause::NotFinite { .. } => ErrorKind::Device,
             Cause::Length(_) | Cause::Panicked | Cause::Kernel { .. } => ErrorKind::Internal,
             Cause::Threads { .. } => ErrorKind::Resource,
-            Cause::NoScores { .. } | Cause::DependentClips { .. } | Cause::Precision => ErrorKind::Unsupported,
+            Cause::NoScores { .. } | Cause::DependentClips { .. } | Cause::Precision => {
+                ErrorKind::Unsupported
+            }
             Cause::Cancelled => ErrorKind::Cancelled,
         }
     }

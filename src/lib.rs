@@ -47,8 +47,8 @@
 #![warn(missing_docs)]
 
 pub mod audio;
-pub mod cpu;
 mod cancel;
+pub mod cpu;
 pub mod error;
 mod error_kind;
 #[cfg(feature = "unstable")]

@@ -7,11 +7,11 @@ use std::f64::consts::TAU;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
+use tagwave::ErrorKind;
 use tagwave::audio::{
     AudioError, Clip, ClipPadding, ClipReader, ClipRequest, DecoderMode, ExternalDecoder, Placement,
     PolyphaseFilter, Resamplers, Source, Warning,
 };
-use tagwave::error::ErrorKind;
 
 const RATE_HZ: u32 = 12_000;
 

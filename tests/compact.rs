@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::npz;
-use tagwave::gpu::{Executor, Gpu, GpuError, Options};
+use tagwave::executor::ExecuteError;
+use tagwave::executor::blocking::Run;
+use tagwave::gpu::{Executor, Gpu, Options};
 use tagwave::models::{self, Architecture, Compat, Starts, compact};
 use tagwave::plan::Plan;
 use tagwave::tensor::HostTensor;
@@ -156,7 +158,7 @@ fn a_batch_shares_its_statistics_and_its_maximum() {
     let executor =
         Executor::new(&gpu, &plan.fused(), &Options { max_batch: 3, ..Options::default() }).unwrap();
     let refused = executor.run(&[npz::stack(&clips[..4])]).unwrap_err();
-    assert!(matches!(refused, GpuError::DependentBatch { batch: 4, most: 3 }), "{refused}");
+    assert!(matches!(refused, ExecuteError::DependentBatch { batch: 4, most: 3, .. }), "{refused}");
 }
 
 #[test]

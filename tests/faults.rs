@@ -3,16 +3,16 @@
 mod common;
 
 use std::process::Command;
-use std::time::Duration;
 
 use common::seeded::{labels, tiny, weights_of};
-use tagwave::Error;
+use tagwave::ErrorKind;
 use tagwave::audio::Source;
-use tagwave::error::ErrorKind;
-use tagwave::models::{self, Compat};
-use tagwave::tagger::{Device, Outputs, Tagger, Track};
+use tagwave::error::Cause;
+use tagwave::models::{self, Compat, Model};
+use tagwave::tagger::{Device, OriginalBatch, Outputs, Tagger};
 use tagwave::tags::TagSelection;
 use tagwave::test_cases::synthetic_clip;
+use tagwave::weights::Weights;
 
 #[test]
 fn labels_are_as_many_as_scores() {
@@ -22,7 +22,7 @@ fn labels_are_as_many_as_scores() {
         // The model's own list has 50.
         let error = builder().build_from(model, &weights).unwrap_err();
         assert!(
-            matches!(error, Error::Labels { scores, labels: 50, .. } if scores == count),
+            matches!(error.cause(), Cause::Labels { scores, labels: 50, .. } if *scores == count),
             "{count}: {error}"
         );
         assert_eq!(error.kind(), ErrorKind::Input);
@@ -45,51 +45,46 @@ fn labels_are_as_many_as_scores() {
     let (model, weights) = tiny(10);
     let error =
         builder().labels(labels(9)).outputs(Outputs::Embedding).build_from(model, &weights).unwrap_err();
-    assert!(matches!(error, Error::Labels { scores: 10, labels: 9, .. }), "{error}");
+    assert!(matches!(error.cause(), Cause::Labels { scores: 10, labels: 9, .. }), "{error}");
     let (model, weights) = tiny(10);
     assert!(builder().outputs(Outputs::Embedding).build_from(model, &weights).is_ok());
     let error = builder().labels(labels(49)).build().unwrap_err();
-    assert!(matches!(error, Error::Labels { scores: 50, labels: 49, .. }), "{error}");
+    assert!(matches!(error.cause(), Cause::Labels { scores: 50, labels: 49, .. }), "{error}");
 }
 
-/// Runs `work` and fails if it takes longer than a minute.
-fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(work()));
-    receiver.recv_timeout(Duration::from_secs(60)).expect("a hang")
-}
-
-/// A network whose clips depend on each other, on the reference executor.
-fn coupled(batch: usize) -> Tagger {
+/// A network whose clips depend on each other.
+fn dependent() -> (Model, Weights) {
     let mut model = models::find("compact").unwrap();
     model.architecture = Box::new(models::compact::Config::tiny());
     let weights = weights_of(&*model.architecture);
-    let builder = Tagger::builder().device(Device::Reference).compat(Compat::Original);
-    builder.labels(labels(11)).coupled_batch(batch).build_from(model, &weights).unwrap()
+    (model, weights)
 }
 
 #[test]
-fn a_coupled_batch_is_filled_from_behind_any_number_of_bad_files() {
+fn scores_that_depend_on_the_batch_come_from_one_place() {
+    let (model, weights) = dependent();
+    let builder = Tagger::builder().device(Device::Cpu).compat(Compat::Original).labels(labels(11));
+    let error = builder.build_from(model, &weights).unwrap_err();
+    assert!(matches!(error.cause(), Cause::DependentClips { model: "compact" }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let (model, weights) = dependent();
     let clip = |seed: usize| -> Vec<f32> {
-        (0..8192).map(|i| ((i * (seed + 3)) as f32 * 0.01).sin() * 0.3).collect()
+        (0..model.architecture.clip().samples).map(|i| ((i * (seed + 3)) as f32 * 0.01).sin() * 0.3).collect()
     };
-    let good = move |seed: usize| Source::samples(clip(seed), 12_000);
-    let bad = || (0..300).map(|_| Source::path("no such file"));
-    let results = in_time(move || coupled(8).tag_batch(std::iter::once(good(0)).chain(bad())));
-    assert_eq!(results.len(), 301);
-    assert!(results[0].is_ok(), "{:?}", results[0]);
-    assert!(results[1..].iter().all(Result::is_err));
-    // Neighbours stay neighbours, however many files between them cannot be read.
-    let results = in_time(move || {
-        let sources = std::iter::once(good(0)).chain(bad()).chain([good(1), good(2)]);
-        let between = coupled(2).tag_batch(sources);
-        (between, coupled(2).tag_batch([good(0), good(1), good(2)]))
-    });
-    let scores = |results: &[Result<Track, Error>]| -> Vec<Vec<f32>> {
-        results.iter().flatten().map(|track| track.scores.clone()).collect()
+    let (one, two, three) = (clip(0), clip(1), clip(2));
+    let run = |device: Device, clips: &[&Vec<f32>]| {
+        let batch = OriginalBatch::new(&model, &weights, &device, clips.len()).unwrap();
+        batch.run(&clips.iter().map(|clip| clip.to_vec()).collect::<Vec<_>>())
     };
-    assert_eq!(scores(&results.0), scores(&results.1));
-    assert_eq!(scores(&results.0).len(), 3);
+    let together = run(Device::Reference, &[&one, &two, &three]).unwrap();
+    let alone = run(Device::Reference, &[&one]).unwrap();
+    assert_ne!(together[0].scores, alone[0].scores, "the batch makes no difference");
+    // The CPU executor runs one clip per batch, and refuses more.
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+    assert!(close(&run(Device::Cpu, &[&one]).unwrap()[0].scores, &alone[0].scores));
+    let error = run(Device::Cpu, &[&one, &two]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(OriginalBatch::new(&model, &weights, &Device::Cpu, 1).unwrap().run(&[vec![0.0; 5]]).is_err());
 }
 
 /// Set for the process that runs [`without_threads`].
@@ -117,7 +112,7 @@ fn without_threads() {
     let results = tagger.tag_batch([source(), source(), source()]);
     for result in &results {
         let error = result.as_ref().unwrap_err();
-        assert!(matches!(error, Error::Threads { .. }), "{error}");
+        assert!(matches!(error.cause(), Cause::Threads { .. }), "{error}");
         assert_eq!(error.kind(), ErrorKind::Resource);
     }
     println!("3 sources, {} errors", results.len());
@@ -126,6 +121,6 @@ fn without_threads() {
     let builder = Tagger::builder().device(Device::Cpu).labels(labels(11));
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
         let error = builder.build_from(model, &weights).unwrap_err();
-        assert!(matches!(error, Error::Cpu(_)), "{error}");
+        assert!(matches!(error.cause(), Cause::Cpu(_)), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::npz;
+use tagwave::executor::blocking::Run;
 use tagwave::frontend;
 use tagwave::gpu::{Executor, Options};
 use tagwave::models::{self, Architecture};

@@ -5,8 +5,10 @@ mod common;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tagwave::ErrorKind;
 use tagwave::cpu::{self, Convolution, SimdLevel};
-use tagwave::error::ErrorKind;
+use tagwave::executor::ExecuteError;
+use tagwave::executor::blocking::Run;
 use tagwave::gpu::{Executor, Gpu, Options};
 use tagwave::kernels::{KernelConfig, Limits, Operation};
 use tagwave::plan::Plan;
@@ -153,7 +155,7 @@ fn the_cpu_executor_agrees_with_the_reference() {
         if case.plan.depends_on_batch() && case.plan.batch() > 1 {
             let executor = cpu::Executor::new(&case.plan, &cpu::Options::default()).unwrap();
             let error = executor.run(&case.inputs).unwrap_err();
-            assert!(matches!(error, cpu::CpuError::DependentBatch { .. }), "{error}");
+            assert!(matches!(error, ExecuteError::DependentBatch { .. }), "{error}");
             continue;
         }
         let expected = reference::run(&case.plan, &case.inputs).unwrap();

@@ -8,8 +8,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use tagwave::Error;
+use tagwave::ErrorKind;
 use tagwave::audio::{ClipReader, ClipRequest, ExternalDecoder, Placement, Resamplers, Source};
-use tagwave::error::ErrorKind;
 use tagwave::tagger::{Device, Tagger, Track};
 
 const RATE_HZ: u32 = 24_000;

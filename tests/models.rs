@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use common::executors::makers;
 use common::npz;
 use tagwave::cpu;
+use tagwave::executor::blocking::Run;
 use tagwave::models::{self, Compat, Starts};
 use tagwave::plan::Plan;
 use tagwave::tensor::{DType, HostTensor};
@@ -78,7 +79,7 @@ fn golden_scores_and_features() {
         for golden in GOLDENS {
             let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
             let what = format!("{} {} ({})", golden.model, golden.compat.as_str(), maker.name);
-            let outputs = maker.make(&plan.fused(), 5).run(&[npz::stack(&mels)]);
+            let outputs = maker.make(&plan.fused(), 5).run(&[npz::stack(&mels)]).unwrap();
             let scores = compare(&outputs[0], &npz::array(&file, "probs"), SCORES);
             println!("{what}: scores: {scores}");
             assert!(scores.within, "{what}: {scores}");
@@ -152,7 +153,7 @@ fn golden_layers_on_every_executor() {
             let what = format!("{} {} ({})", golden.model, golden.compat.as_str(), maker.name);
             let layers = golden_layers(&file);
             let plan = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap().fused();
-            let outputs = maker.make(&plan, 1).run(&mels[..1]);
+            let outputs = maker.make(&plan, 1).run(mels[0].clone()).unwrap();
             compare_layers(&what, &layers, &taps(&plan, outputs));
         }
     }
@@ -234,7 +235,7 @@ fn tiny_models_give_the_golden_layers() {
             for maker in
                 makers.iter().filter(|maker| maker.name.starts_with("gpu") || !plan.depends_on_batch())
             {
-                let outputs = maker.make(&plan.fused(), 2).run(std::slice::from_ref(&mel));
+                let outputs = maker.make(&plan.fused(), 2).run(mel.clone()).unwrap();
                 compare_layers(&format!("{what}, {},", maker.name), &layers, &taps(&plan, outputs));
             }
         }
@@ -258,8 +259,11 @@ fn tiny_models_agree_with_the_reference_fused_and_unfused() {
             for maker in
                 makers.iter().filter(|maker| maker.name.starts_with("gpu") || !plan.depends_on_batch())
             {
-                found.push((format!("{}, fused", maker.name), maker.make(&plan.fused(), 3).run(&inputs)));
-                found.push((format!("{}, unfused", maker.name), maker.make(&plan, 3).run(&inputs)));
+                found.push((
+                    format!("{}, fused", maker.name),
+                    maker.make(&plan.fused(), 3).run(&inputs).unwrap(),
+                ));
+                found.push((format!("{}, unfused", maker.name), maker.make(&plan, 3).run(&inputs).unwrap()));
             }
             for (index, (output, _)) in plan.outputs().iter().enumerate() {
                 // `original` multiplies decibels: its statistics keep fewer digits.
@@ -284,15 +288,15 @@ fn the_same_clip_gives_the_same_bits_in_any_batch() {
         assert!(!plan.depends_on_batch(), "{name}");
         let samples = architecture.clip().samples;
         let batch = clips(7, samples);
-        let together = maker.make(&plan, 7).run(std::slice::from_ref(&batch));
+        let together = maker.make(&plan, 7).run(batch.clone()).unwrap();
         // Batches of three, three and one: `run` cuts what does not fit.
-        let cut = maker.make(&plan, 3).run(std::slice::from_ref(&batch));
+        let cut = maker.make(&plan, 3).run(batch.clone()).unwrap();
         let alone = maker.make(&plan, 1);
         for (index, (output, _)) in plan.outputs().iter().enumerate() {
             assert_eq!(together[index], cut[index], "{name}: {output} depends on the batch");
             for clip in 0..7 {
                 let one = HostTensor::new([1, samples], batch.row(clip).to_vec()).unwrap();
-                let found = alone.run(&[one]);
+                let found = alone.run(&[one]).unwrap();
                 assert_eq!(found[index].row(0), together[index].row(clip), "{name}: {output} of clip {clip}");
             }
         }

@@ -5,9 +5,10 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use tagwave::ErrorKind;
 use tagwave::audio::{Clip, ClipReader, ClipRequest, Placement, Resamplers, SeekMode, Source};
 use tagwave::cpu;
-use tagwave::error::ErrorKind;
+use tagwave::executor::blocking::Run;
 use tagwave::kernels::{Activation, Conv2d, Dense, Gru, Op};
 use tagwave::plan::Builder;
 use tagwave::reference;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::executors::makers;
 use common::npz;
+use tagwave::executor::blocking::Run;
 use tagwave::models::{self, Compat, ModelError, Starts};
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::TagSelection;
@@ -37,7 +38,7 @@ fn golden_layers_features_and_scores() {
     let samples = model.architecture.clip().samples;
     let input = [HostTensor::new([1, samples], synthetic_clip(samples)).unwrap()];
     for maker in makers(common::gpu()) {
-        let outputs = maker.make(&tapped.fused(), 1).run(&input);
+        let outputs = maker.make(&tapped.fused(), 1).run(&input).unwrap();
         for ((name, _), output) in tapped.outputs().iter().zip(&outputs) {
             let Some(expected) = layers.get(name) else { continue };
             let (count, size) = (expected.data().len(), output.data().len());
@@ -51,7 +52,8 @@ fn golden_layers_features_and_scores() {
             assert!(difference.within, "{} {name}: {difference}", maker.name);
         }
         // What a user gets: all layers fused, no taps.
-        let scores = &maker.make(&plan.fused(), 1).run(&input)[plan.output_index(models::SCORES).unwrap()];
+        let outputs = maker.make(&plan.fused(), 1).run(&input).unwrap();
+        let scores = &outputs[plan.output_index(models::SCORES).unwrap()];
         let scores = HostTensor::new([50], scores.data().to_vec()).unwrap();
         let difference = compare(&scores, &layers["probs"], Tolerance { absolute: 1e-4, relative: 0.0 });
         assert!(difference.within, "{}: {difference}", maker.name);

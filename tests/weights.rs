@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tagwave::error::ErrorKind;
+use tagwave::ErrorKind;
 use tagwave::tensor::{DType, HostTensor, Shape};
 use tagwave::weights::{
     Checkpoint, DigestCheck, Locator, Manifest, TensorRole, TensorSpec, Variant, Weights, WeightsError,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tagwave::error::ErrorKind;
+use tagwave::ErrorKind;
 use tagwave::weights::{
     DownloadProgress, FetchError, FetchOptions, Fetched, ManifestFile, ProxyPolicy, Variant, WeightsError,
     fetch, sha256_hex,

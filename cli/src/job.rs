@@ -10,10 +10,11 @@ use super::{
     CliError, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
     write_failed,
 };
+use tagwave::CancelToken;
 use tagwave::error::Error;
 use tagwave::models;
 use tagwave::sinks::{ClipPrediction, CompletedSet, Failure, Prediction, Row, SCHEMA, Sink, Values};
-use tagwave::tagger::{CancelToken, ClipResult, Device, Tagger, TaggerBuilder, Track};
+use tagwave::tagger::{ClipResult, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::TagSelection;
 
 /// Requested result of each file.
@@ -77,7 +78,6 @@ impl<'a> Job<'a> {
             .model(&model.model)
             .compat(model.compat.into())
             .precision(precision)
-            .coupled_batch(model.original_batch.into())
             .locator(model.weights.locator())
             .devices(resolved.devices.iter().cloned())
             .kernels(resolved.kernels())
@@ -89,11 +89,10 @@ impl<'a> Job<'a> {
         let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
         let settings = format!(
-            "schema={SCHEMA} model={} weights={} compat={} precision={precision} coupled={} {} {}{}",
+            "schema={SCHEMA} model={} weights={} compat={} precision={precision} {} {}{}",
             tagger.model().name,
             tagger.weights_digest().unwrap_or("none"),
             tagger.compat().as_str(),
-            model.original_batch,
             files.settings(),
             clips.settings(),
             model.kernels.settings(),

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use tagwave::cpu::CpuError;
-use tagwave::error::Error;
-use tagwave::gpu::{Gpu, GpuError};
+use tagwave::error::{Cause, Error};
+use tagwave::gpu::Gpu;
 use tagwave::models::{self as zoo, Compat};
-use tagwave::tagger::{CancelToken, DECODER_THREAD, Device};
+use tagwave::tagger::{DECODER_THREAD, Device};
 use tagwave::tensor::DType;
 use tagwave::weights::Locator;
+use tagwave::{CancelToken, ErrorKind};
 
 mod address;
 mod bench;
@@ -30,6 +30,7 @@ mod models;
 mod output;
 mod pca;
 mod progress;
+mod reproduce;
 mod selftest;
 mod tag;
 mod target;
@@ -74,6 +75,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Join the results of several runs, shards or parts
     Merge(merge::MergeArgs),
+    /// Tag groups of files as the original compact_cnn does, whose scores depend on the batch
+    Reproduce(reproduce::ReproduceArgs),
     /// List the devices tagwave can run on
     Devices,
     /// List the models and their weights
@@ -106,10 +109,6 @@ struct ModelArgs {
     /// Storage type of activations and weights on the device; sums are always f32
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionArg,
-
-    /// Batch size of compact_cnn with --compat original, whose clips share statistics with their batch
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    original_batch: u16,
 
     #[command(flatten)]
     weights: WeightsArgs,
@@ -239,19 +238,22 @@ struct CliError {
 
 impl From<Error> for CliError {
     fn from(error: Error) -> CliError {
-        let code = match &error {
-            Error::Gpu(GpuError::NoAdapter | GpuError::NoMatch { .. } | GpuError::Device { .. }) => NO_DEVICE,
-            Error::Gpu(GpuError::DependentBatch { .. }) => USAGE,
-            Error::Cpu(CpuError::DependentBatch { .. } | CpuError::Precision { .. }) => USAGE,
-            Error::Gpu(GpuError::MissingFeature { .. } | GpuError::Dispatch { .. }) => NO_DEVICE,
-            Error::Weights(_)
-            | Error::Model(_)
-            | Error::Plan(_)
-            | Error::NoScores { .. }
-            | Error::Precision => USAGE,
-            _ => SOME_FAILED,
+        let code = match error.cause() {
+            Cause::Weights(_) | Cause::Model(_) | Cause::Plan(_) => USAGE,
+            _ => match error.kind() {
+                ErrorKind::Device => NO_DEVICE,
+                ErrorKind::Unsupported => USAGE,
+                _ => SOME_FAILED,
+            },
         };
-        CliError { message: error.to_string(), code }
+        let message = match error.cause() {
+            Cause::DependentClips { model } => format!(
+                "with --compat original, scores of {model} depend on the batch: use `tagwave reproduce`, or --compat \
+                 corrected"
+            ),
+            _ => error.to_string(),
+        };
+        CliError { message, code }
     }
 }
 
@@ -262,6 +264,7 @@ pub fn main() -> ExitCode {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
         Command::Merge(args) => merge::merge(&args),
+        Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Devices => devices::devices(),
         Command::Models(args) => models::models(&args),
         Command::Weights(args) => weights::weights(&args),

@@ -2,17 +2,17 @@
 
 use clap::Args;
 
-use super::target::Target;
+use super::target::{ExecutorOptions, Target};
 use super::{CliError, DeviceArgs, SOME_FAILED, WeightsArgs, print_line};
 use tagwave::error::Error;
-use tagwave::gpu;
+use tagwave::executor::blocking::Run;
 use tagwave::kernels::KernelConfig;
 use tagwave::models::{self, Model, ModelError, Starts};
 use tagwave::plan::Plan;
+use tagwave::reference;
 use tagwave::tensor::HostTensor;
 use tagwave::test_cases::{self, TestCase, Tolerance};
 use tagwave::weights::WeightsError;
-use tagwave::{cpu, reference};
 
 /// Arguments of `tagwave selftest`.
 #[derive(Debug, Args)]
@@ -96,14 +96,8 @@ fn run(
     config: KernelConfig,
     inputs: &[HostTensor],
 ) -> Result<Vec<HostTensor>, Error> {
-    match target {
-        Target::Gpu(gpu) => {
-            let options =
-                gpu::Options { max_batch: plan.batch(), config: Some(config), ..Default::default() };
-            Ok(gpu::Executor::new(gpu, plan, &options)?.run(inputs)?)
-        }
-        Target::Cpu => Ok(cpu::Executor::new(plan, &cpu::Options::default())?.run(inputs)?),
-    }
+    let options = ExecutorOptions { max_batch: plan.batch(), config: Some(config), ..Default::default() };
+    Ok(target.executor(plan, &options)?.run(inputs)?)
 }
 
 #[derive(Default)]

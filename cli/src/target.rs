@@ -2,8 +2,24 @@
 
 use super::{CliError, USAGE, with_pipeline_cache};
 use tagwave::error::Error;
+use tagwave::executor::Executor;
 use tagwave::gpu::{Gpu, GpuError, Selection};
+use tagwave::kernels::KernelConfig;
+use tagwave::plan::Plan;
 use tagwave::tagger::Device;
+use tagwave::{cpu, gpu};
+
+/// Options of the executors of checks and benchmarks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExecutorOptions {
+    pub(super) max_batch: usize,
+    /// Kernel configuration to force on a GPU.
+    pub(super) config: Option<KernelConfig>,
+    /// True to check indices on a GPU also in release builds.
+    pub(super) checked: bool,
+    /// Number of CPU threads; `None` for all cores.
+    pub(super) threads: Option<usize>,
+}
 
 /// A GPU adapter or the CPU.
 pub(super) enum Target {
@@ -36,6 +52,27 @@ impl Target {
             Err(GpuError::NoAdapter | GpuError::Device { .. }) if *device == Device::Auto => Ok(Target::Cpu),
             Err(error) => Err(Error::from(error).into()),
         }
+    }
+
+    /// Makes the executor of a plan.
+    pub(super) fn executor(
+        &self,
+        plan: &Plan,
+        options: &ExecutorOptions,
+    ) -> Result<Box<dyn Executor>, Error> {
+        let max_batch = options.max_batch;
+        Ok(match self {
+            Target::Gpu(gpu) => {
+                let defaults = gpu::Options::default();
+                let checked = options.checked || defaults.checked;
+                let options = gpu::Options { max_batch, config: options.config, checked, ..defaults };
+                Box::new(gpu::Executor::new(gpu, plan, &options)?)
+            }
+            Target::Cpu => {
+                let options = cpu::Options { threads: options.threads, max_batch, ..Default::default() };
+                Box::new(cpu::Executor::new(plan, &options)?)
+            }
+        })
     }
 
     pub(super) fn name(&self) -> String {

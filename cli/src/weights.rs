@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::identify::{identify, origin, report_line};
 use super::{CliError, INTERRUPTED, SOME_FAILED, USAGE, data_dir, print_line, stop_on_interrupt};
+use tagwave::CancelToken;
 use tagwave::error::Error;
 use tagwave::models::{self, Model};
-use tagwave::tagger::CancelToken;
 use tagwave::tensor::DType;
 use tagwave::weights::{self, DigestCheck, FetchOptions, Fetched, Locator, Manifest, Variant, WeightsError};
 

@@ -28,12 +28,11 @@ pub fn wait(mut submission: Submission) -> Result<Outputs, ExecuteError> {
     }
     let (sender, receiver) = mpsc::channel();
     // Fails if the wait has ended.
-    submission.notify(move || drop(sender.send(())));
-    let arrived = if limit == Duration::MAX {
-        receiver.recv().is_ok()
-    } else {
-        receiver.recv_timeout(limit).is_ok()
-    };
+    submission.notify(move || {
+        let _ = sender.send(());
+    });
+    let arrived =
+        if limit == Duration::MAX { receiver.recv().is_ok() } else { receiver.recv_timeout(limit).is_ok() };
     if !arrived {
         return Err(ExecuteError::NotResponding { limit_s: limit.as_secs() });
     }

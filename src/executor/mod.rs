@@ -67,6 +67,40 @@ pub trait Executor: fmt::Debug + Send + Sync {
     }
 }
 
+impl<E: Executor + ?Sized> Executor for Box<E> {
+    fn device(&self) -> &str {
+        (**self).device()
+    }
+
+    fn plan(&self) -> &Plan {
+        (**self).plan()
+    }
+
+    fn max_batch(&self) -> usize {
+        (**self).max_batch()
+    }
+
+    fn in_flight(&self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        (**self).submit(inputs)
+    }
+
+    fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+        (**self).submit_timed(inputs)
+    }
+
+    fn device_bytes(&self) -> u64 {
+        (**self).device_bytes()
+    }
+
+    fn times(&self) -> Times {
+        (**self).times()
+    }
+}
+
 /// Inputs of a batch: tensors of a plan, or consecutive clips of them. Cheap to clone; clones share the tensors.
 #[derive(Clone, Debug)]
 pub struct Inputs {
@@ -215,7 +249,9 @@ pub enum ExecuteError {
         most: usize,
     },
     /// A batch whose clips depend on each other is larger than a submission can hold.
-    #[error("{batch} clips depend on each other and {device} takes at most {most}: use fewer, or another device")]
+    #[error(
+        "{batch} clips depend on each other and {device} takes at most {most}: use fewer, or another device"
+    )]
     DependentBatch {
         /// Name of the device.
         device: String,

@@ -156,7 +156,8 @@ impl Poller {
                 .device
                 .poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(BACKGROUND_WAIT) });
             let mut is_running = poller.is_running.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_late = matches!(polled, Err(wgpu::PollError::Timeout)) && !gpu.is_stuck.load(Ordering::Acquire);
+            let is_late =
+                matches!(polled, Err(wgpu::PollError::Timeout)) && !gpu.is_stuck.load(Ordering::Acquire);
             if !poller.is_requested.load(Ordering::Acquire) && !is_late {
                 *is_running = false;
                 return;

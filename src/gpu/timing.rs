@@ -31,9 +31,7 @@ impl Timestamps {
         let readback = gpu.buffer("timestamps", bytes, usage)?;
         let descriptor =
             wgpu::QuerySetDescriptor { label: Some("timestamps"), ty: wgpu::QueryType::Timestamp, count };
-        let queries = gpu
-            .scoped(|| gpu.device.create_query_set(&descriptor))
-            .map_err(failed)?;
+        let queries = gpu.scoped(|| gpu.device.create_query_set(&descriptor)).map_err(failed)?;
         Ok(Timestamps { queries, resolved, readback, count })
     }
 

@@ -105,8 +105,7 @@ impl Trial {
                 entries: &entries,
             })
         };
-        let bind_group =
-            self.gpu.scoped(bind_group).map_err(failed)?;
+        let bind_group = self.gpu.scoped(bind_group).map_err(failed)?;
         Ok(Prepared {
             config: chosen.config,
             kernel: chosen.dispatch.kernel.name,

@@ -3,8 +3,8 @@
 use super::refused::RefusedDevices;
 use crate::cpu;
 use crate::error::{Cause, Error};
-use crate::executor::{ExecuteError, Executor};
 use crate::executor::blocking::Run;
+use crate::executor::{ExecuteError, Executor};
 use crate::gpu::GpuError;
 use crate::plan::Plan;
 use crate::tensor::{DType, HostTensor, Shape};
@@ -32,8 +32,7 @@ pub(super) struct Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         // Lack of memory and lost devices are temporary; missing features and limits depend on the plan.
-        let is_permanent =
-            match error.cause() {
+        let is_permanent = match error.cause() {
             Cause::Gpu(GpuError::Shader { .. } | GpuError::Execute(ExecuteError::NotResponding { .. }))
             | Cause::Execute(ExecuteError::NotResponding { .. }) => true,
             _ => false,

@@ -154,7 +154,8 @@ impl Engine {
                 lock(&self.health).good += 1;
                 return Ok(BatchOutputs::new(outputs.tensors, &active));
             }
-            Err(ExecuteError::Batch { .. } | ExecuteError::Busy { .. }) => match active.executor.run(&inputs) {
+            Err(ExecuteError::Batch { .. } | ExecuteError::Busy { .. }) => match active.executor.run(&inputs)
+            {
                 Ok(tensors) => return Ok(BatchOutputs::new(tensors, &active)),
                 Err(error) => error,
             },
@@ -201,7 +202,9 @@ impl Engine {
                     .or_else(|_| self.cpu_fallback(name));
             }
             ExecuteError::OutOfMemory { .. } => false,
-            ExecuteError::Failed { .. } | ExecuteError::NotResponding { .. } | ExecuteError::Cancelled => true,
+            ExecuteError::Failed { .. } | ExecuteError::NotResponding { .. } | ExecuteError::Cancelled => {
+                true
+            }
             _ => return Err(error.into()),
         };
         if health.good >= FORGIVEN_AFTER {
@@ -259,29 +262,22 @@ fn with_timeout<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
+    use crate::gpu::{self, GpuError, Options};
+    use crate::kernels::Kernels;
     use crate::models::{self, Compat, STATS, Starts};
+    use crate::tagger::Device;
+    use crate::tagger::factory::KernelPolicy;
     use crate::test_cases::{fill_weight, synthetic_clip};
     use crate::weights::Weights;
 
-    fn factory(device: Device) -> DeviceFactory {
-        DeviceFactory {
-            device,
-            pipeline_cache: None,
-            kernels: None,
-            kernel_times: false,
-            timeout: None,
-            refused_devices: None,
-            picked: None,
-        }
-    }
-
     /// Engine for the statistics of the spectrogram, a small plan; `None` without an adapter.
-    fn engine(shared: Option<&Gpu>) -> Option<(Engine, HostTensor)> {
+    fn engine(shared: Option<&Gpu>) -> Option<(Engine, Inputs)> {
         engine_with(shared, None)
     }
 
     /// As [`engine`], with a device timeout.
-    fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, HostTensor)> {
+    fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, Inputs)> {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
         let specs = model.architecture.tensors();
@@ -301,7 +297,7 @@ mod tests {
                     kernels: Some(KernelPolicy(Arc::new(|_| Kernels::default()))),
                     kernel_times: true,
                     timeout,
-                    ..factory(Device::Gpu)
+                    ..DeviceFactory::new(Device::Gpu)
                 },
                 shared,
                 plan,
@@ -309,12 +305,21 @@ mod tests {
                 Arc::default(),
             )
             .unwrap(),
-            input,
+            input.into(),
         ))
     }
 
     fn stats(outputs: &BatchOutputs) -> Vec<f32> {
-        outputs.tensors[0].1.data().to_vec()
+        outputs.tensors[0].data().to_vec()
+    }
+
+    fn run(engine: &Engine, input: &Inputs) -> Result<BatchOutputs, Error> {
+        engine.wait(engine.submit(input.clone()))
+    }
+
+    /// Error of a batch on the current device, without retry.
+    fn error(engine: &Engine, input: &Inputs) -> ExecuteError {
+        engine.submit(input.clone()).submission.and_then(blocking::wait).unwrap_err()
     }
 
     fn close(a: &[f32], b: &[f32]) {
@@ -325,8 +330,8 @@ mod tests {
     #[test]
     fn batches_overlap_and_can_be_waited_for_in_any_order() {
         let Some((engine, input)) = engine(None) else { return };
-        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
-        let tickets: Vec<PendingBatch> = (0..3).map(|_| engine.submit(&input).unwrap()).collect();
+        let expected = run(&engine, &input).unwrap();
+        let tickets: Vec<PendingBatch> = (0..3).map(|_| engine.submit(input.clone())).collect();
         for pending_batch in tickets.into_iter().rev() {
             assert_eq!(stats(&engine.wait(pending_batch).unwrap()), stats(&expected));
         }
@@ -335,13 +340,13 @@ mod tests {
     #[test]
     fn out_of_memory_halves_the_batch() {
         let Some((engine, input)) = engine(None) else { return };
-        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
-        let error = || GpuError::OutOfMemory { what: "a test", bytes: 1 }.into();
+        let expected = run(&engine, &input).unwrap();
+        let error = || ExecuteError::OutOfMemory { what: "a test", bytes: 1 };
         for most in [2, 1] {
-            assert_eq!(stats(&engine.retry(&input, engine.backend(), error()).unwrap()), stats(&expected));
-            assert_eq!(engine.backend().max_batch(), most);
+            assert_eq!(stats(&engine.retry(&input, engine.active(), error()).unwrap()), stats(&expected));
+            assert_eq!(engine.active().executor.max_batch(), most);
         }
-        let outputs = engine.retry(&input, engine.backend(), error()).unwrap();
+        let outputs = engine.retry(&input, engine.active(), error()).unwrap();
         assert_eq!(&*outputs.device, "cpu");
         close(&stats(&outputs), &stats(&expected));
         let warnings = engine.warnings.take().join("\n");
@@ -354,11 +359,10 @@ mod tests {
     #[test]
     fn a_lost_device_is_reopened() {
         let Some((engine, input)) = engine(None) else { return };
-        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
-        let Backend::Gpu { executor, .. } = &*engine.backend() else { panic!("not on a GPU") };
-        executor.gpu().destroy();
-        let error = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
-        let outputs = engine.retry(&input, engine.backend(), error).unwrap();
+        let expected = run(&engine, &input).unwrap();
+        engine.active().gpu.as_ref().unwrap().destroy();
+        let error = error(&engine, &input);
+        let outputs = engine.retry(&input, engine.active(), error).unwrap();
         assert_eq!(stats(&outputs), stats(&expected));
         let warnings = engine.warnings.take().join("\n");
         assert!(warnings.contains("device reopened"), "{warnings}");
@@ -368,38 +372,36 @@ mod tests {
     fn a_lost_device_of_the_caller_falls_back_to_the_cpu() {
         let Some(gpu) = gpu::adapter() else { return };
         let Some((engine, input)) = engine(Some(&gpu)) else { return };
-        let expected = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap();
+        let expected = run(&engine, &input).unwrap();
         gpu.destroy();
-        let error = engine.submit(&input).and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
-        let outputs = engine.retry(&input, engine.backend(), error).unwrap();
+        let error = error(&engine, &input);
+        let outputs = engine.retry(&input, engine.active(), error).unwrap();
         assert_eq!(&*outputs.device, "cpu");
         close(&stats(&outputs), &stats(&expected));
     }
 
-    fn lose(engine: &Engine) -> Error {
-        let Backend::Gpu { executor, .. } = &*engine.backend() else { panic!("not on a GPU") };
-        executor.gpu().destroy();
-        GpuError::Failed { reason: "lost".into() }.into()
+    fn lose(engine: &Engine) -> ExecuteError {
+        engine.active().gpu.as_ref().unwrap().destroy();
+        ExecuteError::Failed { reason: "lost".into() }
     }
 
     #[test]
     fn a_device_lost_repeatedly_falls_back_to_the_cpu() {
         let Some((engine, input)) = engine(None) else { return };
-        let first = engine.backend();
+        let first = engine.active();
         let outputs = engine.retry(&input, first.clone(), lose(&engine)).unwrap();
         assert_ne!(&*outputs.device, "cpu");
         // A second batch that was on the lost device goes where the first one went.
-        let second = engine.backend();
-        engine.retry(&input, first, GpuError::Failed { reason: "lost".into() }.into()).unwrap();
-        assert!(Arc::ptr_eq(&second, &engine.backend()));
+        let second = engine.active();
+        engine.retry(&input, first, ExecuteError::Failed { reason: "lost".into() }).unwrap();
+        assert!(Arc::ptr_eq(&second, &engine.active()));
         // After many successful batches the loss no longer counts.
         engine.health.lock().unwrap().good = FORGIVEN_AFTER;
-        let outputs = engine.retry(&input, engine.backend(), lose(&engine)).unwrap();
+        let outputs = engine.retry(&input, engine.active(), lose(&engine)).unwrap();
         assert_ne!(&*outputs.device, "cpu");
-        let pending_batch = engine.submit(&input).unwrap();
-        engine.wait(pending_batch).unwrap();
+        run(&engine, &input).unwrap();
         assert_eq!(engine.health.lock().unwrap().good, 1);
-        let outputs = engine.retry(&input, engine.backend(), lose(&engine)).unwrap();
+        let outputs = engine.retry(&input, engine.active(), lose(&engine)).unwrap();
         assert_eq!(&*outputs.device, "cpu");
         let warnings = engine.warnings.take().join("\n");
         assert_eq!(warnings.matches("device reopened").count(), 2, "{warnings}");
@@ -408,11 +410,12 @@ mod tests {
     #[test]
     fn a_device_that_does_not_answer_falls_back_to_the_cpu() {
         let Some((engine, input)) = engine_with(None, Some(Duration::ZERO)) else { return };
-        let tickets: Vec<_> = (0..2).map(|_| (engine.backend(), engine.submit(&input))).collect();
-        for (backend, pending_batch) in tickets {
-            let error = pending_batch.and_then(|pending_batch| engine.wait(pending_batch)).unwrap_err();
-            assert!(matches!(error, Error::Gpu(GpuError::NotResponding { .. })), "{error}");
-            assert_eq!(&*engine.retry(&input, backend, error).unwrap().device, "cpu");
+        let tickets: Vec<_> = (0..2).map(|_| engine.submit(input.clone())).collect();
+        for batch in tickets {
+            let (active, inputs) = (batch.active, batch.inputs);
+            let error = batch.submission.and_then(blocking::wait).unwrap_err();
+            assert!(matches!(error, ExecuteError::NotResponding { .. }), "{error}");
+            assert_eq!(&*engine.retry(&inputs, active, error).unwrap().device, "cpu");
         }
         let warnings = engine.warnings.take().join("\n");
         assert!(warnings.contains("did not answer") && warnings.contains("to the CPU"), "{warnings}");
@@ -433,16 +436,29 @@ mod tests {
     fn auto_falls_back_to_the_cpu_and_a_named_device_gives_advice() {
         let Some(gpu) = gpu::adapter() else { return };
         let name = &gpu.summary().name;
-        let error = Engine::new(factory(Device::Gpu), None, impossible(DType::F32), Some(1), Arc::default());
+        let error = Engine::new(
+            DeviceFactory::new(Device::Gpu),
+            None,
+            impossible(DType::F32),
+            Some(1),
+            Arc::default(),
+        );
         let error = error.unwrap_err();
-        assert!(matches!(&error, Error::Gpu(GpuError::Unusable { advice, .. }) if advice[0] == "auto"));
+        assert!(
+            matches!(error.cause(), Cause::Gpu(GpuError::Unusable { advice, .. }) if advice[0] == "auto")
+        );
         assert!(error.to_string().contains(name.as_str()), "{error}");
         // With f16 a software driver is a candidate too.
         let warnings = Arc::new(Warnings::default());
-        let engine =
-            Engine::new(factory(Device::Auto), None, impossible(DType::F16), Some(1), warnings.clone())
-                .unwrap();
-        assert!(matches!(*engine.backend(), Backend::Cpu(_)));
+        let engine = Engine::new(
+            DeviceFactory::new(Device::Auto),
+            None,
+            impossible(DType::F16),
+            Some(1),
+            warnings.clone(),
+        )
+        .unwrap();
+        assert_eq!(engine.active().executor.device(), "cpu");
         let warnings = warnings.take();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(

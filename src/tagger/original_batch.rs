@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Device;
 use super::factory::{Active, DeviceFactory};
 use super::warnings::Warnings;
-use super::Device;
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
 use crate::models::{Compat, EMBEDDING, Model, SCORES, Starts};
@@ -35,7 +35,8 @@ impl OriginalBatch {
     /// Prepares a model for batches of at most `max_batch` clips.
     ///
     /// # Errors
-    /// Weights that do not fit, a device that cannot be opened. The CPU executor supports one clip per batch.
+    /// Weights that do not fit, a device that cannot be opened. The CPU executor supports one clip per batch;
+    /// [`Device::Auto`] takes the reference implementation for larger ones where there is no GPU.
     pub fn new(
         model: &Model,
         weights: &Weights,
@@ -50,7 +51,12 @@ impl OriginalBatch {
         let plan = plan.only_outputs(&[SCORES, EMBEDDING]).fused();
         let mut factory = DeviceFactory::new(device.clone());
         let warnings = Arc::new(Warnings::default());
-        let active = factory.prepare(None, &plan, Some(max_batch.max(1)), &warnings)?;
+        let max_batch = max_batch.max(1);
+        let mut active = factory.prepare(None, &plan, Some(max_batch), &warnings)?;
+        if *device == Device::Auto && active.executor.max_batch() < max_batch {
+            active =
+                DeviceFactory::new(Device::Reference).prepare(None, &plan, Some(max_batch), &warnings)?;
+        }
         Ok(OriginalBatch { active, plan, samples: model.architecture.clip().samples })
     }
 

@@ -48,8 +48,8 @@ impl Pending {
         while !read.is_empty() {
             let rest = read.split_off(read.len().min(executor.max_batch()));
             let batch = std::mem::replace(&mut read, rest);
-            let (clips, inputs) = clips::stack(batch, request.rate_hz, request.length_samples)
-                .map_err(|(_, error)| error)?;
+            let (clips, inputs) =
+                clips::stack(batch, request.rate_hz, request.length_samples).map_err(|(_, error)| error)?;
             parts.push_back((clips, executor.submit(&inputs)?));
         }
         if parts.is_empty() {

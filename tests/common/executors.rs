@@ -1,24 +1,9 @@
 //! All executors, for tests that loop over them.
 
+use tagwave::executor::Executor;
 use tagwave::gpu::Gpu;
 use tagwave::plan::Plan;
-use tagwave::tensor::HostTensor;
 use tagwave::{cpu, gpu};
-
-/// An executor of a plan.
-pub enum Executor {
-    Gpu(Box<gpu::Executor>),
-    Cpu(Box<cpu::Executor>),
-}
-
-impl Executor {
-    pub fn run(&self, inputs: &[HostTensor]) -> Vec<HostTensor> {
-        match self {
-            Executor::Gpu(executor) => executor.run(inputs).unwrap(),
-            Executor::Cpu(executor) => executor.run(inputs).unwrap(),
-        }
-    }
-}
 
 /// Factory of executors: the CPU with one thread, with three threads, and with Winograd for every convolution, then the
 /// adapter if there is one, with checked shaders and with the unchecked ones of release builds.
@@ -28,10 +13,10 @@ pub struct Maker {
 }
 
 /// Makes an executor of a plan for batches of at most so many clips.
-type Make = Box<dyn Fn(&Plan, usize) -> Executor>;
+type Make = Box<dyn Fn(&Plan, usize) -> Box<dyn Executor>>;
 
 impl Maker {
-    pub fn make(&self, plan: &Plan, max_batch: usize) -> Executor {
+    pub fn make(&self, plan: &Plan, max_batch: usize) -> Box<dyn Executor> {
         (self.make)(plan, max_batch)
     }
 }
@@ -41,7 +26,7 @@ pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
         move |plan: &Plan, max_batch: usize| {
             let options =
                 cpu::Options { threads: Some(threads), max_batch, convolution, ..Default::default() };
-            Executor::Cpu(Box::new(cpu::Executor::new(plan, &options).unwrap()))
+            Box::new(cpu::Executor::new(plan, &options).unwrap()) as Box<dyn Executor>
         }
     };
     let mut makers = vec![
@@ -54,7 +39,7 @@ pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
             let gpu = gpu.clone();
             let make = move |plan: &Plan, max_batch: usize| {
                 let options = gpu::Options { max_batch, checked, ..Default::default() };
-                Executor::Gpu(Box::new(gpu::Executor::new(&gpu, plan, &options).unwrap()))
+                Box::new(gpu::Executor::new(&gpu, plan, &options).unwrap()) as Box<dyn Executor>
             };
             makers.push(Maker { name, make: Box::new(make) });
         }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::super::target::Target;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use super::roofline;
-use tagwave::error::Error;
+use tagwave::error::Cause;
 use tagwave::gpu::Gpu;
 use tagwave::kernels::{KernelConfig, Operation};
 use tagwave::lab::{
@@ -171,7 +171,7 @@ fn measure(
                 print_line(&line(args, &row, gpu, peaks))?;
                 rows.push(row);
             }
-            Err(error @ Error::Kernel { .. }) => {
+            Err(error) if matches!(error.cause(), Cause::Kernel { .. }) => {
                 report(error.to_string());
                 failures += 1;
             }

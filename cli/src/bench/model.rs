@@ -1,21 +1,21 @@
 //! `tagwave bench model`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::super::target::Target;
+use super::super::target::{ExecutorOptions, Target};
 use super::super::tune::cached_tuning;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, print_line};
 use tagwave::error::Error;
+use tagwave::executor::Inputs;
+use tagwave::executor::blocking::Run;
 use tagwave::kernels::{Kernels, Operation};
 use tagwave::lab::{filled_plan, front_end};
 use tagwave::models::{self, Model, ModelError};
 use tagwave::plan::{Plan, Step};
 use tagwave::tensor::HostTensor;
 use tagwave::test_cases::synthetic_clip;
-use tagwave::{cpu, gpu};
 
 /// Arguments of `tagwave bench model`.
 #[derive(Debug, Args)]
@@ -116,57 +116,32 @@ fn measure(
     batch: usize,
     samples: usize,
 ) -> Result<(Vec<f64>, Option<f64>), CliError> {
-    let (run, kernels) = executor(args, target, plan, batch)?;
+    let threads = args.threads.map(usize::from);
+    let options = ExecutorOptions { max_batch: batch, config: None, checked: args.checked, threads };
+    let executor = target.executor(plan, &options)?;
     let clip = synthetic_clip(samples);
-    let input = [HostTensor::from_fn([batch, samples], |i| clip[i % samples])];
-    run(&input)?; // warm-up
+    let input = Inputs::from(HostTensor::from_fn([batch, samples], |i| clip[i % samples]));
+    executor.run(&input).map_err(Error::from)?; // warm-up
     let end = Instant::now() + Duration::from_secs(args.seconds.into());
     let mut seconds = Vec::new();
     while seconds.len() < 3 || Instant::now() < end {
         let start = Instant::now();
-        run(&input)?;
+        executor.run(&input).map_err(Error::from)?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
-    let in_kernels = (0..5).filter_map(|_| kernels(&input)).min_by(f64::total_cmp);
+    let flops = flops(&plan.with_batch(batch));
+    let kernels = || match target {
+        Target::Cpu => None,
+        Target::Gpu(_) => {
+            let steps = executor.profile(&input).ok()?;
+            let seconds: f64 = steps.iter().map(|step| step.time.as_secs_f64()).sum();
+            // A submission may hold less than the batch.
+            Some(seconds * flops as f64 / steps.iter().map(|step| step.flops).sum::<u64>() as f64)
+        }
+    };
+    let in_kernels = (0..5).filter_map(|_| kernels()).min_by(f64::total_cmp);
     Ok((seconds, in_kernels))
-}
-
-/// Runs a batch.
-type RunFn = Box<dyn Fn(&[HostTensor]) -> Result<(), Error>>;
-
-/// Runs a batch and returns the seconds of its kernels, `None` without timestamps.
-type KernelTimesFn = Box<dyn Fn(&[HostTensor]) -> Option<f64>>;
-
-fn executor(
-    args: &ModelBenchArgs,
-    target: &Target,
-    plan: &Plan,
-    batch: usize,
-) -> Result<(RunFn, KernelTimesFn), Error> {
-    Ok(match target {
-        Target::Gpu(gpu) => {
-            let defaults = gpu::Options::default();
-            let options =
-                gpu::Options { max_batch: batch, checked: args.checked || defaults.checked, ..defaults };
-            let executor = Arc::new(gpu::Executor::new(gpu, plan, &options)?);
-            let profiled = executor.clone();
-            let flops = flops(&plan.with_batch(batch));
-            let kernels = move |inputs: &[HostTensor]| {
-                let steps = profiled.profile(inputs).ok()?;
-                let seconds: f64 = steps.iter().map(|step| step.time.as_secs_f64()).sum();
-                // A submission may hold less than the batch.
-                Some(seconds * flops as f64 / steps.iter().map(|step| step.flops).sum::<u64>() as f64)
-            };
-            (Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?)), Box::new(kernels))
-        }
-        Target::Cpu => {
-            let threads = args.threads.map(usize::from);
-            let options = cpu::Options { threads, max_batch: batch, ..Default::default() };
-            let executor = cpu::Executor::new(plan, &options)?;
-            (Box::new(move |inputs| Ok(executor.run(inputs).map(drop)?)), Box::new(|_| None))
-        }
-    })
 }
 
 /// Operations of a whole batch.

@@ -156,6 +156,18 @@ impl Executor {
         self.progress.budget.clips().unwrap_or(rest).min(self.plan.batch()).min(rest)
     }
 
+    /// Numbers of clips of the submissions of a batch.
+    fn sizes(&self, batch: usize) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        let mut rest = batch;
+        while rest > 0 {
+            let size = self.part(rest).max(1);
+            sizes.push(size);
+            rest -= size;
+        }
+        sizes
+    }
+
     /// Submits a batch, in parts if it would occupy the device for too long.
     fn submit_parts(
         &self,
@@ -167,7 +179,8 @@ impl Executor {
         let timeout = self.options.timeout.unwrap_or_else(|| self.gpu.default_timeout(clips));
         self.gpu.check_responding(timeout)?;
         let slot = self.progress.enter(self.options.in_flight)?;
-        let shapes = self.plan.outputs().iter().map(|(_, id)| self.plan.tensors()[*id].shape.with_batch(clips));
+        let shapes =
+            self.plan.outputs().iter().map(|(_, id)| self.plan.tensors()[*id].shape.with_batch(clips));
         let batch = Arc::new(Batch::new(shapes.collect(), sizes.len(), slot));
         let mut first = inputs.first();
         let mut last = None;
@@ -238,13 +251,11 @@ impl executor::Executor for Executor {
 
     fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
         check_batch(self, inputs)?;
-        let mut sizes = Vec::new();
-        let mut rest = inputs.batch();
-        while rest > 0 {
-            sizes.push(self.part(rest));
-            rest -= self.part(rest);
-        }
-        self.submit_parts(inputs, &sizes, self.options.timed && self.gpu.summary().timestamps)
+        self.submit_parts(
+            inputs,
+            &self.sizes(inputs.batch()),
+            self.options.timed && self.gpu.summary().timestamps,
+        )
     }
 
     fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
@@ -342,6 +353,8 @@ fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, Gpu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Executor as _;
+    use crate::executor::blocking::{self, Run};
     use crate::kernels::{Conv2d, Op};
     use crate::plan::Builder;
     use crate::tensor::Shape;
@@ -391,17 +404,72 @@ mod tests {
         let run = |submission: Duration| {
             let options = Options { submission, limits: limits.clone(), ..Options::default() };
             let executor = Executor::new(&gpu, &plan, &options).unwrap();
-            let in_flight = executor.submit(&input).unwrap();
-            let submissions = in_flight.pending.len();
-            let submitted = executor.collect(in_flight).unwrap();
-            assert_eq!(submitted, executor.run(&input).unwrap());
-            (submissions, submitted)
+            let inputs = Inputs::from(&input);
+            // Before anything was measured, each clip is a submission.
+            assert_eq!(executor.sizes(5), [1; 5]);
+            let submitted = blocking::wait(executor.submit(&inputs).unwrap()).unwrap().tensors;
+            assert_eq!(submitted, executor.run(&inputs).unwrap());
+            (executor.sizes(5), submitted)
         };
         let (few, expected) = run(Duration::from_secs(3600));
         let (many, found) = run(Duration::from_nanos(1));
-        // The first clip was waited for; what is left goes at once, or one by one.
-        assert_eq!((few, many), (1, 4));
+        assert_eq!((few, many), (vec![5], vec![1; 5]));
         assert_eq!(found, expected);
+    }
+
+    /// Callbacks and futures complete without a caller that polls, and dropped batches free their buffers.
+    #[test]
+    fn submissions_complete_in_the_background() {
+        let Some(gpu) = crate::gpu::adapter() else { return };
+        let plan = one_convolution();
+        let input = Inputs::from(&[filled(&[3, 4, 6, 7])]);
+        let executor = Executor::new(&gpu, &plan, &Options::default()).unwrap();
+        let expected = executor.run(&input).unwrap();
+        let outputs = pollster::block_on(executor.submit(&input).unwrap()).unwrap();
+        assert_eq!(outputs.tensors, expected);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let submission = executor.submit(&input).unwrap();
+        submission.on_ready(move || sender.send(()).unwrap());
+        receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+        drop(submission);
+        for _ in 0..3 {
+            drop(executor.submit(&input).unwrap());
+        }
+        assert_eq!(executor.run(&input).unwrap(), expected);
+    }
+
+    /// Polling from a loop, as a game does, is enough.
+    #[test]
+    fn submissions_can_be_asked() {
+        let Some(gpu) = crate::gpu::adapter() else { return };
+        let plan = one_convolution();
+        let input = Inputs::from(&[filled(&[3, 4, 6, 7])]);
+        // A device of the caller.
+        let shared = Gpu::from_device(gpu.device.clone(), gpu.queue.clone());
+        let executor = Executor::new(&shared, &plan, &Options::default()).unwrap();
+        let mut submission = executor.submit(&input).unwrap();
+        let start = std::time::Instant::now();
+        let result = loop {
+            if let Some(result) = submission.try_take() {
+                break result;
+            }
+            gpu.device.poll(wgpu::PollType::Poll).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(60));
+        };
+        assert_eq!(result.unwrap().tensors, executor.run(&input).unwrap());
+    }
+
+    #[test]
+    fn too_many_batches_are_busy() {
+        let Some(gpu) = crate::gpu::adapter() else { return };
+        let plan = one_convolution();
+        let input = Inputs::from(&[filled(&[1, 4, 6, 7])]);
+        let options = Options { in_flight: 2, ..Options::default() };
+        let executor = Executor::new(&gpu, &plan, &options).unwrap();
+        let first: Vec<_> = (0..2).map(|_| executor.submit(&input).unwrap()).collect();
+        assert!(matches!(executor.submit(&input), Err(ExecuteError::Busy { in_flight: 2 })));
+        first.into_iter().for_each(|submission| drop(blocking::wait(submission).unwrap()));
+        blocking::wait(executor.submit(&input).unwrap()).unwrap();
     }
 
     /// No time at all stands for a driver that never answers.
@@ -412,15 +480,15 @@ mod tests {
         let input = [filled(&[64, 4, 6, 7])];
         let options = Options { max_batch: 64, timeout: Some(Duration::ZERO), ..Options::default() };
         let executor = Executor::new(&gpu, &plan, &options).unwrap();
-        let start = Instant::now();
+        let start = std::time::Instant::now();
         let error = executor.run(&input).unwrap_err();
-        assert!(matches!(error, GpuError::NotResponding { limit_s: 0 }), "{error}");
+        assert!(matches!(error, ExecuteError::NotResponding { limit_s: 0 }), "{error}");
         // Nothing is queued or waited for any more, whatever the limit.
         let patient = Executor::new(&gpu, &plan, &Options::default()).unwrap();
         for executor in [&executor, &patient] {
             let error = executor.run(&input).unwrap_err();
-            assert!(matches!(error, GpuError::NotResponding { .. }), "{error}");
-            assert!(executor.submit(&input).is_err());
+            assert!(matches!(error, ExecuteError::NotResponding { .. }), "{error}");
+            assert!(executor.submit(&Inputs::from(&input)).is_err());
         }
         assert!(start.elapsed() < Duration::from_secs(60));
     }

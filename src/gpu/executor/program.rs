@@ -127,7 +127,12 @@ impl Program {
     }
 
     /// Submits one command buffer: copies of the inputs, one compute pass, copies of the outputs.
-    pub(super) fn submit(&self, gpu: &Gpu, slots: &[wgpu::Buffer], staging: &Staging) -> wgpu::SubmissionIndex {
+    pub(super) fn submit(
+        &self,
+        gpu: &Gpu,
+        slots: &[wgpu::Buffer],
+        staging: &Staging,
+    ) -> wgpu::SubmissionIndex {
         let timestamps = staging.timestamps.as_ref();
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         for (&(slot, bytes), buffer) in self.inputs.iter().zip(&staging.inputs) {

@@ -107,9 +107,7 @@ impl Assembler {
 
     /// All finished sources, also after an unfinished one, without cancelled ones.
     pub(super) fn take_done(&mut self) -> Vec<(usize, Result<Track, Error>)> {
-        let is_cancelled = |file: &FileState| {
-            matches!(&file.info, Some(Err(error)) if matches!(error.cause(), Cause::Cancelled))
-        };
+        let is_cancelled = |file: &FileState| matches!(&file.info, Some(Err(error)) if matches!(error.cause(), Cause::Cancelled));
         let files = std::mem::take(&mut self.files).into_iter();
         let done = files.filter(|(_, file)| file.is_done() && !is_cancelled(file));
         done.map(|(index, file)| (index, file.track(self.aggregation))).collect()
@@ -166,7 +164,10 @@ mod tests {
         assembler.fail(&[0, 2], &Arc::new(Cause::TooLoud.into()));
         assembler.accept(output(1, 0.0, 0.5));
         let results: Vec<_> = std::iter::from_fn(|| assembler.next_done()).collect();
-        assert_eq!(results.iter().map(|(_, result)| result.is_ok()).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(
+            results.iter().map(|(_, result)| result.is_ok()).collect::<Vec<_>>(),
+            [false, true, false]
+        );
     }
 
     #[test]

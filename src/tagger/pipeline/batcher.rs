@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn full_and_partial_batches() {
-        let clip = || Clip { samples: vec![0.0], start_samples: 0 };
+        let clip = || Clip { samples: vec![0.0], start_samples: 0, audio_samples: 1 };
         let mut batcher = Batcher::new(2);
         assert!(batcher.flush().is_none() && batcher.push(0, clip()).is_none());
         assert_eq!(batcher.push(1, clip()).unwrap().len(), 2);

@@ -201,7 +201,8 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
                 self.assembler.end(index, Err(error));
             }
             // A partial batch is submitted when no more clips can arrive for it.
-            if self.total == Some(self.assembler.ended()) || self.in_flight == 0 && (idle || self.is_stalled())
+            if self.total == Some(self.assembler.ended())
+                || self.in_flight == 0 && (idle || self.is_stalled())
             {
                 self.submit(None);
             }
@@ -398,8 +399,9 @@ mod tests {
         let spawn: decoders::Spawn = |builder, work| decoders::spawn(builder.stack_size(1 << 20), work);
         let tagger = tagger(Tagger::builder().device(Device::None), spawn);
         let results = tagger.tag_batch((0..5).map(|_| quiet()));
-        let is_right =
-            |result: &Result<Track, Error>| matches!(cause(result), Some(Cause::Threads { what: "the model", .. }));
+        let is_right = |result: &Result<Track, Error>| {
+            matches!(cause(result), Some(Cause::Threads { what: "the model", .. }))
+        };
         assert!(results.iter().all(is_right), "{results:?}");
         println!("{} errors", results.len());
     }
