@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-/// Modules and their allowed imports besides `error`.
+/// Leaf modules, which every module may import.
+const LEAVES: &[&str] = &["error_kind", "cancel"];
+
+/// Modules and their allowed imports besides the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error_kind", &[]),
+    ("cancel", &[]),
     ("tensor", &[]),
     ("tags", &[]),
     ("audio", &[]),
@@ -13,10 +18,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("frontend", &["plan", "kernels", "tensor"]),
     ("models", &["frontend", "plan", "weights", "tags", "tensor"]),
     ("test_cases", &["plan", "kernels", "tensor"]),
-    ("reference", &["plan", "kernels", "weights", "tensor"]),
-    ("cpu", &["plan", "kernels", "weights", "tensor"]),
-    ("gpu", &["plan", "kernels", "weights", "tensor"]),
-    ("lab", &["gpu", "models", "test_cases", "reference", "plan", "kernels", "weights", "tensor"]),
+    ("executor", &["plan", "tensor"]),
+    ("reference", &["executor", "plan", "kernels", "weights", "tensor"]),
+    ("cpu", &["executor", "plan", "kernels", "weights", "tensor"]),
+    ("gpu", &["executor", "plan", "kernels", "weights", "tensor"]),
+    ("lab", &["error", "executor", "gpu", "models", "test_cases", "reference", "plan", "kernels", "weights", "tensor"]),
     ("sinks", &["tags"]),
     ("pca", &[]),
 ];
@@ -86,10 +92,33 @@ fn modules_import_what_they_may() {
             .unwrap_or_else(|| panic!("{}: add the module to the table", path.display()));
         for import in imports(&code) {
             assert!(
-                import == module || import == "error" || allowed.contains(&import.as_str()),
+                import == module || LEAVES.contains(&import.as_str()) || allowed.contains(&import.as_str()),
                 "{} imports {import}; `{module}` may import {allowed:?}",
                 path.display()
             );
+        }
+    }
+}
+
+/// Files of the executors that may wait: the layer for callers with a thread, and measuring tools.
+const BLOCKING: &[&str] = &[
+    "src/executor/blocking.rs",
+    "src/executor/clock.rs",
+    "src/gpu/blocking.rs",
+    "src/gpu/trial.rs",
+    "src/gpu/probe.rs",
+];
+
+#[test]
+fn executors_do_not_wait() {
+    for (module, path, code) in sources() {
+        let library = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let may_wait = BLOCKING.iter().any(|file| path.ends_with(file));
+        if !["executor", "gpu", "cpu", "reference", "plan", "kernels"].contains(&module.as_str()) || may_wait {
+            continue;
+        }
+        for word in ["block_on", "PollType", "recv", "Condvar", "Instant", "thread::sleep", "thread::spawn"] {
+            assert!(!library.contains(word), "{} uses {word}", path.display());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tagwave::tensor::Shape;
-use tagwave::weights::{Manifest, Role, TensorSpec, Transform, load};
+use tagwave::weights::{Manifest, TensorRole, TensorSpec, Transform, load};
 
 fuzz_target!(|data: &[u8]| {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         name: name.into(),
         checkpoint: name.into(),
         shape,
-        role: Role::Trainable,
+        role: TensorRole::Trainable,
         transform: Transform::None,
         required: true,
     };

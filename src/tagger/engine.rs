@@ -410,12 +410,11 @@ mod tests {
     #[test]
     fn a_device_that_does_not_answer_falls_back_to_the_cpu() {
         let Some((engine, input)) = engine_with(None, Some(Duration::ZERO)) else { return };
-        let tickets: Vec<_> = (0..2).map(|_| engine.submit(input.clone())).collect();
-        for batch in tickets {
-            let (active, inputs) = (batch.active, batch.inputs);
-            let error = batch.submission.and_then(blocking::wait).unwrap_err();
+        let lost = engine.active();
+        for _ in 0..2 {
+            let error = lost.executor.submit(&input).and_then(blocking::wait).unwrap_err();
             assert!(matches!(error, ExecuteError::NotResponding { .. }), "{error}");
-            assert_eq!(&*engine.retry(&inputs, active, error).unwrap().device, "cpu");
+            assert_eq!(&*engine.retry(&input, lost.clone(), error).unwrap().device, "cpu");
         }
         let warnings = engine.warnings.take().join("\n");
         assert!(warnings.contains("did not answer") && warnings.contains("to the CPU"), "{warnings}");

@@ -466,9 +466,9 @@ mod tests {
         let input = Inputs::from(&[filled(&[1, 4, 6, 7])]);
         let options = Options { in_flight: 2, ..Options::default() };
         let executor = Executor::new(&gpu, &plan, &options).unwrap();
-        let first: Vec<_> = (0..2).map(|_| executor.submit(&input).unwrap()).collect();
+        let guards: Vec<_> = (0..2).map(|_| executor.progress.enter(2).unwrap()).collect();
         assert!(matches!(executor.submit(&input), Err(ExecuteError::Busy { in_flight: 2 })));
-        first.into_iter().for_each(|submission| drop(blocking::wait(submission).unwrap()));
+        drop(guards);
         blocking::wait(executor.submit(&input).unwrap()).unwrap();
     }
 
