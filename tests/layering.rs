@@ -22,7 +22,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reference", &["executor", "plan", "kernels", "weights", "tensor"]),
     ("cpu", &["executor", "plan", "kernels", "weights", "tensor"]),
     ("gpu", &["executor", "plan", "kernels", "weights", "tensor"]),
-    ("lab", &["error", "executor", "gpu", "models", "test_cases", "reference", "plan", "kernels", "weights", "tensor"]),
+    (
+        "lab",
+        &[
+            "error",
+            "executor",
+            "gpu",
+            "models",
+            "test_cases",
+            "reference",
+            "plan",
+            "kernels",
+            "weights",
+            "tensor",
+        ],
+    ),
     ("sinks", &["tags"]),
     ("pca", &[]),
 ];
@@ -114,7 +128,8 @@ fn executors_do_not_wait() {
     for (module, path, code) in sources() {
         let library = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let may_wait = BLOCKING.iter().any(|file| path.ends_with(file));
-        if !["executor", "gpu", "cpu", "reference", "plan", "kernels"].contains(&module.as_str()) || may_wait {
+        if !["executor", "gpu", "cpu", "reference", "plan", "kernels"].contains(&module.as_str()) || may_wait
+        {
             continue;
         }
         for word in ["block_on", "PollType", "recv", "Condvar", "Instant", "thread::sleep", "thread::spawn"] {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tagwave::error::{Cause, Error};
-use tagwave::gpu::Gpu;
+use tagwave::gpu::{Gpu, GpuError};
 use tagwave::models::{self as zoo, Compat};
 use tagwave::tagger::{DECODER_THREAD, Device};
 use tagwave::tensor::DType;
@@ -240,6 +240,7 @@ impl From<Error> for CliError {
     fn from(error: Error) -> CliError {
         let code = match error.cause() {
             Cause::Weights(_) | Cause::Model(_) | Cause::Plan(_) => USAGE,
+            Cause::Gpu(GpuError::Dispatch { .. }) => NO_DEVICE,
             _ => match error.kind() {
                 ErrorKind::Device => NO_DEVICE,
                 ErrorKind::Unsupported => USAGE,

@@ -42,7 +42,7 @@ pub(super) struct ReproduceArgs {
 }
 
 /// A clip, or the row of a file that cannot be read.
-type Read = Result<(PathBuf, Clip, ClipReader), Row>;
+type Read = Result<(PathBuf, Clip, ClipReader), Box<Row>>;
 
 /// Tags groups of files as the original project does, one JSON object per line.
 pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
@@ -63,7 +63,7 @@ pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
         let mut sink = Format::Jsonl.sink(&mut text);
         for read in read {
             let row = match read {
-                Err(row) => row,
+                Err(row) => *row,
                 Ok((path, start, reader)) => {
                     let Some(result) = results.next() else { continue };
                     Row {
@@ -105,9 +105,8 @@ fn read(path: &PathBuf, request: &ClipRequest, resamplers: &Resamplers) -> Read 
         let clip = reader.next().ok_or_else(|| Error::from(tagwave::error::Cause::NoClips))??;
         Ok((clip, reader))
     };
-    clip().map(|(clip, reader)| (path.clone(), clip, reader)).map_err(|error| Row {
-        path: path.clone(),
-        key: None,
-        outcome: Err(Failure { kind: error.kind(), message: error.to_string() }),
+    clip().map(|(clip, reader)| (path.clone(), clip, reader)).map_err(|error| {
+        let outcome = Err(Failure { kind: error.kind(), message: error.to_string() });
+        Box::new(Row { path: path.clone(), key: None, outcome })
     })
 }

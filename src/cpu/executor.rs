@@ -14,7 +14,7 @@ use super::kernel::{Context, CpuKernel, prepare};
 use super::scratch::{Buffer, Scratch, ScratchPool};
 use super::simd_level::SimdLevel;
 use crate::executor::{
-    self, Clock, ExecuteError, Inputs, Outputs, StepTime, Submission, SystemClock, Times, check_batch,
+    self, Clock, ExecuteError, Inputs, PlanOutputs, StepTime, Submission, SystemClock, Times, check_batch,
 };
 use crate::kernels::Operation;
 use crate::plan::{Arena, Plan, TensorId};
@@ -124,7 +124,7 @@ impl Executor {
     fn start(
         &self,
         inputs: &Inputs,
-        work: impl FnOnce(&Prepared, &Inputs) -> Result<Outputs, ExecuteError> + Send + 'static,
+        work: impl FnOnce(&Prepared, &Inputs) -> Result<PlanOutputs, ExecuteError> + Send + 'static,
     ) -> Result<Submission, ExecuteError> {
         check_batch(self, inputs)?;
         let Some(pool) = &self.pool else {
@@ -177,7 +177,7 @@ impl executor::Executor for Executor {
 
 impl Prepared {
     /// Runs a batch on the threads of the current pool, if there are several.
-    fn run(&self, inputs: &Inputs) -> Result<Outputs, ExecuteError> {
+    fn run(&self, inputs: &Inputs) -> Result<PlanOutputs, ExecuteError> {
         let (first, end) = (inputs.first(), inputs.first() + inputs.batch());
         let clips: Vec<_> = if self.threads == 1 {
             (first..end).map(|clip| self.clip(inputs.tensors(), clip, false)).collect()
@@ -196,11 +196,11 @@ impl Prepared {
             HostTensor::new(shape, data)
                 .map_err(|source| ExecuteError::Output { output: name.clone(), source })
         });
-        Ok(Outputs { tensors: outputs.collect::<Result<_, _>>()?, steps: Vec::new() })
+        Ok(PlanOutputs { tensors: outputs.collect::<Result<_, _>>()?, steps: Vec::new() })
     }
 
     /// Runs a batch, one clip after the other with all threads, and times each step.
-    fn profile(&self, inputs: &Inputs) -> Result<Outputs, ExecuteError> {
+    fn profile(&self, inputs: &Inputs) -> Result<PlanOutputs, ExecuteError> {
         let batch = inputs.batch();
         let steps = self.clip_plan.steps().iter().zip(&self.layers).map(|(step, layer)| {
             let shapes = self.clip_plan.shapes(step);
@@ -221,7 +221,7 @@ impl Prepared {
                 }
             },
         );
-        Ok(Outputs { tensors: self.run(inputs)?.tensors, steps })
+        Ok(PlanOutputs { tensors: self.run(inputs)?.tensors, steps })
     }
 
     /// Runs one clip and returns its outputs in host layout.

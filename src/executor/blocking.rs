@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{ExecuteError, Executor, Inputs, Outputs, StepTime, Submission};
+use super::{ExecuteError, Executor, Inputs, PlanOutputs, StepTime, Submission};
 use crate::tensor::HostTensor;
 
 /// Timeout for a callback after the device has completed its submission.
@@ -13,7 +13,7 @@ const CALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Those of the submission; [`ExecuteError::NotResponding`] after [`Submission::timeout`].
-pub fn wait(mut submission: Submission) -> Result<Outputs, ExecuteError> {
+pub fn wait(mut submission: Submission) -> Result<PlanOutputs, ExecuteError> {
     let timeout = submission.timeout();
     let limit = match submission.driver() {
         Some(driver) if !submission.is_ready() => {

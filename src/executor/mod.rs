@@ -46,7 +46,7 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// submission.
     fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError>;
 
-    /// As [`Executor::submit`], with the time of each step in [`Outputs::steps`], for benchmarks. The device may take
+    /// As [`Executor::submit`], with the time of each step in [`PlanOutputs::steps`], for benchmarks. The device may take
     /// fewer clips than given; the first ones are taken.
     ///
     /// # Errors
@@ -202,9 +202,9 @@ impl From<&Inputs> for Inputs {
     }
 }
 
-/// Outputs of a batch.
+/// PlanOutputs of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outputs {
+pub struct PlanOutputs {
     /// The outputs of the plan, in its order.
     pub tensors: Vec<HostTensor>,
     /// Time of each step; empty unless [`Executor::submit_timed`] was used.
@@ -366,7 +366,7 @@ impl Executor for DecodeOnly {
     }
 
     fn submit(&self, _: &Inputs) -> Result<Submission, ExecuteError> {
-        Ok(Submission::ready(Ok(Outputs::default())))
+        Ok(Submission::ready(Ok(PlanOutputs::default())))
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{ExecuteError, Outputs};
+use super::{ExecuteError, PlanOutputs};
 
 /// Result of a batch.
-type BatchResult = Result<Outputs, ExecuteError>;
+type BatchResult = Result<PlanOutputs, ExecuteError>;
 
 /// Callback of a submission.
 type Callback = Box<dyn FnOnce() + Send>;
@@ -210,7 +210,7 @@ mod tests {
     fn a_result_is_taken_once() {
         let (mut submission, promise) = submission();
         assert!(!submission.is_ready() && submission.try_take().is_none());
-        promise.complete(Ok(Outputs::default()));
+        promise.complete(Ok(PlanOutputs::default()));
         assert!(submission.is_ready());
         assert!(matches!(submission.try_take(), Some(Ok(_))));
         assert!(matches!(submission.try_take(), Some(Err(ExecuteError::Cancelled))));
@@ -225,7 +225,7 @@ mod tests {
         let (waiting, promise) = submission();
         drop(waiting);
         assert!(promise.is_abandoned());
-        promise.complete(Ok(Outputs::default()));
+        promise.complete(Ok(PlanOutputs::default()));
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         let (submission, promise) = submission();
         submission.on_ready(count(&called));
         assert_eq!(called.load(Ordering::Relaxed), 0);
-        promise.complete(Ok(Outputs::default()));
+        promise.complete(Ok(PlanOutputs::default()));
         submission.on_ready(count(&called));
         assert_eq!(called.load(Ordering::Relaxed), 2);
     }
@@ -254,7 +254,7 @@ mod tests {
             let (submission, promise) = submission();
             let counter = called.clone();
             let completer = thread::spawn(move || match round % 3 {
-                0 => promise.complete(Ok(Outputs::default())),
+                0 => promise.complete(Ok(PlanOutputs::default())),
                 1 => promise.complete(Err(ExecuteError::Failed { reason: "test".into() })),
                 _ => drop(promise),
             });

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::executor::{self, ExecuteError, Inputs, Outputs, Submission};
+use crate::executor::{self, ExecuteError, Inputs, PlanOutputs, Submission};
 use crate::kernels::Op;
 use crate::plan::{Origin, Plan};
 use crate::tensor::{DType, HostTensor};
@@ -55,7 +55,7 @@ impl executor::Executor for Executor {
     fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
         inputs.check(&self.plan)?;
         let tensors = run(&self.plan.with_batch(inputs.batch()), &inputs.to_tensors());
-        Ok(Submission::ready(tensors.map(|tensors| Outputs { tensors, steps: Vec::new() })))
+        Ok(Submission::ready(tensors.map(|tensors| PlanOutputs { tensors, steps: Vec::new() })))
     }
 }
 

@@ -32,11 +32,11 @@ pub(super) struct Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         // Lack of memory and lost devices are temporary; missing features and limits depend on the plan.
-        let is_permanent = match error.cause() {
+        let is_permanent = matches!(
+            error.cause(),
             Cause::Gpu(GpuError::Shader { .. } | GpuError::Execute(ExecuteError::NotResponding { .. }))
-            | Cause::Execute(ExecuteError::NotResponding { .. }) => true,
-            _ => false,
-        };
+                | Cause::Execute(ExecuteError::NotResponding { .. })
+        );
         Refusal { reason: error.to_string(), is_permanent }
     }
 }

@@ -10,7 +10,7 @@ use super::clips::{self, ClipOutput, SubmittedClip, TrackInfo};
 use super::{Tagger, Track};
 use crate::audio::{ClipReader, Source};
 use crate::error::{Cause, Error};
-use crate::executor::{ExecuteError, Outputs, Submission, blocking};
+use crate::executor::{ExecuteError, PlanOutputs, Submission, blocking};
 use crate::plan::Plan;
 
 /// Track whose clips are on the device. Dropping it cancels clips that have not begun.
@@ -93,14 +93,14 @@ impl Pending {
     pub fn wait(mut self) -> Result<Track, Error> {
         while let Some((clips, submission)) = self.parts.pop_front() {
             let outputs = blocking::wait(submission);
-            self.parts.push_front((clips, Submission::ready(Ok(Outputs::default()))));
+            self.parts.push_front((clips, Submission::ready(Ok(PlanOutputs::default()))));
             self.accept(outputs)?;
         }
         self.finish()
     }
 
     /// Records the outputs of the first part.
-    fn accept(&mut self, outputs: Result<Outputs, ExecuteError>) -> Result<(), Error> {
+    fn accept(&mut self, outputs: Result<PlanOutputs, ExecuteError>) -> Result<(), Error> {
         let Some((clips, _)) = self.parts.pop_front() else { return Ok(()) };
         let outputs = outputs.inspect_err(|_| self.parts.clear())?;
         let tap = self.tap.as_deref();

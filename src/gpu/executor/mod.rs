@@ -20,7 +20,7 @@ use super::select::{SelectedKernel, select_kernel};
 use super::shader::{Pipeline, Pipelines};
 use super::{Gpu, GpuError, failed};
 use crate::executor::{
-    self, Clock, ExecuteError, Inputs, Outputs, Submission, SystemClock, Times, check_batch,
+    self, Clock, ExecuteError, Inputs, PlanOutputs, Submission, SystemClock, Times, check_batch,
 };
 use crate::kernels::{KernelConfig, Kernels, Limits, Packed};
 use crate::plan::{Arena, Plan};
@@ -265,7 +265,7 @@ impl executor::Executor for Executor {
             return Err(ExecuteError::Unsupported { device, what: "timestamps inside compute passes" });
         }
         match self.part(inputs.batch()) {
-            0 => Ok(Submission::ready(Ok(Outputs::default()))),
+            0 => Ok(Submission::ready(Ok(PlanOutputs::default()))),
             clips => self.submit_parts(inputs, &[clips], true),
         }
     }

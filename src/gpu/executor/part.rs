@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::program::{Program, Staging};
-use crate::executor::{Clock, ExecuteError, Outputs, Promise, StepTime, Times};
+use crate::executor::{Clock, ExecuteError, PlanOutputs, Promise, StepTime, Times};
 use crate::gpu::Gpu;
 use crate::gpu::layout::from_stored;
 use crate::tensor::{HostTensor, Shape};
@@ -59,7 +59,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Outputs of a part in host order, and the time of each step.
+/// PlanOutputs of a part in host order, and the time of each step.
 type PartOutputs = (Vec<Vec<f32>>, Vec<StepTime>);
 
 /// A batch in flight: collects the outputs of its parts.
@@ -113,7 +113,7 @@ impl Batch {
     fn join(
         &self,
         parts: impl Iterator<Item = Result<PartOutputs, ExecuteError>>,
-    ) -> Result<Outputs, ExecuteError> {
+    ) -> Result<PlanOutputs, ExecuteError> {
         let mut joined: Vec<Vec<f32>> = vec![Vec::new(); self.shapes.len()];
         let mut steps = Vec::new();
         for part in parts {
@@ -128,7 +128,7 @@ impl Batch {
             HostTensor::new(shape, data)
                 .map_err(|source| ExecuteError::Output { output: format!("output {index}"), source })
         });
-        Ok(Outputs { tensors: tensors.collect::<Result<_, _>>()?, steps })
+        Ok(PlanOutputs { tensors: tensors.collect::<Result<_, _>>()?, steps })
     }
 }
 
