@@ -81,7 +81,7 @@ fn check(gpu: &Gpu, case: &TestCase) -> (usize, Vec<String>) {
             let executor = Executor::new(gpu, &case.plan, &options);
             runs += 1;
             let results = executor.and_then(|executor| {
-                Ok((executor.run(&case.inputs)?, executor.run(&last_clip(&case.inputs))?))
+                Ok((executor.run(&case.inputs)?, executor.run(last_clip(&case.inputs))?))
             });
             match results {
                 Ok((found, alone)) => {
