@@ -44,7 +44,7 @@ impl Default for Options {
 /// A batch runs on the threads of the executor. Clips that depend on each other run one at a time.
 #[derive(Debug)]
 pub struct Executor {
-    prepared: Arc<Prepared>,
+    prepared: Arc<PreparedPlan>,
     /// The plan for batches of `max_batch` clips.
     plan: Plan,
     /// `None` for one thread: that of the caller.
@@ -53,7 +53,7 @@ pub struct Executor {
 
 /// State shared with worker threads.
 #[derive(Debug)]
-struct Prepared {
+struct PreparedPlan {
     /// The plan for one clip.
     clip_plan: Plan,
     arena: Arena,
@@ -95,7 +95,7 @@ impl Executor {
         Ok(Executor {
             plan: plan.with_batch(max_batch),
             pool: pool(threads)?,
-            prepared: Arc::new(Prepared {
+            prepared: Arc::new(PreparedPlan {
                 arena: Arena::new(&clip_plan),
                 clip_plan,
                 spent: layers.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -124,7 +124,7 @@ impl Executor {
     fn start(
         &self,
         inputs: &Inputs,
-        work: impl FnOnce(&Prepared, &Inputs) -> Result<PlanOutputs, ExecuteError> + Send + 'static,
+        work: impl FnOnce(&PreparedPlan, &Inputs) -> Result<PlanOutputs, ExecuteError> + Send + 'static,
     ) -> Result<Submission, ExecuteError> {
         check_batch(self, inputs)?;
         let Some(pool) = &self.pool else {
@@ -157,12 +157,12 @@ impl executor::Executor for Executor {
     }
 
     fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
-        self.start(inputs, Prepared::run)
+        self.start(inputs, PreparedPlan::run)
     }
 
     /// Runs one clip after the other with all threads.
     fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
-        self.start(inputs, Prepared::profile)
+        self.start(inputs, PreparedPlan::profile)
     }
 
     fn times(&self) -> Times {
@@ -175,7 +175,7 @@ impl executor::Executor for Executor {
     }
 }
 
-impl Prepared {
+impl PreparedPlan {
     /// Runs a batch on the threads of the current pool, if there are several.
     fn run(&self, inputs: &Inputs) -> Result<PlanOutputs, ExecuteError> {
         let (first, end) = (inputs.first(), inputs.first() + inputs.batch());

@@ -39,16 +39,16 @@ pub struct Submission {
 }
 
 /// Place of the result; locked for the length of a move only.
-struct Slot(Mutex<State>);
+struct Slot(Mutex<SlotState>);
 
-enum State {
+enum SlotState {
     Waiting(Vec<Callback>),
     Ready(BatchResult),
     Taken,
 }
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,19 +57,19 @@ impl Submission {
     /// A submission and the promise of its result. `driver` is the device, with the number of the last command buffer
     /// of the batch; `timeout` limits blocking waits.
     pub fn new(driver: Option<Arc<dyn Driver>>, timeout: Duration) -> (Submission, Promise) {
-        let slot = Arc::new(Slot(Mutex::new(State::Waiting(Vec::new()))));
+        let slot = Arc::new(Slot(Mutex::new(SlotState::Waiting(Vec::new()))));
         (Submission { slot: slot.clone(), driver, timeout }, Promise(Some(slot)))
     }
 
     /// A submission that is complete.
     pub fn ready(result: BatchResult) -> Submission {
-        let slot = Arc::new(Slot(Mutex::new(State::Ready(result))));
+        let slot = Arc::new(Slot(Mutex::new(SlotState::Ready(result))));
         Submission { slot, driver: None, timeout: Duration::MAX }
     }
 
     /// True if the result has arrived. Does not poll the device.
     pub fn is_ready(&self) -> bool {
-        !matches!(*self.slot.lock(), State::Waiting(_))
+        !matches!(*self.slot.lock(), SlotState::Waiting(_))
     }
 
     /// Takes the result if it has arrived, and `None` otherwise. Polls a device that tagwave opened.
@@ -85,10 +85,10 @@ impl Submission {
     fn take(&self) -> Option<BatchResult> {
         let mut state = self.slot.lock();
         match &*state {
-            State::Waiting(_) => None,
-            State::Taken => Some(Err(ExecuteError::Cancelled)),
-            State::Ready(_) => match std::mem::replace(&mut *state, State::Taken) {
-                State::Ready(result) => Some(result),
+            SlotState::Waiting(_) => None,
+            SlotState::Taken => Some(Err(ExecuteError::Cancelled)),
+            SlotState::Ready(_) => match std::mem::replace(&mut *state, SlotState::Taken) {
+                SlotState::Ready(result) => Some(result),
                 _ => None,
             },
         }
@@ -99,7 +99,7 @@ impl Submission {
     pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
         {
             let mut state = self.slot.lock();
-            if let State::Waiting(callbacks) = &mut *state {
+            if let SlotState::Waiting(callbacks) = &mut *state {
                 callbacks.push(Box::new(callback));
                 drop(state);
                 if let Some(driver) = &self.driver {
@@ -114,7 +114,7 @@ impl Submission {
     /// Adds a callback without polling in the background.
     pub(super) fn notify(&self, callback: impl FnOnce() + Send + 'static) {
         let mut state = self.slot.lock();
-        if let State::Waiting(callbacks) = &mut *state {
+        if let SlotState::Waiting(callbacks) = &mut *state {
             callbacks.push(Box::new(callback));
             return;
         }
@@ -177,8 +177,8 @@ impl Promise {
 
     fn deliver(&mut self, result: BatchResult) {
         let Some(slot) = self.0.take() else { return };
-        let before = std::mem::replace(&mut *slot.lock(), State::Ready(result));
-        if let State::Waiting(callbacks) = before {
+        let before = std::mem::replace(&mut *slot.lock(), SlotState::Ready(result));
+        if let SlotState::Waiting(callbacks) = before {
             callbacks.into_iter().for_each(|callback| callback());
         }
     }

@@ -116,7 +116,7 @@ impl AdapterSummary {
 pub enum Selection {
     /// The best one: discrete before integrated before virtual before software.
     Best,
-    /// Number `N` of [`adapters`].
+    /// Number `N` of [`adapters`](super::adapters).
     Index(usize),
     /// The first whose name, backend or PCI address contains this, whatever the case.
     Name(String),
@@ -163,7 +163,7 @@ async fn enumerate() -> Vec<wgpu::Adapter> {
 }
 
 impl Selection {
-    /// Place of the adapter that is meant in a list such as [`adapters`].
+    /// Place of the adapter that is meant in a list such as [`adapters`](super::adapters).
     pub fn find(&self, adapters: &[AdapterSummary]) -> Option<usize> {
         match self {
             Selection::Best => Some(0).filter(|_| !adapters.is_empty()),

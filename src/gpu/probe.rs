@@ -16,7 +16,7 @@ impl Probe {
     /// Compiles `source` and makes its buffers, which hold zeros.
     ///
     /// # Errors
-    /// [`GpuError::Shader`] when it does not compile, [`GpuError::OutOfMemory`].
+    /// [`GpuError::Shader`] when it does not compile, [`GpuError::Execute`].
     pub fn new(gpu: &Gpu, source: &str, bytes: u64, workgroups: u32) -> Result<Probe, GpuError> {
         let usage = wgpu::BufferUsages::STORAGE;
         let buffers = [gpu.buffer("probe", bytes, usage)?, gpu.buffer("probe", bytes, usage)?];
@@ -52,7 +52,7 @@ impl Probe {
     /// Times of `runs` runs.
     ///
     /// # Errors
-    /// [`GpuError::Failed`] from the device.
+    /// [`GpuError::Execute`] from the device.
     pub fn time(&self, runs: usize) -> Result<Vec<Duration>, GpuError> {
         time(&self.gpu, &self.recorded, runs)
     }

@@ -149,7 +149,7 @@ impl Tagger {
     }
 
     /// Tags many sources and returns results in their order; a source that fails does not affect others. After a
-    /// cancellation, unfinished sources are [`Error::Cancelled`].
+    /// cancellation, unfinished sources are errors of kind [`Cancelled`](crate::ErrorKind::Cancelled).
     pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Track, Error>> {
         let sources: Vec<Source> = sources.into_iter().collect();
         let mut results: Vec<_> = sources.iter().map(|_| Err(Cause::Cancelled.into())).collect();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use budget::Budget;
-use part::{Batch, Part, Progress};
+use part::{Batch, BatchPart, Progress};
 use program::{Program, Staging};
 
 use super::layout::{to_stored, weight_bytes};
@@ -101,7 +101,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`GpuError::Dispatch`] when not even one clip fits the device, [`GpuError::MissingFeature`] for an f16
-    /// plan on a device without f16, [`GpuError::OutOfMemory`], [`GpuError::Shader`].
+    /// plan on a device without f16, [`GpuError::Execute`], [`GpuError::Shader`].
     pub fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<Executor, GpuError> {
         let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == crate::tensor::DType::F16);
         if f16 && !gpu.summary().limits.f16 {
@@ -225,7 +225,7 @@ impl Executor {
         upload(&program, &staging, inputs, first)?;
         let submitted = self.gpu.scoped(|| {
             let index = program.submit(&self.gpu, &self.slots, &staging);
-            Part::new(self.gpu.clone(), self.progress.clone(), program.clone(), staging, batch).map();
+            BatchPart::new(self.gpu.clone(), self.progress.clone(), program.clone(), staging, batch).map();
             index
         });
         submitted.map_err(failed)

@@ -135,7 +135,7 @@ impl Batch {
 /// A submission in flight. Once the device is done, its buffers become readable or writable again, which wgpu reports
 /// by one callback each; the last one reads the outputs. If wgpu drops the callbacks, the part fails.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct BatchPart {
     gpu: Gpu,
     progress: Arc<Progress>,
     program: Arc<Program>,
@@ -149,22 +149,31 @@ pub(super) struct Part {
     batch: (Arc<Batch>, usize),
 }
 
-impl Part {
+impl BatchPart {
     pub(super) fn new(
         gpu: Gpu,
         progress: Arc<Progress>,
         program: Arc<Program>,
         staging: Staging,
         batch: (Arc<Batch>, usize),
-    ) -> Arc<Part> {
+    ) -> Arc<BatchPart> {
         let began = progress.clock.now();
         let left = AtomicUsize::new(staging.inputs.len() + 1 + usize::from(staging.timestamps.is_some()));
         let staging = Mutex::new(Some(staging));
-        Arc::new(Part { gpu, progress, program, staging, began, left, failures: Default::default(), batch })
+        Arc::new(BatchPart {
+            gpu,
+            progress,
+            program,
+            staging,
+            began,
+            left,
+            failures: Default::default(),
+            batch,
+        })
     }
 
     /// Requests the callbacks.
-    pub(super) fn map(self: &Arc<Part>) {
+    pub(super) fn map(self: &Arc<BatchPart>) {
         let (read, write) = {
             let staging = lock(&self.staging);
             let Some(staging) = &*staging else { return };
@@ -236,7 +245,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for BatchPart {
     fn drop(&mut self) {
         if lock(&self.staging).is_some() {
             let reason = "the device was lost".into();

@@ -17,7 +17,7 @@ const MAX_FREE_STAGING: usize = 4;
 pub(super) struct Program {
     pub(super) batch: usize,
     pub(super) plan: Plan,
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<BoundDispatch>,
     /// Staging buffers that no batch uses at the moment.
     staging: Mutex<Vec<Staging>>,
     /// Slot and bytes of each input; `None` for an input that no step reads.
@@ -51,7 +51,7 @@ impl Staging {
 
 /// A kernel with all it needs.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct BoundDispatch {
     pub(super) kernel: &'static str,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) bind_group: wgpu::BindGroup,
@@ -77,7 +77,7 @@ impl Program {
             .scoped(|| {
                 let steps = plan.steps().iter().zip(&dispatches).enumerate();
                 steps
-                    .map(|(index, (step, dispatch))| Run {
+                    .map(|(index, (step, dispatch))| BoundDispatch {
                         kernel: dispatch.kernel.name,
                         pipeline: executor.pipelines[index].pipeline.clone(),
                         bind_group: bind_group(executor, &plan, index, step, dispatch, &params),
