@@ -25,7 +25,6 @@ const PARALLEL: &[(&str, &str)] = &[
     ("Config", "sizes of a network, one per model"),
     ("Executor", "executor of a plan, one per kind of device"),
     ("Options", "options of an executor, one per executor"),
-    ("StepTime", "time of a step, one per executor"),
 ];
 
 fn root() -> &'static Path {
