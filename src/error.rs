@@ -23,14 +23,9 @@ impl Error {
         self.0.kind()
     }
 
-    /// The cause.
-    #[cfg(any(test, feature = "unstable"))]
+    /// The cause, whose variants may change in any version.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn cause(&self) -> &Cause {
-        &self.0
-    }
-
-    #[cfg(not(any(test, feature = "unstable")))]
-    pub(crate) fn cause(&self) -> &Cause {
         &self.0
     }
 }

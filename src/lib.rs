@@ -49,7 +49,10 @@
 pub mod audio;
 mod cancel;
 pub mod cpu;
+#[cfg(feature = "unstable")]
 pub mod error;
+#[cfg(not(feature = "unstable"))]
+mod error;
 mod error_kind;
 #[cfg(feature = "unstable")]
 pub mod executor;

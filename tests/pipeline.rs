@@ -267,6 +267,56 @@ fn a_cancelled_tagger_stops() {
     assert_eq!(found, 1);
 }
 
+/// A track that was submitted is the one that a blocking call returns, however its result is taken.
+#[test]
+fn submitted_samples_give_the_same_track() {
+    let Some(gpu) = common::gpu() else { return };
+    let samples = tone(12_000, 45.0, 523.0);
+    let all = tagwave::audio::Placement::All { stride_samples: 180_000 };
+    for builder in [Tagger::builder().device(Device::Gpu), Tagger::builder().device(Device::Cpu)] {
+        // More clips than a batch holds.
+        let tagger = painted_with(builder.placement(all).max_batch(1));
+        let expected = tagger.tag_samples(&samples, 12_000).unwrap();
+        assert!(expected.clips.len() > 1);
+        let submit = || tagger.submit(&samples, 12_000).unwrap();
+        assert_eq!(submit().wait().unwrap(), expected);
+        assert_eq!(pollster::block_on(submit()).unwrap(), expected);
+        let mut pending = submit();
+        let start = std::time::Instant::now();
+        let found = loop {
+            if let Some(found) = pending.try_take() {
+                break found;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            assert!(start.elapsed() < std::time::Duration::from_secs(120));
+        };
+        assert_eq!(found.unwrap(), expected);
+        // It is taken once.
+        assert_eq!(pending.try_take().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+        drop(submit());
+        // Too loud for the spectrogram: an error, and nothing of the other clips afterwards.
+        let mut loud = samples.clone();
+        loud[200_000] = 1e25;
+        let error = tagger.submit(&loud, 12_000).unwrap().wait().unwrap_err();
+        assert!(matches!(error.cause(), Cause::TooLoud), "{error}");
+        assert!(tagger.submit(&samples, 0).is_err());
+        assert_eq!(submit().wait().unwrap(), expected);
+    }
+    drop(gpu);
+}
+
+#[test]
+fn a_tagger_describes_itself() {
+    let tagger = painted_with(Tagger::builder().device(Device::Cpu));
+    assert_eq!((tagger.sample_rate_hz(), tagger.clip_samples()), (12_000, 349_440));
+    assert_eq!((tagger.labels().len(), tagger.embedding_len(), tagger.device_bytes()), (50, 32, 0));
+    tagger.warm_up().unwrap();
+    let track = tagger.tag_samples(&tone(12_000, 5.0, 440.0), 12_000).unwrap();
+    assert_eq!(track.embedding.len(), tagger.embedding_len());
+    let Some(gpu) = common::gpu() else { return };
+    assert!(filled(&gpu).device_bytes() > 1 << 20);
+}
+
 #[test]
 fn threads_share_a_tagger() {
     let Some(gpu) = common::gpu() else { return };
@@ -372,7 +422,7 @@ impl std::io::Read for Panics {
 fn a_hang_or_panic_fails_its_own_file() {
     // No model: this is about decoding.
     let builder = Tagger::builder().device(Device::None).decode_threads(2);
-    let tagger = painted_with(builder.decoder_timeout(std::time::Duration::from_millis(300)));
+    let tagger = painted_with(builder.decoder_timeout(std::time::Duration::from_secs(1)));
     let start = std::time::Instant::now();
     // More that hang than there are threads.
     let sources = (0..12).map(|index| match index % 4 {

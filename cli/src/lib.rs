@@ -241,6 +241,7 @@ impl From<Error> for CliError {
         let code = match error.cause() {
             Cause::Weights(_) | Cause::Model(_) | Cause::Plan(_) => USAGE,
             Cause::Gpu(GpuError::Dispatch { .. }) => NO_DEVICE,
+            Cause::Audio(_) => SOME_FAILED,
             _ => match error.kind() {
                 ErrorKind::Device => NO_DEVICE,
                 ErrorKind::Unsupported => USAGE,

@@ -1,15 +1,16 @@
 //! `tagwave reproduce`.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, DeviceArgs, SOME_FAILED, WeightsArgs, print_line, write_failed};
+use super::{CliError, DeviceArgs, SOME_FAILED, USAGE, WeightsArgs, write_failed};
 use tagwave::audio::{Clip, ClipReader, ClipRequest, Resamplers, Source};
 use tagwave::error::Error;
 use tagwave::models;
 use tagwave::sinks::{Failure, Format, Prediction, Row, Values};
-use tagwave::tagger::OriginalBatch;
+use tagwave::tagger::{Device, OriginalBatch};
 use tagwave::tags::{self, TagSelection};
 
 /// Arguments of `tagwave reproduce`.
@@ -46,6 +47,10 @@ type Read = Result<(PathBuf, Clip, ClipReader), Box<Row>>;
 
 /// Tags groups of files as the original project does, one JSON object per line.
 pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
+    if args.device.device == Device::None {
+        let message = "device `none` runs no model: choose another --device".into();
+        return Err(CliError { message, code: USAGE });
+    }
     let model = models::find(&args.model).map_err(Error::from)?;
     let weights = model.weights(&args.weights.locator()).map_err(Error::from)?;
     let vocabulary = model.vocabulary().map_err(Error::from)?;
@@ -54,13 +59,13 @@ pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
     let clip = model.architecture.clip();
     let request = ClipRequest::new(clip.sample_rate, clip.samples);
     let resamplers = Resamplers::new();
-    let (mut text, mut failed) = (Vec::new(), 0);
+    let mut sink = Format::Jsonl.sink(io::stdout().lock());
+    let mut failed = 0;
     for group in args.files.chunks(batch) {
         let read: Vec<Read> = group.iter().map(|path| read(path, &request, &resamplers)).collect();
         let clips: Vec<Vec<f32>> =
             read.iter().filter_map(|read| Some(read.as_ref().ok()?.1.samples.clone())).collect();
         let mut results = if clips.is_empty() { Vec::new() } else { executor.run(&clips)? }.into_iter();
-        let mut sink = Format::Jsonl.sink(&mut text);
         for read in read {
             let row = match read {
                 Err(row) => *row,
@@ -91,11 +96,8 @@ pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
             failed += usize::from(row.outcome.is_err());
             sink.row(&row).map_err(|error| write_failed(&error))?;
         }
-        drop(sink);
-        let lines = String::from_utf8_lossy(&text).into_owned();
-        lines.lines().try_for_each(print_line)?;
-        text.clear();
     }
+    sink.finish().map_err(|error| write_failed(&error))?;
     Ok(if failed == 0 { 0 } else { SOME_FAILED })
 }
 

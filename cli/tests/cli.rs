@@ -86,6 +86,37 @@ fn no_driver_is_a_note_or_exit_code_3() {
 }
 
 #[test]
+fn scores_that_depend_on_the_batch_have_a_command_of_their_own() {
+    let (Some(weights), Some(mp3)) =
+        (common::fixture("weights"), common::fixture("audio/bensound-thejazzpiano.mp3"))
+    else {
+        return;
+    };
+    let (weights, mp3) = (weights.to_str().unwrap(), mp3.to_str().unwrap());
+    let tag =
+        ["tag", "--model", "compact", "--compat", "original", "--device", "cpu", "--weights", weights, mp3];
+    let output = run(&tag);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("tagwave reproduce"), "{}", text(&output.stderr));
+    let reproduce = |device: &str, batch: &str, files: &[&str]| {
+        let options = ["reproduce", "--device", device, "--weights", weights, "--batch", batch];
+        run(&[&options, files].concat())
+    };
+    let output = reproduce("cpu", "1", &[mp3, "no such file.mp3"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let rows: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0]["compat"], rows[0]["tags"].as_array().unwrap().len()), (&"original".into(), 5));
+    assert!(rows[0]["clip_start_s"].as_f64().unwrap() > 0.0);
+    assert_eq!(rows[1]["error"]["kind"], "input");
+    // The CPU runs one clip per batch.
+    let output = reproduce("cpu", "2", &[mp3, mp3]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(reproduce("none", "1", &[mp3]).status.code(), Some(2));
+}
+
+#[test]
 fn rows_are_json_and_errors_stay_in_their_row() {
     if common::gpu().is_none() {
         return;

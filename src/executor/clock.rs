@@ -1,4 +1,4 @@
-//! Source of time for executors, replaced in tests and where the standard clock does not exist.
+//! Source of time for executors, because the standard clock does not exist on every target.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -67,40 +67,6 @@ pub trait Executor: fmt::Debug + Send + Sync {
     }
 }
 
-impl<E: Executor + ?Sized> Executor for Box<E> {
-    fn device(&self) -> &str {
-        (**self).device()
-    }
-
-    fn plan(&self) -> &Plan {
-        (**self).plan()
-    }
-
-    fn max_batch(&self) -> usize {
-        (**self).max_batch()
-    }
-
-    fn in_flight(&self) -> usize {
-        (**self).in_flight()
-    }
-
-    fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
-        (**self).submit(inputs)
-    }
-
-    fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
-        (**self).submit_timed(inputs)
-    }
-
-    fn device_bytes(&self) -> u64 {
-        (**self).device_bytes()
-    }
-
-    fn times(&self) -> Times {
-        (**self).times()
-    }
-}
-
 /// Inputs of a batch: tensors of a plan, or consecutive clips of them. Cheap to clone; clones share the tensors.
 #[derive(Clone, Debug)]
 pub struct Inputs {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{ExecuteError, PlanOutputs};
@@ -42,7 +42,11 @@ pub struct Submission {
 struct Slot(Mutex<SlotState>);
 
 enum SlotState {
-    Waiting(Vec<Callback>),
+    Waiting {
+        callbacks: Vec<Callback>,
+        /// Task that polled last.
+        waker: Option<Waker>,
+    },
     Ready(BatchResult),
     Taken,
 }
@@ -54,10 +58,10 @@ impl Slot {
 }
 
 impl Submission {
-    /// A submission and the promise of its result. `driver` is the device, with the number of the last command buffer
-    /// of the batch; `timeout` limits blocking waits.
+    /// A submission and the promise of its result. `driver` is the device, `None` for threads that need no polling;
+    /// `timeout` limits blocking waits.
     pub fn new(driver: Option<Arc<dyn Driver>>, timeout: Duration) -> (Submission, Promise) {
-        let slot = Arc::new(Slot(Mutex::new(SlotState::Waiting(Vec::new()))));
+        let slot = Arc::new(Slot(Mutex::new(SlotState::Waiting { callbacks: Vec::new(), waker: None })));
         (Submission { slot: slot.clone(), driver, timeout }, Promise(Some(slot)))
     }
 
@@ -69,7 +73,7 @@ impl Submission {
 
     /// True if the result has arrived. Does not poll the device.
     pub fn is_ready(&self) -> bool {
-        !matches!(*self.slot.lock(), SlotState::Waiting(_))
+        !matches!(*self.slot.lock(), SlotState::Waiting { .. })
     }
 
     /// Takes the result if it has arrived, and `None` otherwise. Polls a device that tagwave opened.
@@ -85,7 +89,7 @@ impl Submission {
     fn take(&self) -> Option<BatchResult> {
         let mut state = self.slot.lock();
         match &*state {
-            SlotState::Waiting(_) => None,
+            SlotState::Waiting { .. } => None,
             SlotState::Taken => Some(Err(ExecuteError::Cancelled)),
             SlotState::Ready(_) => match std::mem::replace(&mut *state, SlotState::Taken) {
                 SlotState::Ready(result) => Some(result),
@@ -97,29 +101,26 @@ impl Submission {
     /// Calls `callback` once the result has arrived, at once if it has. The callback runs on the thread that polls the
     /// device: that of the caller on a device of the caller, else a thread of tagwave. It must not block.
     pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
-        {
-            let mut state = self.slot.lock();
-            if let SlotState::Waiting(callbacks) = &mut *state {
-                callbacks.push(Box::new(callback));
-                drop(state);
-                if let Some(driver) = &self.driver {
-                    driver.poll_in_background();
-                }
-                return;
-            }
-        }
-        callback();
+        self.notify(callback);
+        self.poll_in_background();
     }
 
     /// Adds a callback without polling in the background.
     pub(super) fn notify(&self, callback: impl FnOnce() + Send + 'static) {
         let mut state = self.slot.lock();
-        if let SlotState::Waiting(callbacks) = &mut *state {
+        if let SlotState::Waiting { callbacks, .. } = &mut *state {
             callbacks.push(Box::new(callback));
             return;
         }
         drop(state);
         callback();
+    }
+
+    /// Has the completion delivered without further calls, if it has not arrived.
+    fn poll_in_background(&self) {
+        if let (false, Some(driver)) = (self.is_ready(), &self.driver) {
+            driver.poll_in_background();
+        }
     }
 
     pub(super) fn driver(&self) -> Option<&dyn Driver> {
@@ -135,9 +136,7 @@ impl Submission {
 impl Drop for Submission {
     fn drop(&mut self) {
         // Buffers of work on the device are freed when its completion is delivered.
-        if let (false, Some(driver)) = (self.is_ready(), &self.driver) {
-            driver.poll_in_background();
-        }
+        self.poll_in_background();
     }
 }
 
@@ -154,9 +153,17 @@ impl Future for Submission {
         if let Some(result) = self.try_take() {
             return Poll::Ready(result);
         }
-        let waker = context.waker().clone();
-        self.on_ready(move || waker.wake());
-        // It may have arrived in between; then the callback has run, and the task is polled again.
+        if let SlotState::Waiting { waker, .. } = &mut *self.slot.lock() {
+            match waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => *waker = Some(context.waker().clone()),
+            }
+        }
+        // It may have arrived before the waker was set.
+        if let Some(result) = self.take() {
+            return Poll::Ready(result);
+        }
+        self.poll_in_background();
         Poll::Pending
     }
 }
@@ -178,8 +185,9 @@ impl Promise {
     fn deliver(&mut self, result: BatchResult) {
         let Some(slot) = self.0.take() else { return };
         let before = std::mem::replace(&mut *slot.lock(), SlotState::Ready(result));
-        if let SlotState::Waiting(callbacks) = before {
+        if let SlotState::Waiting { callbacks, waker } = before {
             callbacks.into_iter().for_each(|callback| callback());
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -243,6 +251,26 @@ mod tests {
         promise.complete(Ok(PlanOutputs::default()));
         submission.on_ready(count(&called));
         assert_eq!(called.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_future_that_is_polled_often_keeps_one_waker() {
+        struct Count(AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Count>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(count.clone());
+        let mut context = Context::from_waker(&waker);
+        let (mut submission, promise) = submission();
+        for _ in 0..100 {
+            assert!(Pin::new(&mut submission).poll(&mut context).is_pending());
+        }
+        promise.complete(Ok(PlanOutputs::default()));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(Pin::new(&mut submission).poll(&mut context).is_ready());
     }
 
     /// Completion, callbacks, futures and drops race on two threads; every callback runs once and nothing hangs.

@@ -64,7 +64,7 @@ pub(super) fn stack(
     let submitted = |(index, clip): &(usize, Clip)| SubmittedClip {
         index: *index,
         start_s: clip.start_samples as f64 / f64::from(rate_hz),
-        is_too_large: clip.samples.iter().any(|v| v.is_nan() || v.abs() > MAX_SAMPLE),
+        is_too_large: is_too_large(&clip.samples),
     };
     let clips: Vec<SubmittedClip> = batch.iter().map(submitted).collect();
     let mut samples = Vec::with_capacity(batch.len() * length_samples);
@@ -74,6 +74,11 @@ pub(super) fn stack(
         Ok(input) => Ok((clips, input.into())),
         Err(error) => Err((clips, error.into())),
     }
+}
+
+/// True if a sample is NaN or exceeds [`MAX_SAMPLE`].
+pub(super) fn is_too_large(samples: &[f32]) -> bool {
+    samples.iter().any(|v| v.is_nan() || v.abs() > MAX_SAMPLE)
 }
 
 /// Splits the outputs of a batch by clip.

@@ -52,7 +52,7 @@ pub(super) struct KernelPolicy(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + S
 
 impl fmt::Debug for KernelPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KernelsOf")
+        f.write_str("KernelPolicy")
     }
 }
 

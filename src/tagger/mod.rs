@@ -30,7 +30,7 @@ mod warnings;
 pub use builder::TaggerBuilder;
 pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
-pub use original_batch::OriginalBatch;
+pub use original_batch::{OriginalBatch, OriginalClip};
 pub use pending::Pending;
 pub use stats::StageTimes;
 
@@ -244,8 +244,8 @@ impl Tagger {
     /// Length of an embedding; zero without one.
     pub fn embedding_len(&self) -> usize {
         let plan = self.engines[0].plan();
-        let id = plan.outputs().iter().find(|(name, _)| name == EMBEDDING).map(|(_, id)| *id);
-        id.map_or(0, |id| plan.tensors()[id].shape.with_batch(1).len())
+        let output = plan.output_index(EMBEDDING).and_then(|index| plan.outputs().get(index));
+        output.map_or(0, |(_, id)| plan.tensors()[*id].shape.with_batch(1).len())
     }
 
     /// Bytes of activations and weights in memory of GPUs.
@@ -253,7 +253,7 @@ impl Tagger {
         self.engines.iter().map(Engine::device_bytes).sum()
     }
 
-    /// Runs a silent clip on every device, so that the next call finds compiled kernels and warm memory.
+    /// Runs a silent clip on every device, so that the next call does not pay for the first use.
     ///
     /// # Errors
     /// Those of the device.

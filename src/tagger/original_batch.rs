@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Device;
+use super::clips::is_too_large;
 use super::factory::{Active, DeviceFactory};
 use super::warnings::Warnings;
 use crate::error::{Cause, Error};
@@ -68,8 +69,12 @@ impl OriginalBatch {
     /// Runs clips as one batch; each has as many samples as a clip of the model.
     ///
     /// # Errors
-    /// More clips than the device supports in one batch, a clip of another length, errors of the device.
+    /// More clips than the device supports in one batch, a clip of another length, samples that overflow the spectrogram, errors of
+    /// the device.
     pub fn run(&self, clips: &[Vec<f32>]) -> Result<Vec<OriginalClip>, Error> {
+        if clips.iter().any(|clip| is_too_large(clip)) {
+            return Err(Cause::TooLoud.into());
+        }
         let input = HostTensor::new([clips.len(), self.samples], clips.concat())?;
         let outputs = self.active.executor.run(input)?;
         let row = |name: &str, clip: usize| {

@@ -92,21 +92,28 @@ impl Pending {
     /// As [`Pending::try_take`]; a device that does not answer in time.
     pub fn wait(mut self) -> Result<Track, Error> {
         while let Some((clips, submission)) = self.parts.pop_front() {
-            let outputs = blocking::wait(submission);
-            self.parts.push_front((clips, Submission::ready(Ok(PlanOutputs::default()))));
-            self.accept(outputs)?;
+            self.accept_part(&clips, blocking::wait(submission))?;
         }
         self.finish()
     }
 
-    /// Records the outputs of the first part.
+    /// Records the outputs of the first part. After an error nothing is left to take.
     fn accept(&mut self, outputs: Result<PlanOutputs, ExecuteError>) -> Result<(), Error> {
         let Some((clips, _)) = self.parts.pop_front() else { return Ok(()) };
-        let outputs = outputs.inspect_err(|_| self.parts.clear())?;
-        let tap = self.tap.as_deref();
-        let split = clips::split(&self.plan, tap, &clips, &outputs.tensors, &self.device);
-        for clip in split {
-            clips::check_finite(&clip).inspect_err(|_| self.parts.clear())?;
+        self.accept_part(&clips, outputs).inspect_err(|_| {
+            self.parts.clear();
+            self.done.clear();
+        })
+    }
+
+    fn accept_part(
+        &mut self,
+        clips: &[SubmittedClip],
+        outputs: Result<PlanOutputs, ExecuteError>,
+    ) -> Result<(), Error> {
+        let tensors = outputs?.tensors;
+        for clip in clips::split(&self.plan, self.tap.as_deref(), clips, &tensors, &self.device) {
+            clips::check_finite(&clip)?;
             self.done.push(clip);
         }
         Ok(())

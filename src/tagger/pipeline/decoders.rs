@@ -53,11 +53,20 @@ struct Worker {
 /// State shared with a decoder thread.
 struct WorkerState {
     heartbeat: Heartbeat,
-    /// Index of the source that is being decoded, or [`IDLE`].
+    /// Index of the source that is being decoded, [`IDLE`] or [`ABANDONED`].
     index: AtomicUsize,
 }
 
 const IDLE: usize = usize::MAX;
+const ABANDONED: usize = usize::MAX - 1;
+
+impl WorkerState {
+    /// Replaces source `index` by `next`; `false` if the other side was faster. A worker that finishes and a watchdog that
+    /// abandons it exclude each other, so that no source is lost or counted twice.
+    fn leave(&self, index: usize, next: usize) -> bool {
+        self.index.compare_exchange(index, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
 
 /// Pool of decoder threads with a watchdog.
 pub(super) struct Decoders {
@@ -165,7 +174,8 @@ impl Decoders {
         self.workers.retain_mut(|worker| {
             let index = worker.state.index.load(Ordering::Acquire);
             let ticks = worker.state.heartbeat.ticks();
-            let hangs = worker.watchdog.is_stalled(ticks, index == IDLE, now, decoder_timeout);
+            let hangs = worker.watchdog.is_stalled(ticks, index == IDLE, now, decoder_timeout)
+                && worker.state.leave(index, ABANDONED);
             if hangs {
                 // If the thread continues, it ends by itself.
                 worker.state.heartbeat.stop();
@@ -209,9 +219,11 @@ impl DecodeWorker {
             self.state.index.store(index, Ordering::Release);
             // A panic of the decoder fails its own source only.
             let result = catch_unwind(AssertUnwindSafe(|| self.read(index, source)));
-            self.state.index.store(IDLE, Ordering::Release);
             let result = result.unwrap_or_else(|_| Err(Cause::Panicked.into()));
-            if self.state.heartbeat.is_stopped() || self.cancel.is_cancelled() {
+            if !self.state.leave(index, IDLE)
+                || self.state.heartbeat.is_stopped()
+                || self.cancel.is_cancelled()
+            {
                 return;
             }
             if self.send(DecodeEvent::Done(index, result)).is_none() {
@@ -239,7 +251,9 @@ impl DecodeWorker {
             let waits = Instant::now();
             outcome = clip.map_err(Error::from).and_then(|clip| {
                 // Blocking on back-pressure does not count as a stall.
-                self.state.index.store(IDLE, Ordering::Release);
+                if !self.state.leave(index, IDLE) {
+                    return Err(Cause::Cancelled.into());
+                }
                 let has_room = self.clip_tokens.take() && !self.cancel.is_cancelled();
                 self.state.heartbeat.tick();
                 self.state.index.store(index, Ordering::Release);
@@ -264,5 +278,19 @@ impl DecodeWorker {
 
     fn send(&self, decoded: DecodeEvent) -> Option<()> {
         self.sender.send(Event::Decoded(self.id, decoded)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_finishes_or_is_abandoned_but_not_both() {
+        let state = |index| WorkerState { heartbeat: Heartbeat::default(), index: AtomicUsize::new(index) };
+        let finished = state(5);
+        assert!(finished.leave(5, IDLE) && !finished.leave(5, ABANDONED));
+        let abandoned = state(5);
+        assert!(abandoned.leave(5, ABANDONED) && !abandoned.leave(5, IDLE));
     }
 }

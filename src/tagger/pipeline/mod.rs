@@ -85,7 +85,7 @@ fn run_threads<I: Iterator<Item = Source> + Send>(
         let (sender, receiver) = unbounded();
         let (queue, waiting) = unbounded();
         let (batches, submitted) = unbounded::<ClipBatch>();
-        // Dropped first, also when unwinding: without these channels all other threads end.
+        // The collector owns these ends and drops them, also when unwinding: then all other threads end.
         let (sources_ahead, window_tokens) = Tokens::new(window);
         let (clips_in_memory, clip_tokens) =
             Tokens::new(batch * (BATCHES_PER_DEVICE * tagger.engines.len() + 2));
