@@ -1,115 +1,27 @@
-//! Clip requests, and the reader that yields the clips of one track.
+//! Reader that yields the clips of one track.
 
-use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
 use super::bytes::Bytes;
-use super::decode::{Decoder, DecoderMode};
+use super::decode::Decoder;
 use super::detect::may_be_script;
 use super::error::AudioError;
-use super::ffmpeg::{self, Encoded, ExternalDecoder};
+use super::ffmpeg::{self, Encoded};
 use super::heartbeat::Heartbeat;
 use super::level::{Loudness, loudness};
 use super::packets::End;
 use super::polyphase::Resamplers;
+use super::request::{ClipPadding, ClipRequest, ExternalDecoder, Placement, SeekMode};
 use super::source::{Source, SourceKind};
 use super::track::TrackReader;
+use super::warning::Warning;
 use crate::error_kind::ErrorKind;
 
 /// Tolerated difference between stated and decoded length in samples: containers count whole packets.
 const TOLERATED_FRAMES: u64 = 4096;
-/// Upper limit of [`Placement::At`] in seconds: 115 days.
-const MAX_START_S: f64 = 1e7;
 /// Samples read at a time for [`Placement::All`].
 const STRIP: usize = 16_384;
-
-/// Position of the clips in a track.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Placement {
-    /// One clip from the middle: it starts at `floor((track - clip) / 2)`, in samples at the clip's rate.
-    #[default]
-    Centre,
-    /// One clip that starts this many seconds into the track.
-    At(f64),
-    /// Clips from the track's start on, one every `stride_samples` (at the clip's rate), as long as a whole
-    /// clip fits. If more than half a stride then remains uncovered, one more clip ends with the track.
-    All {
-        /// Distance between the starts of two clips, in samples at the clip's rate; not 0.
-        stride_samples: usize,
-    },
-}
-
-/// Padding of a clip from a track that is shorter than the clip.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ClipPadding {
-    /// Zeros after the audio.
-    #[default]
-    Zeros,
-    /// The audio, repeated.
-    Repeat,
-}
-
-/// Method of reaching a clip in the middle of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum SeekMode {
-    /// Seek, where the format has sample-accurate positions; otherwise decode from the start.
-    #[default]
-    Seek,
-    /// Decode everything before the clip and drop it.
-    DecodeAll,
-}
-
-/// Description of the clips to read from a track.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClipRequest {
-    /// Sample rate of the clips in Hz.
-    pub rate_hz: u32,
-    /// Length of each clip in samples at that rate.
-    pub length_samples: usize,
-    /// Position of the clips in the track.
-    pub placement: Placement,
-    /// Padding of tracks shorter than a clip.
-    pub padding: ClipPadding,
-    /// Decoder behaviour; has no effect on samples from memory.
-    pub decoder: DecoderMode,
-    /// Method of reaching a clip in the middle of a file.
-    pub seek_mode: SeekMode,
-    /// External decoder for formats without a built-in decoder.
-    pub external_decoder: ExternalDecoder,
-}
-
-impl ClipRequest {
-    /// Request for one clip from the centre, zero-padded, with the default decoder settings.
-    pub fn new(rate_hz: u32, length_samples: usize) -> ClipRequest {
-        ClipRequest {
-            rate_hz,
-            length_samples,
-            placement: Placement::default(),
-            padding: ClipPadding::default(),
-            decoder: DecoderMode::default(),
-            seek_mode: SeekMode::default(),
-            external_decoder: ExternalDecoder::default(),
-        }
-    }
-
-    fn check(&self) -> Result<(), AudioError> {
-        let refuse = |field, found: String, expected| Err(AudioError::Request { field, found, expected });
-        if !super::RATES_HZ.contains(&self.rate_hz) {
-            return refuse("rate_hz", self.rate_hz.to_string(), "1000 to 768000");
-        }
-        if self.length_samples == 0 {
-            return refuse("length_samples", "0".into(), "1 or more");
-        }
-        match self.placement {
-            Placement::All { stride_samples: 0 } => refuse("stride_samples", "0".into(), "1 or more"),
-            Placement::At(seconds) if !(0.0..=MAX_START_S).contains(&seconds) => {
-                refuse("start in seconds", seconds.to_string(), "0 to 10000000")
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Part of a track, with the sample rate and length of the request.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,105 +32,6 @@ pub struct Clip {
     pub start_samples: u64,
     /// Number of samples that are audio; the rest is padding.
     pub audio_samples: usize,
-}
-
-/// Problem of a track that did not prevent reading its clips.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Warning {
-    /// Packets that could not be decoded were skipped, without a gap.
-    DamagedPackets {
-        /// Number of packets.
-        count: u64,
-    },
-    /// The file ends, or becomes unreadable, before the end of the track.
-    Truncated {
-        /// Message of the reader.
-        reason: String,
-    },
-    /// The length that the container states differs from the decoded length.
-    LengthWrong {
-        /// Length in seconds as stated.
-        stated_s: f64,
-        /// Length in seconds as decoded.
-        found_s: f64,
-    },
-    /// Part of the track has another sample rate and was resampled to the rate of the track.
-    RateChange {
-        /// Rate of the track in Hz.
-        from_hz: u32,
-        /// Rate of the part in Hz.
-        to_hz: u32,
-    },
-    /// Bytes, pages or a stretch of time that hold no audio because the file is damaged.
-    Damaged {
-        /// Extent of the damage.
-        extent: String,
-    },
-    /// Message of the external decoder about damage, without control characters.
-    External {
-        /// The message, at most some hundred characters.
-        message: String,
-    },
-    /// The channels cancel each other when they are mixed to mono.
-    Cancellation {
-        /// Level that mixing loses, in dB.
-        loss_db: f64,
-    },
-    /// The clip is so quiet that its tags may describe noise.
-    Quiet {
-        /// RMS level without DC offset, in dBFS.
-        level_dbfs: f64,
-    },
-    /// The clip is silent or constant.
-    Silent,
-    /// The ratio of the rates is not a small fraction, so samples differ slightly from those of the original's
-    /// resampler.
-    FallbackResampler {
-        /// Rate of the track in Hz.
-        from_hz: u32,
-        /// Rate of the clips in Hz.
-        to_hz: u32,
-    },
-    /// The track, or the part of it after the requested start, is shorter than a clip.
-    Padded {
-        /// Samples of audio in the clip.
-        audio_samples: usize,
-        /// Length of the clip in samples.
-        clip_samples: usize,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::DamagedPackets { count: 1 } => f.write_str("1 damaged packet skipped"),
-            Warning::DamagedPackets { count } => write!(f, "{count} damaged packets skipped"),
-            Warning::Truncated { reason } => write!(f, "file ends early: {reason}"),
-            Warning::LengthWrong { stated_s, found_s } => {
-                write!(f, "file states {stated_s:.3} s, found {found_s:.3} s")
-            }
-            Warning::RateChange { from_hz, to_hz } => {
-                write!(f, "sample rate changes from {from_hz} to {to_hz} Hz inside the file")
-            }
-            Warning::Damaged { extent } => write!(f, "damaged: {extent}"),
-            Warning::External { message } => write!(f, "ffmpeg: {message}"),
-            Warning::Cancellation { loss_db } => {
-                write!(f, "channels cancel each other: mixing to mono loses {loss_db:.1} dB")
-            }
-            Warning::Quiet { level_dbfs } => write!(f, "very quiet: {level_dbfs:.1} dBFS"),
-            Warning::Silent => f.write_str("silent"),
-            Warning::FallbackResampler { from_hz, to_hz } => {
-                write!(
-                    f,
-                    "uncommon rate: {from_hz} to {to_hz} Hz by interpolated sinc, not the original's filter"
-                )
-            }
-            Warning::Padded { audio_samples, clip_samples } => {
-                write!(f, "shorter than a clip: {audio_samples} of {clip_samples} samples, padded")
-            }
-        }
-    }
 }
 
 /// Iterator over the clips of one track, decoding on demand. Ends after the first error.

@@ -5,16 +5,7 @@ use symphonia::core::errors::Error;
 use symphonia::core::packet::Packet;
 
 use super::frames;
-use super::mp3::Mp3;
-
-/// Sample rate, channels and length of a decoded packet.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BlockSpec {
-    pub(super) rate_hz: u32,
-    pub(super) channels: usize,
-    /// Samples per channel.
-    pub(super) frames: usize,
-}
+use super::mp3::{BlockSpec, Mp3};
 
 /// Decoder of one track.
 ///
@@ -94,7 +85,7 @@ mod tests {
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
 
-    use crate::audio::decode::DecoderMode;
+    use crate::audio::DecoderMode;
     use crate::audio::packets::{Next, Packets};
 
     /// Tolerance between the decoders: both compute in f32, in a different order.

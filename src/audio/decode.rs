@@ -4,17 +4,19 @@ use std::fs::File;
 
 use symphonia::core::errors::Error;
 
-use super::codec::{BlockSpec, Codec};
+use super::codec::Codec;
 use super::dts;
 use super::ending::{self, Ending};
 use super::error::AudioError;
 use super::frames;
 use super::heartbeat::Heartbeat;
 use super::level::MixPower;
+use super::limits::{MAX_CHANNELS, RATES_HZ};
+use super::mp3::BlockSpec;
 use super::packets::{End, Next, Packets, SkipMethod, TrackFacts, guarded};
 use super::polyphase::Resamplers;
+use super::request::DecoderMode;
 use super::resample::Resampling;
-use super::{MAX_CHANNELS, RATES_HZ};
 use super::{adts, ogg};
 
 /// Number of samples that the original's MP3 decoder dropped at the start and appended as zeros at the end.
@@ -30,17 +32,6 @@ const GAP_S: f64 = 0.25;
 
 /// Error: the stream position is unknown after a failed seek; the track must be reopened.
 pub(super) struct PositionLost;
-
-/// Treatment of encoder delay and rounding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DecoderMode {
-    /// Samples as decoded, without the encoder delay and padding that the file states.
-    #[default]
-    Plain,
-    /// As the original's decoder: nothing is trimmed, and each channel is rounded to 16-bit integers with saturation.
-    /// Of MP3 the first 529 samples are dropped and 529 zeros are appended; other codecs are not shifted.
-    Original,
-}
 
 /// Decoder of one track.
 pub(super) struct Decoder {

@@ -63,13 +63,13 @@ pub enum AudioError {
         reason: Option<String>,
     },
     /// A sample rate outside [`super::RATES_HZ`].
-    #[error("sample rate {found_hz} Hz, expected {} to {} Hz", super::RATES_HZ.start(), super::RATES_HZ.end())]
+    #[error("sample rate {found_hz} Hz, expected {} to {} Hz", super::limits::RATES_HZ.start(), super::limits::RATES_HZ.end())]
     Rate {
         /// The rate found.
         found_hz: u32,
     },
     /// No channel, or more than [`super::MAX_CHANNELS`].
-    #[error("{found} channels, expected 1 to {}", super::MAX_CHANNELS)]
+    #[error("{found} channels, expected 1 to {}", super::limits::MAX_CHANNELS)]
     Channels {
         /// The number found.
         found: usize,

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::clips::Warning;
 use super::decode::{check_rate, mix};
 use super::error::AudioError;
 use super::heartbeat::Heartbeat;
 use super::level::MixPower;
-use super::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
+use super::limits::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
+use super::warning::Warning;
 
 /// Maximum time without output.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,16 +34,6 @@ const MAX_MESSAGES: usize = 3;
 const MESSAGE_CHARS: usize = 200;
 /// Tolerated difference between stated and decoded length in seconds.
 const TOLERATED_S: f64 = 0.5;
-
-/// Decoder of formats without a built-in decoder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ExternalDecoder {
-    /// `ffmpeg`, if it is on PATH.
-    #[default]
-    Ffmpeg,
-    /// None: such formats are an error.
-    Disabled,
-}
 
 /// Mono samples as little-endian f32 in a file.
 #[derive(Debug)]

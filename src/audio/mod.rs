@@ -26,29 +26,24 @@ mod ffmpeg;
 mod frames;
 mod heartbeat;
 mod level;
+mod limits;
 mod mp3;
 mod ogg;
 mod packets;
 mod polyphase;
 mod repair;
+mod request;
 mod resample;
 mod sinc;
 mod source;
 mod track;
+mod warning;
 
-pub use clips::{Clip, ClipPadding, ClipReader, ClipRequest, Placement, SeekMode, Warning};
-pub use decode::DecoderMode;
+pub use clips::{Clip, ClipReader};
 pub use error::AudioError;
-pub use ffmpeg::ExternalDecoder;
 pub use heartbeat::Heartbeat;
+pub use limits::{MAX_CHANNELS, RATES_HZ};
 pub use polyphase::{PolyphaseFilter, Resamplers};
+pub use request::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, SeekMode};
 pub use source::Source;
-
-use source::SPOOL_LIMIT_BYTES;
-
-/// Supported sample rates in Hz. Lower rates hold no music and make the resampling ratio very large; no recorder
-/// uses higher ones.
-pub const RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=768_000;
-
-/// Maximum number of channels that are mixed to mono.
-pub const MAX_CHANNELS: usize = 64;
+pub use warning::Warning;

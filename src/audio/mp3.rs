@@ -5,10 +5,17 @@ use std::collections::VecDeque;
 use nanomp3_core::{DecodeError, MAX_SAMPLES_PER_FRAME};
 use symphonia::core::packet::Packet;
 
-use super::codec::BlockSpec;
-
 /// Number of recent frames that determine the state of a decoder: the bit reservoir reaches back 511 bytes.
 const REMEMBERED: usize = 32;
+
+/// Sample rate, channels and length of a decoded packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BlockSpec {
+    pub(super) rate_hz: u32,
+    pub(super) channels: usize,
+    /// Samples per channel.
+    pub(super) frames: usize,
+}
 
 /// nanomp3 with the most recent packets, so that another decoder can take over.
 pub(super) struct Mp3 {

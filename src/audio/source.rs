@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use super::error::AudioError;
 use super::ffmpeg::{DecodedTrack, Encoded};
+use super::limits::SPOOL_LIMIT_BYTES;
 
-/// Maximum size of a temporary copy of a reader: more than ten hours of 24-bit stereo at 96 kHz, but an endless pipe
-/// does not fill the disk.
-pub(super) const SPOOL_LIMIT_BYTES: u64 = 32 << 30;
 /// Bytes copied at a time from a pipe to its temporary file.
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
 

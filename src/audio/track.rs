@@ -5,13 +5,13 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clips::ClipRequest;
 use super::decode::{Decoder, PositionLost, check_rate, count_frames};
 use super::error::AudioError;
 use super::ffmpeg::DecodedTrack;
 use super::heartbeat::Heartbeat;
 use super::level::MixPower;
 use super::polyphase::{Resamplers, output_lens};
+use super::request::ClipRequest;
 use super::resample::Resampling;
 use super::source::SourceKind;
 
