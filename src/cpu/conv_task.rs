@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::conv2d::{Conv, Convolution, Region};
+use super::conv_prepared::{Conv, Convolution, Region};
 use super::product::{MANY_REGISTERS, Product};
 use super::scratch::Scratch;
 use super::simd::{activate, store};

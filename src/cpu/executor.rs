@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::CpuError;
-use super::conv2d::Convolution;
-use super::kernel::{Context, CpuKernel, prepare};
+use super::conv_prepared::Convolution;
+use super::kernel::{Context, CpuKernel};
+use super::prepare::prepare;
 use super::scratch::{Buffer, Scratch, ScratchPool};
 use super::simd_level::SimdLevel;
 use crate::executor::{

@@ -11,6 +11,7 @@
 use crate::error_kind::ErrorKind;
 
 mod conv2d;
+mod conv_prepared;
 mod conv_task;
 mod dense;
 mod elementwise;
@@ -19,13 +20,14 @@ mod features;
 mod gru;
 mod kernel;
 mod log_mel;
+mod prepare;
 mod product;
 mod scratch;
 mod simd;
 mod simd_level;
 mod winograd;
 
-pub use conv2d::Convolution;
+pub use conv_prepared::Convolution;
 pub use executor::{Executor, Options};
 pub use simd_level::SimdLevel;
 

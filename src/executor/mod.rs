@@ -5,21 +5,22 @@
 //! callers that have a thread to spare. Not here: the executors themselves ([`crate::gpu`], [`crate::cpu`],
 //! [`crate::reference`]).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::error_kind::ErrorKind;
 use crate::plan::{InputError, Plan};
-use crate::tensor::{HostTensor, LengthError};
+use crate::tensor::HostTensor;
 
 pub mod blocking;
 mod clock;
+mod error;
+mod outputs;
 mod submission;
 
 pub use clock::{Clock, SystemClock};
+pub use error::ExecuteError;
+pub use outputs::{PlanOutputs, StepTime, Times};
 pub use submission::{Driver, Promise, Submission};
 
 /// Runs one plan on one device.
@@ -165,126 +166,6 @@ impl<const N: usize> From<&[HostTensor; N]> for Inputs {
 impl From<&Inputs> for Inputs {
     fn from(inputs: &Inputs) -> Inputs {
         inputs.clone()
-    }
-}
-
-/// PlanOutputs of a batch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlanOutputs {
-    /// The outputs of the plan, in its order.
-    pub tensors: Vec<HostTensor>,
-    /// Time of each step; empty unless [`Executor::submit_timed`] was used.
-    pub steps: Vec<StepTime>,
-}
-
-/// Time of a step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepTime {
-    /// Name of the step.
-    pub step: String,
-    /// Name of the kernel.
-    pub kernel: &'static str,
-    /// Time of all clips of the batch.
-    pub time: Duration,
-    /// Floating-point operations of the direct algorithm, for all clips of the batch.
-    pub flops: u64,
-}
-
-/// Times of an executor since it was made.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Times {
-    /// Time of each kernel by name, summed over threads. On a GPU empty unless enabled.
-    pub kernels: BTreeMap<&'static str, Duration>,
-    /// Time spent on reading outputs back after the device was done.
-    pub readback: Duration,
-}
-
-/// Error of running a plan.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExecuteError {
-    /// The inputs do not match the plan.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// More clips than a submission can hold.
-    #[error("{batch} clips in a batch, expected at most {most}: submit them in parts")]
-    Batch {
-        /// Number of clips.
-        batch: usize,
-        /// Maximum number of clips.
-        most: usize,
-    },
-    /// A batch whose clips depend on each other is larger than a submission can hold.
-    #[error(
-        "{batch} clips depend on each other and {device} takes at most {most}: use fewer, or another device"
-    )]
-    DependentBatch {
-        /// Name of the device.
-        device: String,
-        /// Number of clips.
-        batch: usize,
-        /// Maximum number of clips.
-        most: usize,
-    },
-    /// Too many batches are in flight.
-    #[error("{in_flight} batches are in flight: wait for one of them")]
-    Busy {
-        /// Number of batches in flight.
-        in_flight: usize,
-    },
-    /// The device lacks a feature.
-    #[error("{device} does not support {what}")]
-    Unsupported {
-        /// Name of the device.
-        device: String,
-        /// Missing feature.
-        what: &'static str,
-    },
-    /// The device has not enough memory.
-    #[error("the device has not enough memory for {what} ({bytes} bytes): use a smaller batch")]
-    OutOfMemory {
-        /// Purpose of the memory.
-        what: &'static str,
-        /// Requested bytes.
-        bytes: u64,
-    },
-    /// The device was lost or rejected a command.
-    #[error("the device failed: {reason}")]
-    Failed {
-        /// Message of the driver.
-        reason: String,
-    },
-    /// The device did not finish its work in time.
-    #[error("the device did not answer within {limit_s} s: update its driver, or choose another device")]
-    NotResponding {
-        /// Timeout in seconds.
-        limit_s: u64,
-    },
-    /// An output has another length than in the plan: a bug of tagwave.
-    #[error("{output:?}: {source}")]
-    Output {
-        /// Name of the output or step.
-        output: String,
-        /// Expected and actual length.
-        source: LengthError,
-    },
-    /// The submission was dropped.
-    #[error("cancelled")]
-    Cancelled,
-}
-
-impl ExecuteError {
-    /// Category of the error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            ExecuteError::Input(_) | ExecuteError::Output { .. } | ExecuteError::Batch { .. } => {
-                ErrorKind::Internal
-            }
-            ExecuteError::DependentBatch { .. } | ExecuteError::Unsupported { .. } => ErrorKind::Unsupported,
-            ExecuteError::Busy { .. } | ExecuteError::OutOfMemory { .. } => ErrorKind::Resource,
-            ExecuteError::Failed { .. } | ExecuteError::NotResponding { .. } => ErrorKind::Device,
-            ExecuteError::Cancelled => ErrorKind::Cancelled,
-        }
     }
 }
 

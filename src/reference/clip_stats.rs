@@ -1,6 +1,6 @@
 //! Reference implementation of `clip_stats.wgsl`.
 
-use super::larger;
+use super::larger::larger;
 use crate::kernels::{ClipStats, Scope};
 use crate::tensor::HostTensor;
 

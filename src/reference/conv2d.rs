@@ -1,7 +1,7 @@
 //! Reference implementation of `conv2d_*.wgsl`.
 
 use super::activation::activate;
-use super::larger;
+use super::larger::larger;
 use crate::kernels::Conv2d;
 use crate::tensor::HostTensor;
 

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::larger;
+use super::larger::larger;
 use crate::kernels::{LogMel, Padding};
 use crate::tensor::HostTensor;
 

@@ -1,6 +1,6 @@
 //! Reference implementation of `max_pool2d.wgsl`.
 
-use super::larger;
+use super::larger::larger;
 use crate::kernels::MaxPool2d;
 use crate::tensor::HostTensor;
 

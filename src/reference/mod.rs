@@ -18,6 +18,7 @@ mod concat;
 mod conv2d;
 mod dense;
 mod gru;
+mod larger;
 mod last_state;
 mod log_mel;
 mod max_pool2d;
@@ -126,11 +127,6 @@ pub fn sampled(plan: &Plan, inputs: &[HostTensor], places: &[usize]) -> Result<V
         places.iter().map(|&place| conv2d::conv2d_at(op, &x, w, b, tensor.shape.extents(), place)).collect();
     round(&mut values, tensor.dtype);
     Ok(values)
-}
-
-/// Maximum of two values; NaN if either is NaN, unlike [`f64::max`].
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b || a.is_nan() { a } else { b }
 }
 
 /// Rounds values to a storage type.

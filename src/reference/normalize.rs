@@ -1,6 +1,6 @@
 //! Reference implementation of `normalize.wgsl`.
 
-use super::larger;
+use super::larger::larger;
 use crate::kernels::{Level, Normalize};
 use crate::tensor::HostTensor;
 

@@ -9,7 +9,7 @@ use super::factory::{DeviceFactory, KernelPolicy};
 use super::pipeline::decoders::{self, Decoding};
 use super::stats::Stats;
 use super::warnings::Warnings;
-use super::{Device, Outputs, Tagger};
+use super::{Device, Tagger};
 use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
 use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
@@ -23,6 +23,18 @@ use crate::weights::{DigestCheck, Locator, Weights};
 
 /// Default decoder timeout: longer than a disk takes to spin up, or a server to recover.
 const DECODER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Results that a [`Tagger`] computes besides a tap. Layers that no result needs are removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outputs {
+    /// Scores and embedding.
+    #[default]
+    All,
+    /// The embedding only: later layers, and their weights, are not needed.
+    Embedding,
+    /// The tap only.
+    Tap,
+}
 
 /// Settings of a [`Tagger`].
 #[derive(Clone, Debug)]

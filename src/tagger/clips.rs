@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ClipResult, Track};
+use super::results::{ClipResult, Track};
 use crate::audio::Clip;
 use crate::error::{Cause, Error};
 use crate::executor::Inputs;

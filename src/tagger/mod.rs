@@ -24,34 +24,22 @@ mod original_batch;
 mod pending;
 mod pipeline;
 mod refused;
+mod results;
 mod stats;
 mod warnings;
 
-pub use builder::TaggerBuilder;
+pub use builder::{Outputs, TaggerBuilder};
 pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
 pub use original_batch::{OriginalBatch, OriginalClip};
 pub use pending::Pending;
+pub use pipeline::decoders::DECODER_THREAD;
+pub use results::{ClipResult, Track};
 pub use stats::StageTimes;
 
 use engine::Engine;
 use pipeline::decoders::Decoding;
 use warnings::Warnings;
-
-/// Name of decoder threads. A panic hook can use it to ignore their panics, which become errors of files.
-pub const DECODER_THREAD: &str = "tagwave decoder";
-
-/// Results that a [`Tagger`] computes besides a tap. Layers that no result needs are removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Outputs {
-    /// Scores and embedding.
-    #[default]
-    All,
-    /// The embedding only: later layers, and their weights, are not needed.
-    Embedding,
-    /// The tap only.
-    Tap,
-}
 
 /// Tags audio with one model on one or more devices. `Send` and `Sync`: threads may share it.
 ///
@@ -82,40 +70,6 @@ pub struct Tagger {
     tap: Option<String>,
     cancel: CancelToken,
     warnings: Arc<Warnings>,
-}
-
-/// Result of one clip.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClipResult {
-    /// Start of the clip in the track, in seconds.
-    pub start_s: f64,
-    /// A score in 0..1 for each label.
-    pub scores: Vec<f32>,
-    /// The features before the last dense layer.
-    pub embedding: Vec<f32>,
-    /// Output of the step selected with [`TaggerBuilder::tap`], flattened in C order; empty without a tap.
-    pub tap: Vec<f32>,
-    /// Name of the device that the clip ran on.
-    pub device: Arc<str>,
-}
-
-/// Result of one track.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Track {
-    /// Results of the clips.
-    pub clips: Vec<ClipResult>,
-    /// A score in 0..1 for each label, aggregated over clips.
-    pub scores: Vec<f32>,
-    /// The features before the last dense layer, aggregated over clips.
-    pub embedding: Vec<f32>,
-    /// The output of the tapped step, aggregated over clips; empty without a tap.
-    pub tap: Vec<f32>,
-    /// Length of the track in seconds, if known.
-    pub track_s: Option<f64>,
-    /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
-    pub decoder: &'static str,
-    /// Warnings about the file.
-    pub warnings: Vec<String>,
 }
 
 impl Tagger {

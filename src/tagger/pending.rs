@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::Tagger;
 use super::clips::{self, ClipOutput, SubmittedClip, TrackInfo};
-use super::{Tagger, Track};
+use super::results::Track;
 use crate::audio::{ClipReader, Source};
 use crate::error::{Cause, Error};
 use crate::executor::{ExecuteError, PlanOutputs, Submission, blocking};

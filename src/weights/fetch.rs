@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
 use super::error::{FetchError, WeightsError};
+use super::file::{hex, read_file, sha256_hex};
 use super::manifest::ManifestFile;
 use super::store::{publish, temporary_beside};
-use super::{hex, read_file, sha256_hex};
 
 /// Size of a block in bytes.
 const BLOCK_BYTES: usize = 64 << 10;

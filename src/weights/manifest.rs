@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::MAX_FILE_BYTES;
 use super::error::WeightsError;
+use super::file::MAX_FILE_BYTES;
 use super::keras::Variant;
 
 /// Manifest of a model's weights: published by the original, or built into the program.

@@ -11,8 +11,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use super::error::WeightsError;
+use super::info::{WeightsFormat, WeightsInfo};
 use super::keras::{Variant, finite};
-use super::{Weights, WeightsFormat, WeightsInfo};
+use super::named::Weights;
 use crate::tensor::{DType, HostTensor, MAX_RANK, Shape};
 
 /// Version of metadata and array layout; other versions are refused.

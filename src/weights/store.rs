@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::error::WeightsError;
+use super::file::{read_file, sha256_hex};
+use super::info::{WeightsFormat, WeightsInfo};
 use super::keras::Variant;
+use super::load::{format_of, parse};
 use super::manifest::{DigestCheck, Manifest};
+use super::named::Weights;
+use super::safetensors;
 use super::table::{TensorRole, TensorSpec, parameter_count};
-use super::{Weights, WeightsFormat, WeightsInfo, format_of, parse, read_file, safetensors, sha256_hex};
 use crate::tensor::DType;
 
 /// Name of a model's safetensors file: `<model>.safetensors`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::clips::{ClipOutput, TrackInfo, assemble, check_finite};
-use super::super::{ClipResult, Track};
+use super::super::results::{ClipResult, Track};
 use crate::error::{Cause, Error};
 use crate::tags::Aggregation;
 

@@ -11,12 +11,15 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::super::clips::TrackInfo;
 use super::super::stats::Stats;
-use super::Event;
+use super::event::{DecodeEvent, Event};
 use super::tokens::Taker;
 use super::watchdog::Watchdog;
-use crate::audio::{Clip, ClipReader, ClipRequest, Heartbeat, Resamplers, Source};
+use crate::audio::{ClipReader, ClipRequest, Heartbeat, Resamplers, Source};
 use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
+
+/// Name of decoder threads. A panic hook can use it to ignore their panics, which become errors of files.
+pub const DECODER_THREAD: &str = "tagwave decoder";
 
 /// Function that starts a detached thread; tests use one that fails.
 pub(in crate::tagger) type Spawn = fn(thread::Builder, Box<dyn FnOnce() + Send>) -> io::Result<()>;
@@ -35,12 +38,6 @@ pub(in crate::tagger) struct Decoding {
     /// Maximum time without a heartbeat.
     pub(in crate::tagger) decoder_timeout: Duration,
     pub(in crate::tagger) spawn: Spawn,
-}
-
-/// Event of a decoder thread: source index, and a clip or the end of the source.
-pub(super) enum DecodeEvent {
-    Clip(usize, Clip),
-    Done(usize, Result<TrackInfo, Error>),
 }
 
 /// Handle of a decoder thread.
@@ -151,7 +148,7 @@ impl Decoders {
             id,
         };
         // By its name a program can recognise a panic of a decoder.
-        let builder = thread::Builder::new().name(super::super::DECODER_THREAD.into());
+        let builder = thread::Builder::new().name(DECODER_THREAD.into());
         (self.decoding.spawn)(builder, Box::new(move || thread.work()))?;
         self.workers.push(Worker { id, state, watchdog: Watchdog::new(Instant::now()) });
         Ok(())

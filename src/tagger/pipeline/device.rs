@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::super::Tagger;
 use super::super::clips::{self, ClipBatch, SubmittedClip};
 use super::super::engine::{Engine, PendingBatch};
-use super::Event;
+use super::event::Event;
 
 /// Runs batches on a device until the queue is closed.
 pub(super) fn run(tagger: &Tagger, engine: &Engine, batches: &Receiver<ClipBatch>, sender: &Sender<Event>) {

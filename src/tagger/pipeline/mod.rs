@@ -8,26 +8,29 @@
 //! channels of tokens: one token per source that may be ahead of the oldest unfinished one, one per clip in memory.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use super::clips::{ClipBatch, ClipOutput};
-use super::{Tagger, Track};
+use super::Tagger;
+use super::clips::ClipBatch;
+use super::results::Track;
 use crate::audio::Source;
 use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
 use assembler::Assembler;
 use batcher::Batcher;
-use decoders::{DecodeEvent, Decoders};
+use decoders::Decoders;
+use event::{DecodeEvent, Event};
 use tokens::Tokens;
 
 mod assembler;
 mod batcher;
 pub(super) mod decoders;
 mod device;
+mod event;
 mod tokens;
 mod watchdog;
 
@@ -38,17 +41,6 @@ const MIN_WINDOW: usize = 64;
 const TICK: Duration = Duration::from_millis(250);
 /// Number of batches per device for which clips may be in memory: one computes, another is uploaded or read back.
 const BATCHES_PER_DEVICE: usize = 2;
-
-/// Event for the calling thread.
-enum Event {
-    /// Event of decoder thread `.0`.
-    Decoded(usize, DecodeEvent),
-    /// Total number of sources.
-    Fed(usize),
-    Completed(Vec<ClipOutput>),
-    /// A whole batch with clips of these sources failed.
-    Failed(Vec<usize>, Arc<Error>),
-}
 
 /// Processes all sources and calls `each` with the result of every source, in order.
 pub(super) fn run<I: Iterator<Item = Source> + Send>(
