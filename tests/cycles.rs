@@ -1,13 +1,24 @@
 //! No import cycle between files: the files of a package can be ordered so that each uses only items of files before it.
 //!
 //! A file imports another if its code, without unit tests, names an item that is defined there, also through a re-export.
-//! A `pub use` is not an import of its file.
+//! A re-export is not an import of its file, nor is a list of the implementations of an interface ([`LISTS`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
+
+/// Files that list the implementations of an interface or make them: what they import from their own folder does not
+/// count.
+const LISTS: &[(&str, &str)] = &[
+    ("src/kernels/op.rs", "the enum over all ops; fusing takes and returns it"),
+    ("src/kernels/conv2d/mod.rs", "the list of kernel variants"),
+    ("src/models/mod.rs", "the list of models"),
+    ("src/sinks/mod.rs", "the list of formats"),
+    ("src/test_cases/mod.rs", "the list of test cases"),
+    ("src/tagger/mod.rs", "the methods of `Tagger`, which the other files implement"),
+];
 
 /// Path of a module, of an item, or of names in code.
 type Names = Vec<String>;
@@ -22,8 +33,11 @@ struct Module {
     uses: BTreeMap<String, Names>,
     /// Modules whose names are all brought in.
     globs: Vec<Names>,
-    /// Paths in the code of the module, and of its `use` items that are not re-exports.
+    /// Paths in the code of the module.
     paths: Vec<Names>,
+    /// Paths of `use` items that are not re-exports, for their traits; a parent may have them for its children only.
+    private_uses: Vec<Names>,
+    is_parent: bool,
 }
 
 /// Modules of a package by path.
@@ -86,7 +100,7 @@ impl Reader<'_> {
             path.push(name.to_string());
         }
         if !is_export {
-            self.module().paths.push(path.clone());
+            self.module().private_uses.push(path.clone());
         }
         self.module().uses.insert(alias, path);
     }
@@ -153,7 +167,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
                 visit::visit_item_mod(self, inline);
                 self.module.pop();
             }
-            syn::Item::Mod(_) => {}
+            syn::Item::Mod(_) => self.module().is_parent = true,
             _ => visit::visit_item(self, item),
         }
     }
@@ -192,9 +206,10 @@ impl Package {
     }
 
     fn read_file(&mut self, folder: &Path, path: &Path) {
-        let file = path.strip_prefix(folder).unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (file, relative) = (path.strip_prefix(root).unwrap(), path.strip_prefix(folder).unwrap());
         let mut module: Names =
-            file.with_extension("").iter().map(|part| part.to_str().unwrap().to_string()).collect();
+            relative.with_extension("").iter().map(|part| part.to_str().unwrap().to_string()).collect();
         if module.last().is_some_and(|last| last == "mod") || module == ["lib"] {
             module.pop();
         }
@@ -245,8 +260,12 @@ impl Package {
         let mut imports: BTreeMap<&Path, BTreeMap<&Path, String>> = BTreeMap::new();
         for (name, module) in &self.modules {
             let of = imports.entry(&module.file).or_default();
-            for path in &module.paths {
-                if let Some(file) = self.file_of(name, path, 8).filter(|file| *file != module.file) {
+            let is_list = LISTS.iter().any(|(list, _)| module.file == Path::new(list));
+            let below = |file: &Path| is_list && file.starts_with(module.file.parent().unwrap());
+            let private_uses = module.private_uses.iter().filter(|_| !module.is_parent);
+            for path in module.paths.iter().chain(private_uses) {
+                let file = self.file_of(name, path, 8);
+                if let Some(file) = file.filter(|file| *file != module.file && !below(file)) {
                     of.entry(file).or_insert_with(|| path.join("::"));
                 }
             }
@@ -339,5 +358,13 @@ fn files_do_not_import_each_other_in_a_cycle() {
             cycles.len(),
             cycles.join("\n\n")
         );
+    }
+}
+
+#[test]
+fn lists_are_lists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (list, _) in LISTS {
+        assert!(root.join(list).is_file(), "{list} does not exist");
     }
 }

@@ -1,7 +1,7 @@
 //! Waiting for a device, and polling it in the background: the only calls of `gpu` that block.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ impl Driver for GpuDriver {
 
     fn poll_in_background(&self) {
         if self.gpu.is_owned && !self.gpu.is_stuck.load(Ordering::Acquire) {
-            Poller::start(&self.gpu);
+            self.gpu.poll_in_background();
         }
     }
 
@@ -119,45 +119,42 @@ impl Driver for GpuDriver {
     }
 }
 
-/// Background thread of a device that tagwave opened. It runs while callers wait for completions without polling.
-#[derive(Debug, Default)]
-pub(super) struct Poller {
-    /// True while the thread runs and will poll again.
-    is_running: Mutex<bool>,
-    /// True if a caller asked since the last poll.
-    is_requested: AtomicBool,
-}
+impl Gpu {
+    /// Driver of a submission.
+    pub(super) fn driver(&self, index: wgpu::SubmissionIndex) -> GpuDriver {
+        GpuDriver { gpu: self.clone(), index }
+    }
 
-impl Poller {
-    fn start(gpu: &Gpu) {
-        let poller = &gpu.poller;
+    /// Starts the background thread, or lets it go on.
+    fn poll_in_background(&self) {
+        let poller = &self.poller;
         poller.is_requested.store(true, Ordering::Release);
         let mut is_running = poller.is_running.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_running {
             return;
         }
         let work = {
-            let gpu = gpu.clone();
-            move || Poller::run(&gpu)
+            let gpu = self.clone();
+            move || gpu.run_poller()
         };
         *is_running = true;
         drop(is_running);
         if thread::Builder::new().name("tagwave device".into()).spawn(work).is_err() {
             // Without a thread the caller waits.
-            Poller::run(gpu);
+            self.run_poller();
         }
     }
 
-    fn run(gpu: &Gpu) {
-        let poller: &Arc<Poller> = &gpu.poller;
+    fn run_poller(&self) {
+        let poller = &self.poller;
         loop {
             poller.is_requested.store(false, Ordering::Release);
-            let polled = gpu
+            let polled = self
                 .device
                 .poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(BACKGROUND_WAIT) });
             let mut is_running = poller.is_running.lock().unwrap_or_else(PoisonError::into_inner);
             let is_late =
-                matches!(polled, Err(wgpu::PollError::Timeout)) && !gpu.is_stuck.load(Ordering::Acquire);
+                matches!(polled, Err(wgpu::PollError::Timeout)) && !self.is_stuck.load(Ordering::Acquire);
             if !poller.is_requested.load(Ordering::Acquire) && !is_late {
                 *is_running = false;
                 return;

@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::GpuError;
-use super::blocking::{GpuDriver, Poller};
 use super::cache::PipelineCache;
 use crate::executor::ExecuteError;
 use crate::kernels::{Kernels, Limits, TuningTable, Vendor};
@@ -242,6 +241,16 @@ impl Adapters {
     }
 }
 
+/// State of the background thread of a device that tagwave opened. The thread runs while callers wait for completions
+/// without polling.
+#[derive(Debug, Default)]
+pub(super) struct Poller {
+    /// True while the thread runs and will poll again.
+    pub(super) is_running: Mutex<bool>,
+    /// True if a caller asked since the last poll.
+    pub(super) is_requested: AtomicBool,
+}
+
 /// A device with its queue, and what it can do. Cheap to clone; clones share the device.
 #[derive(Clone, Debug)]
 pub struct Gpu {
@@ -321,11 +330,6 @@ impl Gpu {
             return Err(ExecuteError::NotResponding { limit_s: limit.as_secs() });
         }
         Ok(())
-    }
-
-    /// Driver of a submission on this device.
-    pub(super) fn driver(&self, index: wgpu::SubmissionIndex) -> GpuDriver {
-        GpuDriver { gpu: self.clone(), index }
     }
 
     /// Runs `work` and returns the errors that it caused on the device, without calling the error handler of the

@@ -8,11 +8,13 @@ use crate::executor::ExecuteError;
 use crate::kernels::DispatchError;
 
 mod batch;
+mod bind;
 mod blocking;
 mod cache;
 mod device;
 mod executor;
 mod layout;
+mod options;
 mod probe;
 mod select;
 mod shader;
@@ -22,7 +24,8 @@ mod trial;
 pub use batch::suitable_batch;
 pub use blocking::adapters;
 pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection};
-pub use executor::{Executor, Options};
+pub use executor::Executor;
+pub use options::Options;
 pub use probe::Probe;
 pub use trial::{Prepared, Trial};
 

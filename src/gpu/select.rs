@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::executor::Options;
+use super::options::Options;
 use super::{Gpu, GpuError};
 use crate::kernels::{Dispatch, KernelConfig, Operation, Packed, UserKernel, is_within_bounds};
 use crate::plan::{Plan, Step};

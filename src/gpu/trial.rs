@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::executor::{Options, binding, upload_weights};
+use super::bind::{binding, upload_weights};
 use super::layout::{from_stored, to_stored};
+use super::options::Options;
 use super::select::select_kernel;
 use super::shader::Pipelines;
 use super::timing::Timestamps;

@@ -9,88 +9,28 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use budget::Budget;
 use part::{Batch, BatchPart, Progress};
+use prepared::Prepared;
 use program::{Program, Staging};
 
-use super::layout::{to_stored, weight_bytes};
-use super::select::{SelectedKernel, select_kernel};
-use super::shader::{Pipeline, Pipelines};
-use super::{Gpu, GpuError, failed};
-use crate::executor::{
-    self, Clock, ExecuteError, Inputs, PlanOutputs, Submission, SystemClock, Times, check_batch,
-};
-use crate::kernels::{KernelConfig, Kernels, Limits, Packed};
-use crate::plan::{Arena, Plan};
+use super::layout::to_stored;
+use super::options::Options;
+use super::{Gpu, GpuError};
+use crate::executor::{self, ExecuteError, Inputs, PlanOutputs, Submission, Times, check_batch};
+use crate::plan::Plan;
 use crate::tensor::HostTensor;
 
 mod budget;
 mod part;
+mod prepared;
 mod program;
-
-/// Default of [`Options::in_flight`].
-const MAX_IN_FLIGHT: usize = 64;
-
-/// Options of an executor.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Most clips of one batch; fewer where the device's limits say so.
-    pub max_batch: usize,
-    /// A configuration to force wherever it can run; otherwise each op's default.
-    pub config: Option<KernelConfig>,
-    /// Tighter limits to plan with than the device's own: tests fold dispatches and change tiles with them.
-    pub limits: Option<Limits>,
-    /// Kernels to run; `None` for the device's own ([`Gpu::with_kernels`]).
-    pub kernels: Option<Arc<Kernels>>,
-    /// True to check indices on the device even where the plan keeps them within bounds; by default
-    /// in debug builds alone.
-    pub checked: bool,
-    /// Longest time that one submission may take on hardware; a longer batch is submitted in parts. A software driver
-    /// has no desktop to disturb, and clips that depend on each other cannot be parted: neither is limited.
-    pub submission: Duration,
-    /// Time limit of a wait for a submission, after which the device counts as not responding. `None` for 120 s on
-    /// hardware, and a minute for each clip but at least ten on a software driver.
-    pub timeout: Option<Duration>,
-    /// True to time every submission kernel by kernel, where the device has timestamps; they keep kernels from
-    /// overlapping.
-    pub timed: bool,
-    /// Maximum number of batches in flight; more are [`ExecuteError::Busy`].
-    pub in_flight: usize,
-    /// Source of time for limiting submissions.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            max_batch: 8,
-            config: None,
-            limits: None,
-            kernels: None,
-            // Tests are built with debug assertions.
-            checked: cfg!(debug_assertions),
-            submission: Duration::from_millis(100),
-            timeout: None,
-            timed: false,
-            in_flight: MAX_IN_FLIGHT,
-            clock: Arc::new(SystemClock::default()),
-        }
-    }
-}
 
 /// A plan prepared for a device.
 #[derive(Debug)]
 pub struct Executor {
-    gpu: Gpu,
-    /// The plan for the largest batch.
-    plan: Plan,
-    arena: Arena,
-    options: Options,
-    pipelines: Vec<Pipeline>,
-    weights: Vec<Vec<wgpu::Buffer>>,
-    slots: Vec<wgpu::Buffer>,
+    prepared: Prepared,
     /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
     progress: Arc<Progress>,
@@ -103,57 +43,27 @@ impl Executor {
     /// [`GpuError::Dispatch`] when not even one clip fits the device, [`GpuError::MissingFeature`] for an f16
     /// plan on a device without f16, [`GpuError::Execute`], [`GpuError::Shader`].
     pub fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<Executor, GpuError> {
-        let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == crate::tensor::DType::F16);
-        if f16 && !gpu.summary().limits.f16 {
-            return Err(GpuError::MissingFeature {
-                adapter: gpu.summary().name.clone(),
-                feature: "16-bit floats in shaders",
-                advice: "use f32",
-            });
-        }
-        let max_batch = largest_batch(gpu, plan, options)?;
-        let plan = plan.with_batch(max_batch);
-        let arena = Arena::new(&plan);
-        let mut cache = Pipelines::default();
-        let (mut pipelines, mut weights) = (Vec::new(), Vec::new());
-        for step in plan.steps() {
-            let chosen = select_kernel(gpu, &plan, step, options)?;
-            let (packed, trusted) = chosen.packed(&plan, step, options);
-            pipelines.push(cache.get(gpu, &chosen, trusted)?);
-            weights.push(upload_weights(gpu, &packed, &chosen)?);
-        }
-        if let Some(cache) = &gpu.cache {
-            cache.save();
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
-        let slots = slots.collect::<Result<_, _>>()?;
+        let prepared = Prepared::new(gpu, plan, options)?;
         let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
-        let limited = !limits.software && !plan.depends_on_batch();
+        let limited = !limits.software && !prepared.plan.depends_on_batch();
         Ok(Executor {
-            gpu: gpu.clone(),
-            arena,
-            options: options.clone(),
-            pipelines,
-            weights,
-            slots,
+            prepared,
             programs: Mutex::default(),
             progress: Arc::new(Progress::new(
                 options.clock.clone(),
                 Budget::new(limited.then_some(options.submission)),
             )),
-            plan,
         })
     }
 
     /// The device.
     pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+        &self.prepared.gpu
     }
 
     /// Number of clips of the next submission when `rest` are left.
     fn part(&self, rest: usize) -> usize {
-        self.progress.budget.clips().unwrap_or(rest).min(self.plan.batch()).min(rest)
+        self.progress.budget.clips().unwrap_or(rest).min(self.prepared.plan.batch()).min(rest)
     }
 
     /// Numbers of clips of the submissions of a batch.
@@ -176,11 +86,16 @@ impl Executor {
         is_timed: bool,
     ) -> Result<Submission, ExecuteError> {
         let clips: usize = sizes.iter().sum();
-        let timeout = self.options.timeout.unwrap_or_else(|| self.gpu.default_timeout(clips));
-        self.gpu.check_responding(timeout)?;
-        let slot = self.progress.enter(self.options.in_flight)?;
-        let shapes =
-            self.plan.outputs().iter().map(|(_, id)| self.plan.tensors()[*id].shape.with_batch(clips));
+        let timeout =
+            self.prepared.options.timeout.unwrap_or_else(|| self.prepared.gpu.default_timeout(clips));
+        self.prepared.gpu.check_responding(timeout)?;
+        let slot = self.progress.enter(self.prepared.options.in_flight)?;
+        let shapes = self
+            .prepared
+            .plan
+            .outputs()
+            .iter()
+            .map(|(_, id)| self.prepared.plan.tensors()[*id].shape.with_batch(clips));
         let batch = Arc::new(Batch::new(shapes.collect(), sizes.len(), slot));
         let mut first = inputs.first();
         let mut last = None;
@@ -188,7 +103,7 @@ impl Executor {
             last = Some(self.submit_part(inputs.tensors(), first, size, is_timed, (batch.clone(), index))?);
             first += size;
         }
-        let driver = last.map(|index| Arc::new(self.gpu.driver(index)) as Arc<dyn executor::Driver>);
+        let driver = last.map(|index| Arc::new(self.prepared.gpu.driver(index)) as Arc<dyn executor::Driver>);
         let (submission, promise) = Submission::new(driver, timeout);
         batch.promise(promise);
         Ok(submission)
@@ -207,14 +122,14 @@ impl Executor {
         let program = match programs.get(&clips) {
             Some(program) => program.clone(),
             None => {
-                let program = Arc::new(Program::new(self, clips)?);
+                let program = Arc::new(Program::new(&self.prepared, clips)?);
                 programs.insert(clips, program.clone());
                 program
             }
         };
         let staging = match program.free_staging(is_timed) {
             Some(staging) => staging,
-            None => Staging::new(&self.gpu, &program, is_timed)?,
+            None => Staging::new(&self.prepared.gpu, &program, is_timed)?,
         };
         let failed = |error: wgpu::Error| match error {
             wgpu::Error::OutOfMemory { .. } => {
@@ -223,9 +138,10 @@ impl Executor {
             error => ExecuteError::Failed { reason: error.to_string() },
         };
         upload(&program, &staging, inputs, first)?;
-        let submitted = self.gpu.scoped(|| {
-            let index = program.submit(&self.gpu, &self.slots, &staging);
-            BatchPart::new(self.gpu.clone(), self.progress.clone(), program.clone(), staging, batch).map();
+        let submitted = self.prepared.gpu.scoped(|| {
+            let index = program.submit(&self.prepared.gpu, &self.prepared.slots, &staging);
+            BatchPart::new(self.prepared.gpu.clone(), self.progress.clone(), program.clone(), staging, batch)
+                .map();
             index
         });
         submitted.map_err(failed)
@@ -234,15 +150,15 @@ impl Executor {
 
 impl executor::Executor for Executor {
     fn device(&self) -> &str {
-        &self.gpu.summary().name
+        &self.prepared.gpu.summary().name
     }
 
     fn plan(&self) -> &Plan {
-        &self.plan
+        &self.prepared.plan
     }
 
     fn max_batch(&self) -> usize {
-        self.plan.batch()
+        self.prepared.plan.batch()
     }
 
     fn in_flight(&self) -> usize {
@@ -254,14 +170,14 @@ impl executor::Executor for Executor {
         self.submit_parts(
             inputs,
             &self.sizes(inputs.batch()),
-            self.options.timed && self.gpu.summary().timestamps,
+            self.prepared.options.timed && self.prepared.gpu.summary().timestamps,
         )
     }
 
     fn submit_timed(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
-        inputs.check(&self.plan)?;
-        if !self.gpu.summary().timestamps {
-            let device = self.gpu.summary().name.clone();
+        inputs.check(&self.prepared.plan)?;
+        if !self.prepared.gpu.summary().timestamps {
+            let device = self.prepared.gpu.summary().name.clone();
             return Err(ExecuteError::Unsupported { device, what: "timestamps inside compute passes" });
         }
         match self.part(inputs.batch()) {
@@ -271,7 +187,7 @@ impl executor::Executor for Executor {
     }
 
     fn device_bytes(&self) -> u64 {
-        self.slots.iter().chain(self.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
+        self.prepared.slots.iter().chain(self.prepared.weights.iter().flatten()).map(wgpu::Buffer::size).sum()
     }
 
     fn times(&self) -> Times {
@@ -316,46 +232,14 @@ fn copy(from: &[u8], to: wgpu::WriteOnly<'_, [u8]>) {
     });
 }
 
-pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
-    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(bytes) })
-}
-
-pub(super) fn upload_weights(
-    gpu: &Gpu,
-    packed: &[Packed],
-    chosen: &SelectedKernel,
-) -> Result<Vec<wgpu::Buffer>, GpuError> {
-    let buffers = packed.iter().map(|array| {
-        let bytes = weight_bytes(array, chosen.dispatch.element);
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let buffer = gpu.buffer("weights", bytes.len() as u64, usage)?;
-        gpu.scoped(|| gpu.queue.write_buffer(&buffer, 0, &bytes)).map_err(failed)?;
-        Ok(buffer)
-    });
-    buffers.collect()
-}
-
-/// The largest batch up to `options.max_batch` whose tensors the device can bind.
-fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
-    let fits = |batch: usize| {
-        let plan = plan.with_batch(batch);
-        plan.steps().iter().try_for_each(|step| select_kernel(gpu, &plan, step, options).map(drop))
-    };
-    fits(1)?;
-    let (mut good, mut bad) = (1, options.max_batch.max(1) + 1);
-    while good + 1 < bad {
-        let middle = good + (bad - good) / 2;
-        if fits(middle).is_ok() { good = middle } else { bad = middle }
-    }
-    Ok(good)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::executor::Executor as _;
     use crate::executor::blocking::{self, Run};
-    use crate::kernels::{Conv2d, Op};
+    use crate::kernels::{Conv2d, Limits, Op};
     use crate::plan::Builder;
     use crate::tensor::Shape;
 

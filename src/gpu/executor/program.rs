@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Executor, binding};
+use super::prepared::Prepared;
+use crate::gpu::bind::binding;
 use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
 use crate::gpu::{Gpu, GpuError, failed};
@@ -62,25 +63,25 @@ pub(super) struct BoundDispatch {
 
 impl Program {
     /// Parameters and bind groups for batches of `clips`.
-    pub(super) fn new(executor: &Executor, clips: usize) -> Result<Program, GpuError> {
-        let plan = executor.plan.with_batch(clips);
+    pub(super) fn new(prepared: &Prepared, clips: usize) -> Result<Program, GpuError> {
+        let plan = prepared.plan.with_batch(clips);
         let dispatches = plan
             .steps()
             .iter()
             .map(|step| {
-                select_kernel(&executor.gpu, &plan, step, &executor.options).map(|chosen| chosen.dispatch)
+                select_kernel(&prepared.gpu, &plan, step, &prepared.options).map(|chosen| chosen.dispatch)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let params = upload_params(&executor.gpu, &dispatches)?;
-        let runs = executor
+        let params = upload_params(&prepared.gpu, &dispatches)?;
+        let runs = prepared
             .gpu
             .scoped(|| {
                 let steps = plan.steps().iter().zip(&dispatches).enumerate();
                 steps
                     .map(|(index, (step, dispatch))| BoundDispatch {
                         kernel: dispatch.kernel.name,
-                        pipeline: executor.pipelines[index].pipeline.clone(),
-                        bind_group: bind_group(executor, &plan, index, step, dispatch, &params),
+                        pipeline: prepared.pipelines[index].pipeline.clone(),
+                        bind_group: bind_group(prepared, &plan, index, step, dispatch, &params),
                         workgroups: dispatch.workgroups,
                         flops: step.op.flops(&plan.call(step, &plan.shapes(step))),
                     })
@@ -91,11 +92,11 @@ impl Program {
             let tensor = &plan.tensors()[id];
             ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4)
         };
-        let inputs = plan.inputs().iter().map(|&id| (executor.arena.slot(id), bytes(id))).collect();
+        let inputs = plan.inputs().iter().map(|&id| (prepared.arena.slot(id), bytes(id))).collect();
         let mut place = 0;
         let mut outputs = Vec::new();
         for (_, id) in plan.outputs() {
-            if let Some(slot) = executor.arena.slot(*id) {
+            if let Some(slot) = prepared.arena.slot(*id) {
                 outputs.push((slot, bytes(*id), place));
                 place += bytes(*id);
             }
@@ -184,7 +185,7 @@ fn upload_params(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<(wgpu::Buffer, Ve
 }
 
 fn bind_group(
-    executor: &Executor,
+    prepared: &Prepared,
     plan: &Plan,
     index: usize,
     step: &Step,
@@ -197,21 +198,21 @@ fn bind_group(
         let activation = |id: usize| {
             let tensor = &plan.tensors()[id];
             let bytes = ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4);
-            binding(&executor.slots[executor.arena.slot(id).unwrap_or_default()], 0, bytes)
+            binding(&prepared.slots[prepared.arena.slot(id).unwrap_or_default()], 0, bytes)
         };
         let resource = match item.role {
             Role::Input(input) => activation(step.inputs[input]),
             Role::Output => activation(step.output),
             Role::Weight(weight) => {
-                let buffer = &executor.weights[index][weight];
+                let buffer = &prepared.weights[index][weight];
                 binding(buffer, 0, buffer.size())
             }
         };
         entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
     }
-    executor.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+    prepared.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&step.name),
-        layout: &executor.pipelines[index].layout,
+        layout: &prepared.pipelines[index].layout,
         entries: &entries,
     })
 }

@@ -1,0 +1,68 @@
+//! Objects of an executor that all batch sizes share: kernels, weights, activations.
+
+use super::super::bind::upload_weights;
+use super::super::options::Options;
+use super::super::select::select_kernel;
+use super::super::shader::{Pipeline, Pipelines};
+use super::super::{Gpu, GpuError};
+use crate::plan::{Arena, Plan};
+
+/// A plan with its compiled kernels, uploaded weights and buffers of activations.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) gpu: Gpu,
+    /// The plan for the largest batch.
+    pub(super) plan: Plan,
+    pub(super) arena: Arena,
+    pub(super) options: Options,
+    pub(super) pipelines: Vec<Pipeline>,
+    pub(super) weights: Vec<Vec<wgpu::Buffer>>,
+    pub(super) slots: Vec<wgpu::Buffer>,
+}
+
+impl Prepared {
+    /// As [`Executor::new`](super::Executor::new).
+    pub(super) fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<Prepared, GpuError> {
+        let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == crate::tensor::DType::F16);
+        if f16 && !gpu.summary().limits.f16 {
+            return Err(GpuError::MissingFeature {
+                adapter: gpu.summary().name.clone(),
+                feature: "16-bit floats in shaders",
+                advice: "use f32",
+            });
+        }
+        let max_batch = largest_batch(gpu, plan, options)?;
+        let plan = plan.with_batch(max_batch);
+        let arena = Arena::new(&plan);
+        let mut cache = Pipelines::default();
+        let (mut pipelines, mut weights) = (Vec::new(), Vec::new());
+        for step in plan.steps() {
+            let chosen = select_kernel(gpu, &plan, step, options)?;
+            let (packed, trusted) = chosen.packed(&plan, step, options);
+            pipelines.push(cache.get(gpu, &chosen, trusted)?);
+            weights.push(upload_weights(gpu, &packed, &chosen)?);
+        }
+        if let Some(cache) = &gpu.cache {
+            cache.save();
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
+        let slots = slots.collect::<Result<_, _>>()?;
+        Ok(Prepared { gpu: gpu.clone(), plan, arena, options: options.clone(), pipelines, weights, slots })
+    }
+}
+
+/// The largest batch up to `options.max_batch` whose tensors the device can bind.
+fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
+    let fits = |batch: usize| {
+        let plan = plan.with_batch(batch);
+        plan.steps().iter().try_for_each(|step| select_kernel(gpu, &plan, step, options).map(drop))
+    };
+    fits(1)?;
+    let (mut good, mut bad) = (1, options.max_batch.max(1) + 1);
+    while good + 1 < bad {
+        let middle = good + (bad - good) / 2;
+        if fits(middle).is_ok() { good = middle } else { bad = middle }
+    }
+    Ok(good)
+}
