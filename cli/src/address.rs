@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::walk::{FileEntry, path_of};
+use super::entry::{FileEntry, path_of};
 
 /// Converts a URL to a file entry; `None` if it is not a URL. URLs with other schemes than `file`, or of another host, are
 /// entries with an error.

@@ -1,18 +1,37 @@
 //! Identification and verification of weight files.
 
+use std::io;
 use std::path::Path;
 
-use super::weights::{all, to_cli_error};
-use super::{CliError, SOME_FAILED, USAGE};
-use tagwave::models::Model;
+use super::{CliError, INTERRUPTED, SOME_FAILED, USAGE};
+use tagwave::error::Error;
+use tagwave::models::{self, Model};
 use tagwave::tensor::DType;
-use tagwave::weights::{self, Contents, DigestCheck, Manifest, VerifyReport, WeightsInfo};
+use tagwave::weights::{self, Contents, DigestCheck, Manifest, VerifyReport, WeightsError, WeightsInfo};
 
 /// A weight file and the model that it belongs to.
 pub(super) struct IdentifiedFile {
     pub(super) model: Model,
     pub(super) manifest: Manifest,
     report: VerifyReport,
+}
+
+/// All models with their manifests.
+pub(super) fn all() -> Result<Vec<(Model, Manifest)>, CliError> {
+    let pairs = models::all().into_iter().map(|model| Ok((model.manifest()?, model)));
+    let pairs: Result<Vec<_>, models::ModelError> = pairs.collect();
+    Ok(pairs.map_err(Error::from)?.into_iter().map(|(manifest, model)| (model, manifest)).collect())
+}
+
+/// Converts an error: missing files are usage errors, damaged files and failed downloads are not.
+pub(super) fn to_cli_error(error: WeightsError) -> CliError {
+    let code = match &error {
+        WeightsError::NotFound { .. } | WeightsError::Offline { .. } => USAGE,
+        WeightsError::Io { action: "read", source, .. } if source.kind() == io::ErrorKind::NotFound => USAGE,
+        WeightsError::Cancelled => INTERRUPTED,
+        _ => SOME_FAILED,
+    };
+    CliError { message: error.to_string(), code }
 }
 
 /// Identifies the model of a weight file by digest, by arrays, or by name.

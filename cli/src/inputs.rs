@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::walk::{FileEntry, Filter, LeftOut, Root, Shard, files};
+use super::entry::FileEntry;
+use super::walk::{Filter, LeftOut, Root, Shard, files};
 use super::{CliError, USAGE};
 use tagwave::audio::{DecoderMode, ExternalDecoder, SeekMode, Source};
 use tagwave::sinks::{CompletedSet, JournalKey};

@@ -21,6 +21,7 @@ mod calibrate;
 mod clips;
 mod devices;
 mod embed;
+mod entry;
 mod identify;
 mod inputs;
 mod job;

@@ -11,6 +11,7 @@ use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
 use super::address;
+use super::entry::{FileEntry, path_of};
 
 /// Extensions of audio files in lower case. Files with other extensions are detected by content.
 const AUDIO: [&str; 45] = [
@@ -32,14 +33,6 @@ const MAX_NAMES: usize = 3;
 const PROBE_BYTES: usize = 64;
 /// Number of bytes of a list that are searched for a NUL separator.
 const LIST_BYTES: usize = 64 << 10;
-
-/// A file, or an error of finding it.
-#[derive(Debug)]
-pub(super) struct FileEntry {
-    pub(super) path: PathBuf,
-    /// Error of the path.
-    pub(super) error: Option<io::Error>,
-}
 
 /// Filter of the files in folders.
 #[derive(Clone, Copy, Debug, Default)]
@@ -416,18 +409,6 @@ fn playlist_path(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
     }
     let turned = path.to_str().map(|path| PathBuf::from(path.replace('\\', "/")));
     Ok(turned.filter(|turned| turned.exists()).unwrap_or(path))
-}
-
-#[cfg(unix)]
-pub(super) fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    Ok(std::ffi::OsString::from_vec(bytes).into())
-}
-
-/// Paths are UTF-8 on platforms where they are not bytes.
-#[cfg(not(unix))]
-pub(super) fn path_of(bytes: Vec<u8>) -> io::Result<PathBuf> {
-    String::from_utf8(bytes).map(PathBuf::from).map_err(io::Error::other)
 }
 
 #[cfg(test)]

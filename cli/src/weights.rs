@@ -1,13 +1,12 @@
 //! `tagwave weights`: fetches, imports, lists, verifies and exports weight files.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::identify::{identify, origin, report_line};
-use super::{CliError, INTERRUPTED, SOME_FAILED, USAGE, data_dir, print_line, stop_on_interrupt};
+use super::identify::{all, identify, origin, report_line, to_cli_error};
+use super::{CliError, USAGE, data_dir, print_line, stop_on_interrupt};
 use tagwave::CancelToken;
 use tagwave::error::Error;
 use tagwave::models::{self, Model};
@@ -144,27 +143,10 @@ pub(super) fn weights(args: &WeightsCommandArgs) -> Result<u8, CliError> {
     }
 }
 
-/// Converts an error: missing files are usage errors, damaged files and failed downloads are not.
-pub(super) fn to_cli_error(error: WeightsError) -> CliError {
-    let code = match &error {
-        WeightsError::NotFound { .. } | WeightsError::Offline { .. } => USAGE,
-        WeightsError::Io { action: "read", source, .. } if source.kind() == io::ErrorKind::NotFound => USAGE,
-        WeightsError::Cancelled => INTERRUPTED,
-        _ => SOME_FAILED,
-    };
-    CliError { message: error.to_string(), code }
-}
-
 fn find(name: &str) -> Result<(Model, Manifest), CliError> {
     let model = models::find(name).map_err(Error::from)?;
     let manifest = model.manifest().map_err(Error::from)?;
     Ok((model, manifest))
-}
-
-pub(super) fn all() -> Result<Vec<(Model, Manifest)>, CliError> {
-    let pairs = models::all().into_iter().map(|model| Ok((model.manifest()?, model)));
-    let pairs: Result<Vec<_>, models::ModelError> = pairs.collect();
-    Ok(pairs.map_err(Error::from)?.into_iter().map(|(manifest, model)| (model, manifest)).collect())
 }
 
 /// Returns the name if the argument is a model rather than a file.

@@ -7,13 +7,11 @@ use clap::{Args, ValueEnum};
 
 use super::super::target::Target;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
-use super::roofline;
+use super::roofline::{self, BenchRow};
 use tagwave::error::Cause;
 use tagwave::gpu::Gpu;
 use tagwave::kernels::{KernelConfig, Operation};
-use tagwave::lab::{
-    Bench, LONGEST, Layer, Measurement, Peaks, check_test_cases, forced, layers, peaks, probe_layer,
-};
+use tagwave::lab::{Bench, LONGEST, Layer, Peaks, check_test_cases, forced, layers, peaks, probe_layer};
 use tagwave::models;
 use tagwave::tensor::DType;
 
@@ -65,14 +63,6 @@ enum BenchFormat {
     #[default]
     Table,
     Jsonl,
-}
-
-/// Measurement of a kernel on a layer at a batch size.
-pub(super) struct BenchRow {
-    pub(super) layer: String,
-    pub(super) batch: usize,
-    pub(super) precision: DType,
-    pub(super) found: Measurement,
 }
 
 /// Checks and times kernels and prints a row for each.

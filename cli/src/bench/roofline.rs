@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::kernels::BenchRow;
-use tagwave::lab::Peaks;
+use tagwave::lab::{Measurement, Peaks};
+use tagwave::tensor::DType;
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 560.0;
@@ -12,6 +12,14 @@ const MARGIN: f64 = 60.0;
 const INTENSITY: [f64; 2] = [-2.0, 4.0];
 /// Fraction of the arithmetic peak at the lower edge, as a power of ten.
 const LOWEST: f64 = -5.0;
+
+/// Measurement of a kernel on a layer at a batch size.
+pub(super) struct BenchRow {
+    pub(super) layer: String,
+    pub(super) batch: usize,
+    pub(super) precision: DType,
+    pub(super) found: Measurement,
+}
 
 /// Draws the plot.
 pub(super) fn svg(device: &str, peaks: Peaks, rows: &[BenchRow]) -> String {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use budget::Budget;
 use part::{Batch, BatchPart, Progress};
-use prepared::Prepared;
+use prepared::DevicePlan;
 use program::{Program, Staging};
 
 use super::layout::to_stored;
@@ -30,7 +30,7 @@ mod program;
 /// A plan prepared for a device.
 #[derive(Debug)]
 pub struct Executor {
-    prepared: Prepared,
+    prepared: DevicePlan,
     /// Locked while a batch is recorded: the slots are shared by all batch sizes.
     programs: Mutex<HashMap<usize, Arc<Program>>>,
     progress: Arc<Progress>,
@@ -43,7 +43,7 @@ impl Executor {
     /// [`GpuError::Dispatch`] when not even one clip fits the device, [`GpuError::MissingFeature`] for an f16
     /// plan on a device without f16, [`GpuError::Execute`], [`GpuError::Shader`].
     pub fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<Executor, GpuError> {
-        let prepared = Prepared::new(gpu, plan, options)?;
+        let prepared = DevicePlan::new(gpu, plan, options)?;
         let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
         let limited = !limits.software && !prepared.plan.depends_on_batch();
         Ok(Executor {

@@ -9,7 +9,7 @@ use crate::plan::{Arena, Plan};
 
 /// A plan with its compiled kernels, uploaded weights and buffers of activations.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct DevicePlan {
     pub(super) gpu: Gpu,
     /// The plan for the largest batch.
     pub(super) plan: Plan,
@@ -20,9 +20,9 @@ pub(super) struct Prepared {
     pub(super) slots: Vec<wgpu::Buffer>,
 }
 
-impl Prepared {
+impl DevicePlan {
     /// As [`Executor::new`](super::Executor::new).
-    pub(super) fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<Prepared, GpuError> {
+    pub(super) fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<DevicePlan, GpuError> {
         let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == crate::tensor::DType::F16);
         if f16 && !gpu.summary().limits.f16 {
             return Err(GpuError::MissingFeature {
@@ -48,7 +48,7 @@ impl Prepared {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let slots = arena.slot_bytes().iter().map(|&bytes| gpu.buffer("activations", bytes, usage));
         let slots = slots.collect::<Result<_, _>>()?;
-        Ok(Prepared { gpu: gpu.clone(), plan, arena, options: options.clone(), pipelines, weights, slots })
+        Ok(DevicePlan { gpu: gpu.clone(), plan, arena, options: options.clone(), pipelines, weights, slots })
     }
 }
 

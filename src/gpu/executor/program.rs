@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::prepared::Prepared;
+use super::prepared::DevicePlan;
 use crate::gpu::bind::binding;
 use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
@@ -63,7 +63,7 @@ pub(super) struct BoundDispatch {
 
 impl Program {
     /// Parameters and bind groups for batches of `clips`.
-    pub(super) fn new(prepared: &Prepared, clips: usize) -> Result<Program, GpuError> {
+    pub(super) fn new(prepared: &DevicePlan, clips: usize) -> Result<Program, GpuError> {
         let plan = prepared.plan.with_batch(clips);
         let dispatches = plan
             .steps()
@@ -185,7 +185,7 @@ fn upload_params(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<(wgpu::Buffer, Ve
 }
 
 fn bind_group(
-    prepared: &Prepared,
+    prepared: &DevicePlan,
     plan: &Plan,
     index: usize,
     step: &Step,

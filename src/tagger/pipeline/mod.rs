@@ -318,7 +318,7 @@ mod tests {
             .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
         let labels = Vocabulary::parse("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk").unwrap();
         let mut tagger = builder.labels(labels).build_from(model, &Weights::from_tensors(filled)).unwrap();
-        Arc::get_mut(&mut tagger.decoding).unwrap().spawn = spawn;
+        std::sync::Arc::get_mut(&mut tagger.decoding).unwrap().spawn = spawn;
         tagger
     }
 
