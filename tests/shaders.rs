@@ -190,6 +190,26 @@ fn kernels_keep_within_the_default_limits() {
     }
 }
 
+/// True if the line `includes` of a kernel's header, such as `element_*, index, and reduce or reduce_subgroup`, names
+/// the appended files.
+fn names_appended(source: &str, appended: &[&str]) -> bool {
+    let line = source.lines().find_map(|line| line.strip_prefix("// includes ")).unwrap_or_default();
+    let items = line.split(',').map(|item| item.trim().trim_start_matches("and "));
+    let items: Vec<Vec<&str>> =
+        items.filter(|item| !item.starts_with("element_")).map(|item| item.split(" or ").collect()).collect();
+    items.len() == appended.len()
+        && items.iter().all(|names| names.iter().filter(|name| appended.contains(name)).count() == 1)
+}
+
+#[test]
+fn contracts_name_what_is_appended() {
+    for dispatch in dispatches() {
+        let kernel = dispatch.kernel;
+        let appended: Vec<&str> = kernel.includes.iter().map(|include| include.name).collect();
+        assert!(names_appended(kernel.source, &appended), "{}: {appended:?}", kernel.name);
+    }
+}
+
 /// Every shader file is covered by the tests above, and none is too long.
 #[test]
 fn every_kernel_file_is_reached() {
@@ -205,6 +225,11 @@ fn every_kernel_file_is_reached() {
             assert!(text.starts_with(&format!("// {name}: ")), "{}: contract first", path.display());
             for section in ["// dispatch ", "// numerics ", "// includes ", "// host "] {
                 assert!(text.contains(section), "{}: no line {section:?}", path.display());
+            }
+            let host = text.lines().find_map(|line| line.strip_prefix("// host ")).unwrap();
+            for file in host.split_whitespace().filter(|word| word.ends_with(".rs")) {
+                let is_there = Path::new(env!("CARGO_MANIFEST_DIR")).join(file).is_file();
+                assert!(is_there, "{}: {file} does not exist", path.display());
             }
         }
     }

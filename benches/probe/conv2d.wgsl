@@ -3,7 +3,7 @@
 // Channels last, vec4s, no shared memory, 36 pixels of sixteen channels a thread, eight threads a workgroup, nothing
 // fused, no pool. Index arithmetic is done once a row and nothing branches. TO must be a multiple of QT.
 //
-//   tagwave lab benches/probe/conv2d.wgsl --device llvmpipe --layer probe.conv --skip-problems --beside direct,subgroup
+//   tagwave lab benches/probe/conv2d.wgsl --device llvmpipe --layer probe.conv --skip-test-cases --beside direct,subgroup
 //
 // contract  conv2d_direct WG=8 QT=36 OV=4
 //
@@ -13,23 +13,10 @@
 //   2  w       storage, read         Element4[3*3, C, O/4]
 //   3  b       storage, read         vec4<f32>[O/4]
 //   4  y       storage, read_write (only written)  Element4[N, F, T, O/4]
+//
+// includes   element_*, activation, conv2d
 
-struct Params {
-    N: u32,
-    F: u32,
-    T: u32,
-    C4: u32,
-    FO: u32,
-    TO: u32,
-    O4: u32,
-    OP4: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element4>;
-@group(0) @binding(2) var<storage, read> w: array<Element4>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 @compute @workgroup_size(WG)
 fn main(

@@ -21,25 +21,10 @@
 //            SR, SC subgroups along rows and columns; RM, CM matrices of a subgroup along them
 // dispatch   ceil(N*FO*TO / WINDOWS) x ceil(O / COLUMNS) workgroups, x folded over x and z
 // numerics   products of f16, sums in f32, in the order i, j, c; taps outside x count as zero
-// includes   element_f16, activation
+// includes   element_f16, activation, conv2d
 // host  src/kernels/conv2d/cooperative.rs    reference  src/reference/conv2d.rs
 
-struct Params {
-    N: u32,
-    F: u32,
-    T: u32,
-    C4: u32,
-    FO: u32,
-    TO: u32,
-    O4: u32,
-    OP4: u32,  // O/4 as the weights are padded
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element4>;
-@group(0) @binding(2) var<storage, read> w: array<Element4>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 const POOL = PF * PT;
 const ROWS = SR * RM * S;
@@ -54,7 +39,6 @@ const XS = K4 + 2u;
 const WS = COLUMNS / 4u + 2u;
 const YS = S + 4u;
 const OUTSIDE = 0xfffffff0u;       // a row that is outside x whatever the tap
-const NONE = vec4<f32>(-3.0e38);
 
 var<workgroup> xs: array<Element4, ROWS * XS>;
 var<workgroup> ws: array<Element4, K * WS>;
@@ -157,7 +141,7 @@ fn finish(first: u32, windows: u32, channel: u32, thread: u32) {
                 let place = (window * POOL + r) * YS + 4u * column;
                 largest = max(largest, vec4<f32>(ys[place], ys[place + 1u], ys[place + 2u], ys[place + 3u]));
             }
-            y[(first + window) * params.O4 + channel + column] = Element4(activate4(largest + b[channel + column]));
+            store_pooled(first + window, channel + column, largest);
         }
     }
 }

@@ -18,28 +18,12 @@
 // header     PF, PT pool window; WG threads per workgroup; QT windows per thread; OV vec4s of channels per thread
 // dispatch   ceil(N*FO*ceil(TO/QT) / WG) x ceil(O/4/OV) workgroups, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, c, j; taps outside x count as zero
-// includes   element_*, activation
-// host  src/kernels/conv2d.rs    reference  src/reference/conv2d.rs
+// includes   element_*, activation, conv2d
+// host  src/kernels/conv2d/direct.rs    reference  src/reference/conv2d.rs
 
-struct Params {
-    N: u32,
-    F: u32,
-    T: u32,
-    C4: u32,
-    FO: u32,
-    TO: u32,
-    O4: u32,
-    OP4: u32,  // O/4 as the weights are padded
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element4>;
-@group(0) @binding(2) var<storage, read> w: array<Element4>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 const W = PT * QT;  // conv outputs of a thread along time
-const NONE = vec4<f32>(-3.0e38);
 
 @compute @workgroup_size(WG)
 fn main(

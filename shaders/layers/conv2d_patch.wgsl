@@ -23,25 +23,10 @@
 //            workgroup along frequency and time, multiples of PF, and of PT and S; KC input channels of a stage
 // dispatch   N * ceil(FO*PF/FT) * ceil(TO*PT/TT) x ceil(O/COLUMNS) workgroups, x folded over x and z
 // numerics   products of f16, sums in f32, in the order of c by KC, then i, j, c; taps outside x count as zero
-// includes   element_f16, activation
+// includes   element_f16, activation, conv2d
 // host  src/kernels/conv2d/patch.rs    reference  src/reference/conv2d.rs
 
-struct Params {
-    N: u32,
-    F: u32,
-    T: u32,
-    C4: u32,
-    FO: u32,
-    TO: u32,
-    O4: u32,
-    OP4: u32,  // O/4 as the weights are padded
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element4>;
-@group(0) @binding(2) var<storage, read> w: array<Element4>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 const ROWS = FT * TT;
 const COLUMNS = SC * CM * S;
@@ -54,7 +39,6 @@ const XS4 = K4 + 2u;
 const YS = S + 4u;
 const WINDOWS_ACROSS = TT / PT;
 const WINDOWS = FT / PF * WINDOWS_ACROSS;
-const NONE = vec4<f32>(-3.0e38);
 
 var<workgroup> xs: array<Element4, PATCH * XS4>;
 var<workgroup> ys: array<f32, ROWS * YS>;
@@ -142,8 +126,7 @@ fn finish(n: u32, fo: u32, to: u32, channel: u32, thread: u32) {
                     largest = max(largest, vec4<f32>(ys[place], ys[place + 1u], ys[place + 2u], ys[place + 3u]));
                 }
             }
-            y[((n * params.FO + fo + f) * params.TO + to + t) * params.O4 + channel + column] =
-                Element4(activate4(largest + b[channel + column]));
+            store_pooled((n * params.FO + fo + f) * params.TO + to + t, channel + column, largest);
         }
     }
 }

@@ -21,25 +21,10 @@
 //            BK vec4s of input channels per stage; KS slices
 // dispatch   ceil(N*FO*TO / (TY*QT)) x ceil(O/4 / (TX*OV)) workgroups of TX*TY*KS threads, x folded over x and z
 // numerics   sums in f32 whatever Element is, in the order i, j, c, then the slices; taps outside x count as zero
-// includes   element_*, activation
+// includes   element_*, activation, conv2d
 // host  src/kernels/conv2d/tiled.rs    reference  src/reference/conv2d.rs
 
-struct Params {
-    N: u32,
-    F: u32,
-    T: u32,
-    C4: u32,
-    FO: u32,
-    TO: u32,
-    O4: u32,
-    OP4: u32,  // O/4 as the weights are padded
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element4>;
-@group(0) @binding(2) var<storage, read> w: array<Element4>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 const POOL = PF * PT;
 const RM = POOL * QT;              // rows of a thread
@@ -48,7 +33,6 @@ const COLUMNS = TX * OV;           // vec4s of channels of a tile
 const SLICE = TX * TY;             // threads of a slice
 const LOADS = (ROWS * BK + SLICE - 1u) / SLICE;  // values of x that a thread loads in a stage
 const OUTSIDE = 0xfffffff0u;       // a row that is outside x whatever the tap
-const NONE = vec4<f32>(-3.0e38);
 
 var<workgroup> xs: array<Element4, KS * ROWS * BK>;
 var<workgroup> ws: array<Element4, KS * 4u * BK * COLUMNS>;
@@ -160,7 +144,7 @@ fn main(
                 for (var r = 0u; r < POOL; r++) { // unrolled
                     largest = max(largest, sum[(p * POOL + r) * OV + q]);
                 }
-                y[window * params.O4 + channel] = Element4(activate4(largest + b[channel]));
+                store_pooled(window, channel, largest);
             }
         }
     }

@@ -24,25 +24,10 @@
 //            RT tiles, CT vec4s of channels per thread; BK vec4s of input channels per stage
 // dispatch   units / UN x ceil(O/4 / TK) workgroups, x folded over x and z
 // numerics   f32, products summed in the order of c; the transforms cost a bit or two: docs/numerics.md
-// includes   element_*, activation
+// includes   element_*, activation, conv2d
 // host  src/kernels/conv2d/winograd.rs    reference  src/reference/conv2d.rs
 
-struct Params {
-    N: u32,
-    F: u32,
-    T: u32,
-    C4: u32,
-    FO: u32,
-    TO: u32,
-    O4: u32,
-    OP4: u32,  // O/4 as the weights are padded
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element4>;
-@group(0) @binding(2) var<storage, read> w: array<Element4>;
-@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
 const A = M + 2u;
 const AA = A * A;
@@ -56,7 +41,6 @@ const TU = UX * M;
 const XS = AA * BK * ROWS;
 const WS = AA * 4u * BK * TK;
 const PRODUCTS = AA * ROWS;
-const NONE = vec4<f32>(-3.0e38);
 
 // A stage's tiles and weights; at the end the products and outputs of one vec4 of channels.
 var<workgroup> stage: array<vec4<f32>, max(XS + WS, PRODUCTS)>;
@@ -258,8 +242,7 @@ fn finish(first: u32, channel: u32, thread: u32) {
                     largest = max(largest, stage[(f % M * A + t % M) * ROWS + tile]);
                 }
             }
-            y[((place.x * params.FO + fo) * params.TO + to) * params.O4 + channel] =
-                Element4(activate4(largest + b[channel]));
+            store_pooled((place.x * params.FO + fo) * params.TO + to, channel, largest);
         }
     }
 }

@@ -206,6 +206,9 @@ pub static ELEMENT_F16: Include =
 /// Activation functions by index.
 pub static ACTIVATIONS: Include =
     Include { name: "activation", source: include_str!("../../shaders/common/activation.wgsl") };
+/// Sizes, bindings and epilogue of convolutions.
+pub static CONV2D: Include =
+    Include { name: "conv2d", source: include_str!("../../shaders/common/conv2d.wgsl") };
 /// Workgroup indices of folded dispatches.
 pub static INDEX: Include =
     Include { name: "index", source: include_str!("../../shaders/common/index.wgsl") };

@@ -39,7 +39,7 @@ pub use config::KernelConfig;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use dispatch::{
-    ACTIVATIONS, Binding, Dispatch, DispatchError, INDEX, Include, Kernel, Limits, Params, REDUCE,
+    ACTIVATIONS, Binding, CONV2D, Dispatch, DispatchError, INDEX, Include, Kernel, Limits, Params, REDUCE,
     REDUCE_SUBGROUP, Role, Value, Vendor, is_within_bounds,
 };
 pub use gru::Gru;

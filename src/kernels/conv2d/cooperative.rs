@@ -1,6 +1,8 @@
 //! Convolution as a product of f16 matrices that a subgroup multiplies as a whole: `conv2d_cooperative`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::super::{
+    ACTIVATIONS, CONV2D, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups,
+};
 use super::{BINDINGS, Conv2d, KernelVariant, Specific, direct};
 use crate::tensor::{DType, stored_channels};
 
@@ -14,7 +16,7 @@ pub(super) const COOPERATIVE: KernelVariant = KernelVariant {
 static COOPERATIVE_KERNEL: Kernel = Kernel {
     name: "conv2d_cooperative",
     source: include_str!("../../../shaders/layers/conv2d_cooperative.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 

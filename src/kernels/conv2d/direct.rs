@@ -1,6 +1,8 @@
 //! Convolution straight from memory, no shared memory: `conv2d_direct` and, for one input channel, `conv2d_plane`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::super::{
+    ACTIVATIONS, CONV2D, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups,
+};
 use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific};
 use crate::tensor::{HostTensor, stored_channels};
 
@@ -31,14 +33,14 @@ pub(super) const PLANE: KernelVariant = KernelVariant {
 static DIRECT_KERNEL: Kernel = Kernel {
     name: "conv2d_direct",
     source: include_str!("../../../shaders/layers/conv2d_direct.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 
 static PLANE_KERNEL: Kernel = Kernel {
     name: "conv2d_plane",
     source: include_str!("../../../shaders/layers/conv2d_plane.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 

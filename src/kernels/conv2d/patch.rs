@@ -1,7 +1,9 @@
 //! Convolution of a patch of the input by products of f16 matrices that a subgroup multiplies as a whole:
 //! `conv2d_patch`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::super::{
+    ACTIVATIONS, CONV2D, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups,
+};
 use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific, cooperative, direct};
 use crate::tensor::{DType, stored_channels};
 
@@ -20,7 +22,7 @@ pub(super) const PATCH: KernelVariant = KernelVariant {
 static PATCH_KERNEL: Kernel = Kernel {
     name: "conv2d_patch",
     source: include_str!("../../../shaders/layers/conv2d_patch.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 

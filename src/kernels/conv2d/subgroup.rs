@@ -1,6 +1,6 @@
 //! Convolution straight from memory, the weights handed around in subgroups: `conv2d_subgroup`, for software drivers.
 
-use super::super::{ACTIVATIONS, Call, Kernel, KernelConfig, Limits};
+use super::super::{ACTIVATIONS, CONV2D, Call, Kernel, KernelConfig, Limits};
 use super::{BINDINGS, Conv2d, KernelVariant, direct};
 
 pub(super) const SUBGROUP: KernelVariant =
@@ -9,7 +9,7 @@ pub(super) const SUBGROUP: KernelVariant =
 static SUBGROUP_KERNEL: Kernel = Kernel {
     name: "conv2d_subgroup",
     source: include_str!("../../../shaders/layers/conv2d_subgroup.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 

@@ -1,6 +1,8 @@
 //! Convolution as a matrix product through shared memory: `conv2d_tiled`.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::super::{
+    ACTIVATIONS, CONV2D, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups,
+};
 use super::{BINDINGS, Conv2d, KernelVariant, Specific, direct};
 use crate::tensor::{DType, stored_channels};
 
@@ -14,7 +16,7 @@ pub(super) const TILED: KernelVariant = KernelVariant {
 static TILED_KERNEL: Kernel = Kernel {
     name: "conv2d_tiled",
     source: include_str!("../../../shaders/layers/conv2d_tiled.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 

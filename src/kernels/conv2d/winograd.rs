@@ -4,7 +4,9 @@
 //! interpolates at 0, +-3/4, +-3/2 and infinity as [`crate::cpu`] does, for half the rounding error of the usual
 //! points 0, +-1, +-2.
 
-use super::super::{ACTIVATIONS, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups};
+use super::super::{
+    ACTIVATIONS, CONV2D, Call, DispatchError, Kernel, KernelConfig, Limits, split_workgroups,
+};
 use super::{BINDINGS, Conv2d, KERNEL, KernelVariant, Specific};
 use crate::tensor::{DType, HostTensor, stored_channels};
 
@@ -23,7 +25,7 @@ pub(super) const WINOGRAD: KernelVariant = KernelVariant {
 static WINOGRAD_KERNEL: Kernel = Kernel {
     name: "conv2d_winograd",
     source: include_str!("../../../shaders/layers/conv2d_winograd.wgsl"),
-    includes: &[&ACTIVATIONS],
+    includes: &[&ACTIVATIONS, &CONV2D],
     bindings: BINDINGS,
 };
 

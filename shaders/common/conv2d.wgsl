@@ -1,0 +1,26 @@
+// conv2d: sizes and bindings of the convolutions, and their epilogue. Needs element_* and activation, and the kernel's
+// binding 1, `x`.
+
+struct Params {
+    N: u32,
+    F: u32,
+    T: u32,
+    C4: u32,
+    FO: u32,
+    TO: u32,
+    O4: u32,
+    OP4: u32,  // O/4 as the weights are padded
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> w: array<Element4>;
+@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y: array<Element4>;
+
+// Where the maximum of a pool window begins: below every sum.
+const NONE = vec4<f32>(-3.0e38);
+
+// Adds the bias to a window's maximum, activates it and stores it: vec4 `channel` of pool window `window`.
+fn store_pooled(window: u32, channel: u32, largest: vec4<f32>) {
+    y[window * params.O4 + channel] = Element4(activate4(largest + b[channel]));
+}
