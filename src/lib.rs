@@ -46,6 +46,7 @@
 //! print or exit, and has no globals.
 #![warn(missing_docs)]
 
+mod atomic_file;
 pub mod audio;
 mod cancel;
 pub mod cpu;

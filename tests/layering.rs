@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 /// Leaf modules, which every module may import.
-const LEAVES: &[&str] = &["error_kind", "cancel"];
+const LEAVES: &[&str] = &["atomic_file", "cancel", "error_kind"];
 
 /// Modules and their allowed imports besides the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("atomic_file", &[]),
     ("error_kind", &[]),
     ("cancel", &[]),
     ("tensor", &[]),

@@ -12,6 +12,7 @@ use tagwave::audio::{ClipReader, ClipRequest, Placement, Resamplers, Source};
 use tagwave::error::Error;
 use tagwave::gpu::{Gpu, Selection};
 use tagwave::models::{self, compact::Statistics};
+use tagwave::sinks::write_file;
 use tagwave::tagger::{Device, measure_statistics};
 use tagwave::weights;
 
@@ -144,9 +145,7 @@ fn write(args: &CalibrateArgs, statistics: &Statistics, clips: usize) -> Result<
     }
     match &args.output {
         None => io::stdout().lock().write_all(text.as_bytes()).map_err(|error| write_failed(&error)),
-        Some(path) => fs::write(path, text).map_err(|error| CliError {
-            message: format!("cannot write {}: {error}", path.display()),
-            code: SOME_FAILED,
-        }),
+        Some(path) => write_file(path, text.as_bytes())
+            .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED }),
     }
 }

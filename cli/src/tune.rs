@@ -1,6 +1,5 @@
 //! `tagwave tune`, and the kernel arguments of other commands.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use tagwave::gpu::{Gpu, Selection};
 use tagwave::kernels::{Kernels, TuningTable, UserKernel};
 use tagwave::lab::{Effort, layers, tune as tune_layers};
 use tagwave::models::{self, Model};
-use tagwave::sinks::AtomicFile;
+use tagwave::sinks::write_file;
 use tagwave::tagger::Device;
 use tagwave::tensor::DType;
 
@@ -98,26 +97,22 @@ pub(super) fn tune(args: &TuneArgs) -> Result<u8, CliError> {
     // Fails before measuring if the file cannot be written.
     let before = cached_tuning(&gpu);
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    folder.and_then(|()| write(&file, &before.to_string())).map_err(|error| write_error(&file, &error))?;
+    folder
+        .and_then(|()| write_file(&file, before.to_string().as_bytes()))
+        .map_err(|error| write_error(&file, &error))?;
     print_line(&format!("device {}", gpu.summary().name))?;
     let precision = args.precision.resolve(Some(&gpu), CompatArg::Corrected);
     let seconds = Duration::from_secs(args.seconds.into());
     let mut unsaved = Ok(());
     // Saved after each layer, so that an interruption keeps the results.
-    let mut save =
-        |found: &TuningTable| unsaved = write(&file, &found.clone().or(before.clone()).to_string());
+    let mut save = |found: &TuningTable| {
+        unsaved = write_file(&file, found.clone().or(before.clone()).to_string().as_bytes())
+    };
     let found = search(&gpu, &models, precision, args.batch.into(), Effort::Full, seconds, true, &mut save)?;
     unsaved.map_err(|error| write_error(&file, &error))?;
     let count = found.len();
     print_line(&format!("saved {count} layers in {}", file.display()))?;
     Ok(0)
-}
-
-/// Writes a file atomically.
-fn write(file: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let new = AtomicFile::create(file)?;
-    new.writer()?.write_all(text.as_bytes())?;
-    new.finish()
 }
 
 fn write_error(file: &std::path::Path, error: &std::io::Error) -> CliError {

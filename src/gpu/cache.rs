@@ -3,11 +3,12 @@
 //! Only in a folder that was named ([`super::Gpu::with_pipeline_cache`]): a library does not write files unasked.
 //! Whatever goes wrong here costs the time of a compilation and nothing else.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+
+use crate::atomic_file::replace;
 
 /// Bytes of the digest in front of what the driver gave.
 const DIGEST: usize = 32;
@@ -49,7 +50,7 @@ impl PipelineCache {
         let Some(data) = self.pipelines.get_data() else { return };
         let content = [&*Sha256::digest(&data), &data].concat();
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        if *stored != content && content.len() as u64 <= LARGEST && write(&self.file, &content).is_ok() {
+        if *stored != content && content.len() as u64 <= LARGEST && replace(&self.file, &content).is_ok() {
             *stored = content;
         }
     }
@@ -65,16 +66,6 @@ fn read(file: &Path) -> Option<Vec<u8>> {
     (*Sha256::digest(data) == *digest).then_some(content)
 }
 
-/// Written beside and moved, so that another process never reads half of it.
-fn write(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    beside.write_all(content)?;
-    beside.persist(file)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,14 +76,14 @@ mod tests {
         let file = folder.path().join("kept").join("pipelines");
         assert_eq!(read(&file), None);
         let content = [&*Sha256::digest(b"pipelines"), b"pipelines".as_slice()].concat();
-        write(&file, &content).unwrap();
+        replace(&file, &content).unwrap();
         assert_eq!(read(&file).as_deref(), Some(&*content));
         for place in 0..content.len() {
             let mut damaged = content.clone();
             damaged[place] ^= 1;
-            write(&file, &damaged).unwrap();
+            replace(&file, &damaged).unwrap();
             assert_eq!(read(&file), None, "byte {place}");
-            write(&file, &content[..place]).unwrap();
+            replace(&file, &content[..place]).unwrap();
             assert_eq!(read(&file), None, "{place} bytes");
         }
     }

@@ -1,10 +1,12 @@
 //! Atomically written files.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+
+use crate::atomic_file::{create_beside, publish};
 
 /// Atomically written file: a temporary file in the same folder that is renamed by [`AtomicFile::finish`], or removed on
 /// drop.
@@ -18,22 +20,21 @@ impl AtomicFile {
     /// Creates a file that replaces `path` when it is finished.
     ///
     /// # Errors
-    /// If `path` is a folder, or no file can be created next to it; the message names `path`.
+    /// If `path` is a folder, a device or a pipe, or no file can be created next to it; the message names `path`.
     pub fn create(path: &Path) -> io::Result<AtomicFile> {
-        if path.is_dir() {
-            return Err(io::Error::other(format!("{} is a folder", path.display())));
+        if let Ok(existing) = path.metadata() {
+            if existing.is_dir() {
+                return Err(io::Error::other(format!("{} is a folder", path.display())));
+            }
+            // Renaming would replace a device or pipe, `/dev/null` for example.
+            if !existing.is_file() {
+                return Err(io::Error::other(format!("{} is not a regular file", path.display())));
+            }
         }
-        let name = path
-            .file_name()
-            .ok_or_else(|| io::Error::other(format!("{} is not a file path", path.display())))?;
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{}.", name.to_string_lossy());
-        builder.prefix(&prefix).suffix(".part");
-        // Temporary files are readable by the owner only by default. The umask applies.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temp = builder.tempfile_in(folder).map_err(|error| with_path(path, &error))?;
+        if path.file_name().is_none() {
+            return Err(io::Error::other(format!("{} is not a file path", path.display())));
+        }
+        let temp = create_beside(path).map_err(|error| with_path(path, &error))?;
         Ok(AtomicFile { temp, path: path.to_path_buf() })
     }
 
@@ -50,13 +51,35 @@ impl AtomicFile {
     /// # Errors
     /// An I/O error; the message names the path.
     pub fn finish(self) -> io::Result<()> {
-        self.temp.as_file().sync_all().map_err(|error| with_path(&self.path, &error))?;
-        self.temp.persist(&self.path).map_err(|error| with_path(&self.path, &error.error))?;
-        Ok(())
+        publish(self.temp, &self.path).map(drop).map_err(|error| with_path(&self.path, &error))
     }
+}
+
+/// Writes a whole file atomically.
+///
+/// # Errors
+/// As [`AtomicFile::create`].
+pub fn write_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let file = AtomicFile::create(path)?;
+    file.writer()?.write_all(contents).map_err(|error| with_path(path, &error))?;
+    file.finish()
 }
 
 /// Adds the path to an error message.
 pub(super) fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::path::Path;
+
+    use super::write_file;
+
+    #[test]
+    fn devices_are_not_replaced() {
+        let error = write_file(Path::new("/dev/null"), b"text").unwrap_err();
+        assert_eq!(error.to_string(), "/dev/null is not a regular file");
+        assert!(std::fs::read("/dev/null").unwrap().is_empty());
+    }
 }

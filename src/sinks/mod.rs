@@ -18,7 +18,7 @@ mod parquet;
 mod parts;
 mod table;
 
-pub use file::AtomicFile;
+pub use file::{AtomicFile, write_file};
 pub use journal::{CompletedSet, JournalKey, JournaledFile, journal_file};
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]

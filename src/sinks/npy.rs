@@ -1,7 +1,7 @@
 //! NumPy output: features as one `[rows, D]` array of float32, and a list of the files of the rows.
 //!
 //! Format: NumPy Enhancement Proposal 1 (`numpy.lib.format`), version 1.0. The header has a fixed size, so that rows are
-//! written as they come and the count is filled in at the end.
+//! written as they come and the count is filled in at the end. (Writers of crates need the shape at the beginning.)
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};

@@ -3,9 +3,10 @@
 //! Written only to a folder that was set with [`super::TaggerBuilder::refused_devices`]. Errors here are ignored: the
 //! device is then tried again.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::atomic_file::replace;
 use crate::gpu::AdapterSummary;
 
 /// Name of the file.
@@ -52,7 +53,7 @@ impl RefusedDevices {
             self.entries.iter().map(|(key, reason)| format!("{key}\t{reason}\n")).collect();
         if let Some(file) = &self.file {
             // Without the file the device is tried again.
-            let _ = write(file, &lines.concat());
+            let _ = replace(file, lines.concat().as_bytes());
         }
     }
 }
@@ -76,16 +77,6 @@ fn text(file: &Path) -> Option<String> {
     let mut text = String::new();
     std::fs::File::open(file).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
     Some(text)
-}
-
-/// Writes the file atomically: a temporary file is renamed.
-fn write(file: &Path, content: &str) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    beside.write_all(content.as_bytes())?;
-    beside.persist(file)?;
-    Ok(())
 }
 
 #[cfg(test)]

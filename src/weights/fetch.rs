@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use super::error::{FetchError, WeightsError};
 use super::file::{hex, read_file, sha256_hex};
 use super::manifest::ManifestFile;
-use super::store::{publish, temporary_beside};
+use crate::atomic_file::{create_beside, publish};
 
 /// Size of a block in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -124,7 +124,7 @@ pub fn fetch(
     let failed = |source| WeightsError::Fetch { url: entry.url.clone(), source };
     allowed(&entry.url, None).map_err(failed)?;
     std::fs::create_dir_all(directory).map_err(WeightsError::io("create", directory))?;
-    let mut temp = temporary_beside(&target)?;
+    let mut temp = create_beside(&target).map_err(WeightsError::io("create", &target))?;
 
     let (sender, receiver) = sync_channel(QUEUED_BLOCKS);
     let job = Transfer { url: entry.url.clone(), size: entry.size, options: options.clone() };
@@ -152,7 +152,7 @@ pub fn fetch(
     if found != entry.sha256 {
         return Err(failed(FetchError::Digest { expected: entry.sha256.clone(), found }));
     }
-    publish(temp, &target)?;
+    publish(temp, &target).map_err(WeightsError::io("write", &target))?;
     Ok(Fetched::Downloaded(target))
 }
 

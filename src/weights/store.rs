@@ -1,11 +1,7 @@
 //! Weight store: finds, imports, lists, verifies and exports weight files.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
 
 use super::error::WeightsError;
 use super::file::{read_file, sha256_hex};
@@ -16,6 +12,7 @@ use super::manifest::{DigestCheck, Manifest};
 use super::named::Weights;
 use super::safetensors;
 use super::table::{TensorRole, TensorSpec, parameter_count};
+use crate::atomic_file::{create_beside, publish};
 use crate::tensor::DType;
 
 /// Name of a model's safetensors file: `<model>.safetensors`.
@@ -169,10 +166,10 @@ pub fn import(
 /// [`WeightsError::Io`], [`WeightsError::NotFinite`], [`WeightsError::HalfRange`].
 pub fn export(weights: &Weights, path: &Path, dtype: DType) -> Result<u64, WeightsError> {
     safetensors::writable(weights, dtype)?;
-    let temp = temporary_beside(path)?;
+    let temp = create_beside(path).map_err(WeightsError::io("create", path))?;
     safetensors::write(weights, dtype, BufWriter::new(temp.as_file()))
         .map_err(WeightsError::io("write", path))?;
-    publish(temp, path)
+    publish(temp, path).map_err(WeightsError::io("write", path))
 }
 
 /// Result of [`verify`].
@@ -240,37 +237,4 @@ pub fn verify(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<
 fn absent(weights: &Weights, specs: &[TensorSpec]) -> Vec<String> {
     let names = specs.iter().map(|spec| &spec.name);
     names.filter(|name| weights.get_optional(name).is_none()).cloned().collect()
-}
-
-/// Creates a temporary file in the directory of `path`, removed on drop. Its name starts with a dot and does not have the
-/// extension of a weight file.
-pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile, WeightsError> {
-    let directory = directory_of(path);
-    let mut builder = tempfile::Builder::new();
-    let prefix = format!(".{}.", path.file_name().unwrap_or(OsStr::new("weights")).to_string_lossy());
-    builder.prefix(&prefix).suffix(".part");
-    // Temporary files are readable by the owner only by default. The umask applies.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory).map_err(WeightsError::io("create a file in", directory))
-}
-
-/// Renames a finished temporary file to `path`, durably; returns its size.
-pub(crate) fn publish(mut temp: NamedTempFile, path: &Path) -> Result<u64, WeightsError> {
-    let failed = |error| WeightsError::io("write", path)(error);
-    temp.flush().map_err(failed)?;
-    temp.as_file().sync_all().map_err(failed)?;
-    let size = temp.as_file().metadata().map_err(failed)?.len();
-    temp.persist(path).map_err(|error| failed(error.error))?;
-    // On Unix the new name is durable only after its directory is synced. Errors are ignored: some file systems do not
-    // support it.
-    #[cfg(unix)]
-    if let Ok(directory) = File::open(directory_of(path)) {
-        let _ = directory.sync_all();
-    }
-    Ok(size)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
