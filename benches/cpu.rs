@@ -13,12 +13,12 @@ use cpu_time::ProcessTime;
 use tagwave::cpu::{Executor, Options, SimdLevel};
 use tagwave::executor::Inputs;
 use tagwave::executor::blocking::Run;
+use tagwave::lab::synthetic_weights;
 use tagwave::models::{Architecture, Compat, SCORES, Starts, cnn, compact, crnn};
 use tagwave::plan::Plan;
 use tagwave::reference;
 use tagwave::tensor::HostTensor;
-use tagwave::test_cases::{Tolerance, compare, fill_weight};
-use tagwave::weights::Weights;
+use tagwave::test_cases::{Tolerance, compare};
 
 type Failure = Box<dyn Error>;
 
@@ -72,19 +72,10 @@ fn numbers(list: &str) -> Result<Vec<usize>, Failure> {
     Ok(list.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }
 
-/// Painted weights.
-fn seeded(architecture: &dyn Architecture) -> Weights {
-    let tensors = architecture.tensors().into_iter().enumerate().map(|(seed, spec)| {
-        let tensor = fill_weight(&spec.name, spec.shape, seed);
-        (spec.name, tensor)
-    });
-    Weights::from_tensors(tensors)
-}
-
 /// The plan called `model`, fused, and a batch of inputs for it.
 fn case(model: &str, batch: usize) -> Result<(Plan, HostTensor), Failure> {
     let of = |architecture: &dyn Architecture, starts| {
-        architecture.build(&seeded(architecture), Compat::Corrected, starts)
+        architecture.build(&synthetic_weights(architecture, 0), Compat::Corrected, starts)
     };
     let plan = match model {
         "crnn" => of(&crnn::Config::default(), Starts::Mel)?,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tagwave::executor::Inputs;
 use tagwave::executor::blocking::Run;
 use tagwave::gpu::{Executor, Gpu, Options, Selection};
+use tagwave::lab::synthetic_weights;
 use tagwave::models::{self, Compat, Starts};
 use tagwave::tensor::HostTensor;
-use tagwave::test_cases::{fill_weight, synthetic_clip};
-use tagwave::weights::Weights;
+use tagwave::test_cases::synthetic_clip;
 
 fn main() {
     // `cargo bench` passes --bench.
@@ -24,13 +24,7 @@ fn main() {
     let adapter = gpu.summary();
     println!("adapter {} ({}, {}), batch {batch}", adapter.name, adapter.backend, adapter.driver);
     for model in models::all() {
-        let specs = model.architecture.tensors();
-        let weights = Weights::from_tensors(
-            specs
-                .iter()
-                .enumerate()
-                .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed))),
-        );
+        let weights = synthetic_weights(&*model.architecture, 0);
         let plan = model
             .architecture
             .build(&weights, Compat::Corrected, Starts::Samples)

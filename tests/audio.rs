@@ -3,10 +3,13 @@
 //! Most inputs are written by the tests. Tests that need recordings look for them in TAGWAVE_FIXTURES; without it they
 //! are reported as not run, or fail if REQUIRE_FIXTURES is 1.
 
+mod common;
+
 use std::f64::consts::TAU;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
+use common::audio::{Random, WavFormat, tone, wav_f32};
 use tagwave::ErrorKind;
 use tagwave::audio::{
     AudioError, Clip, ClipPadding, ClipReader, ClipRequest, DecoderMode, ExternalDecoder, Placement,
@@ -15,44 +18,10 @@ use tagwave::audio::{
 
 const RATE_HZ: u32 = 12_000;
 
-/// A WAV file as bytes. `tag` is 1 for integers, 3 for floats; sizes are those of the data unless stated.
-fn wav(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8], stated_bytes: Option<u32>) -> Vec<u8> {
-    let align = channels * bits / 8;
-    let size = stated_bytes.unwrap_or(data.len() as u32);
-    let mut out = Vec::new();
-    out.extend(b"RIFF");
-    out.extend(size.saturating_add(36).to_le_bytes());
-    out.extend(b"WAVEfmt ");
-    out.extend(16u32.to_le_bytes());
-    out.extend(tag.to_le_bytes());
-    out.extend(channels.to_le_bytes());
-    out.extend(rate_hz.to_le_bytes());
-    out.extend((rate_hz * u32::from(align)).to_le_bytes());
-    out.extend(align.to_le_bytes());
-    out.extend(bits.to_le_bytes());
-    out.extend(b"data");
-    out.extend(size.to_le_bytes());
-    out.extend(data);
-    out
-}
-
-fn wav_f32(rate_hz: u32, samples: &[f32]) -> Vec<u8> {
-    let data: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
-    wav(3, 1, rate_hz, 32, &data, None)
-}
-
 /// The noise of tests/golden/resample/make.py.
 fn noise(n: usize) -> Vec<f32> {
-    let mut s = 1u32;
-    let mut next = || {
-        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (f64::from(s) / 4_294_967_296.0 - 0.5) as f32
-    };
-    (0..n).map(|_| next()).collect()
-}
-
-fn tone(n: usize, rate_hz: u32, hz: f64) -> Vec<f32> {
-    (0..n).map(|i| (0.5 * (TAU * hz * i as f64 / f64::from(rate_hz)).sin()) as f32).collect()
+    let mut random = Random(1);
+    (0..n).map(|_| random.noise() as f32).collect()
 }
 
 fn request(length_samples: usize, placement: Placement) -> ClipRequest {
@@ -189,24 +158,14 @@ fn integer_and_float_samples_mean_the_same() {
     let levels: Vec<i32> = (0..2_400).map(|i| (i * 7919) % 251 - 125).collect();
     let expected: Vec<f32> = levels.iter().map(|&v| v as f32 / 128.0).collect();
     let files = [
-        wav(1, 1, RATE_HZ, 8, &levels.iter().map(|&v| (v + 128) as u8).collect::<Vec<_>>(), None),
-        wav(
-            1,
-            1,
-            RATE_HZ,
-            16,
-            &levels.iter().flat_map(|&v| (v as i16 * 256).to_le_bytes()).collect::<Vec<_>>(),
-            None,
-        ),
-        wav(1, 1, RATE_HZ, 24, &levels.iter().flat_map(|&v| [0, 0, v as i8 as u8]).collect::<Vec<_>>(), None),
-        wav(
-            1,
-            1,
-            RATE_HZ,
-            32,
-            &levels.iter().flat_map(|&v| (v << 24).to_le_bytes()).collect::<Vec<_>>(),
-            None,
-        ),
+        WavFormat { tag: 1, channels: 1, rate_hz: RATE_HZ, bits: 8 }
+            .file(&levels.iter().map(|&v| (v + 128) as u8).collect::<Vec<_>>()),
+        WavFormat { tag: 1, channels: 1, rate_hz: RATE_HZ, bits: 16 }
+            .file(&levels.iter().flat_map(|&v| (v as i16 * 256).to_le_bytes()).collect::<Vec<_>>()),
+        WavFormat { tag: 1, channels: 1, rate_hz: RATE_HZ, bits: 24 }
+            .file(&levels.iter().flat_map(|&v| [0, 0, v as i8 as u8]).collect::<Vec<_>>()),
+        WavFormat { tag: 1, channels: 1, rate_hz: RATE_HZ, bits: 32 }
+            .file(&levels.iter().flat_map(|&v| (v << 24).to_le_bytes()).collect::<Vec<_>>()),
         wav_f32(RATE_HZ, &expected),
     ];
     for file in files {
@@ -220,7 +179,7 @@ fn integer_and_float_samples_mean_the_same() {
     let stereo: Vec<u8> =
         levels.iter().flat_map(|&v| [(v as i16 * 256).to_le_bytes(), 0i16.to_le_bytes()]).flatten().collect();
     let (clips, _) =
-        read(bytes(wav(1, 2, RATE_HZ, 16, &stereo, None)), &request(2_400, Placement::Centre)).unwrap();
+        read(bytes(WavFormat::i16(2, RATE_HZ).file(&stereo)), &request(2_400, Placement::Centre)).unwrap();
     assert!(clips[0].samples.iter().zip(&expected).all(|(y, x)| *y == x / 2.0));
     // Beyond full scale: kept plainly, saturated as 16-bit integers were.
     let loud = wav_f32(RATE_HZ, &[2.0; 100]);
@@ -301,7 +260,7 @@ fn a_wrong_stated_length_costs_a_second_pass_and_a_warning() {
     let data: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
     // As written to a pipe (no size known), and with a size that was never reached.
     for stated in [u32::MAX, 1_200_000] {
-        let file = wav(3, 1, RATE_HZ, 32, &data, Some(stated));
+        let file = WavFormat::f32(1, RATE_HZ).file_of_stated_size(&data, stated);
         let mut reader =
             ClipReader::open(bytes(file), &request(10_001, Placement::Centre), &Resamplers::new()).unwrap();
         let clip = reader.next().unwrap().unwrap();
@@ -314,7 +273,7 @@ fn a_wrong_stated_length_costs_a_second_pass_and_a_warning() {
         assert!(reader.next().is_none());
     }
     // Data after a size that is too small is ignored.
-    let file = wav(3, 1, RATE_HZ, 32, &data, Some(48_000));
+    let file = WavFormat::f32(1, RATE_HZ).file_of_stated_size(&data, 48_000);
     assert_eq!(read(bytes(file), &request(20_000, Placement::Centre)).unwrap().0[0].audio_samples, 12_000);
 }
 
@@ -356,16 +315,16 @@ fn files_without_audio_are_refused() {
     assert!(matches!(text, AudioError::UnknownFormat { .. }), "{text}");
     assert_eq!(text.kind(), ErrorKind::Unsupported);
     // The prober looks for a known header in the first megabyte: here inside another format.
-    let riff = [b"wvpk\0\0\0\0".to_vec(), wav(1, 1, 16_000, 16, &[1; 4_000], None)].concat();
+    let riff = [b"wvpk\0\0\0\0".to_vec(), WavFormat::i16(1, 16_000).file(&[1; 4_000])].concat();
     assert!(matches!(refused(file("riff.wv", &riff)), AudioError::UnknownFormat { .. }));
-    let silent = refused(file("header.wav", &wav(1, 1, 16_000, 16, &[], None)));
+    let silent = refused(file("header.wav", &WavFormat::i16(1, 16_000).file(&[])));
     assert!(matches!(silent, AudioError::NothingDecoded { .. }), "{silent}");
     assert!(matches!(refused(Source::samples(vec![], RATE_HZ)), AudioError::Empty));
     for rate_hz in [0, 999, 768_001, u32::MAX] {
         assert!(matches!(refused(Source::samples(vec![0.0; 9], rate_hz)), AudioError::Rate { .. }));
     }
     for (rate_hz, channels) in [(0, 1), (800_000, 1), (16_000, 0), (16_000, 65_535)] {
-        let mut data = wav(1, 1, 16_000, 16, &[1; 4_000], None);
+        let mut data = WavFormat::i16(1, 16_000).file(&[1; 4_000]);
         data[22..24].copy_from_slice(&u16::to_le_bytes(channels));
         data[24..28].copy_from_slice(&u32::to_le_bytes(rate_hz));
         let error = refused(bytes(data));
@@ -384,11 +343,8 @@ fn silence_is_audio() {
 #[test]
 fn damaged_bytes_never_panic() {
     let file = wav_f32(44_100, &noise(3_000));
-    let mut s = 7u32;
-    let mut random = |below: usize| {
-        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (s >> 8) as usize % below
-    };
+    let mut random = Random(7);
+    let mut random = |below: usize| (random.bits() >> 8) as usize % below;
     for _case in 0..300 {
         let mut data = file.clone();
         for _change in 0..4 {

@@ -2,12 +2,15 @@
 //!
 //! Most inputs are made by `ffmpeg`; without it, tests that need it are reported as not run.
 
+mod common;
+
 use std::f64::consts::TAU;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use common::audio::wav_i16;
 use tagwave::audio::{
     Clip, ClipReader, ClipRequest, ExternalDecoder, Placement, Resamplers, SeekMode, Source, Warning,
 };
@@ -15,24 +18,18 @@ use tagwave::audio::{
 const RATE_HZ: u32 = 44_100;
 
 /// Test signal: a rising chord, different on both channels.
+/// 16-bit stereo WAV file.
+fn wav(samples: &[[f32; 2]]) -> Vec<u8> {
+    let samples: Vec<i16> = samples.iter().flatten().map(|x| (x * 32_767.0) as i16).collect();
+    wav_i16(2, RATE_HZ, &samples)
+}
+
 fn music(seconds: u32) -> Vec<[f32; 2]> {
     let sample = |i: u32, shift: f64| {
         let t = f64::from(i) / f64::from(RATE_HZ);
         (0.3 * (t * (300.0 + 40.0 * t + shift) * TAU).sin() + 0.1 * (t * 1_100.0 * TAU).sin()) as f32
     };
     (0..RATE_HZ * seconds).map(|i| [sample(i, 0.0), sample(i, 50.0)]).collect()
-}
-
-fn wav(samples: &[[f32; 2]]) -> Vec<u8> {
-    let bytes = samples.len() as u32 * 4;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
-    file.extend([RATE_HZ, RATE_HZ * 4].into_iter().flat_map(u32::to_le_bytes));
-    file.extend(b"\x04\0\x10\0data");
-    file.extend(bytes.to_le_bytes());
-    file.extend(samples.iter().flatten().flat_map(|x| ((x * 32_767.0) as i16).to_le_bytes()));
-    file
 }
 
 /// Result of reading a source: clip, warnings, length in seconds, decoder.

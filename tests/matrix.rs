@@ -3,10 +3,13 @@
 //! `cargo xtask matrix DIR` does the same with files of many more formats.
 #![cfg(feature = "small")]
 
+mod common;
+
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use common::audio::wav_i16;
 use tagwave::Error;
 use tagwave::ErrorKind;
 use tagwave::audio::{ClipReader, ClipRequest, ExternalDecoder, Placement, Resamplers, Source};
@@ -38,18 +41,6 @@ fn music() -> Vec<i16> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.ogg");
     let mut reader = ClipReader::open(Source::path(path), &request, &Resamplers::new()).unwrap();
     reader.next().unwrap().unwrap().samples.iter().map(|x| (x * 32_767.0) as i16).collect()
-}
-
-fn wav(samples: &[i16]) -> Vec<u8> {
-    let bytes = samples.len() as u32 * 2;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend([RATE_HZ, RATE_HZ * 2].into_iter().flat_map(u32::to_le_bytes));
-    file.extend(b"\x02\0\x10\0data");
-    file.extend(bytes.to_le_bytes());
-    file.extend(samples.iter().flat_map(|x| x.to_le_bytes()));
-    file
 }
 
 fn aiff(samples: &[i16]) -> Vec<u8> {
@@ -110,7 +101,12 @@ fn random(state: &mut u64) -> usize {
 fn files() -> Vec<File> {
     let samples = music();
     let ogg = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.ogg")).unwrap();
-    let good = [("wav", wav(&samples)), ("aiff", aiff(&samples)), ("flac", flac(&samples)), ("ogg", ogg)];
+    let good = [
+        ("wav", wav_i16(1, RATE_HZ, &samples)),
+        ("aiff", aiff(&samples)),
+        ("flac", flac(&samples)),
+        ("ogg", ogg),
+    ];
     let mut files = Vec::new();
     let mut add = |name: String, bytes: Vec<u8>, expect| files.push(File { name, bytes, expect });
     for (ending, bytes) in &good {

@@ -4,6 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::audio::wav_f32;
 use common::npz;
 use tagwave::audio::{DecoderMode, Source};
 use tagwave::error::Cause;
@@ -116,34 +117,13 @@ fn filled(gpu: &Gpu) -> Tagger {
 
 fn painted_with(builder: TaggerBuilder) -> Tagger {
     let model = models::find("crnn").unwrap();
-    let specs = model.architecture.tensors();
-    let weights = Weights::from_tensors(specs.iter().enumerate().map(|(seed, spec)| {
-        let mut tensor = tagwave::test_cases::fill(spec.shape, seed);
-        let positive = spec.name.ends_with("deviation");
-        tensor.data_mut().iter_mut().for_each(|v| *v = if positive { 1.0 + v.abs() } else { 0.05 * *v });
-        (spec.name.clone(), tensor)
-    }));
+    let weights = seeded::weights_of(&*model.architecture);
     builder.build_from(model, &weights).unwrap()
 }
 
-/// A WAV file of 32-bit floats, mono.
+/// Writes a WAV file of 32-bit floats, mono.
 fn wav(path: &Path, rate: u32, samples: &[f32]) {
-    let bytes = samples.len() as u32 * 4;
-    let mut file = Vec::new();
-    file.extend(b"RIFF");
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt ");
-    file.extend(16u32.to_le_bytes());
-    file.extend(3u16.to_le_bytes());
-    file.extend(1u16.to_le_bytes());
-    file.extend(rate.to_le_bytes());
-    file.extend((rate * 4).to_le_bytes());
-    file.extend(4u16.to_le_bytes());
-    file.extend(32u16.to_le_bytes());
-    file.extend(b"data");
-    file.extend(bytes.to_le_bytes());
-    samples.iter().for_each(|sample| file.extend(sample.to_le_bytes()));
-    std::fs::write(path, file).unwrap();
+    std::fs::write(path, wav_f32(rate, samples)).unwrap();
 }
 
 fn tone(rate: u32, seconds: f32, hz: f32) -> Vec<f32> {

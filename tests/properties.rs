@@ -1,9 +1,12 @@
 //! Properties that hold for all inputs, tried on generated ones.
 
+mod common;
+
 use std::f64::consts::TAU;
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use common::audio::wav_i16;
 use proptest::prelude::*;
 use tagwave::ErrorKind;
 use tagwave::audio::{Clip, ClipReader, ClipRequest, Placement, Resamplers, SeekMode, Source};
@@ -54,18 +57,6 @@ fn amplitude(samples: &[f32], f_hz: f64) -> f64 {
 
 fn rms(samples: &[f32]) -> f64 {
     (samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
-}
-
-fn wav(samples: &[i16], rate_hz: u32) -> Vec<u8> {
-    let bytes = samples.len() as u32 * 2;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend([rate_hz, rate_hz * 2].into_iter().flat_map(u32::to_le_bytes));
-    file.extend(b"\x02\0\x10\0data");
-    file.extend(bytes.to_le_bytes());
-    file.extend(samples.iter().flat_map(|x| x.to_le_bytes()));
-    file
 }
 
 /// Start and audio samples of each clip of a track of `total` samples, as documented at [`Placement`].
@@ -205,7 +196,7 @@ proptest! {
             joined
         };
         let expected = whole(Source::samples(floats, rate_hz), 500);
-        let file = whole(Source::reader(Cursor::new(wav(&samples, rate_hz))), stride);
+        let file = whole(Source::reader(Cursor::new(wav_i16(1, rate_hz, &samples))), stride);
         for (i, (a, b)) in file.iter().zip(&expected).enumerate() {
             prop_assert!(a.is_nan() || b.is_nan() || a.to_bits() == b.to_bits(), "sample {}: {} and {}", i, a, b);
         }

@@ -1,9 +1,12 @@
 //! Seeking gives the same samples as decoding from the start.
 
+mod common;
+
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use common::audio::{Random, wav_i16};
 use tagwave::audio::{Clip, ClipReader, ClipRequest, DecoderMode, Placement, Resamplers, SeekMode, Source};
 
 const RATE_HZ: u32 = 44_100;
@@ -11,11 +14,8 @@ const SECONDS: u32 = 24;
 
 /// Test signal: a moving chord and noise, different on both channels.
 fn stereo() -> Vec<i16> {
-    let mut s = 1u32;
-    let mut noise = || {
-        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f64::from(s) / 4_294_967_296.0 - 0.5
-    };
+    let mut random = Random(1);
+    let mut noise = || random.noise();
     let sample = |i: u32, shift: f64| {
         let t = f64::from(i) / f64::from(RATE_HZ);
         let sweep = (t * (300.0 + 40.0 * t + shift) * TAU).sin() * (0.6 + 0.4 * (t * 5.0).sin());
@@ -25,21 +25,6 @@ fn stereo() -> Vec<i16> {
         .flat_map(|i| [sample(i, 0.0) + 0.3 * noise(), sample(i, 77.0) + 0.3 * noise()])
         .map(|x| (x * 9_000.0) as i16)
         .collect()
-}
-
-fn wav(path: &Path, samples: &[i16]) {
-    let bytes = samples.len() as u32 * 2;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt ");
-    file.extend(16u32.to_le_bytes());
-    file.extend([1u16, 2].into_iter().flat_map(u16::to_le_bytes));
-    file.extend([RATE_HZ, RATE_HZ * 4].into_iter().flat_map(u32::to_le_bytes));
-    file.extend([4u16, 16].into_iter().flat_map(u16::to_le_bytes));
-    file.extend(b"data");
-    file.extend(bytes.to_le_bytes());
-    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
-    std::fs::write(path, file).unwrap();
 }
 
 /// Encodes with `ffmpeg`; `false` if it or the encoder is missing.
@@ -122,7 +107,7 @@ const FORMATS: &[(&str, &str, bool)] = &[
 fn seeking_gives_the_samples_of_decoding_from_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    wav(&at("source.wav"), &stereo());
+    std::fs::write(at("source.wav"), wav_i16(2, RATE_HZ, &stereo())).unwrap();
     assert_eq!(worst(&at("source.wav"), true), 0.0, "wav");
     for (ending, arguments, passes) in FORMATS {
         let path = at(&format!("a.{ending}"));
@@ -142,7 +127,7 @@ fn seeking_gives_the_samples_of_decoding_from_the_start() {
 fn noise_of_the_decoders_own_is_all_that_may_differ() {
     let folder = tempfile::tempdir().unwrap();
     let (source, path) = (folder.path().join("source.wav"), folder.path().join("a.m4a"));
-    wav(&source, &stereo());
+    std::fs::write(&source, wav_i16(2, RATE_HZ, &stereo())).unwrap();
     if !encode(&source, "-c:a aac -b:a 96k", &path) {
         return println!("not run: no ffmpeg that makes AAC");
     }
@@ -161,7 +146,7 @@ fn noise_of_the_decoders_own_is_all_that_may_differ() {
 fn gaps_in_time_are_no_gaps_in_samples() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    wav(&at("source.wav"), &stereo());
+    std::fs::write(at("source.wav"), wav_i16(2, RATE_HZ, &stereo())).unwrap();
     for ending in ["ogg", "m4a"] {
         let path = at(&format!("gap.{ending}"));
         let codec = if ending == "ogg" { "libvorbis" } else { "aac -aac_pns 0" };

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::audio::Random;
 use common::command::{Home, word};
 use common::seeded;
 use serde_json::Value;
@@ -54,19 +55,11 @@ fn spawn(home: &Home, arguments: &[&str]) -> Child {
     home.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Deterministic random numbers below 1.
-fn fractions() -> impl FnMut() -> f64 {
-    let mut s = 7u32;
-    move || {
-        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f64::from(s) / 4_294_967_296.0
-    }
-}
-
 #[test]
 fn resuming_after_a_kill_gives_the_same_rows() {
     let home = library(60);
-    let mut fraction = fractions();
+    let mut random = Random(7);
+    let mut fraction = || random.fraction();
     let mut kills = 0;
     for (format, least) in [("jsonl", 20), ("csv", 10)] {
         let clean = home.path(&format!("clean.{format}"));

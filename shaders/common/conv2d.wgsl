@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<Element4>;
 
-// Where the maximum of a pool window begins: below every sum.
+// Initial maximum of a pool window: below every sum.
 const NONE = vec4<f32>(-3.0e38);
 
 // Adds the bias to a window's maximum, activates it and stores it: vec4 `channel` of pool window `window`.

@@ -2,11 +2,11 @@
 
 use crate::error::Error;
 use crate::kernels::{Conv2d, Limits, Op, UserKernel, layer};
-use crate::models::{Compat, Model, Starts};
+use crate::models::{Architecture, Compat, Model, Starts};
 use crate::plan::{Builder, Plan};
 use crate::tensor::DType;
 use crate::test_cases::fill_weight;
-use crate::weights::{TensorSpec, Weights};
+use crate::weights::Weights;
 
 /// One layer of a model in isolation.
 #[derive(Clone, Debug)]
@@ -49,11 +49,17 @@ pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
 }
 
 fn filled(model: &Model) -> Result<Plan, Error> {
-    let specs = model.architecture.tensors();
-    let filled =
-        |(seed, spec): (usize, &TensorSpec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed));
-    let weights = Weights::from_tensors(specs.iter().enumerate().map(filled));
+    let weights = synthetic_weights(&*model.architecture, 0);
     Ok(model.architecture.build(&weights, Compat::Corrected, Starts::Samples)?)
+}
+
+/// Synthetic weights: array `i` has the fill pattern of `first_seed + i`.
+pub fn synthetic_weights(architecture: &dyn Architecture, first_seed: usize) -> Weights {
+    let arrays = architecture.tensors().into_iter().enumerate();
+    Weights::from_tensors(arrays.map(|(index, spec)| {
+        let array = fill_weight(&spec.name, spec.shape, first_seed + index);
+        (spec.name, array)
+    }))
 }
 
 /// All distinct layers of `models`.

@@ -265,11 +265,11 @@ mod tests {
     use crate::error::Cause;
     use crate::gpu::{self, GpuError, Options};
     use crate::kernels::Kernels;
+    use crate::lab::synthetic_weights;
     use crate::models::{self, Compat, STATS, Starts};
     use crate::tagger::Device;
     use crate::tagger::factory::KernelPolicy;
-    use crate::test_cases::{fill_weight, synthetic_clip};
-    use crate::weights::Weights;
+    use crate::test_cases::synthetic_clip;
 
     /// Engine for the statistics of the spectrogram, a small plan; `None` without an adapter.
     fn engine(shared: Option<&Gpu>) -> Option<(Engine, Inputs)> {
@@ -280,12 +280,7 @@ mod tests {
     fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, Inputs)> {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
-        let specs = model.architecture.tensors();
-        let filled = specs
-            .iter()
-            .enumerate()
-            .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
-        let weights = Weights::from_tensors(filled);
+        let weights = synthetic_weights(&*model.architecture, 0);
         let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
         let plan = plan.only_outputs(&[STATS]).fused();
         let samples = model.architecture.clip().samples;
@@ -471,12 +466,7 @@ mod tests {
         let Some(gpu) = gpu::adapter() else { return };
         let plan = |seed: usize| {
             let config = models::crnn::Config::tiny();
-            let specs = models::Architecture::tensors(&config);
-            let filled = specs
-                .iter()
-                .enumerate()
-                .map(|(index, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, index + seed)));
-            let weights = Weights::from_tensors(filled);
+            let weights = synthetic_weights(&config, seed);
             let plan = models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples);
             plan.unwrap().fused()
         };

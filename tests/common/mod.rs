@@ -1,6 +1,7 @@
 //! Shared code of the tests: adapter and fixtures.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod audio;
 pub mod executors;
 pub mod npz;
 pub mod seeded;

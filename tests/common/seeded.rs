@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::audio::wav_i16;
+use tagwave::lab;
 use tagwave::models::{self, Architecture};
 use tagwave::tags::Vocabulary;
 use tagwave::tensor::DType;
@@ -9,11 +11,7 @@ use tagwave::weights::{self, Weights};
 
 /// Synthetic weights.
 pub fn weights_of(architecture: &dyn Architecture) -> Weights {
-    let specs = architecture.tensors();
-    let fill = |(seed, spec): (usize, &weights::TensorSpec)| {
-        (spec.name.clone(), tagwave::test_cases::fill_weight(&spec.name, spec.shape, seed))
-    };
-    Weights::from_tensors(specs.iter().enumerate().map(fill))
+    lab::synthetic_weights(architecture, 0)
 }
 
 /// Writes synthetic weights of the full-size model `name` to `folder`.
@@ -28,22 +26,14 @@ pub fn export(name: &str, folder: &Path) {
 pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
     let rate = 12_000u32;
     let count = (seconds * f64::from(rate)) as u32;
-    let mut bytes = b"RIFF".to_vec();
-    bytes.extend((36 + 2 * count).to_le_bytes());
-    bytes.extend(b"WAVEfmt ");
-    bytes.extend(16u32.to_le_bytes());
-    bytes.extend([1u16, 1].into_iter().flat_map(u16::to_le_bytes));
-    bytes.extend([rate, 2 * rate].into_iter().flat_map(u32::to_le_bytes));
-    bytes.extend([2u16, 16].into_iter().flat_map(u16::to_le_bytes));
-    bytes.extend(b"data");
-    bytes.extend((2 * count).to_le_bytes());
-    for i in 0..count {
+    let sample = |i: u32| {
         let t = f64::from(i) / f64::from(rate);
         let tone = (6.0 * t * (150.0 + 90.0 * f64::from(seed) + 15.0 * t)).sin();
         let value = 30_000.0 * tone * (0.1 + 0.9 * t / seconds);
-        bytes.extend((value as i16).to_le_bytes());
-    }
-    std::fs::write(path, bytes).unwrap();
+        value as i16
+    };
+    let samples: Vec<i16> = (0..count).map(sample).collect();
+    std::fs::write(path, wav_i16(1, rate, &samples)).unwrap();
     path.to_path_buf()
 }
 

@@ -11,10 +11,10 @@ use super::super::walk::{Filter, Root, files};
 use super::super::{CliError, SOME_FAILED, print_line};
 use tagwave::audio::Source;
 use tagwave::error::Error;
+use tagwave::lab::synthetic_weights;
 use tagwave::models;
 use tagwave::tagger::{Device, StageTimes, Tagger};
-use tagwave::test_cases::{fill_weight, synthetic_clip};
-use tagwave::weights::Weights;
+use tagwave::test_cases::synthetic_clip;
 
 /// Arguments of `tagwave bench pipeline`.
 #[derive(Debug, Args)]
@@ -111,12 +111,7 @@ pub(super) fn bench(args: &PipelineBenchArgs) -> Result<u8, CliError> {
 
 fn tagger(args: &PipelineBenchArgs, device: &Device) -> Result<Tagger, Error> {
     let model = models::find(&args.model)?;
-    let specs = model.architecture.tensors();
-    let filled = specs
-        .iter()
-        .enumerate()
-        .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
-    let weights = Weights::from_tensors(filled);
+    let weights = synthetic_weights(&*model.architecture, 0);
     let builder = Tagger::builder().device(device.clone()).max_batch(args.batch.into());
     let builder = match args.decode_threads {
         Some(threads) => builder.decode_threads(threads.into()),

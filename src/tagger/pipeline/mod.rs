@@ -300,24 +300,19 @@ mod tests {
 
     use super::*;
     use crate::error::Cause;
+    use crate::lab::synthetic_weights;
     use crate::models::{self, crnn};
     use crate::tagger::pipeline::decoders;
     use crate::tagger::{Device, TaggerBuilder};
     use crate::tags::Vocabulary;
-    use crate::test_cases::fill_weight;
-    use crate::weights::Weights;
 
     /// Makes a tagger whose decoder threads are started by `spawn`.
     fn tagger(builder: TaggerBuilder, spawn: decoders::Spawn) -> Tagger {
         let mut model = models::find(models::DEFAULT).unwrap();
         model.architecture = Box::new(crnn::Config::tiny());
-        let specs = model.architecture.tensors();
-        let filled = specs
-            .iter()
-            .enumerate()
-            .map(|(seed, spec)| (spec.name.clone(), fill_weight(&spec.name, spec.shape, seed)));
+        let weights = synthetic_weights(&*model.architecture, 0);
         let labels = Vocabulary::parse("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk").unwrap();
-        let mut tagger = builder.labels(labels).build_from(model, &Weights::from_tensors(filled)).unwrap();
+        let mut tagger = builder.labels(labels).build_from(model, &weights).unwrap();
         std::sync::Arc::get_mut(&mut tagger.decoding).unwrap().spawn = spawn;
         tagger
     }
