@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::f64::consts::TAU;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 

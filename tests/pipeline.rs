@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::audio::wav_f32;
-use common::npz;
+use common::{npz, seeded};
 use tagwave::audio::{DecoderMode, Source};
 use tagwave::error::Cause;
 use tagwave::gpu::Gpu;
@@ -14,7 +14,6 @@ use tagwave::tagger::{Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::TagSelection;
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::test_cases::{Tolerance, compare};
-use tagwave::weights::Weights;
 use tagwave::{CancelToken, Error, ErrorKind};
 
 const CLIPS: [&str; 4] = ["cute", "actionable", "dubstep", "thejazzpiano"];
