@@ -229,9 +229,9 @@ impl Package {
     fn file_of(&self, module: &[String], path: &[String], depth: usize) -> Option<&Path> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
-            "crate" => return self.file_in(&[], rest, depth),
-            "self" => return self.file_in(module, rest, depth),
-            "super" => return self.file_in(&module[..module.len().checked_sub(1)?], rest, depth),
+            "crate" => self.file_in(&[], rest, depth),
+            "self" => self.file_in(module, rest, depth),
+            "super" => self.file_in(&module[..module.len().checked_sub(1)?], rest, depth),
             _ => self.file_in(module, path, depth),
         }
     }
