@@ -13,7 +13,7 @@ use super::table::TensorSpec;
 
 /// Loads the weights of one model from a file of either format, detected by its first bytes.
 ///
-/// The digest of the file is compared with the manifest; see [`WeightsInfo::digest`]. A modified file with a published
+/// The digest of the file is compared with the manifest; see [`WeightsInfo::digest`](super::WeightsInfo::digest). A modified file with a published
 /// name is loaded if possible.
 ///
 /// # Errors
