@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::audio::AudioError;
+#[cfg(feature = "cpu")]
 use crate::cpu::CpuError;
 use crate::error_kind::ErrorKind;
 use crate::executor::ExecuteError;
+#[cfg(feature = "wgpu")]
 use crate::gpu::GpuError;
 use crate::models::ModelError;
 use crate::plan::PlanError;
@@ -43,7 +45,9 @@ impl std::error::Error for Error {
             Cause::Weights(error) => Some(error),
             Cause::Model(error) => Some(error),
             Cause::Plan(error) => Some(error),
+            #[cfg(feature = "wgpu")]
             Cause::Gpu(error) => Some(error),
+            #[cfg(feature = "cpu")]
             Cause::Cpu(error) => Some(error),
             Cause::Execute(error) => Some(error),
             Cause::Length(error) => Some(error),
@@ -63,7 +67,11 @@ macro_rules! from {
         }
     )*};
 }
-from!(Cause, AudioError, WeightsError, ModelError, PlanError, GpuError, CpuError, ExecuteError, LengthError);
+from!(Cause, AudioError, WeightsError, ModelError, PlanError, ExecuteError, LengthError);
+#[cfg(feature = "cpu")]
+from!(CpuError);
+#[cfg(feature = "wgpu")]
+from!(GpuError);
 
 /// Cause of an [`Error`].
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +90,11 @@ pub enum Cause {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The device.
+    #[cfg(feature = "wgpu")]
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// The CPU executor.
+    #[cfg(feature = "cpu")]
     #[error(transparent)]
     Cpu(#[from] CpuError),
     /// Running a plan.
@@ -161,6 +171,16 @@ pub enum Cause {
         /// Position and size of the difference.
         difference: String,
     },
+    /// The executor is not part of this build.
+    #[error(
+        "this build of tagwave has no {executor}: build it with the feature `{feature}`, or use another device"
+    )]
+    NotBuilt {
+        /// Missing executor.
+        executor: &'static str,
+        /// Feature of the library that adds it.
+        feature: &'static str,
+    },
     /// f16 cannot represent the activations.
     #[error(
         "f16 ends at 65504 and activations with compatibility `original` reach 210000: use f32, or `corrected`"
@@ -179,7 +199,9 @@ impl Cause {
             Cause::Weights(error) => error.kind(),
             Cause::Model(error) => error.kind(),
             Cause::Plan(error) => error.kind(),
+            #[cfg(feature = "wgpu")]
             Cause::Gpu(error) => error.kind(),
+            #[cfg(feature = "cpu")]
             Cause::Cpu(error) => error.kind(),
             Cause::Execute(error) => error.kind(),
             Cause::Batch(error) => error.kind(),
@@ -189,9 +211,10 @@ impl Cause {
             Cause::NotFinite { .. } => ErrorKind::Device,
             Cause::Length(_) | Cause::Panicked | Cause::Kernel { .. } => ErrorKind::Internal,
             Cause::Threads { .. } => ErrorKind::Resource,
-            Cause::NoScores { .. } | Cause::DependentClips { .. } | Cause::Precision => {
-                ErrorKind::Unsupported
-            }
+            Cause::NoScores { .. }
+            | Cause::DependentClips { .. }
+            | Cause::NotBuilt { .. }
+            | Cause::Precision => ErrorKind::Unsupported,
             Cause::Cancelled => ErrorKind::Cancelled,
         }
     }

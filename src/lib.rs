@@ -49,6 +49,7 @@
 mod atomic_file;
 pub mod audio;
 mod cancel;
+#[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "unstable")]
 pub mod error;
@@ -59,10 +60,11 @@ mod error_kind;
 pub mod executor;
 #[cfg(feature = "unstable")]
 pub mod frontend;
+#[cfg(feature = "wgpu")]
 pub mod gpu;
 #[cfg(feature = "unstable")]
 pub mod kernels;
-#[cfg(feature = "unstable")]
+#[cfg(all(feature = "unstable", feature = "wgpu"))]
 pub mod lab;
 pub mod models;
 #[cfg(feature = "pca")]
@@ -102,5 +104,6 @@ mod test_cases;
 pub use cancel::CancelToken;
 pub use error::Error;
 pub use error_kind::ErrorKind;
+#[cfg(feature = "wgpu")]
 /// The version of wgpu whose devices [`gpu::Gpu::from_device`] accepts.
 pub use wgpu;

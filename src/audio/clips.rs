@@ -1,25 +1,17 @@
 //! Reader that yields the clips of one track.
 
-use std::io::Write;
 use std::time::Duration;
 
-use super::bytes::Bytes;
-use super::decode::Decoder;
-use super::detect::may_be_script;
 use super::error::AudioError;
-use super::ffmpeg::{self, Encoded};
+use super::files;
 use super::heartbeat::Heartbeat;
 use super::level::{Loudness, loudness};
-use super::packets::End;
 use super::polyphase::Resamplers;
 use super::request::{ClipPadding, ClipRequest, ExternalDecoder, Placement, SeekMode};
 use super::source::{Source, SourceKind};
 use super::track::TrackReader;
 use super::warning::Warning;
-use crate::error_kind::ErrorKind;
 
-/// Tolerated difference between stated and decoded length in samples: containers count whole packets.
-const TOLERATED_FRAMES: u64 = 4096;
 /// Samples read at a time for [`Placement::All`].
 const STRIP: usize = 16_384;
 
@@ -127,7 +119,7 @@ impl ClipReader {
         resamplers: &Resamplers,
         heartbeat: &Heartbeat,
     ) -> Result<ClipReader, AudioError> {
-        let decoded = Source(decoded_by_ffmpeg(&source.0, first, heartbeat)?);
+        let decoded = Source(files::decode_externally(&source.0, first, heartbeat)?);
         let open_track = ClipReader::open_track(&decoded, request, resamplers, heartbeat)?;
         Ok(ClipReader::new(decoded, open_track, request, resamplers, heartbeat))
     }
@@ -174,7 +166,7 @@ impl ClipReader {
         }
         let length_warning = match (&source.0, track.decoder(), frames) {
             (SourceKind::Decoded(decoded), ..) => decoded.length_warning(),
-            (_, Some(decoder), Some(counted)) => length_warning(decoder, counted),
+            (_, Some(decoder), Some(counted)) => decoder.length_warning(counted),
             _ => None,
         };
         Ok(OpenTrack { track, frames, length_warning })
@@ -214,26 +206,7 @@ impl ClipReader {
             warnings.push(Warning::FallbackResampler { from_hz, to_hz });
         }
         if let Some(decoder) = self.track.decoder() {
-            if decoder.damaged() > 0 {
-                warnings.push(Warning::DamagedPackets { count: decoder.damaged() });
-            }
-            match decoder.end() {
-                Some(End::Broken { reason }) => warnings.push(Warning::Truncated { reason: reason.clone() }),
-                Some(End::Regular) | None => {}
-            }
-            if let Some(to_hz) = decoder.other_rate_hz() {
-                warnings.push(Warning::RateChange { from_hz, to_hz });
-            }
-            let scan = decoder.scanned();
-            let counted =
-                [(scan.damaged_pages, "damaged or missing pages"), (scan.stray_bytes, "bytes without audio")];
-            for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
-                warnings.push(Warning::Damaged { extent: format!("{count} {what}") });
-            }
-            if decoder.missing_s() > 0.0 {
-                warnings
-                    .push(Warning::Damaged { extent: format!("{:.2} s without audio", decoder.missing_s()) });
-            }
+            warnings.extend(decoder.warnings());
         }
         if let SourceKind::Decoded(decoded) = &self.source.0 {
             warnings.extend(decoded.messages.iter().cloned().map(|message| Warning::External { message }));
@@ -344,7 +317,7 @@ impl ClipReader {
                 return Err(AudioError::NothingDecoded { damaged: decoder.damaged(), reason: None });
             }
             // Skipped packets may explain the difference.
-            self.length_warning = length_warning(decoder, frames).or(self.length_warning.take());
+            self.length_warning = decoder.length_warning(frames).or(self.length_warning.take());
         } else if frames == 0 {
             return Err(AudioError::Empty);
         }
@@ -428,60 +401,4 @@ impl ClipReader {
             _ => Ok(None),
         }
     }
-}
-
-/// Decodes a track with `ffmpeg` after the built-in decoder failed with `first`; fails with both errors.
-fn decoded_by_ffmpeg(
-    source: &SourceKind,
-    first: AudioError,
-    heartbeat: &Heartbeat,
-) -> Result<SourceKind, AudioError> {
-    // Of a known format `ffmpeg` opens no other file.
-    let is_unknown = matches!(first, AudioError::UnknownFormat { .. } | AudioError::NoAudioTrack { .. });
-    if is_unknown
-        && may_be_script(&Bytes::new(source.open()?).map_err(AudioError::Io)?).map_err(AudioError::Io)?
-    {
-        return Err(AudioError::Playlist);
-    }
-    let decoded = if matches!(first, AudioError::Dts) {
-        let words = dts_stream(source, heartbeat)?;
-        ffmpeg::decode(Encoded::Dts(words), heartbeat)
-    } else {
-        match source.encoded() {
-            Some(encoded) => ffmpeg::decode(encoded, heartbeat),
-            None => return Err(first),
-        }
-    };
-    match decoded {
-        Ok(decoded) => Ok(SourceKind::Decoded(decoded)),
-        Err(AudioError::NoFfmpeg) if first.kind() == ErrorKind::Unsupported => {
-            Err(AudioError::NeedsFfmpeg { reason: first.to_string() })
-        }
-        Err(AudioError::NoFfmpeg) => Err(first),
-        Err(AudioError::Ffmpeg { reason }) => {
-            Err(AudioError::Both { first: Box::new(first), ffmpeg: reason })
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Extracts the DTS stream stored as 16-bit samples into a file.
-fn dts_stream(source: &SourceKind, heartbeat: &Heartbeat) -> Result<std::fs::File, AudioError> {
-    let mut decoder = Decoder::open_words(source.open()?)?;
-    let mut file = std::io::BufWriter::new(tempfile::tempfile().map_err(AudioError::Spool)?);
-    let mut words = Vec::new();
-    while decoder.next_words(&mut words)? {
-        heartbeat.check_stopped()?;
-        file.write_all(&words).map_err(AudioError::Spool)?;
-    }
-    let mut file = file.into_inner().map_err(|error| AudioError::Spool(error.into_error()))?;
-    std::io::Seek::rewind(&mut file).map_err(AudioError::Spool)?;
-    Ok(file)
-}
-
-fn length_warning(decoder: &Decoder, found: u64) -> Option<Warning> {
-    let stated = decoder.claimed_frames()?;
-    let rate_hz = f64::from(decoder.rate_hz());
-    (stated.abs_diff(found) > TOLERATED_FRAMES)
-        .then(|| Warning::LengthWrong { stated_s: stated as f64 / rate_hz, found_s: found as f64 / rate_hz })
 }

@@ -129,6 +129,11 @@ pub enum AudioError {
     /// The file is a playlist or script: text that names other files.
     #[error("a playlist that names other files, expected audio: use --files-from for lists")]
     Playlist,
+    /// This build has no decoders.
+    #[error(
+        "this build of tagwave reads no audio files: build it with the feature `decode`, or pass samples"
+    )]
+    NoDecoder,
     /// The samples are a DTS stream.
     #[error("the samples are a DTS stream")]
     Dts,
@@ -156,6 +161,9 @@ pub enum AudioError {
     },
 }
 
+/// Error: the stream position is unknown after a failed seek; the track must be reopened.
+pub(super) struct PositionLost;
+
 impl AudioError {
     /// True for an error of the content that another decoder may not have.
     pub(super) fn is_of_content(&self) -> bool {
@@ -182,6 +190,7 @@ impl AudioError {
             | AudioError::NoFfmpeg
             | AudioError::Protected
             | AudioError::Playlist
+            | AudioError::NoDecoder
             | AudioError::Dts
             | AudioError::Ffmpeg { .. } => ErrorKind::Unsupported,
             AudioError::Both { first, .. } => first.kind(),

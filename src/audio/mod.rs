@@ -12,26 +12,19 @@
 //!
 //! Not here: spectrograms, models (a request states rate and length), metadata tags and pictures.
 
-mod adts;
-mod bytes;
 mod clips;
-mod codec;
-mod decode;
-mod detect;
+mod decoded;
 mod dot;
-mod dts;
-mod ending;
 mod error;
-mod ffmpeg;
-mod frames;
+#[cfg(feature = "decode")]
+mod files;
+#[cfg(not(feature = "decode"))]
+#[path = "no_files.rs"]
+mod files;
 mod heartbeat;
 mod level;
 mod limits;
-mod mp3;
-mod ogg;
-mod packets;
 mod polyphase;
-mod repair;
 mod request;
 mod resample;
 mod sinc;

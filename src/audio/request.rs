@@ -113,3 +113,11 @@ impl ClipRequest {
         }
     }
 }
+
+/// Checks the sample rate of an input.
+///
+/// # Errors
+/// [`AudioError::Rate`].
+pub(super) fn check_rate(found_hz: u32) -> Result<(), AudioError> {
+    if RATES_HZ.contains(&found_hz) { Ok(()) } else { Err(AudioError::Rate { found_hz }) }
+}

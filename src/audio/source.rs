@@ -6,8 +6,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::decoded::DecodedTrack;
 use super::error::AudioError;
-use super::ffmpeg::{DecodedTrack, Encoded};
 use super::limits::SPOOL_LIMIT_BYTES;
 
 /// Bytes copied at a time from a pipe to its temporary file.
@@ -79,15 +79,6 @@ impl SourceKind {
             SourceKind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(SourceKind::Spooled),
             SourceKind::Missing(reason) => Err(AudioError::Open(reason)),
             kind => Ok(kind),
-        }
-    }
-
-    /// The encoded file for an external decoder; `None` for samples.
-    pub(super) fn encoded(&self) -> Option<Encoded<'_>> {
-        match self {
-            SourceKind::Path(path) => Some(Encoded::Path(path)),
-            SourceKind::Spooled(_) => self.open().ok().map(Encoded::File),
-            _ => None,
         }
     }
 

@@ -5,13 +5,13 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::decode::{Decoder, PositionLost, check_rate, count_frames};
-use super::error::AudioError;
-use super::ffmpeg::DecodedTrack;
+use super::decoded::DecodedTrack;
+use super::error::{AudioError, PositionLost};
+use super::files::{Decoder, count_frames};
 use super::heartbeat::Heartbeat;
 use super::level::MixPower;
 use super::polyphase::{Resamplers, output_lens};
-use super::request::ClipRequest;
+use super::request::{ClipRequest, check_rate};
 use super::resample::Resampling;
 use super::source::SourceKind;
 
@@ -158,7 +158,7 @@ impl TrackReader {
     ) -> Result<(), AudioError> {
         let Input::Decoder(decoder) = &mut self.input else { return Ok(()) };
         decoder.scan(source.open()?, &self.heartbeat)?;
-        if let Some(rate_hz) = decoder.scanned().rate_hz {
+        if let Some(rate_hz) = decoder.predominant_rate_hz() {
             // Reopened so that the first frames are resampled to the rate of the others.
             self.rate_hz = rate_hz;
             self.resampling = Resampling::new(rate_hz, self.to_hz, resamplers)?;

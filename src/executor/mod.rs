@@ -16,11 +16,13 @@ pub mod blocking;
 mod clock;
 mod error;
 mod outputs;
+mod selection;
 mod submission;
 
 pub use clock::{Clock, SystemClock};
 pub use error::ExecuteError;
 pub use outputs::{PlanOutputs, StepTime, Times};
+pub use selection::Selection;
 pub use submission::{Driver, Promise, Submission};
 
 /// Runs one plan on one device.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::GpuError;
 use super::cache::PipelineCache;
-use crate::executor::ExecuteError;
+use crate::executor::{ExecuteError, Selection};
 use crate::kernels::{Kernels, Limits, TuningTable, Vendor};
 
 /// Kind of an adapter, the preferred kind first.
@@ -108,17 +108,6 @@ impl AdapterSummary {
     fn of(adapter: &wgpu::Adapter) -> AdapterSummary {
         AdapterSummary::new(&adapter.get_info(), adapter.features(), &adapter.limits())
     }
-}
-
-/// Rule by which an adapter is selected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// The best one: discrete before integrated before virtual before software.
-    Best,
-    /// Number `N` of [`adapters`](super::adapters).
-    Index(usize),
-    /// The first whose name, backend or PCI address contains this, whatever the case.
-    Name(String),
 }
 
 /// Features used where the adapter has them; no kernel of a shipped model needs one.

@@ -21,9 +21,10 @@ mod shader;
 mod timing;
 mod trial;
 
+pub use crate::executor::Selection;
 pub use batch::suitable_batch;
 pub use blocking::adapters;
-pub use device::{AdapterSummary, AdapterType, Adapters, Gpu, Selection};
+pub use device::{AdapterSummary, AdapterType, Adapters, Gpu};
 pub use executor::Executor;
 pub use options::Options;
 pub use probe::Probe;

@@ -1,11 +1,14 @@
 //! Builder of a tagger.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::factory::{DeviceFactory, KernelPolicy};
+use super::factory::DeviceFactory;
+#[cfg(feature = "wgpu")]
+use super::gpus::KernelPolicy;
+use super::gpus::{Gpu, GpuSettings};
 use super::pipeline::decoders::{self, Decoding};
 use super::stats::Stats;
 use super::warnings::Warnings;
@@ -13,7 +16,7 @@ use super::{Device, Tagger};
 use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
 use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
-use crate::gpu::Gpu;
+#[cfg(feature = "wgpu")]
 use crate::kernels::Kernels;
 use crate::models::{self, Compat, EMBEDDING, Model, SCORES, STATS, Starts};
 use crate::plan::Plan;
@@ -45,11 +48,8 @@ pub struct TaggerBuilder {
     labels: Option<Vocabulary>,
     devices: Vec<Device>,
     gpu: Option<Gpu>,
-    pipeline_cache: Option<PathBuf>,
-    refused_devices: Option<PathBuf>,
-    device_timeout: Option<Duration>,
-    kernels: Option<KernelPolicy>,
-    kernel_times: bool,
+    gpus: GpuSettings,
+    cpu_threads: Option<usize>,
     max_batch: Option<usize>,
     placement: Placement,
     padding: ClipPadding,
@@ -75,6 +75,8 @@ impl Default for TaggerBuilder {
             labels: None,
             devices: vec![Device::Auto],
             gpu: None,
+            gpus: GpuSettings::default(),
+            cpu_threads: None,
             max_batch: None,
             placement: Placement::default(),
             padding: ClipPadding::default(),
@@ -86,14 +88,54 @@ impl Default for TaggerBuilder {
             aggregation: Aggregation::default(),
             outputs: Outputs::default(),
             tap: None,
-            pipeline_cache: None,
-            refused_devices: None,
-            device_timeout: None,
-            kernels: None,
-            kernel_times: false,
             precision: DType::F32,
             cancel: CancelToken::new(),
         }
+    }
+}
+
+/// Settings of GPUs.
+#[cfg(feature = "wgpu")]
+impl TaggerBuilder {
+    /// Sets a folder for compiled pipelines, for devices that the tagger opens and whose backend supports it (Vulkan);
+    /// none by default.
+    pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
+        self.gpus.pipeline_cache = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Sets a folder for the list of devices that [`Device::Auto`] found unable to run models (a kernel does not compile,
+    /// wrong results, no answer), so that the next tagger does not try them again until the driver or the version of
+    /// this library changes. None by default.
+    pub fn refused_devices(mut self, folder: impl AsRef<Path>) -> Self {
+        self.gpus.refused_devices = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Sets the timeout of a wait for a device, after which it counts as lost. By default two minutes on hardware; on a
+    /// software driver one minute per clip of a batch, at least ten minutes.
+    pub fn device_timeout(mut self, limit: Duration) -> Self {
+        self.gpus.timeout = Some(limit);
+        self
+    }
+
+    /// Sets a function that selects the kernels of each device that the tagger opens or reopens. The built-in selection
+    /// by default.
+    pub fn kernels(mut self, kernels: impl Fn(&Gpu) -> Kernels + Send + Sync + 'static) -> Self {
+        self.gpus.kernels = Some(KernelPolicy(Arc::new(kernels)));
+        self
+    }
+
+    /// Enables timing of each kernel on GPUs ([`StageTimes::kernels`](super::StageTimes::kernels)), at a small cost.
+    pub fn kernel_times(mut self, timed: bool) -> Self {
+        self.gpus.kernel_times = timed;
+        self
+    }
+
+    /// Sets a device of the caller to run on.
+    pub fn gpu(mut self, gpu: Gpu) -> Self {
+        self.gpu = Some(gpu);
+        self
     }
 }
 
@@ -139,44 +181,9 @@ impl TaggerBuilder {
         self
     }
 
-    /// Sets a folder for compiled pipelines, for devices that the tagger opens and whose backend supports it (Vulkan);
-    /// none by default.
-    pub fn pipeline_cache(mut self, folder: impl AsRef<Path>) -> Self {
-        self.pipeline_cache = Some(folder.as_ref().to_path_buf());
-        self
-    }
-
-    /// Sets a folder for the list of devices that [`Device::Auto`] found unable to run models (a kernel does not compile,
-    /// wrong results, no answer), so that the next tagger does not try them again until the driver or the version of
-    /// this library changes. None by default.
-    pub fn refused_devices(mut self, folder: impl AsRef<Path>) -> Self {
-        self.refused_devices = Some(folder.as_ref().to_path_buf());
-        self
-    }
-
-    /// Sets the timeout of a wait for a device, after which it counts as lost. By default two minutes on hardware; on a
-    /// software driver one minute per clip of a batch, at least ten minutes.
-    pub fn device_timeout(mut self, limit: Duration) -> Self {
-        self.device_timeout = Some(limit);
-        self
-    }
-
-    /// Sets a function that selects the kernels of each device that the tagger opens or reopens. The built-in selection
-    /// by default.
-    pub fn kernels(mut self, kernels: impl Fn(&Gpu) -> Kernels + Send + Sync + 'static) -> Self {
-        self.kernels = Some(KernelPolicy(Arc::new(kernels)));
-        self
-    }
-
-    /// Enables timing of each kernel on GPUs ([`StageTimes::kernels`](super::StageTimes::kernels)), at a small cost.
-    pub fn kernel_times(mut self, timed: bool) -> Self {
-        self.kernel_times = timed;
-        self
-    }
-
-    /// Sets a device of the caller to run on.
-    pub fn gpu(mut self, gpu: Gpu) -> Self {
-        self.gpu = Some(gpu);
+    /// Sets the number of threads of the CPU executor; one per core by default.
+    pub fn cpu_threads(mut self, threads: usize) -> Self {
+        self.cpu_threads = Some(threads.max(1));
         self
     }
 
@@ -300,15 +307,8 @@ impl TaggerBuilder {
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
         let engine = |device: &Device| {
-            let factory = DeviceFactory {
-                device: device.clone(),
-                pipeline_cache: self.pipeline_cache.clone(),
-                kernels: self.kernels.clone(),
-                kernel_times: self.kernel_times,
-                timeout: self.device_timeout,
-                refused_devices: self.refused_devices.clone(),
-                picked: None,
-            };
+            let (gpus, cpu_threads) = (self.gpus.clone(), self.cpu_threads);
+            let factory = DeviceFactory { device: device.clone(), gpus, cpu_threads };
             Engine::new(factory, self.gpu.as_ref(), plan.clone(), self.max_batch, warnings.clone())
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::gpu;
+use crate::executor::Selection;
 
 /// Device that a model runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,15 +20,15 @@ pub enum Device {
     /// Decode only, run no model. Measures the upper bound set by decoding.
     None,
     /// A specific adapter.
-    Adapter(gpu::Selection),
+    Adapter(Selection),
 }
 
 impl Device {
     /// Adapter selection of this device.
-    pub(super) fn selection(&self) -> gpu::Selection {
+    pub(super) fn selection(&self) -> Selection {
         match self {
             Device::Adapter(selection) => selection.clone(),
-            _ => gpu::Selection::Best,
+            _ => Selection::Best,
         }
     }
 }
@@ -50,8 +50,8 @@ impl FromStr for Device {
             "reference" => Device::Reference,
             "none" => Device::None,
             word => Device::Adapter(match word.parse() {
-                Ok(index) => gpu::Selection::Index(index),
-                Err(_) => gpu::Selection::Name(word.to_string()),
+                Ok(index) => Selection::Index(index),
+                Err(_) => Selection::Name(word.to_string()),
             }),
         })
     }
@@ -65,9 +65,9 @@ impl fmt::Display for Device {
             Device::Cpu => f.write_str("cpu"),
             Device::Reference => f.write_str("reference"),
             Device::None => f.write_str("none"),
-            Device::Adapter(gpu::Selection::Best) => f.write_str("gpu"),
-            Device::Adapter(gpu::Selection::Index(index)) => write!(f, "{index}"),
-            Device::Adapter(gpu::Selection::Name(name)) => f.write_str(name),
+            Device::Adapter(Selection::Best) => f.write_str("gpu"),
+            Device::Adapter(Selection::Index(index)) => write!(f, "{index}"),
+            Device::Adapter(Selection::Name(name)) => f.write_str(name),
         }
     }
 }
@@ -81,8 +81,8 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("reference".parse(), Ok(Device::Reference));
         assert_eq!("none".parse(), Ok(Device::None));
-        assert_eq!("1".parse(), Ok(Device::Adapter(gpu::Selection::Index(1))));
-        assert_eq!("llvm pipe".parse(), Ok(Device::Adapter(gpu::Selection::Name("llvm pipe".into()))));
+        assert_eq!("1".parse(), Ok(Device::Adapter(Selection::Index(1))));
+        assert_eq!("llvm pipe".parse(), Ok(Device::Adapter(Selection::Name("llvm pipe".into()))));
         assert_eq!(" ".parse::<Device>(), Err(ParseDeviceError));
     }
 }

@@ -5,13 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::StageTimes;
-use super::auto;
-use super::factory::{Active, DeviceFactory, prepare_cpu};
+use super::factory::{Active, DeviceFactory};
+use super::gpus::Gpu;
 use super::warnings::Warnings;
 use crate::error::Error;
 use crate::executor::blocking::{self, Run};
 use crate::executor::{ExecuteError, Inputs, Submission};
-use crate::gpu::Gpu;
 use crate::plan::Plan;
 use crate::tensor::{DType, HostTensor};
 
@@ -198,7 +197,8 @@ impl Engine {
                 self.warnings.add(format!("{name}: {error}: batch size reduced to {}", batch / 2));
                 return self
                     .factory
-                    .prepare_gpu(gpu, &self.plan, Some(batch / 2), &self.warnings)
+                    .gpus
+                    .prepare(gpu, &self.plan, Some(batch / 2), &self.warnings)
                     .or_else(|_| self.cpu_fallback(name));
             }
             ExecuteError::OutOfMemory { .. } => false,
@@ -228,22 +228,13 @@ impl Engine {
     /// Reopens the device and checks its results.
     fn reopened(&self, batch: usize) -> Result<Active, String> {
         let (factory, plan, warnings) = (self.factory.clone(), self.plan.clone(), self.warnings.clone());
-        let open = move || -> Result<Active, String> {
-            let gpu = factory.open().map_err(|error| error.to_string())?;
-            let active = factory
-                .prepare_gpu(&gpu, &plan, Some(batch), &warnings)
-                .map_err(|error| error.to_string())?;
-            if gpu.kernels().user_kernels.is_empty() {
-                auto::check(&*active.executor, &plan).map_err(|refusal| refusal.reason)?;
-            }
-            Ok(active)
-        };
+        let open = move || factory.gpus.reopen(&factory.device, &plan, batch, &warnings);
         with_timeout(REOPEN_TIMEOUT, open)?
     }
 
     fn cpu_fallback(&self, name: &str) -> Result<Active, Error> {
         self.warnings.add(format!("warning: falling back from {name} to the CPU"));
-        prepare_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
+        self.factory.prepare_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
     }
 }
 
@@ -259,16 +250,16 @@ fn with_timeout<T: Send + 'static>(
     receiver.recv_timeout(limit).map_err(|_| format!("no answer within {} s", limit.as_secs()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cpu", feature = "gpu"))]
 mod tests {
     use super::*;
     use crate::error::Cause;
-    use crate::gpu::{self, GpuError, Options};
+    use crate::gpu::{self, GpuError};
     use crate::kernels::Kernels;
     use crate::lab::synthetic_weights;
     use crate::models::{self, Compat, STATS, Starts};
     use crate::tagger::Device;
-    use crate::tagger::factory::KernelPolicy;
+    use crate::tagger::gpus::{GpuSettings, KernelPolicy};
     use crate::test_cases::synthetic_clip;
 
     /// Engine for the statistics of the spectrogram, a small plan; `None` without an adapter.
@@ -286,14 +277,15 @@ mod tests {
         let samples = model.architecture.clip().samples;
         let clip = synthetic_clip(samples);
         let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
+        let gpus = GpuSettings {
+            kernels: Some(KernelPolicy(Arc::new(|_| Kernels::default()))),
+            kernel_times: true,
+            timeout,
+            ..GpuSettings::default()
+        };
         Some((
             Engine::new(
-                DeviceFactory {
-                    kernels: Some(KernelPolicy(Arc::new(|_| Kernels::default()))),
-                    kernel_times: true,
-                    timeout,
-                    ..DeviceFactory::new(Device::Gpu)
-                },
+                DeviceFactory { gpus, ..DeviceFactory::new(Device::Gpu) },
                 shared,
                 plan,
                 Some(4),
@@ -459,22 +451,6 @@ mod tests {
             warnings[0].contains(name.as_str()) && warnings[0].ends_with("running on the CPU"),
             "{warnings:?}"
         );
-    }
-
-    #[test]
-    fn wrong_results_are_detected() {
-        let Some(gpu) = gpu::adapter() else { return };
-        let plan = |seed: usize| {
-            let config = models::crnn::Config::tiny();
-            let weights = synthetic_weights(&config, seed);
-            let plan = models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples);
-            plan.unwrap().fused()
-        };
-        let executor = gpu::Executor::new(&gpu, &plan(0), &Options::default()).unwrap();
-        assert!(auto::check(&executor, &plan(0)).is_ok());
-        // Other weights stand for a driver with wrong results.
-        let refusal = auto::check(&executor, &plan(5)).unwrap_err();
-        assert!(refusal.is_permanent && refusal.reason.starts_with("wrong "), "{}", refusal.reason);
     }
 
     #[test]

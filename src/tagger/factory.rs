@@ -1,21 +1,22 @@
-//! Opening of devices: by name, by trying candidates, and again after a loss.
+//! Opening of the executor that a caller asked for.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::Device;
-use super::auto::{self, Candidate, Refusal, Search};
-use super::refused::{self, RefusedDevices};
+use super::device::Device;
+use super::gpus::{Gpu, GpuSettings};
 use super::warnings::Warnings;
+#[cfg(feature = "cpu")]
+use crate::cpu;
+#[cfg(not(feature = "cpu"))]
+use crate::error::Cause;
 use crate::error::Error;
-use crate::executor::{DecodeOnly, ExecuteError, Executor};
-use crate::gpu::{self, AdapterSummary, Adapters, Gpu, GpuError, Options, suitable_batch};
-use crate::kernels::Kernels;
+use crate::executor::{DecodeOnly, Executor};
 use crate::plan::Plan;
+use crate::reference;
 use crate::tensor::DType;
-use crate::{cpu, reference};
+
+/// Default batch size of executors on the CPU: with more clips the first result is later, and no faster.
+const CPU_BATCH: usize = 8;
 
 /// Executor in use, and its device if it is a GPU.
 #[derive(Clone, Debug)]
@@ -24,196 +25,26 @@ pub(super) struct Active {
     pub(super) gpu: Option<Gpu>,
 }
 
+impl Active {
+    /// An executor that is no GPU.
+    fn on_host(executor: impl Executor + 'static) -> Active {
+        Active { executor: Arc::new(executor), gpu: None }
+    }
+}
+
 /// Settings for opening a device, also after it was lost.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceFactory {
     pub(super) device: Device,
-    pub(super) pipeline_cache: Option<PathBuf>,
-    pub(super) kernels: Option<KernelPolicy>,
-    pub(super) kernel_times: bool,
-    /// Timeout of a wait for the device; `None` for a default that depends on the device.
-    pub(super) timeout: Option<Duration>,
-    /// Folder of the list of refused devices.
-    pub(super) refused_devices: Option<PathBuf>,
-    /// Adapter selected by `auto`.
-    pub(super) picked: Option<Identity>,
-}
-
-/// Identity of an adapter: name, backend, driver and PCI bus address.
-type Identity = [String; 4];
-
-fn identity(adapter: &AdapterSummary) -> Identity {
-    [&adapter.name, &adapter.backend, &adapter.driver, &adapter.pci_bus_id].map(String::clone)
-}
-
-/// Function that selects the kernels of a device; called each time a device is opened.
-#[derive(Clone)]
-pub(super) struct KernelPolicy(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + Sync>);
-
-impl fmt::Debug for KernelPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KernelPolicy")
-    }
+    pub(super) gpus: GpuSettings,
+    /// Threads of the CPU executor; `None` for one per core.
+    pub(super) cpu_threads: Option<usize>,
 }
 
 impl DeviceFactory {
     /// Default settings for a device.
     pub(super) fn new(device: Device) -> DeviceFactory {
-        DeviceFactory {
-            device,
-            pipeline_cache: None,
-            kernels: None,
-            kernel_times: false,
-            timeout: None,
-            refused_devices: None,
-            picked: None,
-        }
-    }
-
-    /// Opens the requested device, or the one that `auto` selected.
-    pub(super) fn open(&self) -> Result<Gpu, GpuError> {
-        let adapters = Adapters::all();
-        let selection = match &self.picked {
-            Some(picked) => {
-                let place = adapters.summaries().iter().position(|adapter| identity(adapter) == *picked);
-                gpu::Selection::Index(place.ok_or(GpuError::NoAdapter)?)
-            }
-            None => self.device.selection(),
-        };
-        Ok(self.configure(adapters.open(&selection)?))
-    }
-
-    /// Applies the pipeline cache and the kernel policy to a device.
-    fn configure(&self, gpu: Gpu) -> Gpu {
-        let gpu = self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder));
-        match &self.kernels {
-            Some(KernelPolicy(kernels)) => {
-                let kernels = kernels(&gpu);
-                gpu.with_kernels(kernels)
-            }
-            None => gpu,
-        }
-    }
-
-    /// Opens a device that was requested by name; the error lists alternatives.
-    fn open_named(
-        &self,
-        plan: &Plan,
-        max_batch: Option<usize>,
-        warnings: &Warnings,
-    ) -> Result<Active, Error> {
-        let gpu = self.open()?;
-        let error = match self.prepare_gpu(&gpu, plan, max_batch, warnings) {
-            Err(error) => error,
-            Ok(active) => return Ok(active),
-        };
-        let name = gpu.summary().name.clone();
-        let is_of_device =
-            matches!(error, GpuError::Shader { .. } | GpuError::Dispatch { .. } | GpuError::Execute(_));
-        if !is_of_device || !gpu.kernels().user_kernels.is_empty() {
-            return Err(error.into());
-        }
-        let others = gpu::adapters().into_iter().map(|adapter| adapter.name).filter(|other| *other != name);
-        let advice = ["auto".to_string(), "cpu".to_string()].into_iter().chain(others).collect();
-        Err(GpuError::Unusable { adapter: name, advice, source: Box::new(error) }.into())
-    }
-
-    /// Opens the first adapter that runs `plan` correctly, else the CPU; one warning lists the refused adapters.
-    fn open_auto(
-        &mut self,
-        plan: &Plan,
-        max_batch: Option<usize>,
-        warnings: &Warnings,
-    ) -> Result<Active, Error> {
-        // A software driver is used for what the CPU executor does not support.
-        let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
-        let adapters = Adapters::all();
-        let summaries = adapters.summaries().iter().enumerate();
-        let usable = summaries.filter(|(_, adapter)| !adapter.limits.software || half);
-        let candidates: Vec<Candidate> = usable
-            .map(|(index, adapter)| Candidate {
-                index,
-                name: adapter.name.clone(),
-                key: refused::key(adapter),
-            })
-            .collect();
-        let mut refused_devices = RefusedDevices::read(self.refused_devices.as_deref());
-        let Search { found, refused } =
-            auto::first_working(&candidates, &mut refused_devices, |candidate| {
-                self.try_candidate(&adapters, candidate, plan, max_batch, warnings)
-            })?;
-        let refused = refused.join("; ");
-        if let Some((index, active)) = found {
-            self.picked = adapters.summaries().get(index).map(identity);
-            if !refused.is_empty() {
-                warnings.add(format!("{refused}; running on {}", active.executor.device()));
-            }
-            return Ok(active);
-        }
-        let why = match adapters.summaries().first() {
-            _ if !refused.is_empty() => refused,
-            None => GpuError::NoAdapter.to_string(),
-            Some(software) => {
-                format!("no GPU except the software driver {}, which is slower than the CPU", software.name)
-            }
-        };
-        let plan = plan.with_precision(DType::F32);
-        warnings.add(format!("{why}; running on the CPU"));
-        prepare_cpu(&plan, max_batch)
-    }
-
-    /// Opens a candidate and compiles the plan; hardware is also checked against the CPU executor.
-    fn try_candidate(
-        &self,
-        adapters: &Adapters,
-        candidate: &Candidate,
-        plan: &Plan,
-        max_batch: Option<usize>,
-        warnings: &Warnings,
-    ) -> Result<Result<Active, Refusal>, Error> {
-        let gpu = match adapters.open(&gpu::Selection::Index(candidate.index)) {
-            Ok(gpu) => self.configure(gpu),
-            Err(error) => return Ok(Err(Error::from(error).into())),
-        };
-        let active = match self.prepare_gpu(&gpu, plan, max_batch, warnings) {
-            Ok(active) => active,
-            // The user kernel may be at fault, not the device.
-            Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error.into()),
-            Err(error) => return Ok(Err(Error::from(error).into())),
-        };
-        if !gpu.summary().limits.software
-            && gpu.kernels().user_kernels.is_empty()
-            && let Err(refusal) = auto::check(&*active.executor, plan)
-        {
-            return Ok(Err(refusal));
-        }
-        Ok(Ok(active))
-    }
-
-    /// Makes an executor for batches of `max_batch` clips, or a size that suits the device; halved until it fits memory.
-    pub(super) fn prepare_gpu(
-        &self,
-        gpu: &Gpu,
-        plan: &Plan,
-        max_batch: Option<usize>,
-        warnings: &Warnings,
-    ) -> Result<Active, GpuError> {
-        let name = &gpu.summary().name;
-        let mut max_batch = max_batch.unwrap_or_else(|| suitable_batch(Some(gpu.summary()), plan));
-        loop {
-            let (timed, timeout) = (self.kernel_times, self.timeout);
-            let options = Options { max_batch, timed, timeout, ..Options::default() };
-            match gpu::Executor::new(gpu, plan, &options) {
-                Ok(executor) => {
-                    return Ok(Active { executor: Arc::new(executor), gpu: Some(gpu.clone()) });
-                }
-                Err(GpuError::Execute(error @ ExecuteError::OutOfMemory { .. })) if max_batch > 1 => {
-                    max_batch /= 2;
-                    warnings.add(format!("{name}: {error}: batch size reduced to {max_batch}"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        DeviceFactory { device, gpus: GpuSettings::default(), cpu_threads: None }
     }
 
     /// Opens the device for `plan`.
@@ -224,22 +55,40 @@ impl DeviceFactory {
         max_batch: Option<usize>,
         warnings: &Warnings,
     ) -> Result<Active, Error> {
-        let elsewhere = || max_batch.unwrap_or_else(|| suitable_batch(None, plan));
-        let active = |executor: Arc<dyn Executor>| Active { executor, gpu: None };
+        let host_batch = max_batch.unwrap_or(CPU_BATCH);
         Ok(match (shared, &self.device) {
-            (Some(gpu), _) => self.prepare_gpu(gpu, plan, max_batch, warnings)?,
-            (None, Device::Auto) => self.open_auto(plan, max_batch, warnings)?,
-            (None, Device::Cpu) => prepare_cpu(plan, max_batch)?,
-            (None, Device::Reference) => active(Arc::new(reference::Executor::new(plan, elsewhere()))),
-            (None, Device::None) => active(Arc::new(DecodeOnly::new(plan, elsewhere()))),
-            (None, _) => self.open_named(plan, max_batch, warnings)?,
+            (Some(gpu), _) => self.gpus.prepare(gpu, plan, max_batch, warnings)?,
+            (None, Device::Auto) => match self.gpus.open_auto(plan, max_batch, warnings)? {
+                Ok(active) => active,
+                Err(reason) => {
+                    let active = self.prepare_cpu(&plan.with_precision(DType::F32), max_batch)?;
+                    if !reason.is_empty() {
+                        warnings.add(format!("{reason}; running on the CPU"));
+                    }
+                    active
+                }
+            },
+            (None, Device::Cpu) => self.prepare_cpu(plan, max_batch)?,
+            (None, Device::Reference) => Active::on_host(reference::Executor::new(plan, host_batch)),
+            (None, Device::None) => Active::on_host(DecodeOnly::new(plan, host_batch)),
+            (None, Device::Gpu | Device::Adapter(_)) => {
+                self.gpus.open_named(&self.device, plan, max_batch, warnings)?
+            }
         })
     }
-}
 
-/// Makes the CPU executor.
-pub(super) fn prepare_cpu(plan: &Plan, max_batch: Option<usize>) -> Result<Active, Error> {
-    let max_batch = max_batch.unwrap_or_else(|| suitable_batch(None, plan));
-    let options = cpu::Options { max_batch, ..cpu::Options::default() };
-    Ok(Active { executor: Arc::new(cpu::Executor::new(plan, &options)?), gpu: None })
+    /// Makes the CPU executor.
+    #[cfg(feature = "cpu")]
+    pub(super) fn prepare_cpu(&self, plan: &Plan, max_batch: Option<usize>) -> Result<Active, Error> {
+        let max_batch = max_batch.unwrap_or(CPU_BATCH);
+        let options = cpu::Options { max_batch, threads: self.cpu_threads, ..cpu::Options::default() };
+        Ok(Active::on_host(cpu::Executor::new(plan, &options)?))
+    }
+
+    /// Fails: the CPU executor is not built.
+    #[cfg(not(feature = "cpu"))]
+    #[allow(clippy::unused_self, reason = "the signature with the feature")]
+    pub(super) fn prepare_cpu(&self, _: &Plan, _: Option<usize>) -> Result<Active, Error> {
+        Err(Cause::NotBuilt { executor: "CPU executor", feature: "cpu" }.into())
+    }
 }

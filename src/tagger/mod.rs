@@ -13,22 +13,27 @@ use crate::models::{Compat, EMBEDDING, Model};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
 use crate::tensor::HostTensor;
 
-mod auto;
 mod builder;
+#[cfg(feature = "wgpu")]
 mod calibrate;
 mod clips;
 mod device;
 mod engine;
 mod factory;
+#[cfg(feature = "wgpu")]
+mod gpus;
+#[cfg(not(feature = "wgpu"))]
+#[path = "no_gpus.rs"]
+mod gpus;
 mod original_batch;
 mod pending;
 mod pipeline;
-mod refused;
 mod results;
 mod stats;
 mod warnings;
 
 pub use builder::{Outputs, TaggerBuilder};
+#[cfg(feature = "wgpu")]
 pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
 pub use original_batch::{OriginalBatch, OriginalClip};

@@ -75,6 +75,11 @@ pub enum WeightsError {
         /// Difference to a Keras 1 file.
         found: String,
     },
+    /// HDF5 in a build that does not read it.
+    #[error(
+        "this build of tagwave reads no Keras files: build it with the feature `keras`, or convert them to safetensors"
+    )]
+    NoKeras,
     /// Too many arrays.
     #[error("expected at most {limit} arrays, found more")]
     TooManyTensors {
@@ -316,6 +321,7 @@ impl WeightsError {
             | WeightsError::HalfRange { .. } => ErrorKind::Input,
             WeightsError::UnknownFormat { .. }
             | WeightsError::NotKeras { .. }
+            | WeightsError::NoKeras
             | WeightsError::Element { .. }
             | WeightsError::Metadata { .. } => ErrorKind::Unsupported,
             WeightsError::Io { .. }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::keras::Variant;
+use super::checkpoint::Variant;
 use super::manifest::DigestCheck;
 use crate::tensor::DType;
 

@@ -4,54 +4,19 @@
 //! Only contiguous arrays of 32-bit floats are supported, as Keras 1 writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hdf5_reader::error::ByteOrder;
 use hdf5_reader::group::Group;
 use hdf5_reader::{Attribute, Dataset, Datatype, Hdf5File, OpenOptions};
 
+use super::checkpoint::{Checkpoint, Variant};
 use super::error::WeightsError;
+use super::table::finite;
 use crate::tensor::{HostTensor, MAX_RANK, Shape};
-
-/// The first bytes of an HDF5 file.
-pub(crate) const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
 /// Maximum number of arrays of a file; the largest published model has 42.
 const MAX_TENSORS: usize = 4096;
-
-/// Backend of Keras that wrote a checkpoint; determines names and orientation of kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Variant {
-    /// Plain names; kernels for convolution.
-    Theano,
-    /// Names with `:0`; kernels for correlation.
-    TensorFlow,
-}
-
-impl Variant {
-    /// Name in file names, manifests and metadata.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Variant::Theano => "theano",
-            Variant::TensorFlow => "tensorflow",
-        }
-    }
-}
-
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Arrays of a Keras 1 weight file, unmodified and not checked against a model.
-#[derive(Clone, Debug)]
-pub struct Checkpoint {
-    variant: Variant,
-    tensors: BTreeMap<String, HostTensor>,
-}
 
 impl Checkpoint {
     /// Reads a file from memory. The variant is detected from the names of arrays.
@@ -66,21 +31,6 @@ impl Checkpoint {
         // The HDF5 reader should not panic, but files are not trusted.
         catch_unwind(AssertUnwindSafe(|| read(bytes)))
             .unwrap_or_else(|_| Err(WeightsError::Hdf5 { reason: "the reader panicked".to_string() }))
-    }
-
-    /// Backend that wrote the file.
-    pub fn variant(&self) -> Variant {
-        self.variant
-    }
-
-    /// Arrays by name without backend suffixes, such as `conv1_W`.
-    pub fn tensors(&self) -> &BTreeMap<String, HostTensor> {
-        &self.tensors
-    }
-
-    /// Converts to variant and arrays.
-    pub fn into_parts(self) -> (Variant, BTreeMap<String, HostTensor>) {
-        (self.variant, self.tensors)
     }
 }
 
@@ -121,7 +71,7 @@ fn read(bytes: Vec<u8>) -> Result<Checkpoint, WeightsError> {
             return Err(WeightsError::Duplicate { name: decorated });
         }
     }
-    Ok(Checkpoint { variant, tensors })
+    Ok(Checkpoint::new(variant, tensors))
 }
 
 /// Reads the list of names in attribute `key` of `group`.
@@ -177,17 +127,6 @@ fn read_tensor(name: &str, dataset: &Dataset, budget: &mut u64) -> Result<HostTe
     finite(&name(), &data)?;
     HostTensor::new(Shape::new(&shape), data)
         .map_err(|error| WeightsError::Hdf5 { reason: error.to_string() })
-}
-
-/// Checks that all values are finite.
-///
-/// # Errors
-/// [`WeightsError::NotFinite`] with the first index of a NaN or infinity.
-pub(crate) fn finite(name: &str, data: &[f32]) -> Result<(), WeightsError> {
-    match data.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(WeightsError::NotFinite { name: name.to_string(), index, value: data[index] }),
-        None => Ok(()),
-    }
 }
 
 fn variant_of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Variant, WeightsError> {

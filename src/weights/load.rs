@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+#[cfg(feature = "keras")]
+use super::checkpoint::Checkpoint;
+use super::checkpoint::HDF5_SIGNATURE;
 use super::error::WeightsError;
 use super::file::{read_file, sha256_hex};
 use super::info::WeightsFormat;
-use super::keras::{self, Checkpoint};
 use super::manifest::{DigestCheck, Manifest};
 use super::named::{Weights, select};
 use super::safetensors;
@@ -75,7 +77,10 @@ pub(super) fn parse(
     manifest: &Manifest,
 ) -> Result<Weights, WeightsError> {
     match format_of(&bytes)? {
+        #[cfg(feature = "keras")]
         WeightsFormat::Keras => Weights::from_checkpoint(specs, Checkpoint::from_bytes(bytes)?),
+        #[cfg(not(feature = "keras"))]
+        WeightsFormat::Keras => Err(WeightsError::NoKeras),
         WeightsFormat::Safetensors => {
             let (mut raw, mut info) = safetensors::read(&bytes)?;
             drop(bytes);
@@ -91,7 +96,7 @@ pub(super) fn parse(
 }
 
 pub(super) fn format_of(bytes: &[u8]) -> Result<WeightsFormat, WeightsError> {
-    if bytes.starts_with(&keras::SIGNATURE) {
+    if bytes.starts_with(&HDF5_SIGNATURE) {
         Ok(WeightsFormat::Keras)
     } else if bytes.get(8) == Some(&b'{') {
         Ok(WeightsFormat::Safetensors)

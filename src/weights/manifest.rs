@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::checkpoint::Variant;
 use super::error::WeightsError;
 use super::file::MAX_FILE_BYTES;
-use super::keras::Variant;
 
 /// Manifest of a model's weights: published by the original, or built into the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

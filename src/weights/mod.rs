@@ -12,9 +12,11 @@
 //!
 //! Not here: tensor specs of the models, folding of batch normalisation, packing for a device.
 
+mod checkpoint;
 mod error;
 mod file;
 mod info;
+#[cfg(feature = "keras")]
 mod keras;
 mod load;
 mod manifest;
@@ -26,12 +28,12 @@ mod table;
 #[cfg(feature = "fetch")]
 mod fetch;
 
+pub use checkpoint::{Checkpoint, Variant};
 pub use error::{FetchError, WeightsError};
 #[cfg(feature = "fetch")]
 pub use fetch::{DownloadProgress, FetchOptions, Fetched, ProxyPolicy, fetch};
 pub use file::{MAX_FILE_BYTES, sha256_hex};
 pub use info::{WeightsFormat, WeightsInfo};
-pub use keras::{Checkpoint, Variant};
 pub use load::{load, load_embedded};
 pub use manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile};
 pub use named::Weights;

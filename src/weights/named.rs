@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::checkpoint::{Checkpoint, Variant};
 use super::error::WeightsError;
 use super::info::{WeightsFormat, WeightsInfo};
-use super::keras::{Checkpoint, Variant, finite};
 use super::manifest::DigestCheck;
-use super::table::{TensorSpec, Transform, rotate_planes};
+use super::table::{TensorSpec, Transform, finite, rotate_planes};
 use crate::tensor::HostTensor;
 
 /// Named arrays of one model, checked against its tensor specs.

@@ -10,10 +10,11 @@ use half::f16;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
+use super::checkpoint::Variant;
 use super::error::WeightsError;
 use super::info::{WeightsFormat, WeightsInfo};
-use super::keras::{Variant, finite};
 use super::named::Weights;
+use super::table::finite;
 use crate::tensor::{DType, HostTensor, MAX_RANK, Shape};
 
 /// Version of metadata and array layout; other versions are refused.

@@ -3,10 +3,10 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use super::checkpoint::Variant;
 use super::error::WeightsError;
 use super::file::{read_file, sha256_hex};
 use super::info::{WeightsFormat, WeightsInfo};
-use super::keras::Variant;
 use super::load::{format_of, parse};
 use super::manifest::{DigestCheck, Manifest};
 use super::named::Weights;

@@ -2,6 +2,7 @@
 //!
 //! Only the types are here. The specs are in the model files, the only place with names of checkpoints.
 
+use super::error::WeightsError;
 use crate::tensor::Shape;
 
 /// Role of an array in training.
@@ -101,6 +102,17 @@ pub(crate) fn rotate_planes(shape: Shape, data: &mut [f32]) {
     let plane = shape.extent(rank - 2) * shape.extent(rank - 1);
     if plane > 0 {
         data.chunks_exact_mut(plane).for_each(<[f32]>::reverse);
+    }
+}
+
+/// Checks that all values are finite.
+///
+/// # Errors
+/// [`WeightsError::NotFinite`] with the first index of a NaN or infinity.
+pub(super) fn finite(name: &str, data: &[f32]) -> Result<(), WeightsError> {
+    match data.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(WeightsError::NotFinite { name: name.to_string(), index, value: data[index] }),
+        None => Ok(()),
     }
 }
 

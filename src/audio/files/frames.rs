@@ -9,8 +9,8 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
 use super::bytes::Bytes;
-use super::error::AudioError;
-use super::heartbeat::Heartbeat;
+use crate::audio::error::AudioError;
+use crate::audio::heartbeat::Heartbeat;
 
 /// Buffer size in bytes.
 const BUFFER_BYTES: usize = 1 << 16;

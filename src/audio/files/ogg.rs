@@ -4,8 +4,8 @@
 use std::io::{self, BufReader, Read};
 
 use super::bytes::Bytes;
-use super::error::AudioError;
-use super::heartbeat::Heartbeat;
+use crate::audio::error::AudioError;
+use crate::audio::heartbeat::Heartbeat;
 
 const BUFFER_BYTES: usize = 1 << 17;
 /// Maximum number of logical streams whose page numbers are checked.

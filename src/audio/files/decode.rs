@@ -7,22 +7,25 @@ use symphonia::core::errors::Error;
 use super::codec::Codec;
 use super::dts;
 use super::ending::{self, Ending};
-use super::error::AudioError;
 use super::frames;
-use super::heartbeat::Heartbeat;
-use super::level::MixPower;
-use super::limits::{MAX_CHANNELS, RATES_HZ};
 use super::mp3::BlockSpec;
 use super::packets::{End, Next, Packets, SkipMethod, TrackFacts, guarded};
-use super::polyphase::Resamplers;
-use super::request::DecoderMode;
-use super::resample::Resampling;
 use super::{adts, ogg};
+use crate::audio::error::{AudioError, PositionLost};
+use crate::audio::heartbeat::Heartbeat;
+use crate::audio::level::MixPower;
+use crate::audio::limits::MAX_CHANNELS;
+use crate::audio::polyphase::Resamplers;
+use crate::audio::request::{DecoderMode, check_rate};
+use crate::audio::resample::Resampling;
+use crate::audio::warning::Warning;
 
 /// Number of samples that the original's MP3 decoder dropped at the start and appended as zeros at the end.
 const ORIGINAL_DELAY: usize = 529;
 /// Maximum number of consecutive packets that decode to nothing.
 const MAX_FRUITLESS: u64 = 1_000_000;
+/// Tolerated difference between stated and decoded length in samples: containers count whole packets.
+const TOLERATED_FRAMES: u64 = 4096;
 
 /// Minimum number of samples to skip; fewer are decoded instead.
 const MIN_SKIP_SAMPLES: u64 = 1 << 16;
@@ -30,11 +33,8 @@ const MIN_SKIP_SAMPLES: u64 = 1 << 16;
 /// Gap between two packets, in seconds, that counts as missing audio.
 const GAP_S: f64 = 0.25;
 
-/// Error: the stream position is unknown after a failed seek; the track must be reopened.
-pub(super) struct PositionLost;
-
 /// Decoder of one track.
-pub(super) struct Decoder {
+pub(in crate::audio) struct Decoder {
     packets: Packets,
     codec: Codec,
     mode: DecoderMode,
@@ -77,7 +77,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Opens the first decodable audio track and decodes up to its first samples.
-    pub(super) fn open(file: File, mode: DecoderMode) -> Result<Decoder, AudioError> {
+    pub(in crate::audio) fn open(file: File, mode: DecoderMode) -> Result<Decoder, AudioError> {
         let (packets, codec, facts) = Packets::open(file, mode)?;
         // A rate above 65535 Hz does not fit the field of an MP4 file, and is 0 there.
         if let Some(found_hz) = facts.rate_hz.filter(|&rate_hz| rate_hz > 0) {
@@ -135,7 +135,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`PositionLost`] when the position is unknown and the track must be reopened.
-    pub(super) fn skip_to(&mut self, wanted: u64) -> Result<Option<u64>, PositionLost> {
+    pub(in crate::audio) fn skip_to(&mut self, wanted: u64) -> Result<Option<u64>, PositionLost> {
         let (Some((skip_method, warm_up)), Some(time_hz)) = (self.facts.skip_method, self.facts.time_hz)
         else {
             return Ok(None);
@@ -203,7 +203,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`AudioError::Stopped`], [`AudioError::Io`].
-    pub(super) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
+    pub(in crate::audio) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
         let trim_lengths = trim_lengths(&self.facts, self.mode);
         let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
         if self.facts.is_adts {
@@ -281,13 +281,13 @@ impl Decoder {
         Ok(())
     }
 
-    /// Result of [`Decoder::scan`].
-    pub(super) fn scanned(&self) -> &FileScan {
-        &self.scan
+    /// Predominant sample rate in Hz, found by [`Decoder::scan`], if the first frame has another.
+    pub(in crate::audio) fn predominant_rate_hz(&self) -> Option<u32> {
+        self.scan.rate_hz
     }
 
     /// Takes over the scan of `old`, a decoder of the same file. Must be called before the first read.
-    pub(super) fn restart_as(&mut self, old: &Decoder) -> Result<(), AudioError> {
+    pub(in crate::audio) fn restart_as(&mut self, old: &Decoder) -> Result<(), AudioError> {
         if let Some(rate_hz) = old.scan.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
             let from_hz = std::mem::replace(&mut self.rate_hz, rate_hz);
             let mut first = std::mem::take(&mut self.first);
@@ -299,18 +299,43 @@ impl Decoder {
     }
 
     /// Power of the latest block before and after mixing.
-    pub(super) fn power(&self) -> MixPower {
+    pub(in crate::audio) fn power(&self) -> MixPower {
         self.power
     }
 
-    /// Most recent rate in Hz of a part of the track other than the track's own.
-    pub(super) fn other_rate_hz(&self) -> Option<u32> {
-        self.other_rate_hz
+    /// Warnings about damage so far.
+    pub(in crate::audio) fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if self.damaged > 0 {
+            warnings.push(Warning::DamagedPackets { count: self.damaged });
+        }
+        if let Some(End::Broken { reason }) = self.end.as_ref().or(self.scan.end.as_ref()) {
+            warnings.push(Warning::Truncated { reason: reason.clone() });
+        }
+        if let Some(to_hz) = self.other_rate_hz {
+            warnings.push(Warning::RateChange { from_hz: self.rate_hz, to_hz });
+        }
+        let counted = [
+            (self.scan.damaged_pages, "damaged or missing pages"),
+            (self.scan.stray_bytes, "bytes without audio"),
+        ];
+        for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
+            warnings.push(Warning::Damaged { extent: format!("{count} {what}") });
+        }
+        if self.missing_s > 0.0 {
+            warnings.push(Warning::Damaged { extent: format!("{:.2} s without audio", self.missing_s) });
+        }
+        warnings
     }
 
-    /// Total length of gaps between packets so far, in seconds.
-    pub(super) fn missing_s(&self) -> f64 {
-        self.missing_s
+    /// Warning if the stated length differs from `found` samples.
+    pub(in crate::audio) fn length_warning(&self, found: u64) -> Option<Warning> {
+        let stated = self.claimed_frames()?;
+        let rate_hz = f64::from(self.rate_hz);
+        (stated.abs_diff(found) > TOLERATED_FRAMES).then(|| Warning::LengthWrong {
+            stated_s: stated as f64 / rate_hz,
+            found_s: found as f64 / rate_hz,
+        })
     }
 
     /// Opens a track of 16-bit samples that store another stream, for [`Decoder::next_words`].
@@ -333,17 +358,17 @@ impl Decoder {
     }
 
     /// Rate of the samples in Hz.
-    pub(super) fn rate_hz(&self) -> u32 {
+    pub(in crate::audio) fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
     /// Name of the codec implementation.
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::audio) fn name(&self) -> &'static str {
         self.codec.name()
     }
 
     /// Length of the track in samples: as counted, else as the container states it; `None` if unknown or an estimate.
-    pub(super) fn stated_frames(&self) -> Option<u64> {
+    pub(in crate::audio) fn stated_frames(&self) -> Option<u64> {
         if self.scan.frames.is_some() {
             return self.scan.frames;
         }
@@ -355,7 +380,7 @@ impl Decoder {
     }
 
     /// Stated length in samples of a format whose packets are counted, for comparison.
-    pub(super) fn claimed_frames(&self) -> Option<u64> {
+    fn claimed_frames(&self) -> Option<u64> {
         if let Some(stated_s) = self.facts.stated_s {
             return Some((stated_s * f64::from(self.rate_hz)) as u64);
         }
@@ -371,17 +396,12 @@ impl Decoder {
     }
 
     /// Number of packets that could not be decoded so far.
-    pub(super) fn damaged(&self) -> u64 {
+    pub(in crate::audio) fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// Reason for the end of the track, once it is known.
-    pub(super) fn end(&self) -> Option<&End> {
-        self.end.as_ref().or(self.scan.end.as_ref())
-    }
-
     /// Replaces `out` by the next samples; `false` at the end.
-    pub(super) fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
+    pub(in crate::audio) fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         out.clear();
         if !self.first.is_empty() {
             std::mem::swap(out, &mut self.first);
@@ -511,19 +531,19 @@ impl Decoder {
 
 /// Properties of a whole file, found without decoding it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct FileScan {
+struct FileScan {
     /// Exact number of samples at the track's rate, if counted.
-    pub(super) frames: Option<u64>,
+    frames: Option<u64>,
     /// Predominant sample rate in Hz, if the first frame has another.
-    pub(super) rate_hz: Option<u32>,
+    rate_hz: Option<u32>,
     /// True if positions can be reached without decoding up to them.
     is_uniform: bool,
     /// Reason for the end of the track, if its packets were counted.
     end: Option<End>,
     /// Number of lost or damaged Ogg pages.
-    pub(super) damaged_pages: u64,
+    damaged_pages: u64,
     /// Number of bytes outside frames or pages.
-    pub(super) stray_bytes: u64,
+    stray_bytes: u64,
 }
 
 impl FileScan {
@@ -558,7 +578,11 @@ fn trim_lengths(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) 
 }
 
 /// Counts the samples of a track by decoding it.
-pub(super) fn count_frames(file: File, decoder: &Decoder, heartbeat: &Heartbeat) -> Result<u64, AudioError> {
+pub(in crate::audio) fn count_frames(
+    file: File,
+    decoder: &Decoder,
+    heartbeat: &Heartbeat,
+) -> Result<u64, AudioError> {
     let mut counter = Decoder::open(file, decoder.mode)?;
     let (mut frames, mut block) = (0, Vec::new());
     while counter.next_block(&mut block)? {
@@ -604,10 +628,6 @@ pub(super) fn mix(interleaved: &[f32], channels: usize, out: &mut Vec<f32>) {
                 .map(|x| (x.iter().map(|&x| f64::from(x)).sum::<f64>() / channels as f64) as f32),
         ),
     }
-}
-
-pub(super) fn check_rate(found_hz: u32) -> Result<(), AudioError> {
-    if RATES_HZ.contains(&found_hz) { Ok(()) } else { Err(AudioError::Rate { found_hz }) }
 }
 
 #[cfg(test)]

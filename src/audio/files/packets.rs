@@ -32,12 +32,12 @@ use super::adts;
 use super::bytes::Bytes;
 use super::codec::Codec;
 use super::detect::{InputFormat, detect};
-use super::error::AudioError;
 use super::frames::{Mp3Frames, Mp3Index, frame_samples};
-use super::heartbeat::Heartbeat;
 use super::mp3::Mp3;
 use super::repair::{Repair, repair};
-use super::request::DecoderMode;
+use crate::audio::error::AudioError;
+use crate::audio::heartbeat::Heartbeat;
+use crate::audio::request::DecoderMode;
 
 /// Maximum number of consecutive packets of other tracks: hours of video frames, but not an endless loop.
 const MAX_FRUITLESS: u64 = 10_000_000;

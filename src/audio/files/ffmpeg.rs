@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::decode::{check_rate, mix};
-use super::error::AudioError;
-use super::heartbeat::Heartbeat;
-use super::level::MixPower;
-use super::limits::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
-use super::warning::Warning;
+use super::decode::mix;
+use crate::audio::decoded::DecodedTrack;
+use crate::audio::error::AudioError;
+use crate::audio::heartbeat::Heartbeat;
+use crate::audio::level::MixPower;
+use crate::audio::limits::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
+use crate::audio::request::check_rate;
 
 /// Maximum time without output.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,32 +33,6 @@ const MESSAGE_BYTES: u64 = 64 << 10;
 const MAX_MESSAGES: usize = 3;
 /// Maximum length of a message in characters.
 const MESSAGE_CHARS: usize = 200;
-/// Tolerated difference between stated and decoded length in seconds.
-const TOLERATED_S: f64 = 0.5;
-
-/// Mono samples as little-endian f32 in a file.
-#[derive(Debug)]
-pub(super) struct DecodedTrack {
-    pub(super) file: File,
-    pub(super) frames: u64,
-    pub(super) rate_hz: u32,
-    /// Power before and after mixing, over the whole track.
-    pub(super) power: MixPower,
-    /// Error messages.
-    pub(super) messages: Vec<String>,
-    /// Stated length in seconds.
-    pub(super) stated_s: Option<f64>,
-}
-
-impl DecodedTrack {
-    /// Warning if the stated length differs from the decoded one.
-    pub(super) fn length_warning(&self) -> Option<Warning> {
-        let stated_s = self.stated_s?;
-        let found_s = self.frames as f64 / f64::from(self.rate_hz);
-        let tolerated_s = TOLERATED_S.max(0.01 * stated_s);
-        ((stated_s - found_s).abs() > tolerated_s).then_some(Warning::LengthWrong { stated_s, found_s })
-    }
-}
 
 /// Encoded input of `ffmpeg`.
 pub(super) enum Encoded<'a> {

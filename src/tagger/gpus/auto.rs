@@ -1,6 +1,7 @@
 //! Device selection of `auto`: adapters are tried in order until one runs the plan with correct results.
 
 use super::refused::RefusedDevices;
+#[cfg(feature = "cpu")]
 use crate::cpu;
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
@@ -129,9 +130,12 @@ fn noise(shape: impl Into<Shape>) -> HostTensor {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cpu"))]
 mod tests {
     use super::*;
+    use crate::gpu::{self, Options};
+    use crate::lab::synthetic_weights;
+    use crate::models::{self, Compat, Starts};
 
     fn candidates() -> Vec<Candidate> {
         let candidate = |(index, name): (usize, &&str)| Candidate {
@@ -198,6 +202,22 @@ mod tests {
         let outcome: Result<Search<()>, _> =
             first_working(&candidates(), &mut RefusedDevices::read(None), |_| Err(Cause::Precision.into()));
         assert!(matches!(outcome.unwrap_err().cause(), Cause::Precision));
+    }
+
+    #[test]
+    fn wrong_results_are_detected() {
+        let Some(gpu) = gpu::adapter() else { return };
+        let plan = |seed: usize| {
+            let config = models::crnn::Config::tiny();
+            let weights = synthetic_weights(&config, seed);
+            let plan = models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples);
+            plan.unwrap().fused()
+        };
+        let executor = gpu::Executor::new(&gpu, &plan(0), &Options::default()).unwrap();
+        assert!(check(&executor, &plan(0)).is_ok());
+        // Other weights stand for a driver with wrong results.
+        let refusal = check(&executor, &plan(5)).unwrap_err();
+        assert!(refusal.is_permanent && refusal.reason.starts_with("wrong "), "{}", refusal.reason);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
 use super::bytes::Bytes;
-use super::error::AudioError;
-use super::heartbeat::Heartbeat;
+use crate::audio::error::AudioError;
+use crate::audio::heartbeat::Heartbeat;
 
 /// Samples per channel of a frame.
 pub(super) const FRAME_SAMPLES: u64 = 1024;

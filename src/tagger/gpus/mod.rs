@@ -1,0 +1,218 @@
+//! Opening of GPUs: by name, by trying candidates, and again after a loss.
+
+mod auto;
+mod refused;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::device::Device;
+use super::factory::Active;
+use super::warnings::Warnings;
+use crate::error::Error;
+use crate::executor::{ExecuteError, Selection};
+pub(super) use crate::gpu::Gpu;
+use crate::gpu::{self, AdapterSummary, Adapters, GpuError, Options, suitable_batch};
+use crate::kernels::Kernels;
+use crate::plan::Plan;
+use crate::tensor::DType;
+use auto::{Candidate, Refusal, Search};
+use refused::RefusedDevices;
+
+/// Settings for opening GPUs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GpuSettings {
+    /// Folder for compiled pipelines.
+    pub(super) pipeline_cache: Option<PathBuf>,
+    pub(super) kernels: Option<KernelPolicy>,
+    pub(super) kernel_times: bool,
+    /// Timeout of a wait for the device; `None` for a default that depends on the device.
+    pub(super) timeout: Option<Duration>,
+    /// Folder of the list of refused devices.
+    pub(super) refused_devices: Option<PathBuf>,
+    /// Adapter selected by `auto`.
+    picked: Option<Identity>,
+}
+
+/// Identity of an adapter: name, backend, driver and PCI bus address.
+type Identity = [String; 4];
+
+fn identity(adapter: &AdapterSummary) -> Identity {
+    [&adapter.name, &adapter.backend, &adapter.driver, &adapter.pci_bus_id].map(String::clone)
+}
+
+/// Function that selects the kernels of a device; called each time a device is opened.
+#[derive(Clone)]
+pub(super) struct KernelPolicy(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + Sync>);
+
+impl fmt::Debug for KernelPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KernelPolicy")
+    }
+}
+
+impl GpuSettings {
+    /// Opens the requested device, or the one that `auto` selected.
+    fn open(&self, device: &Device) -> Result<Gpu, GpuError> {
+        let adapters = Adapters::all();
+        let selection = match &self.picked {
+            Some(picked) => {
+                let place = adapters.summaries().iter().position(|adapter| identity(adapter) == *picked);
+                Selection::Index(place.ok_or(GpuError::NoAdapter)?)
+            }
+            None => device.selection(),
+        };
+        Ok(self.configure(adapters.open(&selection)?))
+    }
+
+    /// Applies the pipeline cache and the kernel policy to a device.
+    fn configure(&self, gpu: Gpu) -> Gpu {
+        let gpu = self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder));
+        match &self.kernels {
+            Some(KernelPolicy(kernels)) => {
+                let kernels = kernels(&gpu);
+                gpu.with_kernels(kernels)
+            }
+            None => gpu,
+        }
+    }
+
+    /// Opens a device that was requested by name; the error lists alternatives.
+    pub(in crate::tagger) fn open_named(
+        &self,
+        device: &Device,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        warnings: &Warnings,
+    ) -> Result<Active, Error> {
+        let gpu = self.open(device)?;
+        let error = match self.prepare(&gpu, plan, max_batch, warnings) {
+            Err(error) => error,
+            Ok(active) => return Ok(active),
+        };
+        let name = gpu.summary().name.clone();
+        let is_of_device =
+            matches!(error, GpuError::Shader { .. } | GpuError::Dispatch { .. } | GpuError::Execute(_));
+        if !is_of_device || !gpu.kernels().user_kernels.is_empty() {
+            return Err(error.into());
+        }
+        let others = gpu::adapters().into_iter().map(|adapter| adapter.name).filter(|other| *other != name);
+        let advice = ["auto".to_string(), "cpu".to_string()].into_iter().chain(others).collect();
+        Err(GpuError::Unusable { adapter: name, advice, source: Box::new(error) }.into())
+    }
+
+    /// Opens the first adapter that runs `plan` correctly, or returns the reason for which there is none. One warning lists
+    /// the refused adapters.
+    pub(in crate::tagger) fn open_auto(
+        &mut self,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        warnings: &Warnings,
+    ) -> Result<Result<Active, String>, Error> {
+        // A software driver is used for what the CPU executor does not support.
+        let half = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+        let adapters = Adapters::all();
+        let summaries = adapters.summaries().iter().enumerate();
+        let usable = summaries.filter(|(_, adapter)| !adapter.limits.software || half);
+        let candidates: Vec<Candidate> = usable
+            .map(|(index, adapter)| Candidate {
+                index,
+                name: adapter.name.clone(),
+                key: refused::key(adapter),
+            })
+            .collect();
+        let mut refused_devices = RefusedDevices::read(self.refused_devices.as_deref());
+        let Search { found, refused } =
+            auto::first_working(&candidates, &mut refused_devices, |candidate| {
+                self.try_candidate(&adapters, candidate, plan, max_batch, warnings)
+            })?;
+        let refused = refused.join("; ");
+        if let Some((index, active)) = found {
+            self.picked = adapters.summaries().get(index).map(identity);
+            if !refused.is_empty() {
+                warnings.add(format!("{refused}; running on {}", active.executor.device()));
+            }
+            return Ok(Ok(active));
+        }
+        Ok(Err(match adapters.summaries().first() {
+            _ if !refused.is_empty() => refused,
+            None => GpuError::NoAdapter.to_string(),
+            Some(software) => {
+                format!("no GPU except the software driver {}, which is slower than the CPU", software.name)
+            }
+        }))
+    }
+
+    /// Opens a candidate and compiles the plan; hardware is also checked against the CPU executor.
+    fn try_candidate(
+        &self,
+        adapters: &Adapters,
+        candidate: &Candidate,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        warnings: &Warnings,
+    ) -> Result<Result<Active, Refusal>, Error> {
+        let gpu = match adapters.open(&Selection::Index(candidate.index)) {
+            Ok(gpu) => self.configure(gpu),
+            Err(error) => return Ok(Err(Error::from(error).into())),
+        };
+        let active = match self.prepare(&gpu, plan, max_batch, warnings) {
+            Ok(active) => active,
+            // The user kernel may be at fault, not the device.
+            Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error.into()),
+            Err(error) => return Ok(Err(Error::from(error).into())),
+        };
+        if !gpu.summary().limits.software
+            && gpu.kernels().user_kernels.is_empty()
+            && let Err(refusal) = auto::check(&*active.executor, plan)
+        {
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(active))
+    }
+
+    /// Makes an executor for batches of `max_batch` clips, or a size that suits the device; halved until it fits memory.
+    pub(in crate::tagger) fn prepare(
+        &self,
+        gpu: &Gpu,
+        plan: &Plan,
+        max_batch: Option<usize>,
+        warnings: &Warnings,
+    ) -> Result<Active, GpuError> {
+        let name = &gpu.summary().name;
+        let mut max_batch = max_batch.unwrap_or_else(|| suitable_batch(Some(gpu.summary()), plan));
+        loop {
+            let (timed, timeout) = (self.kernel_times, self.timeout);
+            let options = Options { max_batch, timed, timeout, ..Options::default() };
+            match gpu::Executor::new(gpu, plan, &options) {
+                Ok(executor) => {
+                    return Ok(Active { executor: Arc::new(executor), gpu: Some(gpu.clone()) });
+                }
+                Err(GpuError::Execute(error @ ExecuteError::OutOfMemory { .. })) if max_batch > 1 => {
+                    max_batch /= 2;
+                    warnings.add(format!("{name}: {error}: batch size reduced to {max_batch}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Opens a lost device again and checks its results.
+    pub(in crate::tagger) fn reopen(
+        &self,
+        device: &Device,
+        plan: &Plan,
+        max_batch: usize,
+        warnings: &Warnings,
+    ) -> Result<Active, String> {
+        let gpu = self.open(device).map_err(|error| error.to_string())?;
+        let active =
+            self.prepare(&gpu, plan, Some(max_batch), warnings).map_err(|error| error.to_string())?;
+        if gpu.kernels().user_kernels.is_empty() {
+            auto::check(&*active.executor, plan).map_err(|refusal| refusal.reason)?;
+        }
+        Ok(active)
+    }
+}
