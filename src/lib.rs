@@ -39,12 +39,28 @@
 //!
 //! # Features
 //!
-//! `small`: built-in weights of the default model (default). `fetch`: download of weights. `sinks`, `parquet`: output
-//! formats. `pca`: principal components. `unstable`: modules of the engine, which may change in any version.
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `decode` | yes | reading of audio files; without it a tagger takes samples |
+//! | `cpu` | yes | [`cpu`], the fast CPU executor |
+//! | `gpu` | yes | [`gpu`] on Vulkan, Metal and DirectX 12 |
+//! | `webgpu` | | [`gpu`] in a browser |
+//! | `keras` | yes | weight files of Keras (HDF5) |
+//! | `small` | yes | weights of the default model inside the library |
+//! | `fetch` | | download of published weights |
+//! | `sinks`, `parquet` | | output formats |
+//! | `pca` | | principal components of embeddings |
+//! | `unstable` | | modules of the engine, which may change in any version |
+//!
+//! An engine that has samples and a device takes `gpu` and `small`. The reference implementation is always there.
 //!
 //! To run on a device of your own application, use [`gpu::Gpu::from_device`]. The library does not read the environment,
 //! print or exit, and has no globals.
 #![warn(missing_docs)]
+#![cfg_attr(
+    not(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "keras")),
+    allow(dead_code, unused_imports, reason = "parts that only some features use")
+)]
 
 mod atomic_file;
 pub mod audio;

@@ -2,6 +2,7 @@
 //!
 //! Most inputs are written by the tests. Tests that need recordings look for them in TAGWAVE_FIXTURES; without it they
 //! are reported as not run, or fail if REQUIRE_FIXTURES is 1.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu"))]
 
 mod common;
 

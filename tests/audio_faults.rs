@@ -1,6 +1,7 @@
 //! Damaged, truncated, concatenated and unusual files: each is decoded like by other software, or reported.
 //!
 //! Most inputs are made by `ffmpeg`; without it, tests that need it are reported as not run.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu"))]
 
 mod common;
 

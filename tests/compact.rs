@@ -1,4 +1,5 @@
 //! compact_cnn against its goldens: both framings, batch statistics, and frozen ones.
+#![cfg(all(feature = "cpu", feature = "gpu"))]
 
 mod common;
 

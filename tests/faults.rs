@@ -1,4 +1,5 @@
 //! Faults of settings, devices and threads: each is an error with advice, and nothing hangs.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu"))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The spectrogram of CNN and CRNN against values made outside this project.
+#![cfg(all(feature = "cpu", feature = "gpu"))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! All test cases with all kernel configurations against the reference implementation, on the adapter and on the CPU.
+#![cfg(all(feature = "cpu", feature = "gpu"))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Devices with small limits: each limit that is exceeded is an error that names it, never a panic.
+#![cfg(all(feature = "cpu", feature = "gpu", feature = "small"))]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! Good, cut, changed and foreign files, all of them made here without other programs: tagged in one batch and one by one.
 //!
 //! `cargo xtask matrix DIR` does the same with files of many more formats.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "small"))]
 #![cfg(feature = "small")]
 
 mod common;

@@ -1,6 +1,7 @@
 //! Whole models against results made outside this project, on every executor.
 //!
 //! Goldens of the published weights are fixtures; the tiny models need none.
+#![cfg(all(feature = "cpu", feature = "gpu", feature = "keras"))]
 
 mod common;
 

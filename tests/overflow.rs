@@ -1,4 +1,5 @@
 //! Infinity and NaN: no executor may turn them into finite numbers.
+#![cfg(all(feature = "cpu", feature = "gpu", feature = "small"))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Principal components against NumPy's SVD.
+#![cfg(all(feature = "cpu", feature = "gpu"))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! From audio files to tags: the original's published scores, and unusual files.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "keras"))]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Accuracy of f16 as selected by `--precision auto`: every model with every compatibility that allows f16, from files to
 //! scores.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "small"))]
 
 mod common;
 

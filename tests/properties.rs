@@ -1,4 +1,5 @@
 //! Properties that hold for all inputs, tried on generated ones.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "small"))]
 
 mod common;
 

@@ -4,6 +4,7 @@
 //! `tests/golden/scores.txt` holds a model, an executor, and the SHA-256 of all its scores. Bits of the CPU executor
 //! depend on its SIMD level, those of a GPU on its driver: both are part of the executor's name, and an executor
 //! without a line is reported as not compared.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "keras", feature = "small"))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Seeking gives the same samples as decoding from the start.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu"))]
 
 mod common;
 

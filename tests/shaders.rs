@@ -1,5 +1,6 @@
 //! Every shader without a device: contract against reflection, `Params` against the host, validation, and
 //! SPIR-V writing, for every dispatch of test cases and models.
+#![cfg(feature = "gpu")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! The default model: its weights are in the repository, so everything here runs without fixtures.
+#![cfg(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "small"))]
 
 mod common;
 

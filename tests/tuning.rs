@@ -1,4 +1,5 @@
 //! The table of built-in choices is what the committed records give, and names configurations that exist.
+#![cfg(feature = "gpu")]
 
 #[path = "../xtask/src/tuning.rs"]
 mod tuning;

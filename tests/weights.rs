@@ -1,4 +1,5 @@
 //! Weight files of both formats and the store; the published files bit for bit, if available.
+#![cfg(all(feature = "gpu", feature = "keras"))]
 
 use std::collections::BTreeMap;
 use std::fs;

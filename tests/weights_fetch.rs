@@ -1,4 +1,5 @@
 //! Downloads from a local test server that misbehaves.
+#![cfg(feature = "keras")]
 #![cfg(feature = "fetch")]
 
 use std::cell::Cell;

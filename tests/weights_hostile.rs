@@ -1,5 +1,6 @@
 //! Damaged and malicious weight files: an error or finite numbers, but no panic, no hang, and memory bounded by the size
 //! of the file. All inputs are derived from two small files in the repository.
+#![cfg(feature = "keras")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -3,23 +3,27 @@
 use super::{AdapterSummary, AdapterType};
 use crate::plan::{Arena, Plan};
 
-/// On a processor: more only makes the first result later.
-const ON_PROCESSOR: usize = 8;
+/// Batch size of software drivers: with more clips the first result is later, and no faster.
+const SOFTWARE_BATCH: usize = 8;
 
-/// On a GPU: each clip that is on its way holds 1.4 MB of the host's memory as well.
-const ON_GPU: usize = 64;
+/// Maximum batch size of hardware; each clip in flight also takes 1.4 MB of host memory.
+const MAX_BATCH: usize = 64;
 
-/// Bytes of activations on a card with memory of its own, and on one that shares the processor's.
+/// Maximum bytes of activations on adapters with memory of their own.
 const OWN_MEMORY: u64 = 1 << 30;
+/// Maximum bytes of activations on adapters that share the memory of the CPU.
 const SHARED_MEMORY: u64 = 256 << 20;
 
-/// Clips of a batch that suit `adapter`, or the processor. What a driver has memory for cannot be asked: it is the
-/// plan's activations that are kept within bounds, and an executor takes fewer where a binding would be too large.
-pub fn suitable_batch(adapter: Option<&AdapterSummary>, plan: &Plan) -> usize {
-    let Some(adapter) = adapter.filter(|adapter| !adapter.limits.software) else { return ON_PROCESSOR };
+/// Default batch size of an adapter for a plan: the largest power of two whose activations fit a memory budget, since
+/// the free memory of a device is unknown. An executor reduces it further where a binding would be too large.
+pub fn suitable_batch(adapter: &AdapterSummary, plan: &Plan) -> usize {
+    if adapter.limits.software {
+        return SOFTWARE_BATCH;
+    }
     let budget = if adapter.adapter_type == AdapterType::Discrete { OWN_MEMORY } else { SHARED_MEMORY };
     let bytes = |clips: usize| Arena::new(&plan.with_batch(clips)).slot_bytes().iter().sum::<u64>();
-    let halves = std::iter::successors(Some(ON_GPU), |clips| Some(clips / 2)).take_while(|&clips| clips > 1);
+    let halves =
+        std::iter::successors(Some(MAX_BATCH), |clips| Some(clips / 2)).take_while(|&clips| clips > 1);
     halves.into_iter().find(|&clips| bytes(clips) <= budget).unwrap_or(1)
 }
 
@@ -38,7 +42,6 @@ mod tests {
             builder.output("y", y);
             builder.finish()
         };
-        assert_eq!(suitable_batch(None, &plan(8)), ON_PROCESSOR);
         let mut adapter = AdapterSummary {
             name: String::new(),
             backend: String::new(),
@@ -49,14 +52,14 @@ mod tests {
             timestamps: false,
             limits: Limits { software: true, ..Limits::default() },
         };
-        assert_eq!(suitable_batch(Some(&adapter), &plan(8)), ON_PROCESSOR);
+        assert_eq!(suitable_batch(&adapter, &plan(8)), SOFTWARE_BATCH);
         adapter.limits.software = false;
         adapter.adapter_type = AdapterType::Discrete;
-        assert_eq!(suitable_batch(Some(&adapter), &plan(8)), ON_GPU);
+        assert_eq!(suitable_batch(&adapter, &plan(8)), MAX_BATCH);
         // Input and output of 4 MiB each a clip.
-        assert_eq!(suitable_batch(Some(&adapter), &plan(4 << 20)), 32);
+        assert_eq!(suitable_batch(&adapter, &plan(4 << 20)), 32);
         adapter.adapter_type = AdapterType::Integrated;
-        assert_eq!(suitable_batch(Some(&adapter), &plan(4 << 20)), 8);
-        assert_eq!(suitable_batch(Some(&adapter), &plan(1 << 30)), 1);
+        assert_eq!(suitable_batch(&adapter, &plan(4 << 20)), 8);
+        assert_eq!(suitable_batch(&adapter, &plan(1 << 30)), 1);
     }
 }

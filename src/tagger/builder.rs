@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::active::Gpu;
 use super::engine::Engine;
 use super::factory::DeviceFactory;
+use super::gpus::GpuSettings;
 #[cfg(feature = "wgpu")]
 use super::gpus::KernelPolicy;
-use super::gpus::{Gpu, GpuSettings};
 use super::pipeline::decoders::{self, Decoding};
 use super::stats::Stats;
 use super::warnings::Warnings;

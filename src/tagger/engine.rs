@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::StageTimes;
-use super::factory::{Active, DeviceFactory};
-use super::gpus::Gpu;
+use super::active::{Active, Gpu};
+use super::factory::DeviceFactory;
 use super::warnings::Warnings;
 use crate::error::Error;
 use crate::executor::blocking::{self, Run};

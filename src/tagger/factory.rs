@@ -1,36 +1,21 @@
 //! Opening of the executor that a caller asked for.
 
-use std::sync::Arc;
-
+use super::active::{Active, Gpu};
 use super::device::Device;
-use super::gpus::{Gpu, GpuSettings};
+use super::gpus::GpuSettings;
 use super::warnings::Warnings;
 #[cfg(feature = "cpu")]
 use crate::cpu;
 #[cfg(not(feature = "cpu"))]
 use crate::error::Cause;
 use crate::error::Error;
-use crate::executor::{DecodeOnly, Executor};
+use crate::executor::DecodeOnly;
 use crate::plan::Plan;
 use crate::reference;
 use crate::tensor::DType;
 
 /// Default batch size of executors on the CPU: with more clips the first result is later, and no faster.
 const CPU_BATCH: usize = 8;
-
-/// Executor in use, and its device if it is a GPU.
-#[derive(Clone, Debug)]
-pub(super) struct Active {
-    pub(super) executor: Arc<dyn Executor>,
-    pub(super) gpu: Option<Gpu>,
-}
-
-impl Active {
-    /// An executor that is no GPU.
-    fn on_host(executor: impl Executor + 'static) -> Active {
-        Active { executor: Arc::new(executor), gpu: None }
-    }
-}
 
 /// Settings for opening a device, also after it was lost.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use crate::models::{Compat, EMBEDDING, Model};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
 use crate::tensor::HostTensor;
 
+mod active;
 mod builder;
 #[cfg(feature = "wgpu")]
 mod calibrate;

@@ -1,18 +1,14 @@
 //! Stand-in for `gpus` in builds without GPU support: no GPU can be opened, so no [`Gpu`] exists.
 
+use super::active::{Active, Gpu};
 use super::device::Device;
-use super::factory::Active;
 use super::warnings::Warnings;
 use crate::error::{Cause, Error};
 use crate::plan::Plan;
 
-/// Device of a GPU; never constructed.
-#[derive(Clone, Debug)]
-pub(super) enum Gpu {}
-
 /// Settings for opening GPUs: none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct GpuSettings;
+pub(super) struct GpuSettings {}
 
 #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the signatures of `gpus::GpuSettings`")]
 impl GpuSettings {

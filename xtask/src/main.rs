@@ -87,10 +87,20 @@ fn built(name: &str) -> Result<PathBuf, String> {
     Ok(target.join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
 
+/// Features of the library that are checked without the others: each alone, none, and what an engine with its own
+/// decoder and device takes.
+const FEATURES: [&str; 8] = ["", "cpu", "decode", "gpu", "keras", "small", "webgpu", "gpu,small"];
+
 fn check() -> Outcome {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-features", "--all-targets", "--", "-D", "warnings"]))?;
-    run(&mut cargo(&["clippy", "--no-default-features", "--lib", "--", "-D", "warnings"]))?;
+    for features in FEATURES {
+        let library = ["clippy", "-p", "tagwave", "--lib", "--no-default-features", "--features", features];
+        run(&mut cargo(&[&library[..], &["--", "-D", "warnings"]].concat()))?;
+    }
+    // Tests without the features that they need are left out, not broken.
+    let tests = ["clippy", "-p", "tagwave", "--tests", "--no-default-features", "--features", "cpu,small"];
+    run(&mut cargo(&[&tests[..], &["--", "-D", "warnings"]].concat()))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     run(&mut cargo(&[
         "test",
@@ -101,6 +111,8 @@ fn check() -> Outcome {
         "layering",
         "--test",
         "words",
+        "--test",
+        "cycles",
     ]))?;
     deny()
 }

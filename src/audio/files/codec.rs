@@ -86,7 +86,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use crate::audio::DecoderMode;
-    use crate::audio::packets::{Next, Packets};
+    use crate::audio::files::packets::{Next, Packets};
 
     /// Tolerance between the decoders: both compute in f32, in a different order.
     const TOLERANCE: f32 = 1e-5;

@@ -217,19 +217,25 @@ fn upload(
     Ok(())
 }
 
-/// Bytes that one thread copies to mapped memory, which one thread alone fills at a few GB/s.
-const COPIED: usize = 256 << 10;
-
-/// Copies to mapped memory of the same length, long arrays with several threads.
+/// Copies to mapped memory of the same length; in parallel, because one thread fills mapped memory at a few GB/s.
+#[cfg(feature = "gpu")]
 fn copy(from: &[u8], to: wgpu::WriteOnly<'_, [u8]>) {
-    let (parts, mut rest) = to.into_chunks::<COPIED>();
-    let from = from.chunks_exact(COPIED);
+    /// Number of bytes of a task.
+    const TASK_BYTES: usize = 256 << 10;
+    let (parts, mut rest) = to.into_chunks::<TASK_BYTES>();
+    let from = from.chunks_exact(TASK_BYTES);
     rest.copy_from_slice(from.remainder());
     rayon::in_place_scope(|scope| {
         for (from, part) in from.zip(parts) {
             scope.spawn(move |_| wgpu::WriteOnly::<[u8]>::from(part).copy_from_slice(from));
         }
     });
+}
+
+/// Copies to mapped memory of the same length; browsers have no threads for it.
+#[cfg(not(feature = "gpu"))]
+fn copy(from: &[u8], mut to: wgpu::WriteOnly<'_, [u8]>) {
+    to.copy_from_slice(from);
 }
 
 #[cfg(test)]

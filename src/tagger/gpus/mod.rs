@@ -8,12 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::active::{Active, Gpu};
 use super::device::Device;
-use super::factory::Active;
 use super::warnings::Warnings;
 use crate::error::Error;
 use crate::executor::{ExecuteError, Selection};
-pub(super) use crate::gpu::Gpu;
 use crate::gpu::{self, AdapterSummary, Adapters, GpuError, Options, suitable_batch};
 use crate::kernels::Kernels;
 use crate::plan::Plan;
@@ -33,11 +32,11 @@ pub(super) struct GpuSettings {
     /// Folder of the list of refused devices.
     pub(super) refused_devices: Option<PathBuf>,
     /// Adapter selected by `auto`.
-    picked: Option<Identity>,
+    pub(super) picked: Option<Identity>,
 }
 
 /// Identity of an adapter: name, backend, driver and PCI bus address.
-type Identity = [String; 4];
+pub(super) type Identity = [String; 4];
 
 fn identity(adapter: &AdapterSummary) -> Identity {
     [&adapter.name, &adapter.backend, &adapter.driver, &adapter.pci_bus_id].map(String::clone)
@@ -182,7 +181,7 @@ impl GpuSettings {
         warnings: &Warnings,
     ) -> Result<Active, GpuError> {
         let name = &gpu.summary().name;
-        let mut max_batch = max_batch.unwrap_or_else(|| suitable_batch(Some(gpu.summary()), plan));
+        let mut max_batch = max_batch.unwrap_or_else(|| suitable_batch(gpu.summary(), plan));
         loop {
             let (timed, timeout) = (self.kernel_times, self.timeout);
             let options = Options { max_batch, timed, timeout, ..Options::default() };

@@ -293,7 +293,7 @@ impl<F: FnMut(usize, Result<Track, Error>)> Collector<'_, F> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 mod tests {
     use std::io::Read;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,0 +1,26 @@
+//! Executor in use, and its GPU.
+
+use std::sync::Arc;
+
+use crate::executor::Executor;
+#[cfg(feature = "wgpu")]
+pub(super) use crate::gpu::Gpu;
+
+/// Device of a GPU, which a build without GPU support cannot open.
+#[cfg(not(feature = "wgpu"))]
+#[derive(Clone, Debug)]
+pub(super) enum Gpu {}
+
+/// Executor in use, and its device if it is a GPU.
+#[derive(Clone, Debug)]
+pub(super) struct Active {
+    pub(super) executor: Arc<dyn Executor>,
+    pub(super) gpu: Option<Gpu>,
+}
+
+impl Active {
+    /// An executor that runs on no GPU.
+    pub(super) fn on_host(executor: impl Executor + 'static) -> Active {
+        Active { executor: Arc::new(executor), gpu: None }
+    }
+}
