@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Device;
+use super::active::Active;
 use super::clips::is_too_large;
-use super::factory::{Active, DeviceFactory};
+use super::factory::DeviceFactory;
 use super::warnings::Warnings;
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
