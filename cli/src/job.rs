@@ -189,7 +189,7 @@ impl<'a> Job<'a> {
                 } else {
                     Vec::new()
                 },
-                warnings: track.warnings,
+                warnings: track.warnings.iter().map(ToString::to_string).collect(),
             }),
             Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
         };

@@ -52,6 +52,13 @@ pub enum Warning {
     },
     /// The clip is silent or constant.
     Silent,
+    /// Some clips are silent.
+    SilentClips {
+        /// Number of silent clips.
+        silent: usize,
+        /// Number of clips.
+        clips: usize,
+    },
     /// The ratio of the rates is not a small fraction, so samples differ slightly from those of the original's
     /// resampler.
     FallbackResampler {
@@ -88,6 +95,7 @@ impl fmt::Display for Warning {
             }
             Warning::Quiet { level_dbfs } => write!(f, "very quiet: {level_dbfs:.1} dBFS"),
             Warning::Silent => f.write_str("silent"),
+            Warning::SilentClips { silent, clips } => write!(f, "silent in {silent} of {clips} clips"),
             Warning::FallbackResampler { from_hz, to_hz } => {
                 write!(
                     f,

@@ -12,7 +12,7 @@ use super::gpus::GpuSettings;
 use super::gpus::KernelPolicy;
 use super::pipeline::decoders::{self, Decoding};
 use super::stats::Stats;
-use super::warnings::Warnings;
+use super::warnings::{TaggerWarning, Warnings};
 use super::{Device, Tagger};
 use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
 use crate::cancel::CancelToken;
@@ -295,10 +295,13 @@ impl TaggerBuilder {
         }
         let vocabulary = self.vocabulary(&model, &plan)?;
         let plan = self.select_outputs(&plan)?;
-        let warnings = Arc::new(Warnings::default());
+        let warnings = Warnings::default();
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
-            warnings
-                .add(format!("{file} is not the published file: expected SHA-256 {expected}, found {found}"));
+            warnings.add(TaggerWarning::UnpublishedWeights {
+                file: file.clone(),
+                expected: expected.clone(),
+                found: found.clone(),
+            });
         }
         if plan.depends_on_batch() {
             return Err(Cause::DependentClips { model: model.name }.into());

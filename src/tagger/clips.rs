@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::results::{ClipResult, Track};
-use crate::audio::Clip;
+use crate::audio::{Clip, Warning};
 use crate::error::{Cause, Error};
 use crate::executor::Inputs;
 use crate::models::{EMBEDDING, SCORES, STATS};
@@ -25,7 +25,7 @@ pub(super) type ClipBatch = Vec<(usize, Clip)>;
 pub(super) struct TrackInfo {
     pub(super) track_s: Option<f64>,
     pub(super) decoder: &'static str,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// Clip of a submitted batch.
@@ -126,10 +126,10 @@ pub(super) fn assemble(
 ) -> Track {
     let mut warnings = info.warnings;
     // The decoder may have warned already.
-    if silent > 0 && !warnings.iter().any(|warning| warning == "silent") {
+    if silent > 0 && !warnings.contains(&Warning::Silent) {
         warnings.push(match clips.len() {
-            1 => "silent".to_string(),
-            clips => format!("silent in {silent} of {clips} clips"),
+            1 => Warning::Silent,
+            clips => Warning::SilentClips { silent, clips },
         });
     }
     clips.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));

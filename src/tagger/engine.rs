@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::StageTimes;
 use super::active::{Active, Gpu};
 use super::factory::DeviceFactory;
-use super::warnings::Warnings;
+use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
 use crate::executor::blocking::{self, Run};
 use crate::executor::{ExecuteError, Inputs, Submission};
@@ -33,7 +33,7 @@ pub(super) struct Engine {
     active: Mutex<Arc<Active>>,
     /// Locked while a device is replaced, so that each loss is handled once.
     health: Mutex<Health>,
-    warnings: Arc<Warnings>,
+    warnings: Warnings,
 }
 
 /// Recent failures of a device.
@@ -79,7 +79,7 @@ impl Engine {
         shared: Option<&Gpu>,
         plan: Plan,
         max_batch: Option<usize>,
-        warnings: Arc<Warnings>,
+        warnings: Warnings,
     ) -> Result<Engine, Error> {
         let active = factory.prepare(shared, &plan, max_batch, &warnings)?;
         Ok(Engine {
@@ -194,12 +194,16 @@ impl Engine {
         let (name, batch) = (failed.executor.device(), failed.executor.max_batch());
         let is_lost = match &error {
             ExecuteError::OutOfMemory { .. } if batch > 1 => {
-                self.warnings.add(format!("{name}: {error}: batch size reduced to {}", batch / 2));
+                self.warnings.add(TaggerWarning::BatchReduced {
+                    device: name.into(),
+                    reason: error.to_string(),
+                    clips: batch / 2,
+                });
                 return self
                     .factory
                     .gpus
                     .prepare(gpu, &self.plan, Some(batch / 2), &self.warnings)
-                    .or_else(|_| self.cpu_fallback(name));
+                    .or_else(|error| self.cpu_fallback(name, error.to_string()));
             }
             ExecuteError::OutOfMemory { .. } => false,
             ExecuteError::Failed { .. } | ExecuteError::NotResponding { .. } | ExecuteError::Cancelled => {
@@ -215,14 +219,14 @@ impl Engine {
             health.reopened += 1;
             match self.reopened(batch) {
                 Ok(active) => {
-                    self.warnings.add(format!("{name}: {error}: device reopened"));
+                    let (device, reason) = (name.into(), error.to_string());
+                    self.warnings.add(TaggerWarning::Reopened { device, reason });
                     return Ok(active);
                 }
-                Err(why) => self.warnings.add(format!("{name}: cannot reopen the device: {why}")),
+                Err(reason) => self.warnings.add(TaggerWarning::NotReopened { device: name.into(), reason }),
             }
         }
-        self.warnings.add(format!("{name}: {error}"));
-        self.cpu_fallback(name)
+        self.cpu_fallback(name, error.to_string())
     }
 
     /// Reopens the device and checks its results.
@@ -232,8 +236,9 @@ impl Engine {
         with_timeout(REOPEN_TIMEOUT, open)?
     }
 
-    fn cpu_fallback(&self, name: &str) -> Result<Active, Error> {
-        self.warnings.add(format!("warning: falling back from {name} to the CPU"));
+    /// Makes the CPU executor, after `device` failed for `reason`.
+    fn cpu_fallback(&self, device: &str, reason: String) -> Result<Active, Error> {
+        self.warnings.add(TaggerWarning::CpuFallback { device: device.into(), reason });
         self.factory.prepare_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
     }
 }
@@ -289,11 +294,16 @@ mod tests {
                 shared,
                 plan,
                 Some(4),
-                Arc::default(),
+                Warnings::default(),
             )
             .unwrap(),
             input.into(),
         ))
+    }
+
+    /// Texts of all warnings.
+    fn texts(warnings: &Warnings) -> String {
+        warnings.take().iter().map(|warning| format!("{warning}\n")).collect()
     }
 
     fn stats(outputs: &BatchOutputs) -> Vec<f32> {
@@ -336,7 +346,7 @@ mod tests {
         let outputs = engine.retry(&input, engine.active(), error()).unwrap();
         assert_eq!(&*outputs.device, "cpu");
         close(&stats(&outputs), &stats(&expected));
-        let warnings = engine.warnings.take().join("\n");
+        let warnings = texts(&engine.warnings);
         assert!(
             warnings.contains("batch size reduced to 2") && warnings.contains("to the CPU"),
             "{warnings}"
@@ -351,7 +361,7 @@ mod tests {
         let error = error(&engine, &input);
         let outputs = engine.retry(&input, engine.active(), error).unwrap();
         assert_eq!(stats(&outputs), stats(&expected));
-        let warnings = engine.warnings.take().join("\n");
+        let warnings = texts(&engine.warnings);
         assert!(warnings.contains("device reopened"), "{warnings}");
     }
 
@@ -390,7 +400,7 @@ mod tests {
         assert_eq!(engine.health.lock().unwrap().good, 1);
         let outputs = engine.retry(&input, engine.active(), lose(&engine)).unwrap();
         assert_eq!(&*outputs.device, "cpu");
-        let warnings = engine.warnings.take().join("\n");
+        let warnings = texts(&engine.warnings);
         assert_eq!(warnings.matches("device reopened").count(), 2, "{warnings}");
     }
 
@@ -403,7 +413,7 @@ mod tests {
             assert!(matches!(error, ExecuteError::NotResponding { .. }), "{error}");
             assert_eq!(&*engine.retry(&input, lost.clone(), error).unwrap().device, "cpu");
         }
-        let warnings = engine.warnings.take().join("\n");
+        let warnings = texts(&engine.warnings);
         assert!(warnings.contains("did not answer") && warnings.contains("to the CPU"), "{warnings}");
     }
 
@@ -427,7 +437,7 @@ mod tests {
             None,
             impossible(DType::F32),
             Some(1),
-            Arc::default(),
+            Warnings::default(),
         );
         let error = error.unwrap_err();
         assert!(
@@ -435,7 +445,7 @@ mod tests {
         );
         assert!(error.to_string().contains(name.as_str()), "{error}");
         // With f16 a software driver is a candidate too.
-        let warnings = Arc::new(Warnings::default());
+        let warnings = Warnings::default();
         let engine = Engine::new(
             DeviceFactory::new(Device::Auto),
             None,
@@ -446,9 +456,8 @@ mod tests {
         .unwrap();
         assert_eq!(engine.active().executor.device(), "cpu");
         let warnings = warnings.take();
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(
-            warnings[0].contains(name.as_str()) && warnings[0].ends_with("running on the CPU"),
+            matches!(&*warnings, [TaggerWarning::NoGpu { reason }] if reason.contains(name.as_str())),
             "{warnings:?}"
         );
     }

@@ -3,7 +3,7 @@
 use super::active::{Active, Gpu};
 use super::device::Device;
 use super::gpus::GpuSettings;
-use super::warnings::Warnings;
+use super::warnings::{TaggerWarning, Warnings};
 #[cfg(feature = "cpu")]
 use crate::cpu;
 #[cfg(not(feature = "cpu"))]
@@ -48,7 +48,7 @@ impl DeviceFactory {
                 Err(reason) => {
                     let active = self.prepare_cpu(&plan.with_precision(DType::F32), max_batch)?;
                     if !reason.is_empty() {
-                        warnings.add(format!("{reason}; running on the CPU"));
+                        warnings.add(TaggerWarning::NoGpu { reason });
                     }
                     active
                 }

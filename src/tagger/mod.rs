@@ -42,6 +42,7 @@ pub use pending::Pending;
 pub use pipeline::decoders::DECODER_THREAD;
 pub use results::{ClipResult, Track};
 pub use stats::StageTimes;
+pub use warnings::TaggerWarning;
 
 use engine::Engine;
 use pipeline::decoders::Decoding;
@@ -75,7 +76,7 @@ pub struct Tagger {
     aggregation: Aggregation,
     tap: Option<String>,
     cancel: CancelToken,
-    warnings: Arc<Warnings>,
+    warnings: Warnings,
 }
 
 impl Tagger {
@@ -252,7 +253,7 @@ impl Tagger {
 
     /// Takes the warnings since the last call: a fallback to another device, weights that are not the published ones, a
     /// device that was lost or ran out of memory.
-    pub fn take_warnings(&self) -> Vec<String> {
+    pub fn take_warnings(&self) -> Vec<TaggerWarning> {
         self.warnings.take()
     }
 

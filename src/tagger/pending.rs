@@ -43,7 +43,7 @@ impl Pending {
         let info = TrackInfo {
             track_s: reader.track_seconds(),
             decoder: reader.decoder_name(),
-            warnings: reader.warnings().iter().map(ToString::to_string).collect(),
+            warnings: reader.warnings(),
         };
         let mut parts = VecDeque::new();
         while !read.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::audio::Warning;
+
 /// Result of one clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipResult {
@@ -33,5 +35,5 @@ pub struct Track {
     /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
     pub decoder: &'static str,
     /// Warnings about the file.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }

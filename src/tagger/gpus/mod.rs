@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::active::{Active, Gpu};
 use super::device::Device;
-use super::warnings::Warnings;
+use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
 use crate::executor::{ExecuteError, Selection};
 use crate::gpu::{self, AdapterSummary, Adapters, GpuError, Options, suitable_batch};
@@ -131,7 +131,8 @@ impl GpuSettings {
         if let Some((index, active)) = found {
             self.picked = adapters.summaries().get(index).map(identity);
             if !refused.is_empty() {
-                warnings.add(format!("{refused}; running on {}", active.executor.device()));
+                let device = active.executor.device().to_string();
+                warnings.add(TaggerWarning::Refused { refused, device });
             }
             return Ok(Ok(active));
         }
@@ -191,7 +192,11 @@ impl GpuSettings {
                 }
                 Err(GpuError::Execute(error @ ExecuteError::OutOfMemory { .. })) if max_batch > 1 => {
                     max_batch /= 2;
-                    warnings.add(format!("{name}: {error}: batch size reduced to {max_batch}"));
+                    warnings.add(TaggerWarning::BatchReduced {
+                        device: name.clone(),
+                        reason: error.to_string(),
+                        clips: max_batch,
+                    });
                 }
                 Err(error) => return Err(error),
             }

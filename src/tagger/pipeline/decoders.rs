@@ -269,7 +269,7 @@ impl DecodeWorker {
             times.decode_waits += waited;
         });
         outcome?;
-        let warnings = reader.warnings().iter().map(ToString::to_string).collect();
+        let warnings = reader.warnings();
         Ok(TrackInfo { track_s: reader.track_seconds(), decoder: reader.decoder_name(), warnings })
     }
 

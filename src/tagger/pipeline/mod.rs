@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use super::Tagger;
 use super::clips::ClipBatch;
 use super::results::Track;
+use super::warnings::TaggerWarning;
 use crate::audio::Source;
 use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
@@ -106,9 +107,8 @@ fn run_threads<I: Iterator<Item = Source> + Send>(
         };
         thread::Builder::new().spawn_scoped(scope, work).map_err(|error| ("the list of sources", error))?;
         if let Some((started, reason)) = decoders.shortage() {
-            tagger
-                .warnings
-                .add(format!("only {started} of {threads} decoder threads could be started: {reason}"));
+            let reason = reason.to_string();
+            tagger.warnings.add(TaggerWarning::FewerThreads { started, wanted: threads, reason });
         }
         let collector = Collector {
             decoders,
@@ -345,8 +345,11 @@ mod tests {
         let tagger = tagger(Tagger::builder().device(Device::None).decode_threads(4), spawn);
         let results = tagger.tag_batch((0..100).map(|_| quiet()));
         assert!(results.iter().all(Result::is_ok));
-        let warnings = tagger.take_warnings().join("\n");
-        assert!(warnings.contains("only 2 of 4 decoder threads could be started: no more"), "{warnings}");
+        let warnings = tagger.take_warnings();
+        assert!(
+            matches!(&*warnings, [TaggerWarning::FewerThreads { started: 2, wanted: 4, .. }]),
+            "{warnings:?}"
+        );
     }
 
     #[test]
