@@ -24,21 +24,21 @@ fn main() {
     let adapter = gpu.summary();
     println!("adapter {} ({}, {}), batch {batch}", adapter.name, adapter.backend, adapter.driver);
     for model in models::all() {
-        let weights = synthetic_weights(&*model.architecture, 0);
+        let weights = synthetic_weights(model.architecture(), 0);
         let plan = model
-            .architecture
+            .architecture()
             .build(&weights, Compat::Corrected, Starts::Samples)
             .expect("painted weights fit");
         let start = Instant::now();
         let options = Options { max_batch: batch, ..Options::default() };
         let executor = Executor::new(&gpu, &plan.fused(), &options).expect("the device takes the plan");
         let made = start.elapsed();
-        let samples = model.architecture.clip().samples;
+        let samples = model.architecture().clip().samples;
         let clip = synthetic_clip(samples);
         let input = Inputs::from(HostTensor::from_fn([batch, samples], |i| clip[i % samples]));
         let start = Instant::now();
         executor.run(&input).expect("a batch runs");
-        println!("\n{}: pipelines {made:.2?}, first batch {:.2?}", model.name, start.elapsed());
+        println!("\n{}: pipelines {made:.2?}, first batch {:.2?}", model.name(), start.elapsed());
         match executor.profile(&input) {
             Ok(times) => {
                 for time in &times {

@@ -139,7 +139,7 @@ pub enum Cause {
     #[error("the weights of {model} lack the last layer: they give features (`embed`), not tags")]
     NoScores {
         /// Name of the model.
-        model: &'static str,
+        model: String,
     },
     /// The scores of a clip depend on the other clips of its batch.
     #[error(
@@ -148,7 +148,7 @@ pub enum Cause {
     )]
     DependentClips {
         /// Name of the model.
-        model: &'static str,
+        model: String,
     },
     /// The number of labels differs from the number of scores.
     #[error(
@@ -157,7 +157,7 @@ pub enum Cause {
     )]
     Labels {
         /// Name of the model.
-        model: &'static str,
+        model: String,
         /// Number of scores of a clip.
         scores: usize,
         /// Number of labels in the list.

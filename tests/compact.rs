@@ -25,7 +25,7 @@ fn load(variant: &str) -> Option<Weights> {
     let model = models::find("compact").unwrap();
     let load = |variant: &str| {
         let path = common::fixture(&format!("weights/weights_{variant}.hdf5"))?;
-        Some(weights::load(&path, &model.architecture.tensors(), &model.manifest().unwrap()).unwrap())
+        Some(weights::load(&path, &model.architecture().tensors(), &model.manifest().unwrap()).unwrap())
     };
     let mut weights = load(variant)?;
     // The TensorFlow file has no dense layer; the goldens take the other file's.

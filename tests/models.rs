@@ -62,8 +62,8 @@ const SCORES: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
 fn plan(golden: &Golden) -> Option<Plan> {
     let model = models::find(golden.model).unwrap();
     let path = common::fixture(golden.weights)?;
-    let weights = weights::load(&path, &model.architecture.tensors(), &model.manifest().unwrap()).unwrap();
-    Some(model.architecture.build(&weights, golden.compat, Starts::Mel).unwrap())
+    let weights = weights::load(&path, &model.architecture().tensors(), &model.manifest().unwrap()).unwrap();
+    Some(model.architecture().build(&weights, golden.compat, Starts::Mel).unwrap())
 }
 
 /// The golden clips' spectrograms, `[1, 1, 96, 1366]` each.
@@ -329,8 +329,8 @@ fn parameter_counts_are_the_published_ones() {
         [("cnn", 865_950, 256), ("crnn", 396_786, 32), ("compact", 39_282, 160)]
     {
         let model = models::find(name).unwrap();
-        let specs = model.architecture.tensors();
+        let specs = model.architecture().tensors();
         assert_eq!(weights::parameter_count(&specs, weights::TensorRole::Trainable), parameters, "{name}");
-        assert_eq!(model.architecture.embedding_len(), features, "{name}");
+        assert_eq!(model.architecture().embedding_len(), features, "{name}");
     }
 }

@@ -117,7 +117,7 @@ fn filled(gpu: &Gpu) -> Tagger {
 
 fn painted_with(builder: TaggerBuilder) -> Tagger {
     let model = models::find("crnn").unwrap();
-    let weights = seeded::weights_of(&*model.architecture);
+    let weights = seeded::weights_of(model.architecture());
     builder.build_from(model, &weights).unwrap()
 }
 

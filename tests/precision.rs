@@ -25,7 +25,7 @@ fn f16_scores_stay_within_the_tolerance_wherever_they_are_said_to_fit() {
         for compat in [Compat::Corrected, Compat::Original].into_iter().filter(|compat| compat.fits_f16()) {
             let locator = Locator { search: vec![weights.clone()], ..Locator::default() };
             let builder =
-                Tagger::builder().model(model.name).compat(compat).locator(locator).gpu(gpu.clone());
+                Tagger::builder().model(model.name()).compat(compat).locator(locator).gpu(gpu.clone());
             let scores = |builder: TaggerBuilder| -> HostTensor {
                 let tracks =
                     builder.build().unwrap().tag_batch(files.iter().map(Source::path).collect::<Vec<_>>());
@@ -34,9 +34,9 @@ fn f16_scores_stay_within_the_tolerance_wherever_they_are_said_to_fit() {
             };
             let (single, half) = (scores(builder.clone()), scores(builder.precision(DType::F16)));
             let difference = compare(&half, &single, Tolerance { absolute: 5e-3, relative: 0.0 });
-            println!("{} {} f16: {difference}", model.name, compat.as_str());
+            println!("{} {} f16: {difference}", model.name(), compat.as_str());
             // A difference of nothing would mean that nothing was stored as f16.
-            assert!(difference.within && difference.largest > 0.0, "{} f16: {difference}", model.name);
+            assert!(difference.within && difference.largest > 0.0, "{} f16: {difference}", model.name());
         }
     }
 }

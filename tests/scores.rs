@@ -44,14 +44,14 @@ fn scores_have_the_committed_digests() {
         let weights =
             std::env::var_os("TAGWAVE_FIXTURES").map(|folder| PathBuf::from(folder).join("weights"));
         if weights.is_none() && !model.is_embedded() {
-            println!("not run: {} (TAGWAVE_FIXTURES is not set)", model.name);
+            println!("not run: {} (TAGWAVE_FIXTURES is not set)", model.name());
             continue;
         }
         let mut executors = vec![(format!("cpu {}", widest.as_str()), Device::Cpu)];
         executors.extend(gpu_name.clone().map(|name| (name, Device::Gpu)));
         for (executor, device) in executors {
             let mut builder = Tagger::builder()
-                .model(model.name)
+                .model(model.name())
                 .device(device.clone())
                 .external_decoder(ExternalDecoder::Disabled);
             if let Some(folder) = weights.as_ref().filter(|_| !model.is_embedded()) {
@@ -61,8 +61,8 @@ fn scores_have_the_committed_digests() {
                 builder = builder.gpu(gpu.clone());
             }
             let line = digest(&builder.build().unwrap(), &files);
-            println!("{}\t{executor}\t{line}", model.name);
-            found.insert((model.name.to_string(), executor), line);
+            println!("{}\t{executor}\t{line}", model.name());
+            found.insert((model.name().to_string(), executor), line);
         }
     }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/scores.txt");

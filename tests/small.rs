@@ -34,9 +34,9 @@ fn golden_layers_features_and_scores() {
         npz::names(&golden).into_iter().map(|name| (name.clone(), npz::array(&golden, &name))).collect();
     assert_eq!(layers["probs"].data().len(), 50);
     let (model, weights) = embedded();
-    let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
+    let plan = model.architecture().build(&weights, Compat::Corrected, Starts::Samples).unwrap();
     let tapped = plan.tapped(&layers.keys().collect::<Vec<_>>()).unwrap();
-    let samples = model.architecture.clip().samples;
+    let samples = model.architecture().clip().samples;
     let input = [HostTensor::new([1, samples], synthetic_clip(samples)).unwrap()];
     for maker in makers(common::gpu()) {
         let outputs = maker.make(&tapped.fused(), 1).run(&input).unwrap();
@@ -69,7 +69,7 @@ fn the_manifest_is_that_of_the_file() {
     let manifest = model.manifest().unwrap();
     let stated = manifest.embedded.unwrap();
     assert_eq!((stated.size, stated.sha256), (bytes.len() as u64, weights::sha256_hex(&bytes)));
-    let specs = model.architecture.tensors();
+    let specs = model.architecture().tensors();
     assert_eq!(weights::parameter_count(&specs, TensorRole::Trainable), 293_242);
     assert!(weights.info().ignored.is_empty());
 }

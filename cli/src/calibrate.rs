@@ -59,9 +59,9 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, CliError> {
     let model = models::find("compact").map_err(Error::from)?;
     let manifest = model.manifest().map_err(Error::from)?;
     let path = args.weights.locator().locate(&manifest).map_err(Error::from)?;
-    let weights = weights::load(&path, &model.architecture.tensors(), &manifest).map_err(Error::from)?;
+    let weights = weights::load(&path, &model.architecture().tensors(), &manifest).map_err(Error::from)?;
     let files = files(args)?;
-    let clip = model.architecture.clip();
+    let clip = model.architecture().clip();
     let stride = args.stride.map(|seconds| (seconds * clip.sample_rate) as usize);
     let request = ClipRequest {
         placement: stride.map_or(Placement::Centre, |stride_samples| Placement::All { stride_samples }),

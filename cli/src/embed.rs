@@ -104,9 +104,9 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<u8, CliError> {
         return job.run(&mut *sink, done, &requested);
     };
     let count = usize::from(count);
-    let most = job.tagger().model().architecture.embedding_len();
+    let most = job.tagger().model().architecture().embedding_len();
     if tap.is_none() && count > most {
-        let message = format!("--pca {count}: {} has {most} features", job.tagger().model().name);
+        let message = format!("--pca {count}: {} has {most} features", job.tagger().model().name());
         return Err(CliError { message, code: USAGE });
     }
     let Output { sink, done } = open()?;

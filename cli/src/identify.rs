@@ -38,7 +38,8 @@ pub(super) fn to_cli_error(error: WeightsError) -> CliError {
 pub(super) fn identify(path: &Path) -> Result<IdentifiedFile, CliError> {
     let mut candidates = Vec::new();
     for (model, manifest) in all()? {
-        let report = weights::verify(path, &model.architecture.tensors(), &manifest).map_err(to_cli_error)?;
+        let report =
+            weights::verify(path, &model.architecture().tensors(), &manifest).map_err(to_cli_error)?;
         candidates.push(IdentifiedFile { model, manifest, report });
     }
     let reports = || candidates.iter().map(|candidate| &candidate.report);
@@ -49,7 +50,7 @@ pub(super) fn identify(path: &Path) -> Result<IdentifiedFile, CliError> {
         (Some(place), _) => Some(place),
         (None, [place]) => Some(*place),
         (None, [_, _, ..]) => {
-            let names: Vec<_> = fitting.iter().map(|&i| candidates[i].model.name).collect();
+            let names: Vec<_> = fitting.iter().map(|&i| candidates[i].model.name()).collect();
             let message =
                 format!("{}: fits {}: choose one with --model", path.display(), names.join(" and "));
             return Err(CliError { message, code: USAGE });
@@ -74,7 +75,8 @@ fn fits_none(path: &Path, candidates: &[IdentifiedFile]) -> String {
         return format!("{path}: {}", reasons.first().map_or("", String::as_str));
     }
     let each = candidates.iter().zip(&reasons);
-    let each: Vec<_> = each.map(|(candidate, why)| format!("\n  {}: {why}", candidate.model.name)).collect();
+    let each: Vec<_> =
+        each.map(|(candidate, why)| format!("\n  {}: {why}", candidate.model.name())).collect();
     format!("{path}: fits no model:{}", each.concat())
 }
 
@@ -100,7 +102,7 @@ pub(super) fn report_line(found: &IdentifiedFile) -> Result<String, CliError> {
     let without = if absent.is_empty() { String::new() } else { format!(", without {}", absent.join(", ")) };
     Ok(format!(
         "{}, {} arrays, {} weights, {} statistics, {}{without}; {published}",
-        model.name,
+        model.name(),
         tensors,
         trainable,
         statistics,

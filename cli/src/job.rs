@@ -86,11 +86,11 @@ impl<'a> Job<'a> {
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
         let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::refused_devices);
         let builder = files.apply(builder, clips.are_many());
-        let clip = models::find(&model.model).map_err(Error::from)?.architecture.clip();
+        let clip = models::find(&model.model).map_err(Error::from)?.architecture().clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
         let settings = format!(
             "schema={SCHEMA} model={} weights={} compat={} precision={precision} {} {}{}",
-            tagger.model().name,
+            tagger.model().name(),
             tagger.weights_digest().unwrap_or("none"),
             tagger.compat().as_str(),
             files.settings(),
@@ -176,7 +176,7 @@ impl<'a> Job<'a> {
         let tagger = &self.tagger;
         let outcome = match result {
             Ok(track) => Ok(Prediction {
-                model: tagger.model().name.to_string(),
+                model: tagger.model().name().to_string(),
                 compat: tagger.compat().as_str(),
                 device: track.clips.first().map_or(String::new(), |clip| clip.device.to_string()),
                 decoder: track.decoder.to_string(),

@@ -21,20 +21,21 @@ pub(super) fn models(args: &ModelsArgs) -> Result<u8, CliError> {
     let mut text = Vec::new();
     for model in models::all() {
         let manifest = model.manifest().map_err(Error::from)?;
-        let clip = model.architecture.clip();
-        let parameters = parameter_count(&model.architecture.tensors(), TensorRole::Trainable);
+        let clip = model.architecture().clip();
+        let parameters = parameter_count(&model.architecture().tensors(), TensorRole::Trainable);
         let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
         let locator = args.weights.locator();
         let weights = match locator.locate(&manifest) {
             _ if model.is_embedded() && locator.explicit.is_none() => "built in".into(),
             Ok(path) => path.display().to_string(),
-            Err(_) => format!("not found: run `tagwave weights fetch {}`", model.name),
+            Err(_) => format!("not found: run `tagwave weights fetch {}`", model.name()),
         };
-        let auc = model.stated_auc.map_or("none stated".into(), |(auc, source)| format!("{auc} ({source})"));
+        let auc =
+            model.stated_auc().map_or("none stated".into(), |(auc, source)| format!("{auc} ({source})"));
         let lines = [
-            format!("{}  {}", model.name, model.title),
+            format!("{}  {}", model.name(), model.title()),
             format!("   parameters  {parameters}"),
-            format!("   features    {}", model.architecture.embedding_len()),
+            format!("   features    {}", model.architecture().embedding_len()),
             format!("   input       {seconds:.2} s at {} Hz", clip.sample_rate),
             format!("   AUC         {auc}"),
             format!("   licence     {}", manifest.licence),

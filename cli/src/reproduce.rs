@@ -56,7 +56,7 @@ pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
     let vocabulary = model.vocabulary().map_err(Error::from)?;
     let batch = usize::from(args.batch);
     let executor = OriginalBatch::new(&model, &weights, &args.device.device, batch)?;
-    let clip = model.architecture.clip();
+    let clip = model.architecture().clip();
     let request = ClipRequest::new(clip.sample_rate, clip.samples);
     let resamplers = Resamplers::new();
     let mut sink = Format::Jsonl.sink(io::stdout().lock());
@@ -75,7 +75,7 @@ pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
                         path,
                         key: None,
                         outcome: Ok(Prediction {
-                            model: model.name.to_string(),
+                            model: model.name().to_string(),
                             compat: models::Compat::Original.as_str(),
                             device: executor.device_name().to_string(),
                             decoder: reader.decoder_name().to_string(),

@@ -65,19 +65,19 @@ fn check_model(
         Ok(weights) => weights,
         // A folder may lack the weights of some models; a missing path is an error.
         Err(ModelError::Weights(WeightsError::NotFound { .. })) => {
-            return print_line(&format!("not run  {}: no weights found", model.name));
+            return print_line(&format!("not run  {}: no weights found", model.name()));
         }
         Err(error) => return Err(Error::from(error).into()),
     };
-    let clip = model.architecture.clip();
+    let clip = model.architecture().clip();
     let samples = test_cases::synthetic_clip(clip.samples);
     let input = HostTensor::new([1, clip.samples], samples).map_err(Error::from)?;
-    for &compat in model.compats {
-        let plan = model.architecture.build(&weights, compat, Starts::Samples).map_err(Error::from)?;
+    for &compat in model.compats() {
+        let plan = model.architecture().build(&weights, compat, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
         let found = run(target, &plan.fused(), KernelConfig::DEFAULT, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
-        report.compare(&format!("{} {}", model.name, compat.as_str()), found, &expected[0], tolerance)?;
+        report.compare(&format!("{} {}", model.name(), compat.as_str()), found, &expected[0], tolerance)?;
     }
     Ok(())
 }

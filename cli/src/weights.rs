@@ -151,7 +151,7 @@ fn find(name: &str) -> Result<(Model, Manifest), CliError> {
 
 /// Returns the name if the argument is a model rather than a file.
 fn names_model(word: &Path) -> Option<&str> {
-    word.to_str().filter(|word| models::all().iter().any(|model| model.name == *word))
+    word.to_str().filter(|word| models::all().iter().any(|model| model.name() == *word))
 }
 
 /// The file of a model that `tag` would use if only `store` were searched.
@@ -171,11 +171,11 @@ fn fetch(args: &FetchArgs) -> Result<u8, CliError> {
     stop_on_interrupt(cancel.clone());
     for (model, manifest) in models {
         if model.is_embedded() {
-            print_line(&format!("{}  built in, nothing to fetch", model.name))?;
+            print_line(&format!("{}  built in, nothing to fetch", model.name()))?;
             continue;
         }
         let Some(entry) = manifest.file(variant) else {
-            let message = format!("{}: this variant is not published", model.name);
+            let message = format!("{}: this variant is not published", model.name());
             return Err(CliError { message, code: USAGE });
         };
         let bar = download_bar(&entry.name, entry.size);
@@ -188,7 +188,7 @@ fn fetch(args: &FetchArgs) -> Result<u8, CliError> {
             Fetched::AlreadyThere(_) => "already there, digest as published",
             Fetched::Downloaded(_) => "downloaded, digest as published",
         };
-        print_line(&format!("{}  {}  ({how})", model.name, fetched.path().display()))?;
+        print_line(&format!("{}  {}  ({how})", model.name(), fetched.path().display()))?;
         warn_if_not_preferred(&store, &manifest, fetched.path());
     }
     Ok(0)
@@ -224,12 +224,12 @@ fn import(args: &ImportArgs) -> Result<u8, CliError> {
             (found.model, found.manifest)
         }
     };
-    let report = weights::import(&args.file, &model.architecture.tensors(), &manifest, &store)
+    let report = weights::import(&args.file, &model.architecture().tensors(), &manifest, &store)
         .map_err(to_cli_error)?;
     if let DigestCheck::Mismatch { file, expected, found } = &report.source.digest {
         eprintln!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
     }
-    print_line(&format!("{}  {}", model.name, report.path.display()))?;
+    print_line(&format!("{}  {}", model.name(), report.path.display()))?;
     print_line(&format!("   from     {} ({})", args.file.display(), origin(&report.source, &manifest)))?;
     print_line(&format!(
         "   arrays   {}, {} numbers, {} bytes",
@@ -316,7 +316,7 @@ fn export(args: &ExportArgs) -> Result<u8, CliError> {
             (args.source.clone(), found.model, found.manifest)
         }
     };
-    let loaded = weights::load(&path, &model.architecture.tensors(), &manifest).map_err(to_cli_error)?;
+    let loaded = weights::load(&path, &model.architecture().tensors(), &manifest).map_err(to_cli_error)?;
     if let DigestCheck::Mismatch { file, expected, found } = &loaded.info().digest {
         eprintln!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
     }
@@ -327,7 +327,7 @@ fn export(args: &ExportArgs) -> Result<u8, CliError> {
     let size = weights::export(&loaded, &args.output, dtype).map_err(to_cli_error)?;
     print_line(&format!(
         "{}  {}  ({size} bytes, from {})",
-        model.name,
+        model.name(),
         args.output.display(),
         path.display()
     ))?;

@@ -183,7 +183,7 @@ fn features_as_an_array() {
 fn weights_without_a_last_layer_give_features_but_no_tags() {
     let Some(home) = home(&[]) else { return };
     let model = models::find("compact").unwrap();
-    let seeded = seeded::weights_of(&*model.architecture);
+    let seeded = seeded::weights_of(model.architecture());
     let features = seeded.iter().filter(|(name, _)| !name.starts_with("output."));
     let features = Weights::from_tensors(features.map(|(name, tensor)| (name.to_string(), tensor.clone())));
     fs::create_dir_all(home.store()).unwrap();
@@ -220,7 +220,7 @@ fn the_library_taps_and_leaves_out() {
     let samples: Vec<f32> = (0..360_000).map(|i| (0.3 * i as f32).sin()).collect();
     let track = |outputs: Outputs, tap: &str| {
         let model = models::find("crnn").unwrap();
-        let weights = seeded::weights_of(&*model.architecture);
+        let weights = seeded::weights_of(model.architecture());
         let builder = Tagger::builder().gpu(gpu.clone()).outputs(outputs).tap(tap).max_batch(1);
         builder.build_from(model, &weights).unwrap().tag_samples(&samples, 12_000).unwrap()
     };

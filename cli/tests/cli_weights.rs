@@ -120,7 +120,7 @@ fn offline_says_what_to_download() {
     assert!(home.ok(&["weights", "fetch", "small", "--offline"]).contains("nothing to fetch"));
     for model in models::all().into_iter().filter(|model| !model.is_embedded()) {
         let entry = model.manifest().unwrap().files[0].clone();
-        let said = home.fails(2, &["weights", "fetch", model.name, "--offline"]);
+        let said = home.fails(2, &["weights", "fetch", model.name(), "--offline"]);
         for word in [&entry.url, &entry.name, word(&home.store())] {
             assert!(said.contains(word), "{said}");
         }

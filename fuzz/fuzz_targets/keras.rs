@@ -10,7 +10,7 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| ())), |data: &[u8]| {
     if let Ok(checkpoint) = Checkpoint::from_bytes(data.to_vec()) {
         for model in ["crnn", "cnn", "compact"] {
             let model = tagwave::models::find(model).expect("a model of this name");
-            let _ = Weights::from_checkpoint(&model.architecture.tensors(), checkpoint.clone());
+            let _ = Weights::from_checkpoint(&model.architecture().tensors(), checkpoint.clone());
         }
     }
 });

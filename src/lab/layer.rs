@@ -49,8 +49,8 @@ pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
 }
 
 fn filled(model: &Model) -> Result<Plan, Error> {
-    let weights = synthetic_weights(&*model.architecture, 0);
-    Ok(model.architecture.build(&weights, Compat::Corrected, Starts::Samples)?)
+    let weights = synthetic_weights(model.architecture(), 0);
+    Ok(model.architecture().build(&weights, Compat::Corrected, Starts::Samples)?)
 }
 
 /// Synthetic weights: array `i` has the fill pattern of `first_seed + i`.
@@ -75,7 +75,8 @@ pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
             let key = layer(&step.op, &plan.call(step, &shapes));
             if !seen.contains(&key) {
                 seen.push(key);
-                layers.push(Layer { name: format!("{}.{}", model.name, step.name), plan: plan.alone(step) });
+                layers
+                    .push(Layer { name: format!("{}.{}", model.name(), step.name), plan: plan.alone(step) });
             }
         }
     }

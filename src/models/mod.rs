@@ -3,6 +3,9 @@
 //! One file per architecture. To add a model, add its file, its line in [`all`], and its manifest under `weights/`.
 //! Not here: kernels, devices, files.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::error_kind::ErrorKind;
 use crate::plan::{Level, Plan, PlanError};
 use crate::tags::{Vocabulary, VocabularyError};
@@ -26,16 +29,22 @@ pub enum ModelError {
         /// Requested name.
         name: String,
         /// Valid names.
-        known: Vec<&'static str>,
+        known: Vec<String>,
     },
     /// The model does not support the compatibility.
     #[error("{model} does not support compatibility {:?}: it was trained by this project and supports {} only",
         compat.as_str(), Compat::Corrected.as_str())]
     Compat {
         /// Name of the model.
-        model: &'static str,
+        model: String,
         /// Requested compatibility.
         compat: Compat,
+    },
+    /// No published weights belong to a model of the caller.
+    #[error("{model} has no published weights: read them from bytes, and build the tagger from both")]
+    Unpublished {
+        /// Name of the model.
+        model: String,
     },
     /// Missing or invalid weights.
     #[error(transparent)]
@@ -58,7 +67,9 @@ impl ModelError {
     /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ModelError::Unknown { .. } | ModelError::Compat { .. } => ErrorKind::Input,
+            ModelError::Unknown { .. } | ModelError::Compat { .. } | ModelError::Unpublished { .. } => {
+                ErrorKind::Input
+            }
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),
             ModelError::Vocabulary(_) | ModelError::Statistics { .. } => ErrorKind::Internal,
@@ -126,22 +137,26 @@ pub const EMBEDDING: &str = "embedding";
 /// Output `[N, 3]`: maximum, mean and standard deviation of the dB spectrogram.
 pub const STATS: &str = "stats";
 
-/// A published model.
-#[derive(Debug)]
+/// A network with its labels: a published model ([`find`]), or one of the caller ([`Model::new`]).
+#[derive(Clone, Debug)]
 pub struct Model {
-    /// Name in options and output.
-    pub name: &'static str,
-    /// Description in one line.
-    pub title: &'static str,
-    /// Network architecture.
-    pub architecture: Box<dyn Architecture>,
-    /// Area under the ROC curve stated by the original, with its source.
-    pub stated_auc: Option<(f32, &'static str)>,
-    /// Supported compatibilities.
-    pub compats: &'static [Compat],
-    manifest: &'static str,
-    /// Weight file built into the program, if any.
-    embedded: Option<&'static [u8]>,
+    name: Cow<'static, str>,
+    title: &'static str,
+    architecture: Arc<dyn Architecture>,
+    stated_auc: Option<(f32, &'static str)>,
+    compats: &'static [Compat],
+    origin: ModelOrigin,
+}
+
+/// Source of labels and weights.
+#[derive(Clone, Debug)]
+enum ModelOrigin {
+    Published {
+        manifest: &'static str,
+        /// Weight file built into the program, if any.
+        embedded: Option<&'static [u8]>,
+    },
+    Caller(Vocabulary),
 }
 
 /// Default model, whose weights are built into the program (feature `small`).
@@ -151,33 +166,104 @@ pub const DEFAULT: &str = "small";
 const BOTH: &[Compat] = &[Compat::Corrected, Compat::Original];
 
 impl Model {
-    /// Manifest of the weights.
+    /// A model of the caller: a published architecture with sizes and labels of its own.
+    ///
+    /// ```
+    /// use tagwave::models::{Model, crnn};
+    /// use tagwave::tagger::{Device, Tagger};
+    /// use tagwave::tags::Vocabulary;
+    /// use tagwave::tensor::HostTensor;
+    /// use tagwave::weights::Weights;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let labels = Vocabulary::parse("birdsong\nrain\nspeech")?;
+    /// let model = Model::new("field-recordings", crnn::Config { labels: 3, ..crnn::Config::tiny() }, labels);
+    /// // Of a file: `model.weights_from_bytes(std::fs::read("field-recordings.safetensors")?)?`.
+    /// let ones = |spec: tagwave::weights::TensorSpec| (spec.name, HostTensor::from_fn(spec.shape, |_| 1.0));
+    /// let weights = Weights::from_tensors(model.architecture().tensors().into_iter().map(ones));
+    /// let tagger = Tagger::builder().device(Device::Reference).build_from(model, &weights)?;
+    /// assert_eq!(tagger.labels(), ["birdsong", "rain", "speech"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(
+        name: impl Into<String>,
+        architecture: impl Architecture + 'static,
+        labels: Vocabulary,
+    ) -> Model {
+        Model {
+            name: Cow::Owned(name.into()),
+            title: "a model of the caller",
+            architecture: Arc::new(architecture),
+            stated_auc: None,
+            compats: BOTH,
+            origin: ModelOrigin::Caller(labels),
+        }
+    }
+
+    /// Name in options and output.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Description in one line.
+    pub fn title(&self) -> &str {
+        self.title
+    }
+
+    /// Network architecture.
+    pub fn architecture(&self) -> &dyn Architecture {
+        &*self.architecture
+    }
+
+    /// Area under the ROC curve stated by the original, with its source.
+    pub fn stated_auc(&self) -> Option<(f32, &'static str)> {
+        self.stated_auc
+    }
+
+    /// Supported compatibilities.
+    pub fn compats(&self) -> &'static [Compat] {
+        self.compats
+    }
+
+    /// Manifest of the published weights.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] if the built-in manifest is invalid.
+    /// [`ModelError::Unpublished`] for a model of the caller; [`ModelError::Weights`] if the built-in manifest is invalid.
     pub fn manifest(&self) -> Result<Manifest, ModelError> {
-        Ok(Manifest::parse(self.manifest)?)
+        match self.origin {
+            ModelOrigin::Published { manifest, .. } => Ok(Manifest::parse(manifest)?),
+            ModelOrigin::Caller(_) => Err(ModelError::Unpublished { model: self.name.to_string() }),
+        }
     }
 
     /// True if the weights are built into the program.
     pub fn is_embedded(&self) -> bool {
-        self.embedded.is_some()
+        matches!(self.origin, ModelOrigin::Published { embedded: Some(_), .. })
     }
 
     /// Loads the weights: the built-in ones, if there are any and `locator` has no explicit path, else those that `locator`
     /// finds.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] if they are missing or invalid.
+    /// [`ModelError::Weights`] if they are missing or invalid; [`ModelError::Unpublished`] for a model of the caller.
     pub fn weights(&self, locator: &Locator) -> Result<Weights, ModelError> {
         let (manifest, specs) = (self.manifest()?, self.architecture.tensors());
-        match self.embedded {
+        match self.origin {
             // Built-in weights are not replaced by files that happen to be in a folder.
-            Some(bytes) if locator.explicit.is_none() => {
+            ModelOrigin::Published { embedded: Some(bytes), .. } if locator.explicit.is_none() => {
                 Ok(weights::load_embedded(bytes, &specs, &manifest)?)
             }
             _ => Ok(weights::load(&locator.locate(&manifest)?, &specs, &manifest)?),
         }
+    }
+
+    /// Reads weights from the bytes of a safetensors or Keras file.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] if they are invalid or made for another architecture.
+    pub fn weights_from_bytes(&self, bytes: Vec<u8>) -> Result<Weights, ModelError> {
+        Ok(weights::from_bytes(bytes, &self.architecture.tensors())?)
     }
 
     /// Checks that the model supports a compatibility.
@@ -188,7 +274,7 @@ impl Model {
         if self.compats.contains(&compat) {
             Ok(())
         } else {
-            Err(ModelError::Compat { model: self.name, compat })
+            Err(ModelError::Compat { model: self.name.to_string(), compat })
         }
     }
 
@@ -197,7 +283,10 @@ impl Model {
     /// # Errors
     /// [`ModelError::Vocabulary`] if the built-in list is invalid.
     pub fn vocabulary(&self) -> Result<Vocabulary, ModelError> {
-        Ok(Vocabulary::lastfm50()?)
+        match &self.origin {
+            ModelOrigin::Published { .. } => Ok(Vocabulary::lastfm50()?),
+            ModelOrigin::Caller(labels) => Ok(labels.clone()),
+        }
     }
 }
 
@@ -215,40 +304,48 @@ const SMALL: Option<&[u8]> = None;
 pub fn all() -> Vec<Model> {
     vec![
         Model {
-            name: DEFAULT,
+            name: Cow::Borrowed(DEFAULT),
             title: "tagwave-small: MusicTaggerCRNN's architecture with fewer channels, distilled from crnn and cnn, 64 features",
-            architecture: Box::new(crnn::Config::small()),
+            architecture: Arc::new(crnn::Config::small()),
             stated_auc: None,
             compats: &[Compat::Corrected],
-            manifest: include_str!("../../weights/small/manifest.toml"),
-            embedded: SMALL,
+            origin: ModelOrigin::Published {
+                manifest: include_str!("../../weights/small/manifest.toml"),
+                embedded: SMALL,
+            },
         },
         Model {
-            name: "cnn",
+            name: Cow::Borrowed("cnn"),
             title: "MusicTaggerCNN: five convolution blocks, 256 features",
-            architecture: Box::new(cnn::Config::default()),
+            architecture: Arc::new(cnn::Config::default()),
             stated_auc: Some((0.8654, ORIGINAL_README)),
             compats: BOTH,
-            manifest: include_str!("../../weights/cnn/manifest.toml"),
-            embedded: None,
+            origin: ModelOrigin::Published {
+                manifest: include_str!("../../weights/cnn/manifest.toml"),
+                embedded: None,
+            },
         },
         Model {
-            name: "compact",
+            name: Cow::Borrowed("compact"),
             title: "compact_cnn: five convolution blocks of 32 channels, 5 x 32 features",
-            architecture: Box::new(compact::Config::default()),
+            architecture: Arc::new(compact::Config::default()),
             stated_auc: Some((0.849, COMPACT_README)),
             compats: BOTH,
-            manifest: include_str!("../../weights/compact/manifest.toml"),
-            embedded: None,
+            origin: ModelOrigin::Published {
+                manifest: include_str!("../../weights/compact/manifest.toml"),
+                embedded: None,
+            },
         },
         Model {
-            name: "crnn",
+            name: Cow::Borrowed("crnn"),
             title: "MusicTaggerCRNN: four convolution blocks and two GRU layers, 32 features",
-            architecture: Box::new(crnn::Config::default()),
+            architecture: Arc::new(crnn::Config::default()),
             stated_auc: Some((0.8662, ORIGINAL_README)),
             compats: BOTH,
-            manifest: include_str!("../../weights/crnn/manifest.toml"),
-            embedded: None,
+            origin: ModelOrigin::Published {
+                manifest: include_str!("../../weights/crnn/manifest.toml"),
+                embedded: None,
+            },
         },
     ]
 }
@@ -259,7 +356,7 @@ pub fn all() -> Vec<Model> {
 /// [`ModelError::Unknown`] with the valid names.
 pub fn find(name: &str) -> Result<Model, ModelError> {
     let models = all();
-    let known = models.iter().map(|model| model.name).collect();
+    let known = models.iter().map(|model| model.name.to_string()).collect();
     let unknown = || ModelError::Unknown { name: name.to_string(), known };
     models.into_iter().find(|model| model.name == name).ok_or_else(unknown)
 }

@@ -289,9 +289,9 @@ impl TaggerBuilder {
             return Err(Cause::Precision.into());
         }
         model.check_compat(self.compat)?;
-        let plan = model.architecture.build(weights, self.compat, Starts::Samples)?;
+        let plan = model.architecture().build(weights, self.compat, Starts::Samples)?;
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
-            return Err(Cause::NoScores { model: model.name }.into());
+            return Err(Cause::NoScores { model: model.name().to_string() }.into());
         }
         let vocabulary = self.vocabulary(&model, &plan)?;
         let plan = self.select_outputs(&plan)?;
@@ -304,7 +304,7 @@ impl TaggerBuilder {
             });
         }
         if plan.depends_on_batch() {
-            return Err(Cause::DependentClips { model: model.name }.into());
+            return Err(Cause::DependentClips { model: model.name().to_string() }.into());
         }
         let plan = plan.fused().with_precision(self.precision);
         // A device of the caller replaces all others.
@@ -316,7 +316,7 @@ impl TaggerBuilder {
             Engine::new(factory, self.gpu.as_ref(), plan.clone(), self.max_batch, warnings.clone())
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
-        let clip = model.architecture.clip();
+        let clip = model.architecture().clip();
         let request = ClipRequest {
             placement: self.placement,
             padding: self.padding,
@@ -360,7 +360,7 @@ impl TaggerBuilder {
         match scores {
             Some(scores) if scores != vocabulary.labels().len() => {
                 let labels = vocabulary.labels().len();
-                Err(Cause::Labels { model: model.name, scores, labels }.into())
+                Err(Cause::Labels { model: model.name().to_string(), scores, labels }.into())
             }
             _ => Ok(vocabulary),
         }

@@ -276,10 +276,10 @@ mod tests {
     fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, Inputs)> {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
-        let weights = synthetic_weights(&*model.architecture, 0);
-        let plan = model.architecture.build(&weights, Compat::Corrected, Starts::Samples).unwrap();
+        let weights = synthetic_weights(model.architecture(), 0);
+        let plan = model.architecture().build(&weights, Compat::Corrected, Starts::Samples).unwrap();
         let plan = plan.only_outputs(&[STATS]).fused();
-        let samples = model.architecture.clip().samples;
+        let samples = model.architecture().clip().samples;
         let clip = synthetic_clip(samples);
         let input = HostTensor::from_fn([4, samples], |i| clip[i % samples]);
         let gpus = GpuSettings {

@@ -46,9 +46,9 @@ impl OriginalBatch {
         max_batch: usize,
     ) -> Result<OriginalBatch, Error> {
         model.check_compat(Compat::Original)?;
-        let plan = model.architecture.build(weights, Compat::Original, Starts::Samples)?;
+        let plan = model.architecture().build(weights, Compat::Original, Starts::Samples)?;
         if plan.output_index(SCORES).is_none() {
-            return Err(Cause::NoScores { model: model.name }.into());
+            return Err(Cause::NoScores { model: model.name().to_string() }.into());
         }
         let plan = plan.only_outputs(&[SCORES, EMBEDDING]).fused();
         let mut factory = DeviceFactory::new(device.clone());
@@ -59,7 +59,7 @@ impl OriginalBatch {
             active =
                 DeviceFactory::new(Device::Reference).prepare(None, &plan, Some(max_batch), &warnings)?;
         }
-        Ok(OriginalBatch { active, plan, samples: model.architecture.clip().samples })
+        Ok(OriginalBatch { active, plan, samples: model.architecture().clip().samples })
     }
 
     /// Name of the device.

@@ -25,7 +25,7 @@ pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<We
     let bytes = read_file(path)?;
     let sha256 = sha256_hex(&bytes);
     let digest = manifest.check(path, &sha256);
-    let weights = parse(bytes, specs, manifest).map_err(|error| match &digest {
+    let weights = parse(bytes, specs, Some(&manifest.model)).map_err(|error| match &digest {
         DigestCheck::Mismatch { file, expected, found } => WeightsError::Altered {
             file: file.clone(),
             expected: expected.clone(),
@@ -64,17 +64,28 @@ pub fn load_embedded(
         let reason = format!("no embedded file has the SHA-256 {sha256}");
         return Err(WeightsError::Manifest { reason });
     };
-    let mut weights = parse(bytes.to_vec(), specs, manifest)?;
+    let mut weights = parse(bytes.to_vec(), specs, Some(&manifest.model))?;
     weights.info.digest = DigestCheck::Known { file: file.name.clone() };
     weights.info.sha256 = Some(sha256);
     Ok(weights)
 }
 
-/// Reads arrays and metadata of either format.
+/// Reads weights from the bytes of a file of either format, detected by its first bytes.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_bytes(bytes: Vec<u8>, specs: &[TensorSpec]) -> Result<Weights, WeightsError> {
+    let sha256 = sha256_hex(&bytes);
+    let mut weights = parse(bytes, specs, None)?;
+    weights.info.sha256 = Some(sha256);
+    Ok(weights)
+}
+
+/// Reads arrays and metadata of either format. Metadata that names a model must name `model`.
 pub(super) fn parse(
     bytes: Vec<u8>,
     specs: &[TensorSpec],
-    manifest: &Manifest,
+    model: Option<&str>,
 ) -> Result<Weights, WeightsError> {
     match format_of(&bytes)? {
         #[cfg(feature = "keras")]
@@ -84,9 +95,11 @@ pub(super) fn parse(
         WeightsFormat::Safetensors => {
             let (mut raw, mut info) = safetensors::read(&bytes)?;
             drop(bytes);
-            if let Some(model) = info.model.as_ref().filter(|model| **model != manifest.model) {
-                let expected = format!("\"{}\"", manifest.model);
-                return Err(WeightsError::Metadata { key: "model", expected, found: format!("\"{model}\"") });
+            if let (Some(found), Some(expected)) = (&info.model, model)
+                && found != expected
+            {
+                let (expected, found) = (format!("\"{expected}\""), format!("\"{found}\""));
+                return Err(WeightsError::Metadata { key: "model", expected, found });
             }
             let tensors = select(specs, &mut raw, |spec| &spec.name)?;
             info.ignored = raw.into_keys().collect();

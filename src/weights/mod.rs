@@ -34,7 +34,7 @@ pub use error::{FetchError, WeightsError};
 pub use fetch::{DownloadProgress, FetchOptions, Fetched, ProxyPolicy, fetch};
 pub use file::{MAX_FILE_BYTES, sha256_hex};
 pub use info::{WeightsFormat, WeightsInfo};
-pub use load::{load, load_embedded};
+pub use load::{from_bytes, load, load_embedded};
 pub use manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile};
 pub use named::Weights;
 pub use safetensors::{FORMAT_VERSION, LAYOUT};

@@ -220,7 +220,7 @@ pub fn verify(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<
     let sha256 = sha256_hex(&bytes);
     let (size, format) = (bytes.len() as u64, format_of(&bytes).ok());
     let digest = manifest.check(path, &sha256);
-    let contents = parse(bytes, specs, manifest).map(|weights| {
+    let contents = parse(bytes, specs, Some(&manifest.model)).map(|weights| {
         let there: Vec<_> =
             specs.iter().filter(|spec| weights.get_optional(&spec.name).is_some()).cloned().collect();
         Contents {

@@ -19,7 +19,7 @@ pub fn export(name: &str, folder: &Path) {
     let model = models::find(name).unwrap();
     std::fs::create_dir_all(folder).unwrap();
     let path = folder.join(weights::own_file_name(name));
-    weights::export(&weights_of(&*model.architecture), &path, DType::F32).unwrap();
+    weights::export(&weights_of(model.architecture()), &path, DType::F32).unwrap();
 }
 
 /// Writes a 16-bit mono WAV file of `seconds` at 12 kHz: a chirp that depends on `seed`, louder towards its end.
@@ -39,9 +39,9 @@ pub fn wav(path: &Path, seconds: f64, seed: u32) -> PathBuf {
 
 /// A small network with `count` scores, and synthetic weights.
 pub fn tiny(count: usize) -> (models::Model, Weights) {
-    let mut model = models::find(models::DEFAULT).unwrap();
-    model.architecture = Box::new(models::crnn::Config { labels: count, ..models::crnn::Config::tiny() });
-    let weights = weights_of(&*model.architecture);
+    let config = models::crnn::Config { labels: count, ..models::crnn::Config::tiny() };
+    let model = models::Model::new("tiny", config, Vocabulary::lastfm50().unwrap());
+    let weights = weights_of(model.architecture());
     (model, weights)
 }
 

@@ -61,8 +61,8 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
         }
         target => target,
     };
-    let chosen: Vec<(&str, Model)> = if args.model.is_empty() {
-        models::all().into_iter().map(|model| (model.name, model)).collect()
+    let chosen: Vec<(String, Model)> = if args.model.is_empty() {
+        models::all().into_iter().map(|model| (model.name().to_string(), model)).collect()
     } else {
         let names = args.model.iter().map(String::as_str);
         let model = |name| match name {
@@ -70,7 +70,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             name => models::find(name),
         };
         names
-            .map(|name| Ok((name, model(name)?)))
+            .map(|name| Ok((name.to_string(), model(name)?)))
             .collect::<Result<_, _>>()
             .map_err(|error: ModelError| Error::from(error))?
     };
@@ -85,12 +85,12 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             args.batch.iter().flat_map(|batch| args.precision.iter().map(move |asked| (batch, asked)))
         {
             let precision = asked.resolve(gpu, CompatArg::Corrected);
-            let plan = match *name {
+            let plan = match &**name {
                 FRONT_END => front_end(model, precision)?,
                 _ => filled_plan(model, precision)?,
             };
             let (seconds, kernels) =
-                measure(args, &target, &plan, usize::from(batch), model.architecture.clip().samples)?;
+                measure(args, &target, &plan, usize::from(batch), model.architecture().clip().samples)?;
             let kernels = kernels.map_or("-".into(), |seconds| format!("{:.3}", 1e3 * seconds));
             let rate = |seconds: f64| f64::from(batch) / seconds;
             let (best, middle, worst) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);

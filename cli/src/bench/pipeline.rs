@@ -88,7 +88,7 @@ pub(super) fn bench(args: &PipelineBenchArgs) -> Result<u8, CliError> {
         let (whole, model) = if *device == Device::None {
             (None, None)
         } else {
-            let spec = tagger.model().architecture.clip();
+            let spec = tagger.model().architecture().clip();
             let clip: std::sync::Arc<[f32]> = synthetic_clip(spec.samples).into();
             let clips = |count: usize| (0..count).map(|_| Source::samples(clip.clone(), spec.sample_rate));
             // Warm-up.
@@ -111,7 +111,7 @@ pub(super) fn bench(args: &PipelineBenchArgs) -> Result<u8, CliError> {
 
 fn tagger(args: &PipelineBenchArgs, device: &Device) -> Result<Tagger, Error> {
     let model = models::find(&args.model)?;
-    let weights = synthetic_weights(&*model.architecture, 0);
+    let weights = synthetic_weights(model.architecture(), 0);
     let builder = Tagger::builder().device(device.clone()).max_batch(args.batch.into());
     let builder = match args.decode_threads {
         Some(threads) => builder.decode_threads(threads.into()),

@@ -301,18 +301,17 @@ mod tests {
     use super::*;
     use crate::error::Cause;
     use crate::lab::synthetic_weights;
-    use crate::models::{self, crnn};
+    use crate::models::{Model, crnn};
     use crate::tagger::pipeline::decoders;
     use crate::tagger::{Device, TaggerBuilder};
     use crate::tags::Vocabulary;
 
     /// Makes a tagger whose decoder threads are started by `spawn`.
     fn tagger(builder: TaggerBuilder, spawn: decoders::Spawn) -> Tagger {
-        let mut model = models::find(models::DEFAULT).unwrap();
-        model.architecture = Box::new(crnn::Config::tiny());
-        let weights = synthetic_weights(&*model.architecture, 0);
         let labels = Vocabulary::parse("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk").unwrap();
-        let mut tagger = builder.labels(labels).build_from(model, &weights).unwrap();
+        let model = Model::new("tiny", crnn::Config::tiny(), labels);
+        let weights = synthetic_weights(model.architecture(), 0);
+        let mut tagger = builder.build_from(model, &weights).unwrap();
         std::sync::Arc::get_mut(&mut tagger.decoding).unwrap().spawn = spawn;
         tagger
     }
