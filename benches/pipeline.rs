@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tagwave::executor::Inputs;
 use tagwave::executor::blocking::Run;
-use tagwave::gpu::{Executor, Gpu, Options, Selection};
+use tagwave::gpu::{Context, Executor, Options, Selection};
 use tagwave::lab::synthetic_weights;
 use tagwave::models::{self, Compat, Starts};
 use tagwave::tensor::HostTensor;
@@ -17,7 +17,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let selection = words.first().map_or(Selection::Best, |name| Selection::Name(name.clone()));
     let batch: usize = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(1);
-    let gpu = match Gpu::request(&selection) {
+    let gpu = match Context::request(&selection) {
         Ok(gpu) => gpu,
         Err(error) => return println!("not run: {error}"),
     };

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example share_device -- WEIGHTS FILE`
 
-use tagwave::gpu::Gpu;
+use tagwave::gpu::Context;
 use tagwave::tagger::Tagger;
 use tagwave::tags::TagSelection;
 use tagwave::wgpu;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let tagger = Tagger::builder()
         .model("crnn")
-        .gpu(Gpu::from_device(device.clone(), queue))
+        .gpu(Context::from_device(device.clone(), queue))
         .weights(weights)
         .build()?;
     let track = tagger.tag_file(file)?;

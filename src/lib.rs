@@ -54,7 +54,7 @@
 //!
 //! An engine that has samples and a device takes `gpu` and `small`. The reference implementation is always there.
 //!
-//! To run on a device of your own application, use [`gpu::Gpu::from_device`]. The library does not read the environment,
+//! To run on a device of your own application, use [`gpu::Context::from_device`]. The library does not read the environment,
 //! print or exit, and has no globals.
 #![warn(missing_docs)]
 #![cfg_attr(
@@ -121,5 +121,5 @@ pub use cancel::CancelToken;
 pub use error::Error;
 pub use error_kind::ErrorKind;
 #[cfg(feature = "wgpu")]
-/// The version of wgpu whose devices [`gpu::Gpu::from_device`] accepts.
+/// The version of wgpu whose devices [`gpu::Context::from_device`] accepts.
 pub use wgpu;

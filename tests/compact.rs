@@ -9,7 +9,7 @@ use std::path::Path;
 use common::npz;
 use tagwave::executor::ExecuteError;
 use tagwave::executor::blocking::Run;
-use tagwave::gpu::{Executor, Gpu, Options};
+use tagwave::gpu::{Context, Executor, Options};
 use tagwave::models::{self, Architecture, Compat, Starts, compact};
 use tagwave::plan::Plan;
 use tagwave::tensor::HostTensor;
@@ -42,7 +42,7 @@ fn build(weights: &Weights, compat: Compat) -> Plan {
     compact::Config::default().build(weights, compat, Starts::Samples).unwrap()
 }
 
-fn run(gpu: &Gpu, plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTensor> {
+fn run(gpu: &Context, plan: &Plan, clips: &[HostTensor]) -> BTreeMap<String, HostTensor> {
     let options = Options { max_batch: clips.len(), ..Options::default() };
     let executor = Executor::new(gpu, plan, &options).unwrap();
     let outputs = executor.run(&[npz::stack(clips)]).unwrap();

@@ -10,7 +10,7 @@ use tagwave::ErrorKind;
 use tagwave::cpu::{self, Convolution, SimdLevel};
 use tagwave::executor::ExecuteError;
 use tagwave::executor::blocking::Run;
-use tagwave::gpu::{Executor, Gpu, Options};
+use tagwave::gpu::{Context, Executor, Options};
 use tagwave::kernels::{KernelConfig, Limits, Operation};
 use tagwave::plan::Plan;
 use tagwave::reference;
@@ -63,7 +63,7 @@ fn last_clip(inputs: &[HostTensor]) -> Vec<HostTensor> {
 
 /// Runs one test case with all variants and configurations, checked and unchecked, and its last clip alone, which must
 /// give the same bits; returns the number of runs and the failures.
-fn check(gpu: &Gpu, case: &TestCase) -> (usize, Vec<String>) {
+fn check(gpu: &Context, case: &TestCase) -> (usize, Vec<String>) {
     let (mut runs, mut failures) = (0, Vec::new());
     for (variant, (case, limits)) in variants(case, &gpu.summary().limits).into_iter().enumerate() {
         let expected = reference::run(&case.plan, &case.inputs).unwrap();

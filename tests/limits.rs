@@ -3,7 +3,7 @@
 
 mod common;
 
-use tagwave::gpu::{Executor, Gpu, GpuError, Options};
+use tagwave::gpu::{Context, Executor, GpuError, Options};
 use tagwave::kernels::{DispatchError, KernelConfig, Limits, Operation};
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::test_cases;
@@ -72,7 +72,7 @@ fn no_limit_makes_a_kernel_panic() {
 }
 
 /// A device with limits of the caller's choice, on the first adapter; `None` without one.
-fn device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Option<Gpu> {
+fn device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Option<Context> {
     common::gpu()?;
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
@@ -82,11 +82,11 @@ fn device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Option<Gpu> {
     let required_limits = limits(wgpu::Limits::defaults());
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-    Some(Gpu::from_device(device, queue))
+    Some(Context::from_device(device, queue))
 }
 
 /// Result of each test case on a device, without the large ones.
-fn errors(gpu: &Gpu) -> Vec<(String, GpuError)> {
+fn errors(gpu: &Context) -> Vec<(String, GpuError)> {
     let cases = test_cases::all().into_iter().filter(|case| case.inputs[0].data().len() < 1 << 12);
     let tried = cases.filter_map(|case| {
         let error = Executor::new(gpu, &case.plan, &Options::default()).err()?;

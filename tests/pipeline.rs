@@ -9,7 +9,7 @@ use common::audio::wav_f32;
 use common::{npz, seeded};
 use tagwave::audio::{DecoderMode, Source};
 use tagwave::error::Cause;
-use tagwave::gpu::Gpu;
+use tagwave::gpu::Context;
 use tagwave::models::{self, Compat};
 use tagwave::tagger::{Device, Tagger, TaggerBuilder, TaggerWarning, Track};
 use tagwave::tags::TagSelection;
@@ -20,7 +20,7 @@ use tagwave::{CancelToken, Error, ErrorKind};
 const CLIPS: [&str; 4] = ["cute", "actionable", "dubstep", "thejazzpiano"];
 
 /// The four MP3s of the original, and a tagger for CRNN with its weights.
-fn original(gpu: &Gpu) -> Option<(Vec<PathBuf>, TaggerBuilder)> {
+fn original(gpu: &Context) -> Option<(Vec<PathBuf>, TaggerBuilder)> {
     let weights = common::fixture("weights/music_tagger_crnn_weights_theano.h5")?;
     let files = CLIPS.map(|clip| common::fixture(&format!("audio/bensound-{clip}.mp3")));
     let builder = Tagger::builder().model("crnn").gpu(gpu.clone()).weights(weights);
@@ -111,7 +111,7 @@ fn a_plain_decode_gives_nearly_the_golden_tags() {
 }
 
 /// CRNN with synthetic weights.
-fn filled(gpu: &Gpu) -> Tagger {
+fn filled(gpu: &Context) -> Tagger {
     painted_with(Tagger::builder().gpu(gpu.clone()).max_batch(3))
 }
 

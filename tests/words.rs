@@ -23,7 +23,7 @@ const INTERROGATIVES: &[&str] = &["What", "How", "Where", "Why", "Which", "Wheth
 /// Names that several modules use for the same concept.
 const PARALLEL: &[(&str, &str)] = &[
     ("GpuSettings", "stand-in of builds without GPU support"),
-    ("Gpu", "stand-in of builds without GPU support"),
+    ("Context", "stand-in of builds without GPU support"),
     ("Decoder", "stand-in of builds without `decode`"),
     ("Config", "sizes of a network, one per model"),
     ("Executor", "executor of a plan, one per kind of device"),

@@ -10,7 +10,7 @@ use clap::Args;
 use super::{CliError, DeviceArgs, SOME_FAILED, USAGE, WeightsArgs, write_failed};
 use tagwave::audio::{ClipReader, ClipRequest, Placement, Resamplers, Source};
 use tagwave::error::Error;
-use tagwave::gpu::{Gpu, Selection};
+use tagwave::gpu::{Context, Selection};
 use tagwave::models::{self, compact::Statistics};
 use tagwave::sinks::write_file;
 use tagwave::tagger::{Device, measure_statistics};
@@ -55,7 +55,7 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, CliError> {
             });
         }
     };
-    let gpu = Gpu::request(&selection).map_err(Error::from)?;
+    let gpu = Context::request(&selection).map_err(Error::from)?;
     let model = models::find("compact").map_err(Error::from)?;
     let manifest = model.manifest().map_err(Error::from)?;
     let path = args.weights.locator().locate(&manifest).map_err(Error::from)?;

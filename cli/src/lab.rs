@@ -9,7 +9,7 @@ use clap::Args;
 use super::target::Target;
 use super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use tagwave::error::Error;
-use tagwave::gpu::{Gpu, Options};
+use tagwave::gpu::{Context, Options};
 use tagwave::kernels::{Call, Kernel, KernelConfig, Kernels, Limits, Operation, UserKernel, parse_constant};
 use tagwave::lab::{Bench, Layer, Measurement, check_test_cases, layers, probe_layer, unobtrusive_batch};
 use tagwave::models;
@@ -116,7 +116,7 @@ pub(super) fn lab(args: &LabArgs) -> Result<u8, CliError> {
 }
 
 /// Checks and times the current content of the file.
-fn run_once(args: &LabArgs, file: &Path, gpu: &Gpu) -> Result<(), CliError> {
+fn run_once(args: &LabArgs, file: &Path, gpu: &Context) -> Result<(), CliError> {
     let mut custom = load(file)?;
     let (op, kernel) = contract(&custom.contract)
         .ok_or_else(|| CliError { message: unknown(&custom.contract), code: USAGE })?;
@@ -239,7 +239,12 @@ fn line(layer: &str, kernel: &str, found: &Measurement) -> String {
 }
 
 /// Layers of the models that were requested and that the kernel can run.
-fn chosen_layers(args: &LabArgs, gpu: &Gpu, op: &str, custom: &UserKernel) -> Result<Vec<Layer>, CliError> {
+fn chosen_layers(
+    args: &LabArgs,
+    gpu: &Context,
+    op: &str,
+    custom: &UserKernel,
+) -> Result<Vec<Layer>, CliError> {
     let precision = args.precision.resolve(Some(gpu), CompatArg::Corrected);
     let mut all = layers(&models::all(), precision)?;
     all.push(probe_layer(precision));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tagwave::error::{Cause, Error};
-use tagwave::gpu::{Gpu, GpuError};
+use tagwave::gpu::{Context, GpuError};
 use tagwave::models::{self as zoo, Compat};
 use tagwave::tagger::{DECODER_THREAD, Device};
 use tagwave::tensor::DType;
@@ -134,7 +134,7 @@ enum PrecisionArg {
 
 impl PrecisionArg {
     /// Storage type of a model on a device (`None`: the CPU, which computes in f32).
-    fn resolve(self, gpu: Option<&Gpu>, compat: CompatArg) -> DType {
+    fn resolve(self, gpu: Option<&Context>, compat: CompatArg) -> DType {
         let f16 = gpu.is_some_and(|gpu| gpu.summary().limits.f16);
         match self {
             PrecisionArg::F16 => DType::F16,
@@ -188,7 +188,7 @@ fn pipeline_cache_dir() -> Option<PathBuf> {
 }
 
 /// Enables the cache of compiled pipelines for a device.
-fn with_pipeline_cache(gpu: Gpu) -> Gpu {
+fn with_pipeline_cache(gpu: Context) -> Context {
     pipeline_cache_dir().iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder))
 }
 
@@ -330,9 +330,9 @@ mod tests {
 
     #[test]
     fn precision_auto_is_f16_only_where_it_fits() {
-        let auto = |gpu: Option<&Gpu>, compat| PrecisionArg::Auto.resolve(gpu, compat);
+        let auto = |gpu: Option<&Context>, compat| PrecisionArg::Auto.resolve(gpu, compat);
         assert_eq!(auto(None, CompatArg::Corrected), DType::F32);
-        let Ok(gpu) = Gpu::request(&Selection::Best) else { return };
+        let Ok(gpu) = Context::request(&Selection::Best) else { return };
         let best = if gpu.summary().limits.f16 { DType::F16 } else { DType::F32 };
         assert_eq!(auto(Some(&gpu), CompatArg::Corrected), best);
         assert_eq!(auto(Some(&gpu), CompatArg::Original), DType::F32);

@@ -3,7 +3,7 @@
 use super::{CliError, USAGE, with_pipeline_cache};
 use tagwave::error::Error;
 use tagwave::executor::Executor;
-use tagwave::gpu::{Gpu, GpuError, Selection};
+use tagwave::gpu::{Context, GpuError, Selection};
 use tagwave::kernels::KernelConfig;
 use tagwave::plan::Plan;
 use tagwave::tagger::Device;
@@ -23,7 +23,7 @@ pub(super) struct ExecutorOptions {
 
 /// A GPU adapter or the CPU.
 pub(super) enum Target {
-    Gpu(Box<Gpu>),
+    Gpu(Box<Context>),
     Cpu,
 }
 
@@ -47,7 +47,7 @@ impl Target {
             Device::Adapter(selection) => selection.clone(),
             Device::Auto | Device::Gpu => Selection::Best,
         };
-        match Gpu::request(&selection) {
+        match Context::request(&selection) {
             Ok(gpu) => Ok(Target::Gpu(Box::new(with_pipeline_cache(gpu)))),
             Err(GpuError::NoAdapter | GpuError::Device { .. }) if *device == Device::Auto => Ok(Target::Cpu),
             Err(error) => Err(Error::from(error).into()),

@@ -12,7 +12,7 @@ use super::{
     with_pipeline_cache,
 };
 use tagwave::error::Error;
-use tagwave::gpu::{Gpu, Selection};
+use tagwave::gpu::{Context, Selection};
 use tagwave::kernels::{Kernels, TuningTable, UserKernel};
 use tagwave::lab::{Effort, layers, tune as tune_layers};
 use tagwave::models::{self, Model};
@@ -122,7 +122,7 @@ fn write_error(file: &std::path::Path, error: &std::io::Error) -> CliError {
 
 #[expect(clippy::too_many_arguments, reason = "one call with all settings of a search")]
 fn search(
-    gpu: &Gpu,
+    gpu: &Context,
     models: &[Model],
     precision: DType,
     batch: usize,
@@ -154,7 +154,7 @@ fn search(
 }
 
 /// File of the saved results of a device; its name has device, driver and version.
-fn file(gpu: &Gpu) -> Option<PathBuf> {
+fn file(gpu: &Context) -> Option<PathBuf> {
     let adapter = gpu.summary();
     let name = format!("{} {} {}", adapter.name, adapter.driver, env!("CARGO_PKG_VERSION"));
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
@@ -163,7 +163,7 @@ fn file(gpu: &Gpu) -> Option<PathBuf> {
 }
 
 /// Saved results of `tagwave tune` for a device; empty if there are none.
-pub(super) fn cached_tuning(gpu: &Gpu) -> TuningTable {
+pub(super) fn cached_tuning(gpu: &Context) -> TuningTable {
     let text = file(gpu).and_then(|file| std::fs::read_to_string(file).ok());
     text.map_or_else(TuningTable::none, |text| TuningTable::parse(&text))
 }
@@ -180,7 +180,7 @@ pub(super) struct ResolvedKernels {
 
 impl ResolvedKernels {
     /// Function that selects the kernels of a device.
-    pub(super) fn kernels(&self) -> impl Fn(&Gpu) -> Kernels + Send + Sync + 'static {
+    pub(super) fn kernels(&self) -> impl Fn(&Context) -> Kernels + Send + Sync + 'static {
         let (tuned, custom) = (self.tuned.clone(), self.custom.clone());
         move |gpu| Kernels {
             tuning: tuned.clone().unwrap_or_else(|| cached_tuning(gpu)),
@@ -228,7 +228,7 @@ impl KernelArgs {
                 return Err(CliError { message, code: USAGE });
             }
         };
-        let gpu = match Gpu::request(&selection) {
+        let gpu = match Context::request(&selection) {
             Ok(gpu) => with_pipeline_cache(gpu),
             // The tagger reports the error, or uses the CPU.
             Err(_) if !asked => return Ok(unchanged(DType::F32)),

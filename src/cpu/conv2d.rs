@@ -7,12 +7,12 @@ use rayon::prelude::*;
 
 use super::conv_prepared::{Conv, Convolution, Region};
 use super::conv_task::ConvTask;
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use super::scratch::Scratch;
 
 impl Conv {
     /// Computes a region, or splits it in two for two threads.
-    fn share(&self, context: &Context, x: &[f32], region: Region) {
+    fn share(&self, context: &KernelContext, x: &[f32], region: Region) {
         let segments = region.width.div_ceil(self.task[1]);
         if segments <= 1 {
             let work =
@@ -30,7 +30,7 @@ impl Conv {
 }
 
 impl CpuKernel for Conv {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         let [out_channels, _, width] = self.output;
         let band = |(index, y): (usize, &mut [f32])| {
             self.share(context, x[0], Region::band(y, index * self.task[0], width, width * out_channels));

@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use super::product::{Panels, Product};
 use super::scratch::{Buffer, Scratch};
 use super::simd::{activate, load, store};
@@ -29,7 +29,7 @@ impl DenseLayer {
 }
 
 impl CpuKernel for DenseLayer {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         let work =
             |scratch: &mut Scratch| context.arch.dispatch(DenseTask { layer: self, x: x[0], y, scratch });
         context.scratch.with(Scratch::default, work);

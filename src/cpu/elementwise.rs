@@ -3,7 +3,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use super::simd::{activate, load, store};
 use crate::kernels::{Activation, Axis, BatchNorm, MaxPool2d, PadTime};
 use crate::tensor::{HostTensor, Shape};
@@ -18,7 +18,7 @@ pub(super) enum Elementwise {
 }
 
 impl CpuKernel for Elementwise {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         let x = x[0];
         match self {
             Elementwise::Activation(op) => context.arch.dispatch(Map { op: *op, x, y }),
@@ -124,7 +124,7 @@ impl Affine {
 }
 
 impl CpuKernel for Affine {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         context.arch.dispatch(|| self.map(x[0], y));
     }
 

@@ -10,7 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::CpuError;
 use super::conv_prepared::Convolution;
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use super::prepare::prepare;
 use super::scratch::{Buffer, Scratch, ScratchPool};
 use super::simd_level::SimdLevel;
@@ -266,7 +266,7 @@ impl PreparedPlan {
         for (x, &id) in x.iter_mut().zip(&step.inputs) {
             *x = self.arena.slot(id).map_or(&[], |slot| &slots[slot][..len(id)]);
         }
-        let context = Context { arch: self.arch, scratch: &self.scratch, parallel };
+        let context = KernelContext { arch: self.arch, scratch: &self.scratch, parallel };
         self.layers[index].run(&context, &x[..step.inputs.len()], &mut y[..len(step.output)]);
         slots[output] = y;
         let spent = self.clock.now().saturating_sub(start);

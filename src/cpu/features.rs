@@ -1,6 +1,6 @@
 //! Ops over channels: batch_stats, normalize_channels, mean_pool2d, concat.
 
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use crate::kernels::NormalizeChannels;
 use crate::tensor::HostTensor;
 
@@ -16,7 +16,7 @@ pub(super) enum Features {
 }
 
 impl CpuKernel for Features {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         match self {
             Features::ClipStatistics => context.arch.dispatch(|| {
                 let (mean, variance) = y.split_at_mut(y.len() / 2);
@@ -72,7 +72,7 @@ impl ChannelNorm {
 }
 
 impl CpuKernel for ChannelNorm {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         context.arch.dispatch(|| {
             let channels = self.gamma.len();
             let (mean, variance) = x[1].split_at(channels);

@@ -1,6 +1,6 @@
 //! Recurrence of a gated recurrent unit.
 
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use super::scratch::Scratch;
 use crate::tensor::HostTensor;
 
@@ -64,7 +64,7 @@ fn add_product(sums: &mut [f32], h: &[f32], weights: &[f32]) {
 }
 
 impl CpuKernel for Recurrence {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         context.scratch.with(Scratch::default, |scratch| {
             let scratch = scratch.products.at_least(5 * self.units);
             context.arch.dispatch(|| self.states(x[0], y, scratch));

@@ -4,9 +4,9 @@ use pulp::Arch;
 
 use super::scratch::{Scratch, ScratchPool};
 
-/// Context of a running kernel.
+/// KernelContext of a running kernel.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
+pub(super) struct KernelContext<'a> {
     /// SIMD instruction set.
     pub(super) arch: Arch,
     /// Scratch memory.
@@ -18,7 +18,7 @@ pub(super) struct Context<'a> {
 /// A step prepared for clips of one shape.
 pub(super) trait CpuKernel: std::fmt::Debug + Send + Sync {
     /// Computes the output of one clip from its inputs, all channels last.
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]);
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]);
 
     /// Name of the kernel.
     fn kernel(&self) -> &'static str;

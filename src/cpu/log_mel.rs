@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use super::kernel::{Context, CpuKernel};
+use super::kernel::{CpuKernel, KernelContext};
 use super::scratch::{Scratch, ScratchPool};
 use super::simd::{larger, ln, load, store};
 use crate::kernels::{ClipStats, Level, LogMel, Normalize, Padding};
@@ -97,7 +97,7 @@ impl Spectrogram {
     }
 
     /// Computes frames `first..` of a clip as `[M, FRAMES]` in dB.
-    fn block(&self, context: &Context, clip: &[f32], first: usize, y: &mut [f32], memory: &mut Memory) {
+    fn block(&self, context: &KernelContext, clip: &[f32], first: usize, y: &mut [f32], memory: &mut Memory) {
         let count = FRAMES.min(self.frames - first);
         for f in 0..count {
             let start = ((first + f) * self.op.hop_length) as i64 - self.op.left_samples as i64;
@@ -146,7 +146,7 @@ impl WithSimd for Bands<'_> {
 }
 
 impl CpuKernel for Spectrogram {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         let block_len = self.bands * FRAMES;
         self.blocks.with(Scratch::default, |scratch| {
             let blocks = scratch.tiles.at_least(self.frames.div_ceil(FRAMES) * block_len);
@@ -218,7 +218,7 @@ fn floored(v: f32, floor: f32) -> f32 {
 }
 
 impl CpuKernel for ClipStatistics {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         y.copy_from_slice(&context.arch.dispatch(|| self.of(x[0])));
     }
 
@@ -272,7 +272,7 @@ impl Standardise {
 }
 
 impl CpuKernel for Standardise {
-    fn run(&self, context: &Context, x: &[&[f32]], y: &mut [f32]) {
+    fn run(&self, context: &KernelContext, x: &[&[f32]], y: &mut [f32]) {
         let stats = [0, 1, 2].map(|index| x[1][index]);
         context.arch.dispatch(|| self.rows(x[0], stats, y));
     }

@@ -2,7 +2,7 @@
 
 use super::layout::weight_bytes;
 use super::select::SelectedKernel;
-use super::{Gpu, GpuError, failed};
+use super::{Context, GpuError, failed};
 use crate::kernels::Packed;
 
 /// Binding of a part of a buffer.
@@ -12,7 +12,7 @@ pub(super) fn binding(buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> wgpu::B
 
 /// Uploads the packed weights of a step.
 pub(super) fn upload_weights(
-    gpu: &Gpu,
+    gpu: &Context,
     packed: &[Packed],
     chosen: &SelectedKernel,
 ) -> Result<Vec<wgpu::Buffer>, GpuError> {

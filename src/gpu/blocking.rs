@@ -5,7 +5,7 @@ use std::sync::{PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::{AdapterSummary, Adapters, Gpu, GpuError, Selection};
+use super::{AdapterSummary, Adapters, Context, GpuError, Selection};
 use crate::executor::{Driver, ExecuteError};
 
 /// Timeout for a `map_async` callback after its submission has completed.
@@ -27,19 +27,19 @@ impl Adapters {
     /// Opens a device on the adapter that `selection` names.
     ///
     /// # Errors
-    /// As [`Gpu::request`].
-    pub fn open(&self, selection: &Selection) -> Result<Gpu, GpuError> {
+    /// As [`Context::request`].
+    pub fn open(&self, selection: &Selection) -> Result<Context, GpuError> {
         pollster::block_on(self.request(selection))
     }
 }
 
-impl Gpu {
+impl Context {
     /// Opens a device, for programs that have none.
     ///
     /// # Errors
     /// [`GpuError::NoAdapter`] and [`GpuError::NoMatch`] if no adapter fits, [`GpuError::Device`] if the driver gives no
     /// device.
-    pub fn request(selection: &Selection) -> Result<Gpu, GpuError> {
+    pub fn request(selection: &Selection) -> Result<Context, GpuError> {
         Adapters::all().open(selection)
     }
 
@@ -96,7 +96,7 @@ impl Gpu {
 /// Driver of one submission.
 #[derive(Debug)]
 pub(super) struct GpuDriver {
-    pub(super) gpu: Gpu,
+    pub(super) gpu: Context,
     pub(super) index: wgpu::SubmissionIndex,
 }
 
@@ -119,7 +119,7 @@ impl Driver for GpuDriver {
     }
 }
 
-impl Gpu {
+impl Context {
     /// Driver of a submission.
     pub(super) fn driver(&self, index: wgpu::SubmissionIndex) -> GpuDriver {
         GpuDriver { gpu: self.clone(), index }

@@ -1,6 +1,6 @@
 //! Compiled pipelines on disk, where the backend hands them out (Vulkan).
 //!
-//! Only in a folder that was named ([`super::Gpu::with_pipeline_cache`]): a library does not write files unasked.
+//! Only in a folder that was named ([`super::Context::with_pipeline_cache`]): a library does not write files unasked.
 //! Whatever goes wrong here costs the time of a compilation and nothing else.
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::GpuError;
@@ -189,8 +189,8 @@ impl Adapters {
     /// Opens a device on the adapter that `selection` names.
     ///
     /// # Errors
-    /// As [`Gpu::request`].
-    pub async fn request(&self, selection: &Selection) -> Result<Gpu, GpuError> {
+    /// As [`Context::request`].
+    pub async fn request(&self, selection: &Selection) -> Result<Context, GpuError> {
         if self.adapters.is_empty() {
             return Err(GpuError::NoAdapter);
         }
@@ -224,7 +224,7 @@ impl Adapters {
             adapter: self.summaries[index].name.clone(),
             reason: error.to_string(),
         })?;
-        let mut gpu = Gpu { is_owned: true, ..Gpu::from_device(device, queue) };
+        let mut gpu = Context { is_owned: true, ..Context::from_device(device, queue) };
         Arc::make_mut(&mut gpu.summary).limits.matrices = matrices;
         Ok(gpu)
     }
@@ -242,7 +242,7 @@ pub(super) struct Poller {
 
 /// A device with its queue, and what it can do. Cheap to clone; clones share the device.
 #[derive(Clone, Debug)]
-pub struct Gpu {
+pub struct Context {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     summary: Arc<AdapterSummary>,
@@ -261,32 +261,32 @@ const HARDWARE_TIMEOUT: Duration = Duration::from_secs(120);
 const SOFTWARE_TIMEOUT: Duration = Duration::from_secs(600);
 const SOFTWARE_TIMEOUT_OF_A_CLIP: Duration = Duration::from_secs(60);
 
-impl Gpu {
+impl Context {
     /// A device and queue that the caller shares, as a game or a media tool does. Features that the caller
     /// enabled are used (`SHADER_F16`, timestamps); none is needed.
-    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Context {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
         let (summary, is_stuck) = (Arc::new(summary), Arc::default());
         let poller = Arc::default();
         let kernels = Arc::default();
-        let gpu = Gpu { device, queue, summary, kernels, cache: None, is_stuck, is_owned: false, poller };
+        let gpu = Context { device, queue, summary, kernels, cache: None, is_stuck, is_owned: false, poller };
         gpu.with_kernels(Kernels::default())
     }
 
     /// The same device with other kernels: what was measured on it, or kernels from outside. Layers that were not
     /// measured keep the built-in choice for devices of its kind.
     #[must_use]
-    pub fn with_kernels(self, kernels: Kernels) -> Gpu {
+    pub fn with_kernels(self, kernels: Kernels) -> Context {
         let tuning = kernels.tuning.or(TuningTable::built_in(&self.summary.limits));
-        Gpu { kernels: Arc::new(Kernels { tuning, ..kernels }), ..self }
+        Context { kernels: Arc::new(Kernels { tuning, ..kernels }), ..self }
     }
 
     /// The same device with its compiled pipelines kept in `folder`, where its backend hands them out and
     /// `PIPELINE_CACHE` is enabled; elsewhere nothing changes.
     #[must_use]
-    pub fn with_pipeline_cache(self, folder: &Path) -> Gpu {
+    pub fn with_pipeline_cache(self, folder: &Path) -> Context {
         let cache = PipelineCache::open(&self.device, folder).map(Arc::new);
-        Gpu { cache, ..self }
+        Context { cache, ..self }
     }
 
     /// The kernels that run on it.
@@ -330,7 +330,7 @@ impl Gpu {
         let value = work();
         // Scopes end in the reverse order of their beginning. Native backends know the errors of a scope at its end; a
         // backend that answers later (WebGPU) reports a failure by the callback of the readback.
-        let mut context = Context::from_waker(Waker::noop());
+        let mut context = std::task::Context::from_waker(Waker::noop());
         let [internal, validation, memory] = scopes;
         let errors = [memory, validation, internal].map(|scope| match pin!(scope.pop()).poll(&mut context) {
             Poll::Ready(error) => error,

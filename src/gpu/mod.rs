@@ -1,6 +1,6 @@
 //! Everything that touches a device: the only module that names `wgpu`.
 //!
-//! [`Gpu`] is a device with its queue, asked for here or handed over by the caller; [`Executor`] runs a
+//! [`Context`] is a device with its queue, asked for here or handed over by the caller; [`Executor`] runs a
 //! [`crate::plan::Plan`] on it. Kernels and plans are plain data made elsewhere.
 
 use crate::error_kind::ErrorKind;
@@ -24,7 +24,7 @@ mod trial;
 pub use crate::executor::Selection;
 pub use batch::suitable_batch;
 pub use blocking::adapters;
-pub use device::{AdapterSummary, AdapterType, Adapters, Gpu};
+pub use device::{AdapterSummary, AdapterType, Adapters, Context};
 pub use executor::Executor;
 pub use options::Options;
 pub use probe::Probe;
@@ -132,9 +132,9 @@ mod tests {
 
     /// The best adapter, or the one that `TAGWAVE_TEST_ADAPTER` names. Without one the test is skipped, or fails under
     /// `REQUIRE_GPU=1`.
-    pub(crate) fn adapter() -> Option<Gpu> {
+    pub(crate) fn adapter() -> Option<Context> {
         let selection = std::env::var("TAGWAVE_TEST_ADAPTER").map_or(Selection::Best, Selection::Name);
-        match Gpu::request(&selection) {
+        match Context::request(&selection) {
             Ok(gpu) => Some(gpu),
             Err(error) => {
                 let is_required =

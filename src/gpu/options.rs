@@ -18,7 +18,7 @@ pub struct Options {
     pub config: Option<KernelConfig>,
     /// Tighter limits to plan with than the device's own: tests fold dispatches and change tiles with them.
     pub limits: Option<Limits>,
-    /// Kernels to run; `None` for the device's own ([`Gpu::with_kernels`](super::Gpu::with_kernels)).
+    /// Kernels to run; `None` for the device's own ([`Context::with_kernels`](super::Context::with_kernels)).
     pub kernels: Option<Arc<Kernels>>,
     /// True to check indices on the device even where the plan keeps them within bounds; by default
     /// in debug builds alone.

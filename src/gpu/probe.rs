@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::trial::{Recorded, time};
-use super::{Gpu, GpuError};
+use super::{Context, GpuError};
 
 /// A kernel with one buffer to read (slot 0) and one to write (slot 1), of equal size.
 #[derive(Debug)]
 pub struct Probe {
-    gpu: Gpu,
+    gpu: Context,
     recorded: Recorded,
 }
 
@@ -17,7 +17,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`GpuError::Shader`] when it does not compile, [`GpuError::Execute`].
-    pub fn new(gpu: &Gpu, source: &str, bytes: u64, workgroups: u32) -> Result<Probe, GpuError> {
+    pub fn new(gpu: &Context, source: &str, bytes: u64, workgroups: u32) -> Result<Probe, GpuError> {
         let usage = wgpu::BufferUsages::STORAGE;
         let buffers = [gpu.buffer("probe", bytes, usage)?, gpu.buffer("probe", bytes, usage)?];
         let make = || {

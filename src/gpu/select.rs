@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::options::Options;
-use super::{Gpu, GpuError};
+use super::{Context, GpuError};
 use crate::kernels::{Dispatch, KernelConfig, Operation, Packed, UserKernel, is_within_bounds};
 use crate::plan::{Plan, Step};
 use crate::tensor::HostTensor;
@@ -22,7 +22,7 @@ pub(super) struct SelectedKernel {
 /// # Errors
 /// [`GpuError::Dispatch`] when the device cannot run it.
 pub(super) fn select_kernel(
-    gpu: &Gpu,
+    gpu: &Context,
     plan: &Plan,
     step: &Step,
     options: &Options,

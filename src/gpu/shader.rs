@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::select::SelectedKernel;
-use super::{Gpu, GpuError};
+use super::{Context, GpuError};
 use crate::kernels::{Dispatch, Role};
 
 /// A compiled kernel with the layout of its bindings.
@@ -24,7 +24,7 @@ impl Pipelines {
     /// The pipeline for a step's dispatch, compiled at its first use.
     pub(super) fn get(
         &mut self,
-        gpu: &Gpu,
+        gpu: &Context,
         chosen: &SelectedKernel,
         trusted: bool,
     ) -> Result<Pipeline, GpuError> {
@@ -44,7 +44,7 @@ impl Pipelines {
     }
 }
 
-fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Result<Pipeline, GpuError> {
+fn compile(gpu: &Context, dispatch: &Dispatch, source: &str, trusted: bool) -> Result<Pipeline, GpuError> {
     let name = dispatch.kernel.name;
     gpu.scoped(|| {
         let layout = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -80,7 +80,7 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch, source: &str, trusted: bool) -> Resul
 }
 
 /// A module whose indices are not clamped and whose loops are not counted.
-fn without_checks(gpu: &Gpu, module: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+fn without_checks(gpu: &Context, module: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
     // SAFETY: only for kernels of this crate whose largest index into every binding the host half states and
     // `kernels::is_within_bounds` has compared with the bindings (`SelectedKernel::packed`); their loops count up to sizes.
     unsafe { gpu.device.create_shader_module_trusted(module, wgpu::ShaderRuntimeChecks::unchecked()) }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gpu, GpuError, failed};
+use super::{Context, GpuError, failed};
 
 /// Timestamps around the steps of one submission.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Timestamps {
 
 impl Timestamps {
     /// Room for one timestamp before the first of `steps` steps and one after each.
-    pub(super) fn new(gpu: &Gpu, steps: usize) -> Result<Timestamps, GpuError> {
+    pub(super) fn new(gpu: &Context, steps: usize) -> Result<Timestamps, GpuError> {
         if !gpu.summary().timestamps {
             return Err(GpuError::MissingFeature {
                 adapter: gpu.summary().name.clone(),
@@ -42,7 +42,7 @@ impl Timestamps {
     }
 
     /// Time between neighbouring timestamps, from the bytes read back.
-    pub(super) fn times(&self, gpu: &Gpu, bytes: &[u8]) -> Vec<Duration> {
+    pub(super) fn times(&self, gpu: &Context, bytes: &[u8]) -> Vec<Duration> {
         let ticks: Vec<u64> = bytes
             .chunks_exact(8)
             .take(self.count as usize)

@@ -8,7 +8,7 @@ use super::options::Options;
 use super::select::select_kernel;
 use super::shader::Pipelines;
 use super::timing::Timestamps;
-use super::{Gpu, GpuError, failed};
+use super::{Context, GpuError, failed};
 use crate::executor::ExecuteError;
 use crate::kernels::{KernelConfig, Role};
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ use crate::tensor::{HostTensor, Shape};
 /// The tensors of one step on a device, for as many kernels as are to be tried on it.
 #[derive(Debug)]
 pub struct Trial {
-    gpu: Gpu,
+    gpu: Context,
     plan: Plan,
     inputs: Vec<wgpu::Buffer>,
     output: wgpu::Buffer,
@@ -48,7 +48,7 @@ impl Trial {
     ///
     /// # Errors
     /// [`ExecuteError::OutOfMemory`] when the tensors do not fit, [`ExecuteError::Input`] for inputs of other shapes.
-    pub fn new(gpu: &Gpu, plan: &Plan, clips: &[HostTensor]) -> Result<Trial, GpuError> {
+    pub fn new(gpu: &Context, plan: &Plan, clips: &[HostTensor]) -> Result<Trial, GpuError> {
         let given = clips.first().map_or(0, |input| input.shape().extent(0));
         plan.with_batch(given).check_inputs(clips).map_err(ExecuteError::from)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
@@ -169,7 +169,7 @@ impl Trial {
 }
 
 /// Runs a dispatch `runs` times: by the device's timestamps, else by the clock.
-pub(super) fn time(gpu: &Gpu, recorded: &Recorded, runs: usize) -> Result<Vec<Duration>, GpuError> {
+pub(super) fn time(gpu: &Context, recorded: &Recorded, runs: usize) -> Result<Vec<Duration>, GpuError> {
     if !gpu.summary().timestamps {
         return (0..runs).map(|_| submit(gpu, recorded, 1, None)).collect();
     }
@@ -179,7 +179,7 @@ pub(super) fn time(gpu: &Gpu, recorded: &Recorded, runs: usize) -> Result<Vec<Du
 }
 
 fn submit(
-    gpu: &Gpu,
+    gpu: &Context,
     recorded: &Recorded,
     runs: usize,
     timestamps: Option<&Timestamps>,
@@ -212,7 +212,7 @@ fn submit(
 }
 
 /// Writes `stored` and repeats its first `period` bytes until `bytes` are full.
-fn fill(gpu: &Gpu, buffer: &wgpu::Buffer, stored: &[u8], period: u64, bytes: u64) {
+fn fill(gpu: &Context, buffer: &wgpu::Buffer, stored: &[u8], period: u64, bytes: u64) {
     let first = period.min(bytes);
     gpu.queue.write_buffer(buffer, 0, &stored[..(first.next_multiple_of(4) as usize).min(stored.len())]);
     let mut encoder = gpu.device.create_command_encoder(&Default::default());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Layer;
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
-use crate::gpu::{Executor, Gpu, Options, Prepared, Trial};
+use crate::gpu::{Context, Executor, Options, Prepared, Trial};
 use crate::kernels::{KernelConfig, Op, Operation};
 use crate::plan::Plan;
 use crate::reference;
@@ -25,7 +25,7 @@ pub const LONGEST: Duration = Duration::from_millis(100);
 /// A layer with its tensors on a device.
 #[derive(Debug)]
 pub struct Bench {
-    gpu: Gpu,
+    gpu: Context,
     op: Op,
     trial: Trial,
     batch: usize,
@@ -82,7 +82,7 @@ impl Bench {
     ///
     /// # Errors
     /// [`Cause::Gpu`] if the batch does not fit the device.
-    pub fn new(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<Bench, Error> {
+    pub fn new(gpu: &Context, layer: &Layer, batch: usize) -> Result<Bench, Error> {
         let plan = layer.plan.with_batch(batch);
         let clips = layer.plan.with_batch(CLIPS.min(batch));
         let inputs: Vec<HostTensor> = clips
@@ -213,7 +213,7 @@ impl Bench {
 ///
 /// # Errors
 /// [`Cause::Gpu`] if one clip does not run.
-pub fn unobtrusive_batch(gpu: &Gpu, layer: &Layer, batch: usize) -> Result<usize, Error> {
+pub fn unobtrusive_batch(gpu: &Context, layer: &Layer, batch: usize) -> Result<usize, Error> {
     if gpu.summary().limits.software || batch <= 1 {
         return Ok(batch);
     }
@@ -246,7 +246,7 @@ fn disagrees(config: &KernelConfig, op: &'static str, difference: Difference) ->
 /// # Errors
 /// [`Cause::Kernel`] for the first wrong result, [`Cause::Gpu`] if the kernel does not run.
 pub fn check_test_cases(
-    gpu: &Gpu,
+    gpu: &Context,
     op: &str,
     kernel: Option<&str>,
     precision: DType,

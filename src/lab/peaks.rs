@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::gpu::{Gpu, Probe};
+use crate::gpu::{Context, Probe};
 
 /// Measured peaks of a device.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 ///
 /// # Errors
 /// Those of the device.
-pub fn peaks(gpu: &Gpu) -> Result<Peaks, Error> {
+pub fn peaks(gpu: &Context) -> Result<Peaks, Error> {
     let limits = &gpu.summary().limits;
     let threads = if limits.software { 8 } else { 256 };
     let (groups, copied) = if limits.software { (2048, 16 << 20) } else { (16_384, 128 << 20) };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::measure::{forced, unobtrusive_batch};
 use super::{Bench, Layer, Measurement};
 use crate::error::Error;
-use crate::gpu::Gpu;
+use crate::gpu::Context;
 use crate::kernels::{KernelConfig, TuningTable};
 
 /// Tuning effort.
@@ -38,7 +38,7 @@ const GAIN: f64 = 1.03;
 /// # Errors
 /// If no layer ran.
 pub fn tune(
-    gpu: &Gpu,
+    gpu: &Context,
     layers: &[Layer],
     batch: usize,
     effort: Effort,
@@ -82,7 +82,7 @@ pub fn tune(
 /// Tunes one layer; returns the result and whether the search was complete, or `None` if there is only one
 /// configuration.
 fn tune_layer(
-    gpu: &Gpu,
+    gpu: &Context,
     layer: &Layer,
     batch: usize,
     effort: Effort,

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use crate::executor::Executor;
 #[cfg(feature = "wgpu")]
-pub(super) use crate::gpu::Gpu;
+pub(super) use crate::gpu::Context;
 
 /// Device of a GPU, which a build without GPU support cannot open.
 #[cfg(not(feature = "wgpu"))]
 #[derive(Clone, Debug)]
-pub(super) enum Gpu {}
+pub(super) enum Context {}
 
 /// Executor in use, and its device if it is a GPU.
 #[derive(Clone, Debug)]
 pub(super) struct Active {
     pub(super) executor: Arc<dyn Executor>,
-    pub(super) gpu: Option<Gpu>,
+    pub(super) gpu: Option<Context>,
 }
 
 impl Active {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::active::Gpu;
+use super::active::Context;
 use super::engine::Engine;
 use super::factory::DeviceFactory;
 use super::gpus::GpuSettings;
@@ -48,7 +48,7 @@ pub struct TaggerBuilder {
     weights: Locator,
     labels: Option<Vocabulary>,
     devices: Vec<Device>,
-    gpu: Option<Gpu>,
+    gpu: Option<Context>,
     gpus: GpuSettings,
     cpu_threads: Option<usize>,
     max_batch: Option<usize>,
@@ -122,7 +122,7 @@ impl TaggerBuilder {
 
     /// Sets a function that selects the kernels of each device that the tagger opens or reopens. The built-in selection
     /// by default.
-    pub fn kernels(mut self, kernels: impl Fn(&Gpu) -> Kernels + Send + Sync + 'static) -> Self {
+    pub fn kernels(mut self, kernels: impl Fn(&Context) -> Kernels + Send + Sync + 'static) -> Self {
         self.gpus.kernels = Some(KernelPolicy(Arc::new(kernels)));
         self
     }
@@ -134,7 +134,7 @@ impl TaggerBuilder {
     }
 
     /// Sets a device of the caller to run on.
-    pub fn gpu(mut self, gpu: Gpu) -> Self {
+    pub fn gpu(mut self, gpu: Context) -> Self {
         self.gpu = Some(gpu);
         self
     }

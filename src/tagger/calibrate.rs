@@ -2,7 +2,7 @@
 
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
-use crate::gpu::{Executor, Gpu, Options};
+use crate::gpu::{Context, Executor, Options};
 use crate::models::compact::{Config, LayerStatistics, Statistics};
 use crate::models::{Architecture, Compat, Starts};
 use crate::tensor::HostTensor;
@@ -20,7 +20,7 @@ use crate::weights::Weights;
 pub fn measure_statistics(
     weights: &Weights,
     clips: impl IntoIterator<Item = Vec<f32>>,
-    gpu: &Gpu,
+    gpu: &Context,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Statistics, Error> {
     let config = Config::default();

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::StageTimes;
-use super::active::{Active, Gpu};
+use super::active::{Active, Context};
 use super::factory::DeviceFactory;
 use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
@@ -76,7 +76,7 @@ impl Engine {
     /// Opens a device for `plan`; unexpected decisions are added to the warnings.
     pub(super) fn new(
         mut factory: DeviceFactory,
-        shared: Option<&Gpu>,
+        shared: Option<&Context>,
         plan: Plan,
         max_batch: Option<usize>,
         warnings: Warnings,
@@ -268,12 +268,12 @@ mod tests {
     use crate::test_cases::synthetic_clip;
 
     /// Engine for the statistics of the spectrogram, a small plan; `None` without an adapter.
-    fn engine(shared: Option<&Gpu>) -> Option<(Engine, Inputs)> {
+    fn engine(shared: Option<&Context>) -> Option<(Engine, Inputs)> {
         engine_with(shared, None)
     }
 
     /// As [`engine`], with a device timeout.
-    fn engine_with(shared: Option<&Gpu>, timeout: Option<Duration>) -> Option<(Engine, Inputs)> {
+    fn engine_with(shared: Option<&Context>, timeout: Option<Duration>) -> Option<(Engine, Inputs)> {
         gpu::adapter()?;
         let model = models::find("compact").unwrap();
         let weights = synthetic_weights(model.architecture(), 0);

@@ -1,6 +1,6 @@
 //! Opening of the executor that a caller asked for.
 
-use super::active::{Active, Gpu};
+use super::active::{Active, Context};
 use super::device::Device;
 use super::gpus::GpuSettings;
 use super::warnings::{TaggerWarning, Warnings};
@@ -35,7 +35,7 @@ impl DeviceFactory {
     /// Opens the device for `plan`.
     pub(super) fn prepare(
         &mut self,
-        shared: Option<&Gpu>,
+        shared: Option<&Context>,
         plan: &Plan,
         max_batch: Option<usize>,
         warnings: &Warnings,

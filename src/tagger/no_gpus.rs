@@ -1,6 +1,6 @@
-//! Stand-in for `gpus` in builds without GPU support: no GPU can be opened, so no [`Gpu`] exists.
+//! Stand-in for `gpus` in builds without GPU support: no GPU can be opened, so no [`Context`] exists.
 
-use super::active::{Active, Gpu};
+use super::active::{Active, Context};
 use super::device::Device;
 use super::warnings::Warnings;
 use crate::error::{Cause, Error};
@@ -14,7 +14,7 @@ pub(super) struct GpuSettings {}
 impl GpuSettings {
     pub(super) fn prepare(
         &self,
-        gpu: &Gpu,
+        gpu: &Context,
         _: &Plan,
         _: Option<usize>,
         _: &Warnings,

@@ -1,7 +1,7 @@
 //! All executors, for tests that loop over them.
 
 use tagwave::executor::Executor;
-use tagwave::gpu::Gpu;
+use tagwave::gpu::Context;
 use tagwave::plan::Plan;
 use tagwave::{cpu, gpu};
 
@@ -21,7 +21,7 @@ impl Maker {
     }
 }
 
-pub fn makers(gpu: Option<Gpu>) -> Vec<Maker> {
+pub fn makers(gpu: Option<Context>) -> Vec<Maker> {
     let cpu = |threads: usize, convolution: Option<cpu::Convolution>| {
         move |plan: &Plan, max_batch: usize| {
             let options =

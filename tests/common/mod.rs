@@ -8,7 +8,7 @@ pub mod seeded;
 
 use std::path::PathBuf;
 
-use tagwave::gpu::{Gpu, Selection};
+use tagwave::gpu::{Context, Selection};
 
 fn required(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value != "0" && !value.is_empty())
@@ -16,12 +16,12 @@ fn required(variable: &str) -> bool {
 
 /// Opens the best adapter, or the one named by `TAGWAVE_TEST_ADAPTER`. Without one the test is skipped, or fails under
 /// `REQUIRE_GPU=1`.
-pub fn gpu() -> Option<Gpu> {
+pub fn gpu() -> Option<Context> {
     let selection = match std::env::var("TAGWAVE_TEST_ADAPTER") {
         Ok(name) => Selection::Name(name),
         Err(_) => Selection::Best,
     };
-    match Gpu::request(&selection) {
+    match Context::request(&selection) {
         Ok(gpu) => {
             let adapter = gpu.summary();
             println!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver);

@@ -9,7 +9,7 @@ use super::super::target::Target;
 use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use super::roofline::{self, BenchRow};
 use tagwave::error::Cause;
-use tagwave::gpu::Gpu;
+use tagwave::gpu::Context;
 use tagwave::kernels::{KernelConfig, Operation};
 use tagwave::lab::{Bench, LONGEST, Layer, Peaks, check_test_cases, forced, layers, peaks, probe_layer};
 use tagwave::models;
@@ -118,7 +118,7 @@ pub(super) fn bench(args: &KernelBenchArgs) -> Result<u8, CliError> {
 /// Measures all configurations of a layer at one batch size; returns the number of those with wrong results.
 fn measure(
     args: &KernelBenchArgs,
-    gpu: &Gpu,
+    gpu: &Context,
     peaks: Peaks,
     (layer, batch, precision): (&Layer, u16, DType),
     checked: &mut Vec<(String, bool)>,
@@ -180,7 +180,7 @@ fn expected(rows: &[BenchRow], layer: &Layer, batch: usize, config: KernelConfig
 
 /// True if all configurations of a kernel pass the test cases of its op; the result is cached per kernel.
 fn passes_test_cases(
-    gpu: &Gpu,
+    gpu: &Context,
     layer: &Layer,
     config: KernelConfig,
     precision: DType,
@@ -200,7 +200,7 @@ fn passes_test_cases(
     result.is_ok()
 }
 
-fn head(args: &KernelBenchArgs, gpu: &Gpu, peaks: Peaks) -> Result<(), CliError> {
+fn head(args: &KernelBenchArgs, gpu: &Context, peaks: Peaks) -> Result<(), CliError> {
     if args.format == BenchFormat::Jsonl {
         return Ok(());
     }
@@ -215,7 +215,7 @@ fn head(args: &KernelBenchArgs, gpu: &Gpu, peaks: Peaks) -> Result<(), CliError>
     )
 }
 
-fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Gpu, peaks: Peaks) -> String {
+fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Context, peaks: Peaks) -> String {
     let found = &row.found;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
     let kernel = match found.config.kernel() {

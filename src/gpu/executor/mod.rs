@@ -17,7 +17,7 @@ use program::{Program, Staging};
 
 use super::layout::to_stored;
 use super::options::Options;
-use super::{Gpu, GpuError};
+use super::{Context, GpuError};
 use crate::executor::{self, ExecuteError, Inputs, PlanOutputs, Submission, Times, check_batch};
 use crate::plan::Plan;
 use crate::tensor::HostTensor;
@@ -42,7 +42,7 @@ impl Executor {
     /// # Errors
     /// [`GpuError::Dispatch`] when not even one clip fits the device, [`GpuError::MissingFeature`] for an f16
     /// plan on a device without f16, [`GpuError::Execute`], [`GpuError::Shader`].
-    pub fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<Executor, GpuError> {
+    pub fn new(gpu: &Context, plan: &Plan, options: &Options) -> Result<Executor, GpuError> {
         let prepared = DevicePlan::new(gpu, plan, options)?;
         let limits = options.limits.as_ref().unwrap_or(&gpu.summary().limits);
         let limited = !limits.software && !prepared.plan.depends_on_batch();
@@ -57,7 +57,7 @@ impl Executor {
     }
 
     /// The device.
-    pub fn gpu(&self) -> &Gpu {
+    pub fn gpu(&self) -> &Context {
         &self.prepared.gpu
     }
 
@@ -335,7 +335,7 @@ mod tests {
         let plan = one_convolution();
         let input = Inputs::from(&[filled(&[3, 4, 6, 7])]);
         // A device of the caller.
-        let shared = Gpu::from_device(gpu.device.clone(), gpu.queue.clone());
+        let shared = Context::from_device(gpu.device.clone(), gpu.queue.clone());
         let executor = Executor::new(&shared, &plan, &Options::default()).unwrap();
         let mut submission = executor.submit(&input).unwrap();
         let start = std::time::Instant::now();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::program::{Program, Staging};
 use crate::executor::{Clock, ExecuteError, PlanOutputs, Promise, StepTime, Times};
-use crate::gpu::Gpu;
+use crate::gpu::Context;
 use crate::gpu::layout::from_stored;
 use crate::tensor::{HostTensor, Shape};
 
@@ -136,7 +136,7 @@ impl Batch {
 /// by one callback each; the last one reads the outputs. If wgpu drops the callbacks, the part fails.
 #[derive(Debug)]
 pub(super) struct BatchPart {
-    gpu: Gpu,
+    gpu: Context,
     progress: Arc<Progress>,
     program: Arc<Program>,
     /// Taken when the part is complete.
@@ -151,7 +151,7 @@ pub(super) struct BatchPart {
 
 impl BatchPart {
     pub(super) fn new(
-        gpu: Gpu,
+        gpu: Context,
         progress: Arc<Progress>,
         program: Arc<Program>,
         staging: Staging,

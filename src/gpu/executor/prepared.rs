@@ -4,13 +4,13 @@ use super::super::bind::upload_weights;
 use super::super::options::Options;
 use super::super::select::select_kernel;
 use super::super::shader::{Pipeline, Pipelines};
-use super::super::{Gpu, GpuError};
+use super::super::{Context, GpuError};
 use crate::plan::{Arena, Plan};
 
 /// A plan with its compiled kernels, uploaded weights and buffers of activations.
 #[derive(Debug)]
 pub(super) struct DevicePlan {
-    pub(super) gpu: Gpu,
+    pub(super) gpu: Context,
     /// The plan for the largest batch.
     pub(super) plan: Plan,
     pub(super) arena: Arena,
@@ -22,7 +22,7 @@ pub(super) struct DevicePlan {
 
 impl DevicePlan {
     /// As [`Executor::new`](super::Executor::new).
-    pub(super) fn new(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<DevicePlan, GpuError> {
+    pub(super) fn new(gpu: &Context, plan: &Plan, options: &Options) -> Result<DevicePlan, GpuError> {
         let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == crate::tensor::DType::F16);
         if f16 && !gpu.summary().limits.f16 {
             return Err(GpuError::MissingFeature {
@@ -53,7 +53,7 @@ impl DevicePlan {
 }
 
 /// The largest batch up to `options.max_batch` whose tensors the device can bind.
-fn largest_batch(gpu: &Gpu, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
+fn largest_batch(gpu: &Context, plan: &Plan, options: &Options) -> Result<usize, GpuError> {
     let fits = |batch: usize| {
         let plan = plan.with_batch(batch);
         plan.steps().iter().try_for_each(|step| select_kernel(gpu, &plan, step, options).map(drop))

@@ -6,7 +6,7 @@ use super::prepared::DevicePlan;
 use crate::gpu::bind::binding;
 use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
-use crate::gpu::{Gpu, GpuError, failed};
+use crate::gpu::{Context, GpuError, failed};
 use crate::kernels::{Dispatch, Operation, Role};
 use crate::plan::{Plan, Step};
 
@@ -40,7 +40,7 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    pub(super) fn new(gpu: &Gpu, program: &Program, timed: bool) -> Result<Staging, GpuError> {
+    pub(super) fn new(gpu: &Context, program: &Program, timed: bool) -> Result<Staging, GpuError> {
         let inputs = program.inputs.iter().map(|&(_, bytes)| gpu.upload_buffer("inputs", bytes));
         let inputs = inputs.collect::<Result<_, _>>()?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -130,7 +130,7 @@ impl Program {
     /// Submits one command buffer: copies of the inputs, one compute pass, copies of the outputs.
     pub(super) fn submit(
         &self,
-        gpu: &Gpu,
+        gpu: &Context,
         slots: &[wgpu::Buffer],
         staging: &Staging,
     ) -> wgpu::SubmissionIndex {
@@ -169,7 +169,10 @@ impl Program {
 }
 
 /// All parameter blocks in one buffer, at the device's alignment.
-fn upload_params(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<(wgpu::Buffer, Vec<(u64, u64)>), GpuError> {
+fn upload_params(
+    gpu: &Context,
+    dispatches: &[Dispatch],
+) -> Result<(wgpu::Buffer, Vec<(u64, u64)>), GpuError> {
     let alignment = gpu.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
     let (mut bytes, mut places) = (Vec::new(), Vec::new());
     for dispatch in dispatches {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::active::{Active, Gpu};
+use super::active::{Active, Context};
 use super::device::Device;
 use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
@@ -44,7 +44,7 @@ fn identity(adapter: &AdapterSummary) -> Identity {
 
 /// Function that selects the kernels of a device; called each time a device is opened.
 #[derive(Clone)]
-pub(super) struct KernelPolicy(pub(super) Arc<dyn Fn(&Gpu) -> Kernels + Send + Sync>);
+pub(super) struct KernelPolicy(pub(super) Arc<dyn Fn(&Context) -> Kernels + Send + Sync>);
 
 impl fmt::Debug for KernelPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +54,7 @@ impl fmt::Debug for KernelPolicy {
 
 impl GpuSettings {
     /// Opens the requested device, or the one that `auto` selected.
-    fn open(&self, device: &Device) -> Result<Gpu, GpuError> {
+    fn open(&self, device: &Device) -> Result<Context, GpuError> {
         let adapters = Adapters::all();
         let selection = match &self.picked {
             Some(picked) => {
@@ -67,7 +67,7 @@ impl GpuSettings {
     }
 
     /// Applies the pipeline cache and the kernel policy to a device.
-    fn configure(&self, gpu: Gpu) -> Gpu {
+    fn configure(&self, gpu: Context) -> Context {
         let gpu = self.pipeline_cache.iter().fold(gpu, |gpu, folder| gpu.with_pipeline_cache(folder));
         match &self.kernels {
             Some(KernelPolicy(kernels)) => {
@@ -176,7 +176,7 @@ impl GpuSettings {
     /// Makes an executor for batches of `max_batch` clips, or a size that suits the device; halved until it fits memory.
     pub(in crate::tagger) fn prepare(
         &self,
-        gpu: &Gpu,
+        gpu: &Context,
         plan: &Plan,
         max_batch: Option<usize>,
         warnings: &Warnings,
