@@ -60,6 +60,7 @@ impl MelConfig {
     ///
     /// # Errors
     /// [`PlanError::Shape`] for clips shorter than a window.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn input(
         &self,
         builder: &mut Builder,
@@ -87,6 +88,7 @@ impl MelConfig {
     ///
     /// # Errors
     /// [`PlanError::Shape`] for clips shorter than a window.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn spectrogram(&self, builder: &mut Builder, samples: TensorId) -> Result<TensorId, PlanError> {
         let length = builder.shape(samples).extent(1);
         let same_frames = length.div_ceil(self.hop_length);

@@ -58,63 +58,61 @@
 //! print or exit, and has no globals.
 #![warn(missing_docs)]
 #![cfg_attr(
-    not(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "keras")),
+    not(all(feature = "cpu", feature = "decode", feature = "gpu", feature = "keras", feature = "unstable")),
     allow(dead_code, unused_imports, reason = "parts that only some features use")
 )]
 
 mod atomic_file;
 pub mod audio;
 mod cancel;
-#[cfg(feature = "cpu")]
-pub mod cpu;
-#[cfg(feature = "unstable")]
-pub mod error;
-#[cfg(not(feature = "unstable"))]
-mod error;
 mod error_kind;
-#[cfg(feature = "unstable")]
-pub mod executor;
-#[cfg(feature = "unstable")]
-pub mod frontend;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
-#[cfg(feature = "unstable")]
-pub mod kernels;
-#[cfg(all(feature = "unstable", feature = "wgpu"))]
-pub mod lab;
 pub mod models;
 #[cfg(feature = "pca")]
 pub mod pca;
-#[cfg(feature = "unstable")]
-pub mod plan;
-#[cfg(feature = "unstable")]
-pub mod reference;
 #[cfg(feature = "sinks")]
 pub mod sinks;
 pub mod tagger;
 pub mod tags;
 pub mod tensor;
-#[cfg(feature = "unstable")]
-pub mod test_cases;
 pub mod weights;
 
+// The engine, public for the program, tests and benchmarks.
+#[cfg(all(feature = "cpu", feature = "unstable"))]
+pub mod cpu;
+#[cfg(feature = "unstable")]
+pub mod error;
+#[cfg(feature = "unstable")]
+pub mod executor;
+#[cfg(feature = "unstable")]
+pub mod frontend;
+#[cfg(feature = "unstable")]
+pub mod kernels;
+#[cfg(all(feature = "unstable", feature = "wgpu"))]
+pub mod lab;
+#[cfg(feature = "unstable")]
+pub mod plan;
+#[cfg(feature = "unstable")]
+pub mod reference;
+#[cfg(feature = "unstable")]
+pub mod test_cases;
+
+#[cfg(all(feature = "cpu", not(feature = "unstable")))]
+mod cpu;
 #[cfg(not(feature = "unstable"))]
-#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
+mod error;
+#[cfg(not(feature = "unstable"))]
 mod executor;
 #[cfg(not(feature = "unstable"))]
-#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod frontend;
 #[cfg(not(feature = "unstable"))]
-#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod kernels;
 #[cfg(not(feature = "unstable"))]
-#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod plan;
 #[cfg(not(feature = "unstable"))]
-#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod reference;
 #[cfg(not(feature = "unstable"))]
-#[allow(dead_code, unused_imports, reason = "parts that only the program, tests and benchmarks use")]
 mod test_cases;
 
 pub use cancel::CancelToken;

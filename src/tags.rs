@@ -64,6 +64,7 @@ pub struct Tag {
 
 /// Selection of the tags to return.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum TagSelection {
     /// The tags with the highest scores, this many.
     Top(usize),
@@ -84,6 +85,7 @@ pub fn select(vocabulary: &Vocabulary, scores: &[f32], selection: TagSelection) 
 
 /// Aggregation of the scores of a track's clips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Aggregation {
     /// Mean over clips.
     #[default]

@@ -6,10 +6,12 @@
 use std::fmt;
 
 /// Maximum rank of a [`Shape`].
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub const MAX_RANK: usize = 4;
 
 /// Number of stored channels for `channels` channels: one channel is not padded, more are padded to a multiple of four
 /// so that kernels can read `vec4`s.
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub const fn stored_channels(channels: usize) -> usize {
     if channels <= 1 { channels } else { channels.next_multiple_of(4) }
 }
@@ -97,6 +99,7 @@ impl Shape {
     }
 
     /// Returns the shape with another outermost extent (batch).
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn with_batch(mut self, batch: usize) -> Shape {
         if self.rank > 0 {
             self.extents[0] = batch;
@@ -105,16 +108,19 @@ impl Shape {
     }
 
     /// Channel axis: axis 1 of `[N, C, F, T]`, otherwise the last one.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub const fn channel_axis(&self) -> usize {
         if self.rank == 4 { 1 } else { self.rank.saturating_sub(1) }
     }
 
     /// Number of channels (see [`Shape::channel_axis`]).
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn channels(&self) -> usize {
         self.extent(self.channel_axis())
     }
 
     /// Number of stored elements on a device: channels padded by [`stored_channels`].
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn stored_len(&self) -> usize {
         match self.channels() {
             0 => 0,

@@ -86,6 +86,7 @@ fn sliced(total: usize, length: usize, placement: Placement) -> Vec<(usize, usiz
             }
             clips
         }
+        other => panic!("no rule for {other:?}"),
     }
 }
 

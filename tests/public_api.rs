@@ -9,6 +9,9 @@ use syn::{Attribute, Fields, ImplItem, Item, Meta, TraitItem, Visibility, parse_
 
 const LISTING: &str = "tests/golden/public_api.txt";
 
+/// Features that make more of the library public than a user may rely on.
+const UNSTABLE: [&str; 5] = ["fetch", "parquet", "pca", "sinks", "unstable"];
+
 type ModulePath = Vec<String>;
 
 /// A module's items, without unit tests and without items of the feature `unstable`.
@@ -59,16 +62,20 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// True for items of unit tests, of the feature `unstable`, and of fuzzing.
+/// True for items of unit tests and fuzzing, and for what is public or documented only with the feature `unstable`.
 fn is_left_out(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let Meta::List(list) = &attribute.meta else { return false };
-        if !list.path.is_ident("cfg") {
-            return false;
-        }
         let condition = list.tokens.to_string().replace(' ', "");
-        !condition.starts_with("not(") && ["test", "fuzzing"].iter().any(|name| condition == *name)
-            || condition.contains("feature=\"unstable\"") && !condition.starts_with("not(")
+        if list.path.is_ident("cfg_attr") {
+            return condition == "not(feature=\"unstable\"),doc(hidden)";
+        }
+        let is_unstable = |name: &&str| {
+            let feature = format!("feature=\"{name}\"");
+            condition.replace(&format!("not({feature})"), "").contains(&feature)
+        };
+        list.path.is_ident("cfg")
+            && (["test", "fuzzing"].contains(&condition.as_str()) || UNSTABLE.iter().any(is_unstable))
     })
 }
 
@@ -266,7 +273,8 @@ fn surface_of_fields(fields: &mut Fields) {
         Fields::Named(named) => {
             let all = std::mem::take(&mut named.named);
             let count = all.len();
-            named.named = all.into_iter().filter(|field| is_public(&field.vis)).collect();
+            let is_listed = |field: &syn::Field| is_public(&field.vis) && !is_left_out(&field.attrs);
+            named.named = all.into_iter().filter(is_listed).collect();
             if named.named.len() < count {
                 let private = format_ident!("__private");
                 named.named.push(
@@ -299,6 +307,8 @@ fn surface(item: Item) -> Item {
         }
         Item::Enum(mut item) => {
             keep_surface(&mut item.attrs);
+            item.variants =
+                item.variants.into_iter().filter(|variant| !is_left_out(&variant.attrs)).collect();
             for variant in &mut item.variants {
                 keep_surface(&mut variant.attrs);
                 for field in &mut variant.fields {
@@ -319,6 +329,8 @@ fn surface(item: Item) -> Item {
         }
         Item::Trait(mut item) => {
             keep_surface(&mut item.attrs);
+            item.items
+                .retain(|member| !matches!(member, TraitItem::Fn(method) if is_left_out(&method.attrs)));
             for member in &mut item.items {
                 match member {
                     TraitItem::Fn(method) => {

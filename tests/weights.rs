@@ -222,8 +222,8 @@ fn a_file_of_another_model_is_refused_by_name() {
     assert_eq!(error.to_string(), "weight \"conv1.kernel\": expected [3, 3, 3, 2], found [3, 2, 3, 3]");
     assert_eq!(error.kind(), ErrorKind::Input);
 
-    let specs: Vec<TensorSpec> =
-        tiny_specs().into_iter().map(|spec| TensorSpec { required: true, ..spec }).collect();
+    let mut specs = tiny_specs();
+    specs.iter_mut().for_each(|spec| spec.required = true);
     let error = Weights::from_checkpoint(&specs, checkpoint()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -371,9 +371,7 @@ fn the_best_file_is_located() {
         "tiny.safetensors, tiny_theano.h5, tiny_tensorflow.h5",
         &first.display().to_string(),
         &second.display().to_string(),
-        "`tagwave weights fetch tiny`",
         "https://example.org",
-        "`--weights DIR`",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -48,7 +48,7 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, CliError> {
     let selection = match &args.device.device {
         Device::Adapter(selection) => selection.clone(),
         Device::Auto | Device::Gpu => Selection::Best,
-        Device::Cpu | Device::Reference | Device::None => {
+        _ => {
             return Err(CliError {
                 message: "calibrate needs a GPU: choose one with --device".into(),
                 code: USAGE,

@@ -1,13 +1,12 @@
 //! Identification and verification of weight files.
 
-use std::io;
 use std::path::Path;
 
-use super::{CliError, INTERRUPTED, SOME_FAILED, USAGE};
+use super::{CliError, SOME_FAILED, USAGE};
 use tagwave::error::Error;
 use tagwave::models::{self, Model};
 use tagwave::tensor::DType;
-use tagwave::weights::{self, Contents, DigestCheck, Manifest, VerifyReport, WeightsError, WeightsInfo};
+use tagwave::weights::{self, Contents, DigestCheck, Manifest, VerifyReport, WeightsInfo};
 
 /// A weight file and the model that it belongs to.
 pub(super) struct IdentifiedFile {
@@ -23,23 +22,11 @@ pub(super) fn all() -> Result<Vec<(Model, Manifest)>, CliError> {
     Ok(pairs.map_err(Error::from)?.into_iter().map(|(manifest, model)| (model, manifest)).collect())
 }
 
-/// Converts an error: missing files are usage errors, damaged files and failed downloads are not.
-pub(super) fn to_cli_error(error: WeightsError) -> CliError {
-    let code = match &error {
-        WeightsError::NotFound { .. } | WeightsError::Offline { .. } => USAGE,
-        WeightsError::Io { action: "read", source, .. } if source.kind() == io::ErrorKind::NotFound => USAGE,
-        WeightsError::Cancelled => INTERRUPTED,
-        _ => SOME_FAILED,
-    };
-    CliError { message: error.to_string(), code }
-}
-
 /// Identifies the model of a weight file by digest, by arrays, or by name.
 pub(super) fn identify(path: &Path) -> Result<IdentifiedFile, CliError> {
     let mut candidates = Vec::new();
     for (model, manifest) in all()? {
-        let report =
-            weights::verify(path, &model.architecture().tensors(), &manifest).map_err(to_cli_error)?;
+        let report = weights::verify(path, &model.architecture().tensors(), &manifest)?;
         candidates.push(IdentifiedFile { model, manifest, report });
     }
     let reports = || candidates.iter().map(|candidate| &candidate.report);

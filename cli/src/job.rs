@@ -7,13 +7,13 @@ use super::inputs::{FileArgs, PendingInput, PendingInputs};
 use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
 use super::{
-    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, pipeline_cache_dir, stop_on_interrupt,
-    write_failed,
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, error, pipeline_cache_dir,
+    stop_on_interrupt, write_failed,
 };
 use tagwave::CancelToken;
 use tagwave::error::Error;
 use tagwave::models;
-use tagwave::sinks::{ClipPrediction, CompletedSet, Failure, Prediction, Row, SCHEMA, Sink, Values};
+use tagwave::sinks::{ClipPrediction, CompletedSet, Prediction, Row, SCHEMA, Sink, Values};
 use tagwave::tagger::{ClipResult, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::TagSelection;
 
@@ -191,7 +191,7 @@ impl<'a> Job<'a> {
                 },
                 warnings: track.warnings.iter().map(ToString::to_string).collect(),
             }),
-            Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
+            Err(error) => Err(error::failure(&error)),
         };
         Row { path: input.path, key: input.key, outcome }
     }

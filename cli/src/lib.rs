@@ -7,13 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use tagwave::error::{Cause, Error};
-use tagwave::gpu::{Context, GpuError};
+use tagwave::CancelToken;
+use tagwave::gpu::Context;
 use tagwave::models::{self as zoo, Compat};
 use tagwave::tagger::{DECODER_THREAD, Device};
 use tagwave::tensor::DType;
 use tagwave::weights::Locator;
-use tagwave::{CancelToken, ErrorKind};
 
 mod address;
 mod bench;
@@ -22,6 +21,7 @@ mod clips;
 mod devices;
 mod embed;
 mod entry;
+mod error;
 mod identify;
 mod inputs;
 mod job;
@@ -38,6 +38,8 @@ mod target;
 mod tune;
 mod walk;
 mod weights;
+
+use error::CliError;
 
 /// Number of entries of a list, for the fuzz target.
 #[cfg(fuzzing)]
@@ -228,35 +230,6 @@ impl From<CompatArg> for Compat {
             CompatArg::Corrected => Compat::Corrected,
             CompatArg::Original => Compat::Original,
         }
-    }
-}
-
-/// Error of a command, with its exit code.
-struct CliError {
-    message: String,
-    code: u8,
-}
-
-impl From<Error> for CliError {
-    fn from(error: Error) -> CliError {
-        let code = match error.cause() {
-            Cause::Weights(_) | Cause::Model(_) | Cause::Plan(_) => USAGE,
-            Cause::Gpu(GpuError::Dispatch { .. }) => NO_DEVICE,
-            Cause::Audio(_) => SOME_FAILED,
-            _ => match error.kind() {
-                ErrorKind::Device => NO_DEVICE,
-                ErrorKind::Unsupported => USAGE,
-                _ => SOME_FAILED,
-            },
-        };
-        let message = match error.cause() {
-            Cause::DependentClips { model } => format!(
-                "with --compat original, scores of {model} depend on the batch: use `tagwave reproduce`, or --compat \
-                 corrected"
-            ),
-            _ => error.to_string(),
-        };
-        CliError { message, code }
     }
 }
 

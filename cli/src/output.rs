@@ -105,7 +105,15 @@ impl OutputArgs {
                     .map(|(sink, done)| Output { sink: Box::new(sink), done })
             }
         };
-        opened.map_err(unwritable)
+        opened.map_err(|error| {
+            // An output that cannot be continued.
+            let is_refused = error.kind() == io::ErrorKind::Unsupported;
+            let mut error = unwritable(error);
+            if is_refused {
+                error.message += "; choose another output, or replace it with --overwrite";
+            }
+            error
+        })
     }
 
     /// True if the output has rows of an earlier run.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, DeviceArgs, SOME_FAILED, USAGE, WeightsArgs, write_failed};
+use super::{CliError, DeviceArgs, SOME_FAILED, USAGE, WeightsArgs, error, write_failed};
 use tagwave::audio::{Clip, ClipReader, ClipRequest, Resamplers, Source};
 use tagwave::error::Error;
 use tagwave::models;
-use tagwave::sinks::{Failure, Format, Prediction, Row, Values};
+use tagwave::sinks::{Format, Prediction, Row, Values};
 use tagwave::tagger::{Device, OriginalBatch};
 use tagwave::tags::{self, TagSelection};
 
@@ -108,7 +108,7 @@ fn read(path: &PathBuf, request: &ClipRequest, resamplers: &Resamplers) -> Read 
         Ok((clip, reader))
     };
     clip().map(|(clip, reader)| (path.clone(), clip, reader)).map_err(|error| {
-        let outcome = Err(Failure { kind: error.kind(), message: error.to_string() });
+        let outcome = Err(error::failure(&error));
         Box::new(Row { path: path.clone(), key: None, outcome })
     })
 }

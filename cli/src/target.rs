@@ -31,6 +31,8 @@ impl Target {
     /// Opens the requested device; `auto` is the best adapter, including software drivers, else the CPU.
     pub(super) fn new(device: &Device) -> Result<Target, CliError> {
         let selection = match device {
+            Device::Adapter(selection) => selection.clone(),
+            Device::Auto | Device::Gpu => Selection::Best,
             Device::Cpu => return Ok(Target::Cpu),
             Device::Reference => {
                 let message =
@@ -38,14 +40,10 @@ impl Target {
                         .into();
                 return Err(CliError { message, code: USAGE });
             }
-            Device::None => {
-                return Err(CliError {
-                    message: "device `none` runs no model: choose another --device".into(),
-                    code: USAGE,
-                });
+            other => {
+                let message = format!("device `{other}` runs no model: choose another --device");
+                return Err(CliError { message, code: USAGE });
             }
-            Device::Adapter(selection) => selection.clone(),
-            Device::Auto | Device::Gpu => Selection::Best,
         };
         match Context::request(&selection) {
             Ok(gpu) => Ok(Target::Gpu(Box::new(with_pipeline_cache(gpu)))),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::identify::{all, identify, origin, report_line, to_cli_error};
+use super::identify::{all, identify, origin, report_line};
 use super::{CliError, USAGE, data_dir, print_line, stop_on_interrupt};
 use tagwave::CancelToken;
 use tagwave::error::Error;
@@ -183,7 +183,7 @@ fn fetch(args: &FetchArgs) -> Result<u8, CliError> {
         let mut progress = |at: weights::DownloadProgress| bar.set_position(at.received);
         let fetched = weights::fetch(entry, &store, &options, &mut progress, &|| cancel.is_cancelled());
         bar.finish_and_clear();
-        let fetched = fetched.map_err(to_cli_error)?;
+        let fetched = fetched?;
         let how = match &fetched {
             Fetched::AlreadyThere(_) => "already there, digest as published",
             Fetched::Downloaded(_) => "downloaded, digest as published",
@@ -224,8 +224,7 @@ fn import(args: &ImportArgs) -> Result<u8, CliError> {
             (found.model, found.manifest)
         }
     };
-    let report = weights::import(&args.file, &model.architecture().tensors(), &manifest, &store)
-        .map_err(to_cli_error)?;
+    let report = weights::import(&args.file, &model.architecture().tensors(), &manifest, &store)?;
     if let DigestCheck::Mismatch { file, expected, found } = &report.source.digest {
         eprintln!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
     }
@@ -278,7 +277,7 @@ fn verify(args: &VerifyArgs) -> Result<u8, CliError> {
     for target in &args.targets {
         match names_model(target) {
             Some(name) => match in_store(Some(name)) {
-                none if none.is_empty() => return Err(to_cli_error(not_found(name, &store)?)),
+                none if none.is_empty() => return Err(not_found(name, &store)?.into()),
                 found => files.extend(found),
             },
             None => files.push(target.clone()),
@@ -309,14 +308,14 @@ fn export(args: &ExportArgs) -> Result<u8, CliError> {
     let (path, model, manifest) = match names_model(&args.source) {
         Some(name) => {
             let (model, manifest) = find(name)?;
-            (preferred(&args.store.folder()?, &manifest).map_err(to_cli_error)?, model, manifest)
+            (preferred(&args.store.folder()?, &manifest)?, model, manifest)
         }
         None => {
             let found = identify(&args.source)?;
             (args.source.clone(), found.model, found.manifest)
         }
     };
-    let loaded = weights::load(&path, &model.architecture().tensors(), &manifest).map_err(to_cli_error)?;
+    let loaded = weights::load(&path, &model.architecture().tensors(), &manifest)?;
     if let DigestCheck::Mismatch { file, expected, found } = &loaded.info().digest {
         eprintln!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
     }
@@ -324,7 +323,7 @@ fn export(args: &ExportArgs) -> Result<u8, CliError> {
         StoredAs::F32 => DType::F32,
         StoredAs::F16 => DType::F16,
     };
-    let size = weights::export(&loaded, &args.output, dtype).map_err(to_cli_error)?;
+    let size = weights::export(&loaded, &args.output, dtype)?;
     print_line(&format!(
         "{}  {}  ({size} bytes, from {})",
         model.name(),

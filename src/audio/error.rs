@@ -127,7 +127,7 @@ pub enum AudioError {
     #[error("protected by DRM: the audio is encrypted")]
     Protected,
     /// The file is a playlist or script: text that names other files.
-    #[error("a playlist that names other files, expected audio: use --files-from for lists")]
+    #[error("a playlist that names other files, expected audio")]
     Playlist,
     /// This build has no decoders.
     #[error(

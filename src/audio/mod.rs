@@ -32,11 +32,24 @@ mod source;
 mod track;
 mod warning;
 
-pub use clips::{Clip, ClipReader};
-pub use error::AudioError;
-pub use heartbeat::Heartbeat;
-pub use limits::{MAX_CHANNELS, RATES_HZ};
-pub use polyphase::{PolyphaseFilter, Resamplers};
-pub use request::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, SeekMode};
+#[cfg(feature = "unstable")]
+pub use self::{
+    clips::{Clip, ClipReader},
+    error::AudioError,
+    heartbeat::Heartbeat,
+    limits::MAX_CHANNELS,
+    polyphase::{PolyphaseFilter, Resamplers},
+    request::ClipRequest,
+};
+#[cfg(not(feature = "unstable"))]
+pub(crate) use self::{
+    clips::{Clip, ClipReader},
+    error::AudioError,
+    heartbeat::Heartbeat,
+    polyphase::Resamplers,
+    request::ClipRequest,
+};
+pub use limits::RATES_HZ;
+pub use request::{ClipPadding, DecoderMode, ExternalDecoder, Placement, SeekMode};
 pub use source::Source;
 pub use warning::Warning;

@@ -8,6 +8,7 @@ const MAX_START_S: f64 = 1e7;
 
 /// Position of the clips in a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Placement {
     /// One clip from the middle: it starts at `floor((track - clip) / 2)`, in samples at the clip's rate.
     #[default]
@@ -24,6 +25,7 @@ pub enum Placement {
 
 /// Padding of a clip from a track that is shorter than the clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ClipPadding {
     /// Zeros after the audio.
     #[default]
@@ -34,6 +36,7 @@ pub enum ClipPadding {
 
 /// Method of reaching a clip in the middle of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SeekMode {
     /// Seek, where the format has sample-accurate positions; otherwise decode from the start.
     #[default]
@@ -44,6 +47,7 @@ pub enum SeekMode {
 
 /// Treatment of encoder delay and rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DecoderMode {
     /// Samples as decoded, without the encoder delay and padding that the file states.
     #[default]
@@ -55,6 +59,7 @@ pub enum DecoderMode {
 
 /// Decoder of formats without a built-in decoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ExternalDecoder {
     /// `ffmpeg`, if it is on PATH.
     #[default]

@@ -2,6 +2,7 @@
 
 /// Rule by which an adapter is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Selection {
     /// The best one: discrete before integrated before virtual before software.
     Best,

@@ -15,6 +15,7 @@ use crate::kernels::{Kernels, Limits, TuningTable, Vendor};
 
 /// Kind of an adapter, the preferred kind first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum AdapterType {
     /// A GPU with memory of its own.
     Discrete,
@@ -53,6 +54,7 @@ impl AdapterType {
 
 /// Properties of an adapter that are known without making a device.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// Name of the card or the software driver.
     pub name: String,
@@ -69,6 +71,7 @@ pub struct AdapterSummary {
     /// True if timestamps can be taken between kernels.
     pub timestamps: bool,
     /// Limits and features that kernels are selected by.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub limits: Limits,
 }
 
@@ -276,6 +279,7 @@ impl Context {
     /// The same device with other kernels: what was measured on it, or kernels from outside. Layers that were not
     /// measured keep the built-in choice for devices of its kind.
     #[must_use]
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn with_kernels(self, kernels: Kernels) -> Context {
         let tuning = kernels.tuning.or(TuningTable::built_in(&self.summary.limits));
         Context { kernels: Arc::new(Kernels { tuning, ..kernels }), ..self }
@@ -290,6 +294,7 @@ impl Context {
     }
 
     /// The kernels that run on it.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn kernels(&self) -> &Arc<Kernels> {
         &self.kernels
     }

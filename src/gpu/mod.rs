@@ -22,13 +22,19 @@ mod timing;
 mod trial;
 
 pub use crate::executor::Selection;
-pub use batch::suitable_batch;
 pub use blocking::adapters;
 pub use device::{AdapterSummary, AdapterType, Adapters, Context};
-pub use executor::Executor;
-pub use options::Options;
-pub use probe::Probe;
-pub use trial::{Prepared, Trial};
+
+#[cfg(feature = "unstable")]
+pub use self::{
+    batch::suitable_batch,
+    executor::Executor,
+    options::Options,
+    probe::Probe,
+    trial::{Prepared, Trial},
+};
+#[cfg(not(feature = "unstable"))]
+pub(crate) use self::{batch::suitable_batch, executor::Executor, options::Options, trial::Trial};
 
 #[cfg(test)]
 pub(crate) use tests::adapter;

@@ -2,7 +2,10 @@
 //! networks", ISMIR 2016, arXiv:1606.00298. Reference implementation:
 //! github.com/keunwoochoi/music-auto_tagging-keras, `music_tagger_cnn.py`.
 
-use super::{Architecture, ClipSpec, Compat, ModelError, NormRule, Starts, blocks};
+use super::{
+    Architecture, ClipSpec, Compat, ModelError, Starts,
+    blocks::{self, NormRule},
+};
 use crate::frontend::{self, MelConfig};
 use crate::plan::{Axis, Builder, Plan, Scope};
 use crate::weights::{TensorSpec, Weights};

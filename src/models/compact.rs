@@ -6,7 +6,10 @@
 //! (`original`): the tags of a clip depend on the other clips of its batch. `corrected` freezes both: decibels relative
 //! to the clip's own maximum, and [`Statistics`] measured once over varied music.
 
-use super::{Architecture, ClipSpec, Compat, ModelError, NormRule, Starts, blocks};
+use super::{
+    Architecture, ClipSpec, Compat, ModelError, Starts,
+    blocks::{self, NormRule},
+};
 use crate::frontend::{self, Framing, MelConfig};
 use crate::plan::{Activation, Axis, Builder, Level, Plan, PlanError, Scope, TensorId};
 use crate::tensor::HostTensor;
@@ -57,6 +60,7 @@ const EPSILON: f32 = 1e-3;
 
 /// Mean and variance of each channel of each convolution over a corpus, measured by `tagwave calibrate`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub struct Statistics {
     /// Statistics of each block in order.
     pub layers: Vec<LayerStatistics>,
@@ -64,6 +68,7 @@ pub struct Statistics {
 
 /// Statistics of one block.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub struct LayerStatistics {
     /// Mean of each channel.
     pub mean: Vec<f32>,
@@ -152,6 +157,7 @@ impl Architecture for Config {
 }
 
 /// Output `[N, 2 C]` of [`Config::build_statistics`]: mean and variance of each channel over the batch.
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub const LAYER_STATISTICS: &str = "layer_statistics";
 
 impl Config {
@@ -159,6 +165,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ModelError`] when an array is missing or has another shape.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn build_statistics(&self, weights: &Weights, known: &Statistics) -> Result<Plan, ModelError> {
         let mut weights = weights.clone();
         known.insert_into(&mut weights);

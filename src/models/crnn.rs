@@ -4,7 +4,10 @@
 //!
 //! The layer sizes are those of its weight files; the newest source there has others and cannot load them.
 
-use super::{Architecture, ClipSpec, Compat, ModelError, NormRule, Starts, blocks};
+use super::{
+    Architecture, ClipSpec, Compat, ModelError, Starts,
+    blocks::{self, NormRule},
+};
 use crate::frontend::{self, MelConfig};
 use crate::plan::{Axis, Builder, GruWeights, Plan, Scope};
 use crate::tensor::{HostTensor, Shape};

@@ -16,8 +16,12 @@ pub mod cnn;
 pub mod compact;
 pub mod crnn;
 
+pub use crate::frontend::{Framing, MelConfig};
+
+#[cfg(not(feature = "unstable"))]
+pub(crate) use crate::frontend::Starts;
+#[cfg(feature = "unstable")]
 pub use crate::frontend::Starts;
-pub use blocks::NormRule;
 
 /// Error of building a model.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +109,7 @@ impl Compat {
 
 /// Audio input of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClipSpec {
     /// Samples per second.
     pub sample_rate: u32,
@@ -127,14 +132,18 @@ pub trait Architecture: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ModelError`] if an array is missing or has another shape.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     fn build(&self, weights: &Weights, compat: Compat, starts: Starts) -> Result<Plan, ModelError>;
 }
 
 /// Output `[N, K]`: a score in 0..1 for each label.
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub const SCORES: &str = "scores";
 /// Output `[N, D]`: the features before the last dense layer.
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub const EMBEDDING: &str = "embedding";
 /// Output `[N, 3]`: maximum, mean and standard deviation of the dB spectrogram.
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub const STATS: &str = "stats";
 
 /// A network with its labels: a published model ([`find`]), or one of the caller ([`Model::new`]).
@@ -230,6 +239,7 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError::Unpublished`] for a model of the caller; [`ModelError::Weights`] if the built-in manifest is invalid.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn manifest(&self) -> Result<Manifest, ModelError> {
         match self.origin {
             ModelOrigin::Published { manifest, .. } => Ok(Manifest::parse(manifest)?),

@@ -129,10 +129,13 @@ impl JournaledFile {
     /// An I/O error, a missing journal, or a file that was changed since.
     pub fn resume(format: Format, path: &Path) -> io::Result<(JournaledFile, CompletedSet)> {
         let mut output = JournaledFile::open(format, path)?;
-        let refuse = |reason: &str| Err(io::Error::other(format!("{}: {reason}", path.display())));
+        let refuse = |reason: &str| {
+            let message = format!("{}: {reason}", path.display());
+            Err(io::Error::new(io::ErrorKind::Unsupported, message))
+        };
         if output.has_torn_head()? {
             if output.file.metadata()?.len() > 0 {
-                return refuse("cannot resume without its journal: choose another output file");
+                return refuse("cannot resume without its journal");
             }
             output.begin()?;
             return Ok((output, CompletedSet::default()));
@@ -164,9 +167,7 @@ impl JournaledFile {
             if !whole || digest(&bytes) != entry.digest {
                 // After a crash the file is short, or has zeros. Any other difference was made by somebody else.
                 if whole && !bytes.contains(&0) {
-                    return refuse(
-                        "cannot resume: the file was changed since its journal was written; choose another output file",
-                    );
+                    return refuse("cannot resume: the file was changed since its journal was written");
                 }
                 break;
             }
@@ -291,10 +292,7 @@ fn schema_of(head: &str) -> Option<u32> {
 
 /// Message for an output with rows of another schema.
 pub(super) fn other_schema(found: u32) -> String {
-    format!(
-        "cannot resume: its rows have schema {found} and this version of tagwave writes schema {SCHEMA}; choose another \
-         output, or replace it with --overwrite"
-    )
+    format!("cannot resume: its rows have schema {found} and this version of tagwave writes schema {SCHEMA}")
 }
 
 fn digest(bytes: &[u8]) -> u64 {

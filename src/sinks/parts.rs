@@ -125,7 +125,7 @@ impl PartitionedDir {
             let schema = keys.lines().next().and_then(|line| line.strip_prefix(SCHEMA_LINE)?.parse().ok());
             if schema != Some(SCHEMA) {
                 let message = format!("{}: {}", part.display(), other_schema(schema.unwrap_or(1)));
-                return Err(io::Error::other(message));
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
             }
             keys.lines().filter_map(JournalKey::parse).for_each(|key| done.add(key));
         }

@@ -30,6 +30,7 @@ const DECODER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Results that a [`Tagger`] computes besides a tap. Layers that no result needs are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outputs {
     /// Scores and embedding.
     #[default]
@@ -122,12 +123,14 @@ impl TaggerBuilder {
 
     /// Sets a function that selects the kernels of each device that the tagger opens or reopens. The built-in selection
     /// by default.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn kernels(mut self, kernels: impl Fn(&Context) -> Kernels + Send + Sync + 'static) -> Self {
         self.gpus.kernels = Some(KernelPolicy(Arc::new(kernels)));
         self
     }
 
     /// Enables timing of each kernel on GPUs ([`StageTimes::kernels`](super::StageTimes::kernels)), at a small cost.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn kernel_times(mut self, timed: bool) -> Self {
         self.gpus.kernel_times = timed;
         self

@@ -7,6 +7,7 @@ use crate::executor::Selection;
 
 /// Device that a model runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Device {
     /// The best GPU, or the CPU if there is none or only a software driver, which is slower.
     #[default]

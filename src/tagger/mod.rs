@@ -33,13 +33,16 @@ mod results;
 mod stats;
 mod warnings;
 
+#[cfg(all(feature = "unstable", feature = "wgpu"))]
+pub use self::calibrate::measure_statistics;
+#[cfg(feature = "unstable")]
+pub use self::{
+    original_batch::{OriginalBatch, OriginalClip},
+    pipeline::decoders::DECODER_THREAD,
+};
 pub use builder::{Outputs, TaggerBuilder};
-#[cfg(feature = "wgpu")]
-pub use calibrate::measure_statistics;
 pub use device::{Device, ParseDeviceError};
-pub use original_batch::{OriginalBatch, OriginalClip};
 pub use pending::Pending;
-pub use pipeline::decoders::DECODER_THREAD;
 pub use results::{ClipResult, Track};
 pub use stats::StageTimes;
 pub use warnings::TaggerWarning;

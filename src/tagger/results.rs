@@ -6,6 +6,7 @@ use crate::audio::Warning;
 
 /// Result of one clip.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ClipResult {
     /// Start of the clip in the track, in seconds.
     pub start_s: f64,
@@ -21,6 +22,7 @@ pub struct ClipResult {
 
 /// Result of one track.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Track {
     /// Results of the clips.
     pub clips: Vec<ClipResult>,

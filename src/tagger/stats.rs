@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// Time of each stage, summed over its threads, since the tagger was made.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct StageTimes {
     /// Opening, finding the clip, decoding and mixing to mono.
     pub decode: Duration,

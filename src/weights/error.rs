@@ -184,8 +184,10 @@ pub enum WeightsError {
     },
     /// No weight file was found.
     #[error(
-        "no weights for {model}: looked for {} in {}; {advice}",
-        wanted.join(", "), paths(searched)
+        "no weights for {model}: looked for {} in {}; {}",
+        wanted.join(", "), paths(searched),
+        if *is_built_in { "the built-in ones are used where no path is given".into() }
+        else { format!("download them from {repository}") }
     )]
     NotFound {
         /// The model.
@@ -194,8 +196,10 @@ pub enum WeightsError {
         wanted: Vec<String>,
         /// Directories that were searched, in order.
         searched: Vec<PathBuf>,
-        /// Advice on obtaining the weights.
-        advice: String,
+        /// Address of the project that publishes them.
+        repository: String,
+        /// True if the program has weights of the model built in, which are used where no path is given.
+        is_built_in: bool,
     },
     /// A download is needed but not allowed.
     #[error(

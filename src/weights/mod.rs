@@ -28,17 +28,28 @@ mod table;
 #[cfg(feature = "fetch")]
 mod fetch;
 
-pub use checkpoint::{Checkpoint, Variant};
+pub use checkpoint::Variant;
 pub use error::{FetchError, WeightsError};
-#[cfg(feature = "fetch")]
-pub use fetch::{DownloadProgress, FetchOptions, Fetched, ProxyPolicy, fetch};
-pub use file::{MAX_FILE_BYTES, sha256_hex};
-pub use info::{WeightsFormat, WeightsInfo};
-pub use load::{from_bytes, load, load_embedded};
-pub use manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile};
 pub use named::Weights;
-pub use safetensors::{FORMAT_VERSION, LAYOUT};
-pub use store::{
-    Contents, ImportReport, Locator, StoreEntry, VerifyReport, export, import, list, own_file_name, verify,
+pub use store::Locator;
+pub use table::{TensorRole, TensorSpec, Transform};
+
+#[cfg(feature = "fetch")]
+pub use self::fetch::{DownloadProgress, FetchOptions, Fetched, ProxyPolicy, fetch};
+#[cfg(feature = "unstable")]
+pub use self::{
+    checkpoint::Checkpoint,
+    file::{MAX_FILE_BYTES, sha256_hex},
+    info::{WeightsFormat, WeightsInfo},
+    load::{from_bytes, load, load_embedded},
+    manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile},
+    safetensors::{FORMAT_VERSION, LAYOUT},
+    store::{Contents, ImportReport, StoreEntry, VerifyReport, export, import, list, own_file_name, verify},
+    table::parameter_count,
 };
-pub use table::{TensorRole, TensorSpec, Transform, parameter_count};
+#[cfg(not(feature = "unstable"))]
+pub(crate) use self::{
+    info::WeightsInfo,
+    load::{from_bytes, load, load_embedded},
+    manifest::{DigestCheck, Manifest},
+};

@@ -27,6 +27,7 @@ impl Weights {
     /// # Errors
     /// [`WeightsError::Missing`] with all missing required arrays, [`WeightsError::Shape`],
     /// [`WeightsError::NotFinite`].
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn from_checkpoint(specs: &[TensorSpec], checkpoint: Checkpoint) -> Result<Weights, WeightsError> {
         let (variant, mut raw) = checkpoint.into_parts();
         let mut tensors = select(specs, &mut raw, |spec| &spec.checkpoint)?;
@@ -100,6 +101,7 @@ impl Weights {
     }
 
     /// Origin of the weights.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn info(&self) -> &WeightsInfo {
         &self.info
     }

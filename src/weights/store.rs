@@ -40,6 +40,7 @@ impl Locator {
     ///
     /// # Errors
     /// [`WeightsError::Io`] when the explicit path does not exist, [`WeightsError::NotFound`].
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn locate(&self, manifest: &Manifest) -> Result<PathBuf, WeightsError> {
         let searched = match &self.explicit {
             Some(path) if std::fs::metadata(path).map_err(WeightsError::io("read", path))?.is_dir() => {
@@ -70,15 +71,8 @@ impl Locator {
                 .chain(files.iter().map(|file| file.name.clone()))
                 .collect(),
             searched,
-            advice: match embedded {
-                Some(_) => {
-                    "omit --weights to use the built-in weights, or choose another model with --model".into()
-                }
-                None => format!(
-                    "run `tagwave weights fetch {}`, or download them from {} and pass `--weights DIR`",
-                    manifest.model, manifest.repository
-                ),
-            },
+            repository: manifest.repository.clone(),
+            is_built_in: embedded.is_some(),
         })
     }
 }

@@ -7,6 +7,7 @@ use crate::tensor::Shape;
 
 /// Role of an array in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TensorRole {
     /// Trained by gradient descent.
     Trainable,
@@ -16,6 +17,7 @@ pub enum TensorRole {
 
 /// Transformation of an array when a checkpoint is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transform {
     /// None.
     #[default]
@@ -27,6 +29,7 @@ pub enum Transform {
 
 /// Specification of one array of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TensorSpec {
     /// Name in this project, such as `conv1.kernel`.
     pub name: String,
@@ -44,6 +47,7 @@ pub struct TensorSpec {
 
 impl TensorSpec {
     /// A required, trainable array without transformation.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn trainable(
         name: impl Into<String>,
         checkpoint: impl Into<String>,
@@ -60,6 +64,7 @@ impl TensorSpec {
     }
 
     /// A required, trainable convolution kernel `[O, C, F, T]` (see [`Transform::ConvolutionKernel`]).
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn kernel(
         name: impl Into<String>,
         checkpoint: impl Into<String>,
@@ -72,6 +77,7 @@ impl TensorSpec {
     }
 
     /// A required running statistic.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn statistic(
         name: impl Into<String>,
         checkpoint: impl Into<String>,
@@ -81,6 +87,7 @@ impl TensorSpec {
     }
 
     /// Makes the array optional.
+    #[cfg_attr(not(feature = "unstable"), doc(hidden))]
     pub fn optional(self) -> TensorSpec {
         TensorSpec { required: false, ..self }
     }

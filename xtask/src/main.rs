@@ -89,7 +89,8 @@ fn built(name: &str) -> Result<PathBuf, String> {
 
 /// Features of the library that are checked without the others: each alone, none, and what an engine with its own
 /// decoder and device takes.
-const FEATURES: [&str; 8] = ["", "cpu", "decode", "gpu", "keras", "small", "webgpu", "gpu,small"];
+const FEATURES: [&str; 9] =
+    ["", "cpu", "decode", "gpu", "keras", "small", "webgpu", "gpu,small", "cpu,decode,gpu,keras,small"];
 
 fn check() -> Outcome {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
