@@ -97,12 +97,11 @@ impl OutputArgs {
                 return Err(usage(&message));
             }
             OutputKind::Whole(part) => part.create(path).map(fresh),
+            OutputKind::Parts(parts) if self.overwrite => {
+                PartitionedDir::create(parts, path).map(|sink| fresh(Box::new(sink)))
+            }
             OutputKind::Parts(parts) => {
-                let cleared =
-                    if self.overwrite && path.is_dir() { PartitionedDir::clear(parts, path) } else { Ok(()) };
-                cleared
-                    .and_then(|()| PartitionedDir::open(parts, path))
-                    .map(|(sink, done)| Output { sink: Box::new(sink), done })
+                PartitionedDir::open(parts, path).map(|(sink, done)| Output { sink: Box::new(sink), done })
             }
         };
         opened.map_err(|error| {

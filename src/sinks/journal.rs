@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::file::with_path;
+use super::lock::lock;
 use super::{Format, Row, SCHEMA, Sink};
 
 /// Start of the first line of a journal, before the schema of the rows. Journals of schema 1 do not state it.
@@ -201,12 +202,7 @@ impl JournaledFile {
             options.open(path).map_err(|error| with_path(path, &error))
         };
         let file = open(path)?;
-        if file.try_lock().is_err_and(|error| matches!(error, std::fs::TryLockError::WouldBlock)) {
-            return Err(io::Error::other(format!(
-                "{}: another process is writing to this file",
-                path.display()
-            )));
-        }
+        lock(&file, path)?;
         let journal = open(&journal_file(path))?;
         let path = path.to_path_buf();
         Ok(JournaledFile {

@@ -12,6 +12,7 @@ mod csv;
 mod file;
 mod journal;
 mod jsonl;
+mod lock;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;

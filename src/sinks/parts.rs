@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "parquet")]
 use super::Parquet;
+use super::file::with_path;
 use super::journal::{CompletedSet, JournalKey, other_schema};
+use super::lock::{Locked, OutputLock};
 use super::{AtomicFile, Npy, Row, SCHEMA, Sink};
 
 /// Start of the first line of a list of keys, before the schema of the rows.
 const SCHEMA_LINE: &str = "schema ";
+/// File that is locked while parts are added. Readers of whole folders ignore its name too.
+const LOCK: &str = "_lock";
 /// Maximum age of a part.
 const PART_TIME: Duration = Duration::from_secs(60);
 /// Maximum number of files of a part.
@@ -38,11 +42,18 @@ impl PartKind {
         }
     }
 
-    /// Creates one file at `path`.
+    /// Creates one file at `path`, locked until the sink is dropped.
     ///
     /// # Errors
-    /// As [`AtomicFile::create`]; `Unsupported` if the program was built without the format.
+    /// As [`AtomicFile::create`]; another process is writing the file; `Unsupported` if the program was built without
+    /// the format.
     pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        let sink = self.unlocked(path)?;
+        Ok(Box::new(Locked { sink, _lock: OutputLock::beside(path)? }))
+    }
+
+    /// Creates one file in a folder that is locked.
+    fn unlocked(self, path: &Path) -> io::Result<Box<dyn Sink>> {
         match self {
             PartKind::Npy => Ok(Box::new(Npy::create(path)?)),
             #[cfg(feature = "parquet")]
@@ -72,6 +83,7 @@ pub struct PartitionedDir {
     folder: PathBuf,
     next: u32,
     part: Option<Part>,
+    _lock: OutputLock,
 }
 
 struct Part {
@@ -109,18 +121,24 @@ fn keys_file(part: &Path) -> PathBuf {
     part.with_file_name(format!("_{stem}.keys"))
 }
 
+/// Locks a folder, created if missing.
+fn lock_folder(folder: &Path) -> io::Result<OutputLock> {
+    fs::create_dir_all(folder).map_err(|error| with_path(folder, &error))?;
+    OutputLock::acquire(folder.join(LOCK), folder)
+}
+
 impl PartitionedDir {
     /// Opens a folder, created if missing, to add parts; returns the completed files.
     ///
     /// # Errors
-    /// An I/O error, or parts with rows of another schema.
+    /// An I/O error, parts with rows of another schema, or another process is writing to the folder.
     pub fn open(kind: PartKind, folder: &Path) -> io::Result<(PartitionedDir, CompletedSet)> {
-        fs::create_dir_all(folder)?;
+        let lock = lock_folder(folder)?;
         let (mut done, mut next) = (CompletedSet::default(), 0);
         for part in parts_of(folder, kind)? {
             next = next.max(number(&part).map_or(0, |number| number + 1));
-            let keys = fs::read_to_string(keys_file(&part))
-                .map_err(|error| super::file::with_path(&keys_file(&part), &error))?;
+            let keys =
+                fs::read_to_string(keys_file(&part)).map_err(|error| with_path(&keys_file(&part), &error))?;
             // Lists of schema 1 have no schema in their first line.
             let schema = keys.lines().next().and_then(|line| line.strip_prefix(SCHEMA_LINE)?.parse().ok());
             if schema != Some(SCHEMA) {
@@ -129,14 +147,15 @@ impl PartitionedDir {
             }
             keys.lines().filter_map(JournalKey::parse).for_each(|key| done.add(key));
         }
-        Ok((PartitionedDir { kind, folder: folder.to_path_buf(), next, part: None }, done))
+        Ok((PartitionedDir { kind, folder: folder.to_path_buf(), next, part: None, _lock: lock }, done))
     }
 
-    /// Removes the parts in `folder`.
+    /// Opens a folder, created if missing, and removes its parts.
     ///
     /// # Errors
-    /// An I/O error.
-    pub fn clear(kind: PartKind, folder: &Path) -> io::Result<()> {
+    /// An I/O error, or another process is writing to the folder.
+    pub fn create(kind: PartKind, folder: &Path) -> io::Result<PartitionedDir> {
+        let lock = lock_folder(folder)?;
         for part in parts_of(folder, kind)? {
             fs::remove_file(&part)?;
             for beside in [keys_file(&part), super::paths_file(&part)] {
@@ -146,7 +165,7 @@ impl PartitionedDir {
                 }
             }
         }
-        Ok(())
+        Ok(PartitionedDir { kind, folder: folder.to_path_buf(), next: 0, part: None, _lock: lock })
     }
 
     fn path(&self) -> PathBuf {
@@ -176,7 +195,7 @@ impl Sink for PartitionedDir {
         let part = match &mut self.part {
             Some(part) => part,
             none => none.insert(Part {
-                sink: self.kind.create(&path)?,
+                sink: self.kind.unlocked(&path)?,
                 keys: Vec::new(),
                 files: 0,
                 start: Instant::now(),
@@ -235,11 +254,19 @@ mod tests {
         parts.row(&row("b")).unwrap();
         drop(parts);
         let (mut parts, mut done) = PartitionedDir::open(PartKind::Npy, folder.path()).unwrap();
+        // One process at a time: another would write parts of the same names.
+        for error in [
+            PartitionedDir::open(PartKind::Npy, folder.path()).err(),
+            PartitionedDir::create(PartKind::Npy, folder.path()).err(),
+        ] {
+            assert!(error.unwrap().to_string().contains("another process"));
+        }
         assert!(done.take(&row("a").key.unwrap()) && !done.take(&row("b").key.unwrap()));
         parts.row(&row("b")).unwrap();
         parts.finish().unwrap();
         assert_eq!(parts_of(folder.path(), PartKind::Npy).unwrap().len(), 2);
-        PartitionedDir::clear(PartKind::Npy, folder.path()).unwrap();
+        drop(parts);
+        drop(PartitionedDir::create(PartKind::Npy, folder.path()).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
