@@ -145,6 +145,19 @@ fn executors_do_not_wait() {
     }
 }
 
+/// Files that read the time of day: modification times of files. Everything else is timed by a clock that does not jump.
+const TIME_OF_DAY: &[&str] = &["cli/src/inputs.rs", "cli/src/lab.rs"];
+
+#[test]
+fn durations_do_not_depend_on_the_time_of_day() {
+    for (_, path, code) in sources() {
+        let may_read = TIME_OF_DAY.iter().any(|file| path.ends_with(file));
+        assert!(may_read || !code.contains("SystemTime"), "{} uses SystemTime", path.display());
+        let is_now = code.contains("SystemTime::now");
+        assert!(!is_now, "{} reads the time of day, which may jump", path.display());
+    }
+}
+
 #[test]
 fn only_gpu_names_wgpu() {
     for (module, path, code) in sources() {

@@ -102,17 +102,15 @@ fn golden_scores_with_f16_storage() {
     for golden in GOLDENS.iter().filter(|golden| golden.compat == Compat::Corrected) {
         let (Some(plan), Some(file)) = (plan(golden), common::fixture(golden.file)) else { return };
         let plan = plan.fused().with_precision(DType::F16);
-        let executor = tagwave::gpu::Executor::new(
-            &gpu,
-            &plan,
-            &tagwave::gpu::Options { max_batch: 5, ..Default::default() },
-        )
-        .unwrap();
-        let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
-        let tolerance = Tolerance { absolute: 5e-3, relative: 0.0 };
-        let scores = compare(&outputs[0], &npz::array(&file, "probs"), tolerance);
-        println!("{} f16: scores: {scores}", golden.model);
-        assert!(scores.within, "{} f16: {scores}", golden.model);
+        for checked in [true, false] {
+            let options = tagwave::gpu::Options { max_batch: 5, checked, ..Default::default() };
+            let executor = tagwave::gpu::Executor::new(&gpu, &plan, &options).unwrap();
+            let outputs = executor.run(&[npz::stack(&mels)]).unwrap();
+            let tolerance = Tolerance { absolute: 5e-3, relative: 0.0 };
+            let scores = compare(&outputs[0], &npz::array(&file, "probs"), tolerance);
+            println!("{} f16, checked {checked}: scores: {scores}", golden.model);
+            assert!(scores.within, "{} f16, checked {checked}: {scores}", golden.model);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The program on many files: folders, lists, shards, interruptions, bounded memory.
+//! The program on many files: folders, lists, shards, bounded memory.
 //!
 //! The model is compact_cnn of full size with seeded weights, on the CPU.
 #![cfg(unix)]
@@ -10,152 +10,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use common::audio::Random;
-use common::command::{Home, word};
+use common::command::word;
+use common::library::{arguments, library, rows, sorted_lines, spawn};
 use common::seeded;
 use serde_json::Value;
-
-/// Makes a home with weights and `count` links to a few short tracks in `music`.
-fn library(count: usize) -> Home {
-    let home = Home::new();
-    seeded::export("compact", &home.store());
-    for kind in 0..3 {
-        seeded::wav(&home.path(&format!("{kind}.wav")), 0.2 + 0.1 * f64::from(kind), kind);
-    }
-    fs::create_dir(home.path("music")).unwrap();
-    for index in 0..count {
-        let link = home.path(&format!("music/{index:05}.wav"));
-        symlink(home.path(&format!("{}.wav", index % 3)), link).unwrap();
-    }
-    home
-}
-
-const MODEL: [&str; 4] = ["--device", "cpu", "--model", "compact"];
-
-fn arguments<'a>(command: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
-    [&[command][..], &MODEL, rest].concat()
-}
-
-fn rows(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line:?}"))).collect()
-}
-
-fn sorted_lines(path: &Path) -> Vec<String> {
-    let mut lines: Vec<String> = fs::read_to_string(path).unwrap().lines().map(String::from).collect();
-    lines.sort();
-    lines
-}
-
-fn spawn(home: &Home, arguments: &[&str]) -> Child {
-    home.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-#[test]
-fn resuming_after_a_kill_gives_the_same_rows() {
-    let home = library(60);
-    let mut random = Random(7);
-    let mut fraction = || random.fraction();
-    let mut kills = 0;
-    for (format, least) in [("jsonl", 20), ("csv", 10)] {
-        let clean = home.path(&format!("clean.{format}"));
-        let run = |output: &Path, more: &[&'static str]| -> Vec<String> {
-            let all = arguments("tag", &["music", "--batch", "4", "--quiet", "-o", word(output)]);
-            [all, more.to_vec()].concat().into_iter().map(String::from).collect()
-        };
-        let start = Instant::now();
-        home.ok(&run(&clean, &[]));
-        let whole = start.elapsed();
-        let (expected, mut landed) = (sorted_lines(&clean), 0);
-        let mut turn = 0;
-        while landed < least {
-            turn += 1;
-            assert!(turn < 20 * least, "the runs end before they are killed");
-            let output = home.path(&format!("killed{turn}.{format}"));
-            // Killed again and again until it is done.
-            for _attempt in 0..8 {
-                let command = run(&output, &["--resume"]);
-                let mut child = spawn(&home, &command.iter().map(String::as_str).collect::<Vec<_>>());
-                std::thread::sleep(whole.mul_f64(0.2 + 0.6 * fraction()));
-                landed += usize::from(child.try_wait().unwrap().is_none());
-                // SIGKILL on Unix; a process that has ended is no error.
-                let _ = child.kill();
-                child.wait().unwrap();
-            }
-            home.ok(&run(&output, &["--resume"]));
-            assert!(sorted_lines(&output) == expected, "{format}, turn {turn}");
-        }
-        kills += landed;
-    }
-    println!("{kills} kills");
-}
-
-#[test]
-fn an_interrupted_run_reports_and_resumes() {
-    let home = library(150);
-    let output = home.path("tags.jsonl");
-    let run = arguments("tag", &["music", "--batch", "2", "-o", word(&output), "--resume"]);
-    let child = spawn(&home, &run);
-    let end = Instant::now() + Duration::from_secs(60);
-    while fs::metadata(&output).map_or(0, |found| found.len()) == 0 && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let ended = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(130), "{said}");
-    assert!(said.contains("interrupted after"), "{said}");
-    let before = rows(&fs::read_to_string(&output).unwrap()).len();
-    assert!(before > 0 && before < 150, "{before} rows");
-    let output = home.run(&run);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.contains(&format!("{before} done before")), "{said}");
-    let all = rows(&fs::read_to_string(home.path("tags.jsonl")).unwrap());
-    let paths: std::collections::BTreeSet<_> = all.iter().map(|row| row["path"].to_string()).collect();
-    assert_eq!((all.len(), paths.len()), (150, 150));
-}
-
-/// The program with a limit of the file size in kilobytes; the signal of the limit is ignored.
-fn limited(home: &Home, kilobytes: u32, arguments: &[&str]) -> Output {
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kilobytes);
-    let inner = home.command(arguments);
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.current_dir(home.0.path()).output().unwrap()
-}
-
-#[test]
-fn a_full_disk_stops_with_whole_rows() {
-    let home = library(40);
-    for format in ["jsonl", "csv"] {
-        let output = home.path(&format!("tags.{format}"));
-        let run = arguments("tag", &["music", "-o", word(&output), "--resume"]);
-        let ended = limited(&home, 10, &run);
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(1), "{said}");
-        assert!(said.contains("cannot write the results") && said.contains("tags."), "{said}");
-        let text = fs::read_to_string(&output).unwrap();
-        assert!(text.ends_with('\n') && text.len() > 5_000, "{}", text.len());
-        home.ok(&run);
-        let clean = home.path(&format!("clean.{format}"));
-        home.ok(&arguments("tag", &["music", "-o", word(&clean)]));
-        assert!(sorted_lines(&output) == sorted_lines(&clean));
-    }
-    // A device that is always full: an error, no panic, no journal beside it.
-    let said = home.fails(1, &arguments("tag", &["0.wav", "-o", "/dev/full"]));
-    assert!(said.contains("cannot write"), "{said}");
-    assert!(!Path::new("/dev/full.journal").exists());
-}
 
 #[test]
 fn rows_are_never_lost_by_mistake() {

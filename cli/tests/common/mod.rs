@@ -2,6 +2,8 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod command;
+#[cfg(unix)]
+pub mod library;
 #[path = "../../../tests/common/mod.rs"]
 mod shared;
 
