@@ -16,6 +16,18 @@ use crate::tensor::LengthError;
 use crate::weights::WeightsError;
 
 /// Any error of the library: a category, a message, and a [`source`](std::error::Error::source) with the cause.
+///
+/// ```
+/// use tagwave::ErrorKind;
+/// use tagwave::tagger::{Device, Tagger};
+///
+/// # fn main() -> Result<(), tagwave::Error> {
+/// let tagger = Tagger::builder().device(Device::Cpu).build()?;
+/// let error = tagger.tag_file("missing.mp3").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Input); // of this file: others can still be tagged
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Cause>);
 

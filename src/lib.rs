@@ -2,19 +2,25 @@
 //! recurrence, dense layers) is hand-written WGSL; every kernel has a reference implementation, and the same plans run on
 //! a fast CPU executor.
 //!
-//! ```no_run
+//! ```
 //! use tagwave::tagger::Tagger;
 //! use tagwave::tags::TagSelection;
 //!
-//! fn main() -> Result<(), tagwave::Error> {
-//!     let tagger = Tagger::builder().model("crnn").weights("weights-of-the-original").build()?;
-//!     let track = tagger.tag_file("song.mp3")?;
-//!     for tag in tagger.tags(&track, TagSelection::Top(5)) {
-//!         println!("{} {:.3}", tag.label, tag.score);
-//!     }
-//!     Ok(())
+//! # fn main() -> Result<(), tagwave::Error> {
+//! // The built-in model, on the best device.
+//! let tagger = Tagger::builder().build()?;
+//! let track = tagger.tag_file("assets/demo.ogg")?;
+//! for tag in tagger.tags(&track, TagSelection::Top(5)) {
+//!     println!("{} {:.3}", tag.label, tag.score);
 //! }
+//! # assert_eq!(track.scores.len(), 50);
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! A model of the original needs its weights: `Tagger::builder().model("crnn").weights("data")`. An application with
+//! audio of its own calls [`Tagger::tag_samples`](tagger::Tagger::tag_samples), or
+//! [`Tagger::submit`](tagger::Tagger::submit), which does not wait for the device.
 //!
 //! # Data flow of one file
 //!
@@ -47,10 +53,8 @@
 //! | `webgpu` | | [`gpu`] in a browser |
 //! | `keras` | yes | weight files of Keras (HDF5) |
 //! | `small` | yes | weights of the default model inside the library |
-//! | `fetch` | | download of published weights |
-//! | `sinks`, `parquet` | | output formats |
-//! | `pca` | | principal components of embeddings |
-//! | `unstable` | | modules of the engine, which may change in any version |
+//! | `unstable` | | the modules of the engine, which may change in any version |
+//! | `fetch`, `pca`, `parquet`, `sinks` | | parts of the program (download of weights, output formats, ...); they switch `unstable` on |
 //!
 //! An engine that has samples and a device takes `gpu` and `small`. The reference implementation is always there.
 //!

@@ -143,7 +143,12 @@ fn matrices(adapter: &wgpu::Adapter) -> Vec<u32> {
 }
 
 async fn enumerate() -> Vec<wgpu::Adapter> {
-    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    // Not OpenGL, which has no compute shaders on many drivers.
+    let backends = wgpu::Backends::PRIMARY & wgpu::Instance::enabled_backend_features();
+    if backends.is_empty() {
+        // wgpu panics here, as with `webgpu` alone outside of a browser.
+        return Vec::new();
+    }
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty();

@@ -53,16 +53,21 @@ use warnings::Warnings;
 
 /// Tags audio with one model on one or more devices. `Send` and `Sync`: threads may share it.
 ///
-/// ```no_run
-/// use tagwave::tagger::Tagger;
-/// use tagwave::tags::TagSelection;
+/// ```
+/// use tagwave::audio::Source;
+/// use tagwave::tagger::{Device, Tagger};
 ///
 /// # fn main() -> Result<(), tagwave::Error> {
-/// let tagger = Tagger::builder().model("crnn").weights("weights-of-the-original").build()?;
-/// let track = tagger.tag_file("song.mp3")?;
-/// for tag in tagger.tags(&track, TagSelection::Top(5)) {
-///     println!("{} {:.3}", tag.label, tag.score);
-/// }
+/// let tagger = Tagger::builder().device(Device::Cpu).build()?;
+/// let tone: Vec<f32> = (0..44_100 * 30).map(|n| (n as f32 * 0.06).sin()).collect();
+/// let tracks = tagger.tag_batch([
+///     Source::path("assets/demo.ogg"),
+///     Source::samples(tone, 44_100),
+///     Source::path("missing.mp3"),
+/// ]);
+/// assert_eq!(tracks[0].as_ref().unwrap().scores.len(), tagger.labels().len());
+/// assert_eq!(tracks[1].as_ref().unwrap().embedding.len(), tagger.embedding_len());
+/// assert!(tracks[2].is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -146,6 +151,24 @@ impl Tagger {
     /// call, and returns a future.
     ///
     /// A failed device is an error of the future, while the blocking calls retry and fall back to the CPU.
+    ///
+    /// ```
+    /// use tagwave::tagger::{Device, Tagger};
+    ///
+    /// # fn main() -> Result<(), tagwave::Error> {
+    /// let tagger = Tagger::builder().device(Device::Cpu).build()?;
+    /// let mut pending = tagger.submit(&vec![0.1; 22_050 * 30], 22_050)?;
+    /// // Once per frame of a game, or `pending.await`:
+    /// let track = loop {
+    ///     match pending.try_take() {
+    ///         Some(result) => break result?,
+    ///         None => std::thread::yield_now(),
+    ///     }
+    /// };
+    /// assert_eq!(track.scores.len(), 50);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) for samples that cannot be tagged, and errors of the device that
