@@ -158,7 +158,7 @@ def time_peer(run, batch, frames, seconds):
         wall.append(time.perf_counter() - t)
         processor.append(time.process_time() - c)
     median = statistics.median
-    return {"clips_per_s": batch / median(wall), "max": batch / min(wall), "clips_per_cpu_s": batch / median(processor)}
+    return {"clips_per_s": batch / median(wall), "clips_per_s_max": batch / min(wall), "clips_per_cpu_s": batch / median(processor)}
 
 
 def worker(peer, model, batch, threads, seconds):
@@ -172,8 +172,8 @@ def one_turn(peer, cell, seconds):
     model, batch, threads = cell
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE")
     if peer == "tagwave":
-        command = [str(tagwave()), "--json", "--models", model, "--batches", str(batch), "--threads", str(threads),
-                   "--seconds", str(seconds)]
+        command = [str(tagwave()), "bench", "model", "--json", "--device", "cpu", "--from", "spectrogram", "--model", model,
+                   "--batch", str(batch), "--threads", str(threads), "--seconds", str(seconds)]
     else:
         command = [sys.executable, __file__, "--worker", json.dumps([peer, model, batch, threads, seconds])]
     lines = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -181,12 +181,12 @@ def one_turn(peer, cell, seconds):
 
 
 def tagwave(_cache=[]):
-    """The bench binary, built once."""
+    """The program, built once."""
     if not _cache:
-        command = ["cargo", "bench", "--bench", "cpu", "--no-run", "--message-format", "json"]
+        command = ["cargo", "build", "--release", "--package", "tagwave-cli", "--message-format", "json"]
         lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         made = [json.loads(line) for line in lines if '"executable":"' in line]
-        _cache.append(next(m["executable"] for m in made if m["target"]["name"] == "cpu"))
+        _cache.append(next(m["executable"] for m in made if m["target"]["name"] == "tagwave"))
     return _cache[0]
 
 
@@ -222,7 +222,7 @@ def main():
                 for peer, results in turns.items():
                     middle = lambda key: statistics.median(result[key] for result in results)
                     cell.append([model, threads, batch, peer, round(middle("clips_per_s"), 2),
-                                 round(max(result["max"] for result in results), 2),
+                                 round(max(result["clips_per_s_max"] for result in results), 2),
                                  round(middle("clips_per_cpu_s"), 2)])
                 fastest = max(row[6] for row in cell[1:])
                 print(f"\n{model}, batch {batch}, {threads} thread(s)")

@@ -19,6 +19,8 @@ pub(super) struct ExecutorOptions {
     pub(super) checked: bool,
     /// Number of CPU threads; `None` for all cores.
     pub(super) threads: Option<usize>,
+    /// SIMD level of the CPU; `None` for the widest.
+    pub(super) simd_level: Option<cpu::SimdLevel>,
 }
 
 /// A GPU adapter or the CPU.
@@ -67,7 +69,8 @@ impl Target {
                 Box::new(gpu::Executor::new(gpu, plan, &options)?)
             }
             Target::Cpu => {
-                let options = cpu::Options { threads: options.threads, max_batch, ..Default::default() };
+                let &ExecutorOptions { threads, simd_level, .. } = options;
+                let options = cpu::Options { threads, simd_level, max_batch, ..Default::default() };
                 Box::new(cpu::Executor::new(plan, &options)?)
             }
         })

@@ -202,6 +202,28 @@ fn tuning_results_are_saved_until_forgotten() {
 }
 
 #[test]
+fn models_are_timed_with_their_steps() {
+    let home = Home::new();
+    let bench =
+        ["bench", "model", "--device", "cpu", "--model", "small", "--batch", "2", "--seconds", "0.01"];
+    for (from, first) in [("samples", "mel"), ("spectrogram", "conv1")] {
+        let said = home.ok(&[&bench[..], &["--from", from, "--steps", "--json"]].concat());
+        let row: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&row["model"], &row["batch"]), (&"small".into(), &2.into()), "{row}");
+        for figure in ["clips_per_s", "clips_per_s_max", "clips_per_cpu_s"] {
+            assert!(row[figure].as_f64().is_some_and(|v| v > 0.0), "{figure}: {row}");
+        }
+        let steps = row["steps"].as_array().unwrap();
+        assert!(steps.iter().any(|step| step["step"] == first), "{row}");
+        assert!(steps.iter().all(|step| step["ms_per_clip"].as_f64().is_some()), "{row}");
+    }
+    let table = home.ok(&[&bench[..], &["--steps", "--threads", "1", "--simd", "scalar"]].concat());
+    assert!(table.contains("conv1") && table.contains("GFLOP/s"), "{table}");
+    home.fails(2, &[&bench[..], &["--simd", "mmx"]].concat());
+    home.fails(2, &["bench", "model", "--device", "cpu", "--model", "mel", "--from", "spectrogram"]);
+}
+
+#[test]
 fn kernels_are_listed_with_their_speed_and_drawn() {
     let Some(device) = device() else { return };
     let home = Home::new();

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::kernels::{Conv2d, Limits, Op, UserKernel, layer};
-use crate::models::{Architecture, Compat, Model, Starts};
+use crate::models::{Architecture, Compat, Model, SCORES, Starts};
 use crate::plan::{Builder, Plan};
 use crate::tensor::DType;
 use crate::test_cases::fill_weight;
@@ -36,7 +36,15 @@ impl Layer {
 /// # Errors
 /// If the model cannot be built.
 pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
-    Ok(filled(model)?.fused().with_precision(precision))
+    Ok(filled(model, Starts::Samples)?.fused().with_precision(precision))
+}
+
+/// Fused plan of the network of a model: from its spectrogram to scores alone, as other inference engines run it.
+///
+/// # Errors
+/// As [`filled_plan`].
+pub fn network(model: &Model, precision: DType) -> Result<Plan, Error> {
+    Ok(filled(model, Starts::Mel)?.only_outputs(&[SCORES]).fused().with_precision(precision))
 }
 
 /// Fused plan of the front end of a model: from samples to the input of the network.
@@ -44,13 +52,13 @@ pub fn filled_plan(model: &Model, precision: DType) -> Result<Plan, Error> {
 /// # Errors
 /// As [`filled_plan`].
 pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
-    let plan = filled(model)?.tapped(&["input"])?.only_outputs(&["input"]);
+    let plan = filled(model, Starts::Samples)?.tapped(&["input"])?.only_outputs(&["input"]);
     Ok(plan.fused().with_precision(precision))
 }
 
-fn filled(model: &Model) -> Result<Plan, Error> {
+fn filled(model: &Model, starts: Starts) -> Result<Plan, Error> {
     let weights = synthetic_weights(model.architecture(), 0);
-    Ok(model.architecture().build(&weights, Compat::Corrected, Starts::Samples)?)
+    Ok(model.architecture().build(&weights, Compat::Corrected, starts)?)
 }
 
 /// Synthetic weights: array `i` has the fill pattern of `first_seed + i`.

@@ -20,7 +20,6 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   check     format, clippy, docs, shader contracts, layering and wording; needs no GPU
   test      all tests, on the best adapter (including software Vulkan drivers)
   test-gpu  kernel and model tests on the adapter named by TAGWAVE_TEST_ADAPTER
-  bench     time of the models on a device by step; ARGUMENTS: DEVICE BATCH
   tuning    regenerates the built-in tuning table from the records in benches/records
   golden    regenerates the golden files that need only Python 3 with NumPy
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
@@ -41,7 +40,6 @@ fn main() -> ExitCode {
         Some("check") => check(),
         Some("test") => test(rest),
         Some("test-gpu") => test(&["--test".into(), "kernels".into(), "--test".into(), "models".into()]),
-        Some("bench") => run(cargo(&["bench", "--bench", "pipeline", "--"]).args(rest)),
         Some("tuning") => tuning(),
         Some("golden") => golden(),
         Some("matrix") => built("tagwave").and_then(|tagwave| matrix::run(&tagwave, rest)),
