@@ -101,6 +101,8 @@ fn check() -> Outcome {
     let tests = ["clippy", "-p", "tagwave", "--tests", "--no-default-features", "--features", "cpu,small"];
     run(&mut cargo(&[&tests[..], &["--", "-D", "warnings"]].concat()))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // The package without the rest of the workspace.
+    run(&mut cargo(&["package", "--package", "tagwave", "--allow-dirty", "--quiet"]))?;
     run(&mut cargo(&[
         "test",
         "--all-features",
