@@ -17,7 +17,7 @@ pub const fn stored_channels(channels: usize) -> usize {
 }
 
 /// Storage type of a tensor on a device. Host tensors are always f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DType {
     /// IEEE 754 binary32.
     #[default]

@@ -50,7 +50,7 @@ fn no_limit_makes_a_kernel_panic() {
                 let call = case.plan.call(step, &shapes);
                 let own = step.op.configs(&call, &limits);
                 let elsewhere = step.op.configs(&call, &Limits::default());
-                let configs = [own, elsewhere, vec![KernelConfig::DEFAULT]].concat();
+                let configs = [own, elsewhere, vec![KernelConfig::new("unknown", &[])]].concat();
                 let weights: Vec<&HostTensor> =
                     step.weights.iter().filter_map(|&id| case.plan.weight(id).map(|w| &**w)).collect();
                 for config in configs.into_iter().flat_map(crippled) {

@@ -7,7 +7,7 @@ mod tuning;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tagwave::kernels::{Limits, Operation, TuningTable, Vendor, layer as layer_key};
+use tagwave::kernels::{LayerKey, Limits, Operation, TuningTable, Vendor};
 use tagwave::lab::layers;
 use tagwave::models;
 use tagwave::tensor::DType;
@@ -79,9 +79,10 @@ fn lines_are_taken(kind: &str, limits: &Limits) {
             let step = &layer.plan.steps()[0];
             let shapes = layer.plan.shapes(step);
             let call = layer.plan.call(step, &shapes);
-            if let Some(config) = tuning.find(&step.op, &call, limits) {
-                assert!(step.op.configs(&call, limits).contains(&config), "{}: {config}", layer.name);
-                taken.insert(layer_key(&step.op, &call));
+            let (key, known) = (LayerKey::new(&step.op, &call), step.op.configs(&call, limits));
+            if let Some(config) = tuning.find(&key, &known) {
+                assert!(known.contains(&config), "{}: {config}", layer.name);
+                taken.insert(key);
             }
         }
     }

@@ -39,10 +39,8 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, CliError> {
         }
         let expected = reference::run(&case.plan, &case.inputs).map_err(Error::from)?;
         for config in configs(&target, &case) {
-            let kernel = match config {
-                KernelConfig::DEFAULT => case.name.clone(),
-                config => format!("{} [{config:?}]", case.name),
-            };
+            let kernel = config.map(|config| format!(" [{config:?}]")).unwrap_or_default();
+            let kernel = format!("{}{kernel}", case.name);
             let found = run(&target, &case.plan, config, &case.inputs);
             report.compare(&kernel, found, &expected[0], case.tolerance)?;
         }
@@ -75,28 +73,28 @@ fn check_model(
     for &compat in model.compats() {
         let plan = model.architecture().build(&weights, compat, Starts::Samples).map_err(Error::from)?;
         let expected = reference::run(&plan, std::slice::from_ref(&input)).map_err(Error::from)?;
-        let found = run(target, &plan.fused(), KernelConfig::DEFAULT, std::slice::from_ref(&input));
+        let found = run(target, &plan.fused(), None, std::slice::from_ref(&input));
         let tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
         report.compare(&format!("{} {}", model.name(), compat.as_str()), found, &expected[0], tolerance)?;
     }
     Ok(())
 }
 
-/// Kernel configurations to test on a test case.
-fn configs(target: &Target, case: &TestCase) -> Vec<KernelConfig> {
+/// Kernel configurations to test on a test case; the CPU has one kernel for each op.
+fn configs(target: &Target, case: &TestCase) -> Vec<Option<KernelConfig>> {
     match target {
-        Target::Gpu(gpu) => case.configs(&gpu.summary().limits),
-        Target::Cpu => vec![KernelConfig::DEFAULT],
+        Target::Gpu(gpu) => case.configs(&gpu.summary().limits).into_iter().map(Some).collect(),
+        Target::Cpu => vec![None],
     }
 }
 
 fn run(
     target: &Target,
     plan: &Plan,
-    config: KernelConfig,
+    config: Option<KernelConfig>,
     inputs: &[HostTensor],
 ) -> Result<Vec<HostTensor>, Error> {
-    let options = ExecutorOptions { max_batch: plan.batch(), config: Some(config), ..Default::default() };
+    let options = ExecutorOptions { max_batch: plan.batch(), config, ..Default::default() };
     Ok(target.executor(plan, &options)?.run(inputs)?)
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::{Context, GpuError};
-use crate::kernels::{Dispatch, KernelConfig, Operation, Packed, UserKernel, is_within_bounds};
+use crate::kernels::{
+    Dispatch, DispatchError, KernelConfig, LayerKey, Operation, Packed, UserKernel, is_within_bounds,
+};
 use crate::plan::{Plan, Step};
 use crate::tensor::HostTensor;
 
@@ -40,10 +42,14 @@ pub(super) fn select_kernel(
     }
     let configs = step.op.configs(&call, limits);
     let forced = options.config.filter(|forced| configs.iter().any(|s| s.kernel() == forced.kernel()));
-    let measured = || kernels.tuning.find(&step.op, &call, limits).filter(|found| configs.contains(found));
-    let config = forced.or_else(measured).or(configs.first().copied()).unwrap_or(KernelConfig::DEFAULT);
-    let dispatch = step.op.dispatch(&call, config, limits);
-    let dispatch = dispatch.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
+    let measured = || {
+        kernels.tuning.find(&LayerKey::new(&step.op, &call), &configs).filter(|found| configs.contains(found))
+    };
+    let config = forced.or_else(measured).or(configs.first().copied());
+    let config = config.ok_or_else(|| DispatchError::not_applicable(step.op.name(), &call));
+    let dispatched = config.and_then(|config| Ok((config, step.op.dispatch(&call, config, limits)?)));
+    let (config, dispatch) =
+        dispatched.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
     Ok(SelectedKernel { config, dispatch, user_kernel: None })
 }
 

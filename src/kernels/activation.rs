@@ -48,6 +48,10 @@ impl Operation for Activation {
         Ok(x)
     }
 
+    fn configs(&self, _call: &Call, _limits: &Limits) -> Vec<KernelConfig> {
+        vec![KernelConfig::new(KERNEL.name, &[])]
+    }
+
     fn dispatch(
         &self,
         call: &Call,

@@ -16,9 +16,6 @@ pub struct KernelConfig {
 }
 
 impl KernelConfig {
-    /// The op's default for the shapes at hand.
-    pub const DEFAULT: KernelConfig = KernelConfig::new("", &[]);
-
     /// A kernel with its tile constants, at most eight.
     pub const fn new(kernel: &'static str, constants: &[(&'static str, u32)]) -> KernelConfig {
         let mut all = [("", 0); MOST];
@@ -30,7 +27,7 @@ impl KernelConfig {
         KernelConfig { kernel, constants: all }
     }
 
-    /// Name of the kernel; empty for [`KernelConfig::DEFAULT`].
+    /// Name of the kernel.
     pub fn kernel(&self) -> &'static str {
         self.kernel
     }
@@ -52,25 +49,6 @@ impl KernelConfig {
         Some(self)
     }
 
-    /// The configuration that [`KernelConfig`]'s display form names: one of `known` with the constants it states.
-    pub fn parse(text: &str, known: &[KernelConfig]) -> Option<KernelConfig> {
-        let mut words = text.split_whitespace();
-        let kernel = words.next()?;
-        let config = *known.iter().find(|config| config.kernel == kernel)?;
-        words.try_fold(config, |config, word| {
-            let (name, value) = word.split_once('=')?;
-            config.with(name, value.parse().ok().filter(|&value| value > 0)?)
-        })
-    }
-
-    /// This configuration, or the first of `known` for [`KernelConfig::DEFAULT`].
-    pub(super) fn or_first(self, known: &[KernelConfig]) -> KernelConfig {
-        match self {
-            KernelConfig::DEFAULT => known.first().copied().unwrap_or(self),
-            config => config,
-        }
-    }
-
     /// The constants as the line in front of the kernel.
     pub(super) fn header(&self) -> String {
         self.constants().map(|(name, value)| format!("const {name} = {value}u; ")).collect()
@@ -79,7 +57,7 @@ impl KernelConfig {
 
 impl fmt::Display for KernelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.kernel.is_empty() { "default" } else { self.kernel })?;
+        f.write_str(self.kernel)?;
         self.constants().try_for_each(|(name, value)| write!(f, " {name}={value}"))
     }
 }
@@ -87,24 +65,5 @@ impl fmt::Display for KernelConfig {
 impl fmt::Debug for KernelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KNOWN: [KernelConfig; 2] =
-        [KernelConfig::new("a", &[("WG", 8), ("QT", 2)]), KernelConfig::new("b", &[])];
-
-    #[test]
-    fn words_there_and_back() {
-        let config = KNOWN[0].with("QT", 5).unwrap();
-        assert_eq!(config.to_string(), "a WG=8 QT=5");
-        assert_eq!(KernelConfig::parse(&config.to_string(), &KNOWN), Some(config));
-        assert_eq!(KernelConfig::parse("b", &KNOWN), Some(KNOWN[1]));
-        assert_eq!(KernelConfig::parse("a QT=0", &KNOWN), None);
-        assert_eq!(KernelConfig::parse("a OV=2", &KNOWN), None);
-        assert_eq!(KernelConfig::parse("c", &KNOWN), None);
     }
 }

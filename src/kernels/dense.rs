@@ -151,7 +151,7 @@ impl Operation for Dense {
         config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
-        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
         let (rows, columns4) = extents(call);
         Ok(Dispatch {
             constants: vec![self.activation.constant()],

@@ -56,6 +56,12 @@ pub enum DispatchError {
 }
 
 impl DispatchError {
+    /// A kernel, or an op, that cannot run a call.
+    pub(crate) fn not_applicable(kernel: &'static str, call: &Call) -> DispatchError {
+        let input = call.inputs.first().map(ToString::to_string).unwrap_or_default();
+        DispatchError::NotApplicable { kernel, call: format!("{input} to {}", call.output) }
+    }
+
     /// Returns the kind, by which a batch decides how to go on.
     pub fn kind(&self) -> ErrorKind {
         match self {

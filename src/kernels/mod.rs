@@ -51,7 +51,7 @@ pub use normalize::{Level, Normalize};
 pub use normalize_channels::NormalizeChannels;
 pub use op::{Call, Fused, Op, Operation, Packed};
 pub use pad_time::PadTime;
-pub use tuning::{Kernels, TuningTable, layer};
+pub use tuning::{Kernels, LayerKey, TuningTable};
 pub use user_kernel::{UserKernel, UserKernelError, parse_constant};
 
 use dispatch::{elementwise, split_workgroups};

@@ -76,12 +76,14 @@ pub trait Operation {
         false
     }
 
-    /// The configurations that can run `call`, the one to take by default first.
+    /// The configurations that can run `call`, the one to take by default first; empty if no kernel can. An op with one
+    /// kernel of its own name need not say so.
     fn configs(&self, _call: &Call, _limits: &Limits) -> Vec<KernelConfig> {
-        vec![KernelConfig::DEFAULT]
+        vec![KernelConfig::new(self.name(), &[])]
     }
 
-    /// Everything needed to run this on a device with these limits.
+    /// Everything needed to run this on a device with these limits. The kernel of `config` is one of
+    /// [`Operation::configs`]; its tile constants may be others.
     ///
     /// # Errors
     /// [`DispatchError`] when the device or the configuration cannot.
@@ -94,7 +96,7 @@ pub trait Operation {
         None
     }
 
-    /// The weights as the configuration's kernel wants them, in the order of its [`super::Role::Weight`]s.
+    /// The weights as the configuration's kernel wants them, for a configuration that [`Operation::dispatch`] takes, in the order of its [`super::Role::Weight`]s.
     fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed>;
 
     /// This op with the op after it taken into it, or `None` when one kernel cannot do both.
@@ -192,6 +194,9 @@ impl Operation for Op {
         config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
+        if self.configs(call, limits).iter().all(|known| known.kernel() != config.kernel()) {
+            return Err(DispatchError::not_applicable(config.kernel(), call));
+        }
         let dispatch = self.operation().dispatch(call, config, limits)?;
         check(&dispatch, call, limits)?;
         Ok(dispatch)

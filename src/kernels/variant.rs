@@ -34,29 +34,23 @@ impl<O, Specific> KernelVariants<O, Specific> {
         self.0.iter().find(|variant| variant.kernel.name == config.kernel())
     }
 
-    /// Requested configuration, or the first known one, with its variant; tile constants may differ from the known ones.
+    /// Variant of a configuration; its tile constants may differ from the known ones.
     ///
     /// # Errors
     /// [`DispatchError::NotApplicable`] for a kernel that is not among the known configurations, or lacks a tile constant.
-    pub(super) fn choose(
+    pub(super) fn checked(
         &self,
         config: KernelConfig,
         known: &[KernelConfig],
         call: &Call,
-    ) -> Result<(KernelConfig, &'static KernelVariant<O, Specific>), DispatchError> {
-        let config = config.or_first(known);
+    ) -> Result<&'static KernelVariant<O, Specific>, DispatchError> {
         // A tile constant of zero, or one that is left out, is no tile.
         let is_complete = |known: &KernelConfig| {
             known.constants().all(|(name, _)| (1..=LARGEST).contains(&config.get(name)))
         };
         let is_known = known.iter().any(|known| known.kernel() == config.kernel() && is_complete(known));
-        match self.of(config).filter(|_| is_known) {
-            Some(variant) => Ok((config, variant)),
-            None => Err(DispatchError::NotApplicable {
-                kernel: self.of(config).unwrap_or(&self.0[0]).kernel.name,
-                call: format!("{} to {}", call.inputs[0], call.output),
-            }),
-        }
+        let variant = self.of(config).filter(|_| is_known);
+        variant.ok_or_else(|| DispatchError::not_applicable(config.kernel(), call))
     }
 }
 

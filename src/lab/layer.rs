@@ -1,7 +1,7 @@
 //! Layers of the models.
 
 use crate::error::Error;
-use crate::kernels::{Conv2d, Limits, Op, UserKernel, layer};
+use crate::kernels::{Conv2d, LayerKey, Limits, Op, UserKernel};
 use crate::models::{Architecture, Compat, Model, SCORES, Starts};
 use crate::plan::{Builder, Plan};
 use crate::tensor::DType;
@@ -80,7 +80,7 @@ pub fn layers(models: &[Model], precision: DType) -> Result<Vec<Layer>, Error> {
         let plan = filled_plan(model, precision)?.with_batch(1);
         for step in plan.steps() {
             let shapes = plan.shapes(step);
-            let key = layer(&step.op, &plan.call(step, &shapes));
+            let key = LayerKey::new(&step.op, &plan.call(step, &shapes));
             if !seen.contains(&key) {
                 seen.push(key);
                 layers

@@ -6,7 +6,7 @@ use super::Layer;
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
 use crate::gpu::{Context, Executor, Options, Prepared, Trial};
-use crate::kernels::{KernelConfig, Op, Operation};
+use crate::kernels::{KernelConfig, LayerKey, Op, Operation};
 use crate::plan::Plan;
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
@@ -36,7 +36,7 @@ pub struct Bench {
     expected: Vec<f32>,
     flops: u64,
     activation_bytes: u64,
-    key: String,
+    key: LayerKey,
 }
 
 /// Measurement of a kernel.
@@ -58,8 +58,8 @@ pub struct Measurement {
     pub bytes: u64,
     /// Largest difference from the reference implementation over the sampled outputs.
     pub error: f32,
-    /// The layer's name in a [`crate::kernels::TuningTable`].
-    pub layer: String,
+    /// Key of the layer in a [`crate::kernels::TuningTable`].
+    pub layer: LayerKey,
     /// True if this is the default configuration.
     pub default: bool,
 }
@@ -112,7 +112,7 @@ impl Bench {
             samples,
             expected,
             flops: step.op.flops(&plan.call(step, &shapes)),
-            key: crate::kernels::layer(&step.op, &plan.call(step, &shapes)),
+            key: LayerKey::new(&step.op, &plan.call(step, &shapes)),
             activation_bytes: activations.sum(),
             clips,
         })
@@ -125,7 +125,7 @@ impl Bench {
         let shapes = plan.shapes(step);
         let (call, limits) = (plan.call(step, &shapes), &self.gpu.summary().limits);
         let mut configs = self.op.configs(&call, limits);
-        let default = self.gpu.kernels().tuning.find(&self.op, &call, limits);
+        let default = self.gpu.kernels().tuning.find(&self.key, &configs);
         if let Some(place) = default.and_then(|default| configs.iter().position(|&s| s == default)) {
             configs[..=place].rotate_right(1);
         }
@@ -201,8 +201,7 @@ impl Bench {
             flops: self.flops,
             bytes: self.activation_bytes + prepared.weight_bytes,
             error: *error,
-            default: self.configs().first() == Some(&prepared.config)
-                || prepared.config == KernelConfig::DEFAULT,
+            default: self.configs().first() == Some(&prepared.config),
             layer: self.key.clone(),
         })
     }

@@ -60,10 +60,7 @@ pub fn tune(
                 ran = true;
                 // An incomplete search does not confirm the default.
                 if complete || tuned.best.config != tuned.default.config {
-                    let plan = layer.plan.with_batch(batch);
-                    let step = &plan.steps()[0];
-                    let shapes = plan.shapes(step);
-                    tuning.insert(&step.op, &plan.call(step, &shapes), tuned.best.config);
+                    tuning.insert(tuned.best.layer.clone(), tuned.best.config);
                 }
                 progress(layer, Ok(&tuned), &tuning);
             }

@@ -190,7 +190,7 @@ fn passes_test_cases(
     if let Some((_, good)) = checked.iter().find(|(known, _)| *known == key) {
         return *good;
     }
-    let kernel = if config.kernel().is_empty() { None } else { Some(config.kernel()) };
+    let kernel = Some(config.kernel());
     let options = tagwave::gpu::Options { config: Some(config), ..Default::default() };
     let result = check_test_cases(gpu, layer.op().name(), kernel, precision, &options);
     if let Err(error) = &result {
@@ -218,17 +218,14 @@ fn head(args: &KernelBenchArgs, gpu: &Context, peaks: Peaks) -> Result<(), CliEr
 fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Context, peaks: Peaks) -> String {
     let found = &row.found;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
-    let kernel = match found.config.kernel() {
-        "" => found.kernel.to_string(),
-        _ => found.config.to_string(),
-    };
+    let kernel = found.config.to_string();
     let (gflops, gbytes) = (found.gflops(), found.gbytes());
     if args.format == BenchFormat::Jsonl {
         let adapter = gpu.summary();
         return serde_json::json!({
             "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,
             "vendor": adapter.limits.vendor.name(),
-            "layer": row.layer, "key": found.layer, "batch": row.batch, "precision": row.precision.to_string(),
+            "layer": row.layer, "key": found.layer.to_string(), "batch": row.batch, "precision": row.precision.to_string(),
             "kernel": kernel, "default": found.default,
             "median_ms": ms(found.median), "least_ms": ms(found.range[0]), "most_ms": ms(found.range[1]),
             "runs": found.runs, "gflops": gflops, "gbytes": gbytes,

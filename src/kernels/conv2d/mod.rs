@@ -108,7 +108,7 @@ impl Operation for Conv2d {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let (config, variant) = VARIANTS.choose(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
         let [pf, pt] = self.pool;
         let specific = (variant.specific.header)(self, config);
         Ok(Dispatch {
@@ -143,8 +143,8 @@ impl Operation for Conv2d {
     }
 
     fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
-        let config = config.or_first(&self.configs(call, &Limits::default()));
-        let variant = VARIANTS.of(config).unwrap_or(&direct::DIRECT);
+        let of = VARIANTS.of(config);
+        let variant = of.unwrap_or_else(|| unreachable!("`dispatch` takes no other kernel"));
         let padded = 4 * padded_channels4(variant, call, config);
         let mut b = weights[1].data().to_vec();
         b.resize(padded, 0.0);
