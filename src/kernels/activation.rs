@@ -2,7 +2,7 @@
 
 use super::{
     ACTIVATIONS, Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation,
-    Packed, Params, Role, ShapeError, elementwise, expect_count,
+    Packed, Params, Role, ShapeError, Tolerance, elementwise, expect_count,
 };
 use crate::tensor::{HostTensor, Shape};
 
@@ -65,6 +65,10 @@ impl Operation for Activation {
     /// One value of each for every thread that is not surplus.
     fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 4e-6, relative: 4e-6 }
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {

@@ -2,8 +2,8 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
-    split_workgroups,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, Tolerance, expect_count,
+    expect_rank, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -100,6 +100,10 @@ impl Operation for BatchStats {
         let x = call.inputs[0];
         let rows = x.extent(0) * x.extent(2) * x.extent(3);
         Some(vec![rows * 4 * blocks(call), x.extent(0) * stored_channels(call.output.extent(1))])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 2e-4, relative: 2e-5 }
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {

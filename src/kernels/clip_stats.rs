@@ -2,8 +2,8 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
-    split_workgroups,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, Tolerance, expect_count,
+    expect_rank, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -113,6 +113,10 @@ impl Operation for ClipStats {
     /// Every index is below the end of its clip, or of the batch.
     fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].len(), 4 * call.inputs[0].extent(0)])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 1e-4, relative: 3e-6 }
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {

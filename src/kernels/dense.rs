@@ -2,8 +2,8 @@
 
 use super::{
     ACTIVATIONS, Activation, Binding, Call, Dispatch, DispatchError, Fused, INDEX, Kernel, KernelConfig,
-    KernelVariant, KernelVariants, Limits, Op, Operation, Packed, Params, Role, ShapeError, expect_count,
-    expect_shape, pad_channels, split_workgroups,
+    KernelVariant, KernelVariants, Limits, Op, Operation, Packed, Params, Role, ShapeError, Tolerance,
+    expect_count, expect_shape, pad_channels, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -168,6 +168,10 @@ impl Operation for Dense {
         let (rows, columns4) = extents(call);
         let depth = stored_channels(call.inputs[0].channels());
         Some(vec![rows * depth, depth * 4 * columns4, 4 * columns4, rows * 4 * columns4])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
     }
 
     fn pack(&self, call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -2,7 +2,7 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
-    Role, ShapeError, expect_count, expect_rank, expect_shape, split_workgroups,
+    Role, ShapeError, Tolerance, expect_count, expect_rank, expect_shape, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -91,6 +91,10 @@ impl Operation for Gru {
     fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let units = call.output.extent(2);
         Some(vec![call.inputs[0].stored_len(), 3 * units * units, call.output.stored_len()])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -2,7 +2,7 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, Role, ShapeError, expect_count, expect_rank, expect_shape,
+    Limits, Operation, Packed, Params, Role, ShapeError, Tolerance, expect_count, expect_rank, expect_shape,
     split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape};
@@ -155,6 +155,10 @@ impl Operation for LogMel {
         let filters = runs.map(|band| (band[2] + band[1]) as usize).max().unwrap_or(0);
         let (x, y) = (call.inputs[0].stored_len(), call.output);
         in_spectrum.then(|| vec![x, N_FFT, 2 * N_FFT, 4 * y.extent(2), filters, y.len()])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::DECIBELS
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -2,8 +2,8 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, expect_count, expect_rank,
-    split_workgroups,
+    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, Tolerance, expect_count,
+    expect_rank, split_workgroups,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -95,6 +95,10 @@ impl Operation for MeanPool2d {
         let x = call.inputs[0];
         let clips = x.extent(0) * 4 * blocks(call);
         Some(vec![x.extent(2) * x.extent(3) * clips, clips])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 2e-4, relative: 2e-5 }
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {

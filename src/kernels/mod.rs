@@ -25,6 +25,7 @@ mod normalize;
 mod normalize_channels;
 mod op;
 mod pad_time;
+mod tolerance;
 mod tuning;
 mod unroll;
 mod user_kernel;
@@ -51,6 +52,7 @@ pub use normalize::{Level, Normalize};
 pub use normalize_channels::NormalizeChannels;
 pub use op::{Call, Fused, Op, Operation, Packed};
 pub use pad_time::PadTime;
+pub use tolerance::Tolerance;
 pub use tuning::{Kernels, LayerKey, TuningTable};
 pub use user_kernel::{UserKernel, UserKernelError, parse_constant};
 

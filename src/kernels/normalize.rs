@@ -1,6 +1,6 @@
 //! Flooring, standardising and padding of spectrograms, with a scale and shift per frame.
 
-use super::{Axis, INDEX};
+use super::{Axis, INDEX, Tolerance};
 use super::{
     Binding, Call, Dispatch, DispatchError, Fused, Kernel, KernelConfig, Limits, Op, Operation, Packed,
     Params, Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
@@ -105,6 +105,10 @@ impl Operation for Normalize {
     fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let y = call.output;
         Some(vec![call.inputs[0].len(), 4 * y.extent(0), y.extent(3), y.extent(3), y.len()])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 3e-5, relative: 1e-6 }
     }
 
     fn pack(&self, call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {

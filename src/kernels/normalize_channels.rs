@@ -2,7 +2,7 @@
 
 use super::{
     Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, Limits, Operation, Packed, Params,
-    Role, ShapeError, elementwise, expect_count, expect_rank, expect_shape,
+    Role, ShapeError, Tolerance, elementwise, expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
@@ -78,6 +78,10 @@ impl Operation for NormalizeChannels {
             channels,
             x.stored_len(),
         ])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
     }
 
     fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {

@@ -4,7 +4,7 @@ use super::dispatch::check;
 use super::{
     Activation, BatchNorm, BatchStats, ClipStats, Concat, Conv2d, Dense, Dispatch, DispatchError, Gru,
     KernelConfig, LastState, Limits, LogMel, MaxPool2d, MeanPool2d, Normalize, NormalizeChannels, PadTime,
-    ShapeError,
+    ShapeError, Tolerance,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
@@ -104,54 +104,54 @@ pub trait Operation {
         None
     }
 
+    /// Tolerance of kernels at the shapes of the models, for inputs in -1..1 (docs/numerics.md).
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::ROUNDING
+    }
+
     /// Floating-point operations (a multiplication and an addition are two) of one call, epilogues not counted.
     fn flops(&self, call: &Call) -> u64 {
         call.output.len() as u64
     }
 }
 
-/// Every op there is.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each variant is documented at its config")]
-pub enum Op {
-    Activation(Activation),
-    BatchNorm(BatchNorm),
-    ClipStats(ClipStats),
-    Conv2d(Conv2d),
-    Dense(Dense),
-    Gru(Gru),
-    LastState(LastState),
-    LogMel(LogMel),
-    MaxPool2d(MaxPool2d),
-    Normalize(Normalize),
-    BatchStats(BatchStats),
-    Concat(Concat),
-    MeanPool2d(MeanPool2d),
-    NormalizeChannels(NormalizeChannels),
-    PadTime(PadTime),
+/// Defines [`Op`], the registry of ops.
+macro_rules! ops {
+    ($($op:ident),* $(,)?) => {
+        /// Every op there is.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        #[allow(missing_docs, reason = "each variant is documented at its config")]
+        pub enum Op {
+            $($op($op)),*
+        }
+
+        impl Op {
+            fn operation(&self) -> &dyn Operation {
+                match self {
+                    $(Op::$op(op) => op),*
+                }
+            }
+        }
+    };
 }
 
-impl Op {
-    fn operation(&self) -> &dyn Operation {
-        match self {
-            Op::Activation(op) => op,
-            Op::BatchNorm(op) => op,
-            Op::ClipStats(op) => op,
-            Op::Conv2d(op) => op,
-            Op::Dense(op) => op,
-            Op::Gru(op) => op,
-            Op::LastState(op) => op,
-            Op::LogMel(op) => op,
-            Op::MaxPool2d(op) => op,
-            Op::Normalize(op) => op,
-            Op::BatchStats(op) => op,
-            Op::Concat(op) => op,
-            Op::MeanPool2d(op) => op,
-            Op::NormalizeChannels(op) => op,
-            Op::PadTime(op) => op,
-        }
-    }
+ops! {
+    Activation,
+    BatchNorm,
+    BatchStats,
+    ClipStats,
+    Concat,
+    Conv2d,
+    Dense,
+    Gru,
+    LastState,
+    LogMel,
+    MaxPool2d,
+    MeanPool2d,
+    Normalize,
+    NormalizeChannels,
+    PadTime,
 }
 
 impl Operation for Op {
@@ -212,6 +212,10 @@ impl Operation for Op {
 
     fn fuse(&self, weights: &[&HostTensor], next: &Op, next_weights: &[&HostTensor]) -> Option<Fused> {
         self.operation().fuse(weights, next, next_weights)
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        self.operation().tolerance()
     }
 
     fn flops(&self, call: &Call) -> u64 {

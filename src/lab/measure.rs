@@ -108,7 +108,7 @@ impl Bench {
             op: step.op.clone(),
             trial,
             batch,
-            tolerance: test_cases::tolerance(&step.op),
+            tolerance: step.op.tolerance(),
             samples,
             expected,
             flops: step.op.flops(&plan.call(step, &shapes)),

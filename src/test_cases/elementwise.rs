@@ -1,7 +1,7 @@
 //! Test cases of the ops with one thread per element: activation, batch_norm, last_state, max_pool2d,
 //! normalize, pad_time.
 
-use super::{ROUNDING, TestCase, Tolerance, fill, fill_scaled};
+use super::{TestCase, Tolerance, fill, fill_scaled};
 use crate::kernels::{Activation, Axis, BatchNorm, LastState, Level, MaxPool2d, Normalize, Op, PadTime};
 use crate::tensor::Shape;
 
@@ -48,7 +48,7 @@ pub(super) fn cases() -> Vec<TestCase> {
             op,
             vec![fill(shape, 5)],
             weights,
-            ROUNDING,
+            Tolerance::ROUNDING,
         ));
     }
     for (window, shape) in
@@ -60,7 +60,7 @@ pub(super) fn cases() -> Vec<TestCase> {
             op,
             vec![fill(shape, 6)],
             vec![],
-            ROUNDING,
+            Tolerance::ROUNDING,
         ));
     }
     for (left, right, shape) in [(2, 3, [2, 3, 5, 7]), (0, 1, [2, 1, 5, 7]), (3, 0, [1, 4, 2, 1])] {
@@ -70,12 +70,18 @@ pub(super) fn cases() -> Vec<TestCase> {
             op,
             vec![fill(shape, 7)],
             vec![],
-            ROUNDING,
+            Tolerance::ROUNDING,
         ));
     }
     for shape in [[2, 3, 5], [3, 1, 7], [1, 7, 32]] {
         let op = Op::LastState(LastState);
-        cases.push(TestCase::new(&format!("{shape:?}"), op, vec![fill(shape, 8)], vec![], ROUNDING));
+        cases.push(TestCase::new(
+            &format!("{shape:?}"),
+            op,
+            vec![fill(shape, 8)],
+            vec![],
+            Tolerance::ROUNDING,
+        ));
     }
     cases.extend(normalize());
     cases

@@ -1,6 +1,6 @@
 //! Test cases of the front end: log_mel and clip_stats.
 
-use super::{DECIBELS, TestCase, Tolerance, fill, fill_scaled};
+use super::{TestCase, Tolerance, fill, fill_scaled};
 use crate::kernels::{ClipStats, FrameCount, LogMel, Op, Padding, Scope};
 use crate::tensor::HostTensor;
 
@@ -24,7 +24,7 @@ pub(super) fn cases() -> Vec<TestCase> {
         let (window, filters) = (fill([512], 1), bands(7));
         let x =
             HostTensor::from_fn([2, samples], |i| (i as f32 * 0.37).sin() + 0.1 * ((i % 251) as f32 / 251.0));
-        cases.push(TestCase::new(case, op, vec![x], vec![window, filters], DECIBELS));
+        cases.push(TestCase::new(case, op, vec![x], vec![window, filters], Tolerance::DECIBELS));
     }
     // Sums over a clip in f32 against f64.
     let tolerance = Tolerance { absolute: 1e-4, relative: 3e-6 };

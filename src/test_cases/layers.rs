@@ -1,6 +1,6 @@
 //! Test cases of layers with sums: conv2d, dense, gru, mean_pool2d, batch_stats; and of normalize_channels, concat.
 
-use super::{ROUNDING, SUMS, TestCase, fill, fill_scaled};
+use super::{TestCase, Tolerance, fill, fill_scaled};
 use crate::kernels::{Activation, BatchStats, Concat, Conv2d, Dense, Gru, MeanPool2d, NormalizeChannels, Op};
 
 pub(super) fn cases() -> Vec<TestCase> {
@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<TestCase> {
         let op = Op::Conv2d(Conv2d { pool, activation });
         let weights = vec![fill_scaled([o, c, 3, 3], 1, 0.3), fill([o], 2)];
         let case = format!("{c}->{o} at {f}x{t}, pool {pool:?}, {activation:?}");
-        cases.push(TestCase::new(&case, op, vec![fill([2, c, f, t], 3)], weights, SUMS));
+        cases.push(TestCase::new(&case, op, vec![fill([2, c, f, t], 3)], weights, Tolerance::SUMS));
     }
     // One past 65,535 workgroups of eight threads with the smaller of a software driver's tiles.
     let wide = fill([1, 2, 1, 65_536 * 64 + 1], 4);
@@ -40,7 +40,7 @@ pub(super) fn cases() -> Vec<TestCase> {
         Op::Conv2d(Conv2d::default()),
         vec![wide],
         weights,
-        SUMS,
+        Tolerance::SUMS,
     ));
 
     for (case, rows, d, o) in [
@@ -54,7 +54,7 @@ pub(super) fn cases() -> Vec<TestCase> {
             let op = Op::Dense(Dense { activation });
             let weights = vec![fill_scaled([d, o], 7, 0.3), fill([o], 8)];
             let case = format!("{case}, {activation:?}");
-            cases.push(TestCase::new(&case, op, vec![fill([rows, d], 9)], weights, SUMS));
+            cases.push(TestCase::new(&case, op, vec![fill([rows, d], 9)], weights, Tolerance::SUMS));
         }
     }
     let weights = vec![fill([5, 9], 7), fill([9], 8)];
@@ -63,13 +63,19 @@ pub(super) fn cases() -> Vec<TestCase> {
         Op::Dense(Dense::default()),
         vec![fill([2, 3, 5], 9)],
         weights,
-        SUMS,
+        Tolerance::SUMS,
     ));
 
     for (n, t, units) in [(2, 3, 5), (1, 15, 32), (3, 7, 33), (2, 1, 2), (1, 4, 61)] {
         let u = fill_scaled([units, 3 * units], 10, 0.5);
         let x = fill_scaled([n, t, 3 * units], 11, 2.0);
-        cases.push(TestCase::new(&format!("[{n}, {t}, {units}]"), Op::Gru(Gru), vec![x], vec![u], SUMS));
+        cases.push(TestCase::new(
+            &format!("[{n}, {t}, {units}]"),
+            Op::Gru(Gru),
+            vec![x],
+            vec![u],
+            Tolerance::SUMS,
+        ));
     }
     for shape in [[2, 3, 5, 7], [3, 33, 1, 1], [2, 5, 48, 85], [1, 2, 3, 700]] {
         let x = || vec![fill_scaled(shape, 12, 30.0)];
@@ -84,11 +90,17 @@ pub(super) fn cases() -> Vec<TestCase> {
         }
         let op = Op::NormalizeChannels(NormalizeChannels { epsilon: 1e-3 });
         let weights = vec![fill([shape[1]], 14), fill([shape[1]], 15)];
-        cases.push(TestCase::new(&case, op, vec![fill(shape, 16), stats], weights, SUMS));
+        cases.push(TestCase::new(&case, op, vec![fill(shape, 16), stats], weights, Tolerance::SUMS));
     }
     for (n, a, b) in [(2, 3, 5), (3, 32, 32), (1, 2, 7)] {
         let inputs = vec![fill([n, a], 17), fill([n, b], 18)];
-        cases.push(TestCase::new(&format!("{a}+{b}"), Op::Concat(Concat), inputs, vec![], ROUNDING));
+        cases.push(TestCase::new(
+            &format!("{a}+{b}"),
+            Op::Concat(Concat),
+            inputs,
+            vec![],
+            Tolerance::ROUNDING,
+        ));
     }
     cases
 }

@@ -4,6 +4,7 @@
 //! One file per group of ops. Tests and `tagwave selftest` loop over [`all`]. Extents are unequal primes, so that a swapped
 //! axis is detected, and sizes around the limits of a workgroup.
 
+pub use crate::kernels::Tolerance;
 use crate::kernels::{KernelConfig, Limits, Op, Operation};
 use crate::plan::{Builder, Plan};
 use crate::tensor::{DType, HostTensor, Shape};
@@ -83,36 +84,6 @@ impl TestCase {
 /// All test cases of all ops.
 pub fn all() -> Vec<TestCase> {
     [elementwise::cases(), frontend::cases(), layers::cases()].concat()
-}
-
-/// Tolerance `|found - expected| <= absolute + relative * |expected|`; see docs/numerics.md.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tolerance {
-    /// Absolute tolerance.
-    pub absolute: f32,
-    /// Relative tolerance.
-    pub relative: f32,
-}
-
-/// Tolerance of sums of a few hundred f32 products of magnitude one.
-pub const SUMS: Tolerance = Tolerance { absolute: 2e-5, relative: 2e-5 };
-/// Tolerance of one or two f32 operations.
-pub const ROUNDING: Tolerance = Tolerance { absolute: 1e-6, relative: 1e-6 };
-/// Tolerance in dB: a relative error of the mel power of about 1e-5, and leakage between paired frames.
-pub const DECIBELS: Tolerance = Tolerance { absolute: 2e-3, relative: 0.0 };
-
-/// Tolerance of a kernel of `op` at the shapes of the models, for inputs in -1..1; test cases with other inputs have their
-/// own.
-pub fn tolerance(op: &Op) -> Tolerance {
-    match op {
-        Op::Conv2d(_) | Op::Dense(_) | Op::Gru(_) | Op::NormalizeChannels(_) => SUMS,
-        Op::LogMel(_) => DECIBELS,
-        Op::ClipStats(_) => Tolerance { absolute: 1e-4, relative: 3e-6 },
-        Op::MeanPool2d(_) | Op::BatchStats(_) => Tolerance { absolute: 2e-4, relative: 2e-5 },
-        Op::Normalize(_) => Tolerance { absolute: 3e-5, relative: 1e-6 },
-        Op::Activation(_) => Tolerance { absolute: 4e-6, relative: 4e-6 },
-        Op::BatchNorm(_) | Op::MaxPool2d(_) | Op::PadTime(_) | Op::LastState(_) | Op::Concat(_) => ROUNDING,
-    }
 }
 
 /// Largest difference of two tensors, relative to the tolerance.
@@ -210,9 +181,9 @@ mod tests {
     #[test]
     fn nan_and_a_wrong_shape_are_never_within() {
         let a = HostTensor::new([2], vec![1.0, f32::NAN]).unwrap();
-        assert!(!compare(&a, &a, SUMS).within);
+        assert!(!compare(&a, &a, Tolerance::SUMS).within);
         let b = HostTensor::zeros([2, 1]);
-        assert!(!compare(&HostTensor::zeros([2]), &b, SUMS).within);
-        assert!(compare(&b, &b, SUMS).within);
+        assert!(!compare(&HostTensor::zeros([2]), &b, Tolerance::SUMS).within);
+        assert!(compare(&b, &b, Tolerance::SUMS).within);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Activation, Axis, Binding, Call, Dispatch, DispatchError, Fused, KernelConfig, KernelVariants, Limits,
-    MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, expect_count, expect_rank, expect_shape,
+    MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, Tolerance, expect_count, expect_rank,
+    expect_shape,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
@@ -140,6 +141,10 @@ impl Operation for Conv2d {
             padded,
             y.extent(0) * y.extent(2) * y.extent(3) * outputs,
         ])
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance::SUMS
     }
 
     fn pack(&self, call: &Call, config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
