@@ -145,6 +145,23 @@ fn executors_do_not_wait() {
     }
 }
 
+/// Files of the executors that access the file system.
+const FILES: &[&str] = &["src/gpu/pipeline_files.rs"];
+
+#[test]
+fn executors_do_not_read_or_write_files() {
+    for (module, path, code) in sources() {
+        let library = without_tests(&code);
+        let is_executor =
+            ["executor", "gpu", "cpu", "reference", "plan", "kernels"].contains(&module.as_str());
+        if is_executor && !FILES.iter().any(|file| path.ends_with(file)) {
+            for word in ["std::fs", "fs::", "File::", "atomic_file"] {
+                assert!(!library.contains(word), "{} uses {word}", path.display());
+            }
+        }
+    }
+}
+
 /// Files that read the time of day: modification times of files. Everything else is timed by a clock that does not jump.
 const TIME_OF_DAY: &[&str] = &["cli/src/inputs.rs", "cli/src/lab.rs"];
 

@@ -2,7 +2,6 @@
 #![cfg(feature = "keras")]
 #![cfg(feature = "fetch")]
 
-use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tagwave::ErrorKind;
 use tagwave::weights::{
     DownloadProgress, FetchError, FetchOptions, Fetched, ManifestFile, ProxyPolicy, Variant, WeightsError,
     fetch, sha256_hex,
 };
+use tagwave::{CancelToken, ErrorKind};
 
 /// Test server; `answer` writes the response for the requested path.
 struct Server {
@@ -83,7 +82,7 @@ fn options() -> FetchOptions {
 }
 
 fn get(entry: &ManifestFile, directory: &Path, options: &FetchOptions) -> Result<Fetched, WeightsError> {
-    fetch(entry, directory, options, &mut |_| {}, &|| false)
+    fetch(entry, directory, options, &mut |_| {}, &CancelToken::new())
 }
 
 /// Fetches, expects a failure that leaves nothing behind, and returns it.
@@ -105,7 +104,8 @@ fn a_good_file_arrives_once() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("new/store");
     let mut seen: Vec<DownloadProgress> = Vec::new();
-    let fetched = fetch(&entry(&server), &target, &options(), &mut |now| seen.push(now), &|| false).unwrap();
+    let fetched =
+        fetch(&entry(&server), &target, &options(), &mut |now| seen.push(now), &CancelToken::new()).unwrap();
     assert_eq!(fetched, Fetched::Downloaded(target.join("weights.h5")));
     assert_eq!(fs::read(fetched.path()).unwrap(), body());
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
@@ -248,9 +248,10 @@ fn a_cancellation_is_heard_in_silence() {
         Ok(())
     });
     let directory = tempfile::tempdir().unwrap();
-    let (start, received) = (Instant::now(), Cell::new(0));
-    let mut progress = |now: DownloadProgress| received.set(now.received);
-    let error = fetch(&entry(&server), directory.path(), &options(), &mut progress, &|| received.get() > 0);
+    let (start, cancel) = (Instant::now(), CancelToken::new());
+    // At the first bytes.
+    let mut progress = |_: DownloadProgress| cancel.cancel();
+    let error = fetch(&entry(&server), directory.path(), &options(), &mut progress, &cancel);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);

@@ -81,8 +81,7 @@ impl<'a> Job<'a> {
             .locator(model.weights.locator())
             .devices(resolved.devices.iter().cloned())
             .kernels(resolved.kernels())
-            .kernel_times(shown.stats)
-            .cancel_token(cancel.clone());
+            .kernel_times(shown.stats);
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
         let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::refused_devices);
         let builder = files.apply(builder, clips.are_many());
@@ -128,7 +127,7 @@ impl<'a> Job<'a> {
         let mut progress = ProgressReporter::new(self.shown, self.files.are_many(), || self.files.count());
         let mut outcome = Ok(0);
         let mut written = 0;
-        self.tagger.tag_each(sources, |index, result| {
+        self.tagger.tag_each_until(&self.cancel, sources, |index, result| {
             let Some(input) = pending.take(index).filter(|_| outcome.is_ok()) else { return };
             let row = self.row(input, result, requested);
             if row.outcome.is_err() {

@@ -181,7 +181,7 @@ fn fetch(args: &FetchArgs) -> Result<u8, CliError> {
         let bar = download_bar(&entry.name, entry.size);
         let options = FetchOptions { offline: args.offline, ..FetchOptions::default() };
         let mut progress = |at: weights::DownloadProgress| bar.set_position(at.received);
-        let fetched = weights::fetch(entry, &store, &options, &mut progress, &|| cancel.is_cancelled());
+        let fetched = weights::fetch(entry, &store, &options, &mut progress, &cancel);
         bar.finish_and_clear();
         let fetched = fetched?;
         let how = match &fetched {

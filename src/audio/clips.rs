@@ -92,7 +92,7 @@ impl ClipReader {
     /// As [`ClipReader::open`], with a heartbeat that ticks at each packet.
     ///
     /// # Errors
-    /// As [`ClipReader::open`]; [`AudioError::Stopped`] after [`Heartbeat::stop`].
+    /// As [`ClipReader::open`]; [`AudioError::Cancelled`] after a cancellation of its heartbeat.
     pub fn open_watched(
         source: Source,
         request: &ClipRequest,
@@ -100,7 +100,7 @@ impl ClipReader {
         heartbeat: &Heartbeat,
     ) -> Result<ClipReader, AudioError> {
         request.check()?;
-        heartbeat.check_stopped()?;
+        heartbeat.check()?;
         let source = Source(source.0.rereadable()?);
         match ClipReader::open_track(&source, request, resamplers, heartbeat) {
             Ok(open_track) => Ok(ClipReader::new(source, open_track, request, resamplers, heartbeat)),

@@ -146,9 +146,9 @@ pub enum AudioError {
         /// Message of `ffmpeg`.
         ffmpeg: String,
     },
-    /// Reading was stopped by [`super::Heartbeat::stop`].
-    #[error("stopped")]
-    Stopped,
+    /// Cancelled by the caller, or by the watchdog of a decoder.
+    #[error("cancelled")]
+    Cancelled,
     /// The resampler for uncommon rates failed.
     #[error("resampler from {from_hz} to {to_hz} Hz: {reason}")]
     Resampler {
@@ -194,7 +194,7 @@ impl AudioError {
             | AudioError::Dts
             | AudioError::Ffmpeg { .. } => ErrorKind::Unsupported,
             AudioError::Both { first, .. } => first.kind(),
-            AudioError::Stopped => ErrorKind::Cancelled,
+            AudioError::Cancelled => ErrorKind::Cancelled,
             AudioError::Io(_) | AudioError::Spool(_) | AudioError::SpoolLimit { .. } => ErrorKind::Resource,
             AudioError::Resampler { .. } => ErrorKind::Internal,
             _ => ErrorKind::Input,

@@ -311,7 +311,7 @@ impl TrackReader {
     }
 
     fn feed(&mut self) -> Result<(), AudioError> {
-        self.heartbeat.check_stopped()?;
+        self.heartbeat.check()?;
         if self.input.next_block(&mut self.block)? {
             if let Input::Decoder(decoder) = &self.input
                 && self.resampling.received() + self.block.len() as u64 > self.from_input

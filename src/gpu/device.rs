@@ -1,7 +1,6 @@
 //! Adapters and devices: what there is, which one to take, what it can do.
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -288,14 +287,6 @@ impl Context {
     pub fn with_kernels(self, kernels: Kernels) -> Context {
         let tuning = kernels.tuning.or(TuningTable::built_in(&self.summary.limits));
         Context { kernels: Arc::new(Kernels { tuning, ..kernels }), ..self }
-    }
-
-    /// The same device with its compiled pipelines kept in `folder`, where its backend hands them out and
-    /// `PIPELINE_CACHE` is enabled; elsewhere nothing changes.
-    #[must_use]
-    pub fn with_pipeline_cache(self, folder: &Path) -> Context {
-        let cache = PipelineCache::open(&self.device, folder).map(Arc::new);
-        Context { cache, ..self }
     }
 
     /// The kernels that run on it.

@@ -15,6 +15,7 @@ mod device;
 mod executor;
 mod layout;
 mod options;
+mod pipeline_files;
 mod probe;
 mod select;
 mod shader;

@@ -15,7 +15,6 @@ use super::stats::Stats;
 use super::warnings::{TaggerWarning, Warnings};
 use super::{Device, Tagger};
 use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
-use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
 #[cfg(feature = "wgpu")]
 use crate::kernels::Kernels;
@@ -64,7 +63,6 @@ pub struct TaggerBuilder {
     outputs: Outputs,
     tap: Option<String>,
     precision: DType,
-    cancel: CancelToken,
 }
 
 impl Default for TaggerBuilder {
@@ -91,7 +89,6 @@ impl Default for TaggerBuilder {
             outputs: Outputs::default(),
             tap: None,
             precision: DType::F32,
-            cancel: CancelToken::new(),
         }
     }
 }
@@ -265,12 +262,6 @@ impl TaggerBuilder {
         self
     }
 
-    /// Sets a token that cancels all calls without a token of their own.
-    pub fn cancel_token(mut self, token: CancelToken) -> Self {
-        self.cancel = token;
-        self
-    }
-
     /// Builds the tagger: loads the weights, opens the device and compiles the kernels.
     ///
     /// # Errors
@@ -345,7 +336,6 @@ impl TaggerBuilder {
             decode_threads: self.decode_threads.unwrap_or_else(cores),
             aggregation: self.aggregation,
             tap: self.tap,
-            cancel: self.cancel,
             warnings,
         })
     }

@@ -83,7 +83,6 @@ pub struct Tagger {
     decode_threads: usize,
     aggregation: Aggregation,
     tap: Option<String>,
-    cancel: CancelToken,
     warnings: Warnings,
 }
 
@@ -117,8 +116,7 @@ impl Tagger {
         self.tag_batch([source]).pop().unwrap_or_else(|| Err(Cause::Cancelled.into()))
     }
 
-    /// Tags many sources and returns results in their order; a source that fails does not affect others. After a
-    /// cancellation, unfinished sources are errors of kind [`Cancelled`](crate::ErrorKind::Cancelled).
+    /// Tags many sources and returns results in their order; a source that fails does not affect others.
     pub fn tag_batch(&self, sources: impl IntoIterator<Item = Source>) -> Vec<Result<Track, Error>> {
         let sources: Vec<Source> = sources.into_iter().collect();
         let mut results: Vec<_> = sources.iter().map(|_| Err(Cause::Cancelled.into())).collect();
@@ -133,7 +131,7 @@ impl Tagger {
         sources: impl IntoIterator<Item = Source, IntoIter: Send>,
         each: impl FnMut(usize, Result<Track, Error>),
     ) {
-        self.tag_each_until(&self.cancel.clone(), sources, each);
+        self.tag_each_until(&CancelToken::new(), sources, each);
     }
 
     /// As [`Tagger::tag_each`], until `cancel` is cancelled: then `each` is still called for finished sources, and not

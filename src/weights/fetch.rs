@@ -15,6 +15,7 @@ use super::error::{FetchError, WeightsError};
 use super::file::{hex, read_file, sha256_hex};
 use super::manifest::ManifestFile;
 use crate::atomic_file::{create_beside, publish};
+use crate::cancel::CancelToken;
 
 /// Size of a block in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -94,7 +95,7 @@ impl Fetched {
 /// Downloads `entry` to `directory`, which is created if missing.
 ///
 /// The file is written atomically after its digest was verified; on failure an existing file is kept. `progress` is
-/// called from this thread after each block; `cancelled` is polled at least every 50 ms.
+/// called from this thread after each block; `cancel` is polled at least every 50 ms.
 ///
 /// # Errors
 /// [`WeightsError::Offline`], [`WeightsError::Fetch`] with a [`FetchError`], [`WeightsError::Io`],
@@ -104,7 +105,7 @@ pub fn fetch(
     directory: &Path,
     options: &FetchOptions,
     progress: &mut dyn FnMut(DownloadProgress),
-    cancelled: &dyn Fn() -> bool,
+    cancel: &CancelToken,
 ) -> Result<Fetched, WeightsError> {
     if let Some(reason) = entry.defect() {
         return Err(WeightsError::Manifest { reason });
@@ -134,7 +135,7 @@ pub fn fetch(
 
     let mut digest = Sha256::new();
     let mut watch = TransferWatchdog::new(entry.size, options);
-    while let Some(block) = watch.next(&receiver, cancelled).map_err(|stop| match stop {
+    while let Some(block) = watch.next(&receiver, cancel).map_err(|stop| match stop {
         Stop::Cancelled => WeightsError::Cancelled,
         Stop::Failed(FetchError::Network { reason, .. }) => {
             failed(FetchError::Network { reason, dir: directory.display().to_string() })
@@ -193,10 +194,10 @@ impl TransferWatchdog<'_> {
     fn next(
         &mut self,
         receiver: &Receiver<TransferEvent>,
-        cancelled: &dyn Fn() -> bool,
+        cancel: &CancelToken,
     ) -> Result<Option<Vec<u8>>, Stop> {
         loop {
-            if cancelled() {
+            if cancel.is_cancelled() {
                 return Err(Stop::Cancelled);
             }
             let message = match receiver.recv_timeout(TICK) {

@@ -178,14 +178,14 @@ impl AdtsFrames {
 /// Scans the headers of all frames.
 ///
 /// # Errors
-/// [`AudioError::Io`], [`AudioError::Stopped`].
+/// [`AudioError::Io`], [`AudioError::Cancelled`].
 pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<AdtsScan, AudioError> {
     let mut frames = AdtsFrames::new(bytes);
     let mut scan = AdtsScan::default();
     let mut last = None;
     while let Some(kind) = frames.skip().map_err(AudioError::Io)? {
         if frames.count().is_multiple_of(64) {
-            heartbeat.check_stopped()?;
+            heartbeat.check()?;
         }
         scan.changes += u64::from(last.replace(kind).is_some_and(|last| last != kind));
         match scan.frames.iter_mut().find(|(rate_hz, _)| *rate_hz == kind.rate_hz) {

@@ -202,7 +202,7 @@ impl Decoder {
     /// sample rate, and damage. Must be called at the start of the track; `file` is another handle of the same file.
     ///
     /// # Errors
-    /// [`AudioError::Stopped`], [`AudioError::Io`].
+    /// [`AudioError::Cancelled`], [`AudioError::Io`].
     pub(in crate::audio) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
         let trim_lengths = trim_lengths(&self.facts, self.mode);
         let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
@@ -221,7 +221,7 @@ impl Decoder {
                     let (mut packets, _, facts) = Packets::open(file, self.mode)?;
                     let mut rates: Vec<(u32, u64)> = Vec::new();
                     while let Next::Packet(packet) = packets.next()? {
-                        heartbeat.check_stopped()?;
+                        heartbeat.check()?;
                         let samples = facts.frames_of(&packet);
                         let rate_hz = frames::spec(&packet.data).map_or(self.rate_hz, |(rate_hz, _)| rate_hz);
                         match rates.iter_mut().find(|(known, _)| *known == rate_hz) {
@@ -586,7 +586,7 @@ pub(in crate::audio) fn count_frames(
     let mut counter = Decoder::open(file, decoder.mode)?;
     let (mut frames, mut block) = (0, Vec::new());
     while counter.next_block(&mut block)? {
-        heartbeat.check_stopped()?;
+        heartbeat.check()?;
         frames += block.len() as u64;
     }
     Ok(frames)
@@ -597,7 +597,7 @@ fn count_packets(file: File, mode: DecoderMode, heartbeat: &Heartbeat) -> Result
     let (mut packets, _, facts) = Packets::open(file, mode)?;
     let mut frames = 0u64;
     loop {
-        heartbeat.check_stopped()?;
+        heartbeat.check()?;
         match packets.next()? {
             Next::Packet(packet) => frames = frames.saturating_add(facts.frames_of(&packet)),
             Next::End(end) => return Ok((frames, end)),

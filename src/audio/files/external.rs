@@ -53,7 +53,7 @@ fn dts_stream(source: &SourceKind, heartbeat: &Heartbeat) -> Result<File, AudioE
     let mut file = BufWriter::new(tempfile::tempfile().map_err(AudioError::Spool)?);
     let mut words = Vec::new();
     while decoder.next_words(&mut words)? {
-        heartbeat.check_stopped()?;
+        heartbeat.check()?;
         file.write_all(&words).map_err(AudioError::Spool)?;
     }
     let mut file = file.into_inner().map_err(|error| AudioError::Spool(error.into_error()))?;

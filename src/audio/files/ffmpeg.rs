@@ -99,7 +99,7 @@ pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<Deco
     let messages = errors(&said);
     let reason = messages.first().cloned().unwrap_or_else(|| "no samples decoded".into());
     match (decoded, ended) {
-        (_, ChildExit::Killed) if heartbeat.is_stopped() => Err(AudioError::Stopped),
+        (_, ChildExit::Killed) if heartbeat.cancel.is_cancelled() => Err(AudioError::Cancelled),
         (_, ChildExit::Killed) => {
             Err(AudioError::Ffmpeg { reason: format!("no output for {} s", TIMEOUT.as_secs()) })
         }
@@ -253,7 +253,7 @@ impl ChildGuard {
                 if watched.ended.is_some() {
                     return;
                 }
-                if stop.is_stopped() || watched.heard.elapsed() > TIMEOUT {
+                if stop.cancel.is_cancelled() || watched.heard.elapsed() > TIMEOUT {
                     watched.end(ChildExit::Killed);
                     return;
                 }

@@ -116,7 +116,7 @@ impl Mp3Index {
     /// Indexes the frames of `file` from the one with data `first`; `None` if they are not regular or cannot be read.
     ///
     /// # Errors
-    /// [`AudioError::Stopped`].
+    /// [`AudioError::Cancelled`].
     pub(super) fn of(
         file: &Bytes,
         first: &[u8],
@@ -127,7 +127,7 @@ impl Mp3Index {
             Ok(None) | Err(_) => return Ok(None),
         };
         loop {
-            heartbeat.check_stopped()?;
+            heartbeat.check()?;
             match builder.stride() {
                 Ok(IndexStatus::More) => {}
                 Ok(IndexStatus::End) => return Ok(Some(builder.index)),

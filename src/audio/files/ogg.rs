@@ -27,7 +27,7 @@ pub(super) struct OggScan {
 /// Scans all pages.
 ///
 /// # Errors
-/// [`AudioError::Io`], [`AudioError::Stopped`].
+/// [`AudioError::Io`], [`AudioError::Cancelled`].
 pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<OggScan, AudioError> {
     let tables = tables();
     let mut scan = OggScan::default();
@@ -37,7 +37,7 @@ pub(super) fn scan(bytes: &Bytes, heartbeat: &Heartbeat) -> Result<OggScan, Audi
     let mut page = Vec::new();
     for number in 0u64.. {
         if number.is_multiple_of(16) {
-            heartbeat.check_stopped()?;
+            heartbeat.check()?;
         }
         match read_page(&mut reader, &mut page, &mut scan.stray_bytes) {
             Ok(true) => {}

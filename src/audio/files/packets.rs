@@ -237,7 +237,7 @@ impl Packets {
     /// index, from the one at `time` on. `None`, without a change, if the frames are not regular.
     ///
     /// # Errors
-    /// [`AudioError::Stopped`].
+    /// [`AudioError::Cancelled`].
     pub(super) fn index(&mut self, time: i64, heartbeat: &Heartbeat) -> Result<Option<u64>, AudioError> {
         let Some((first_time, first)) = &self.first else { return Ok(None) };
         let Some(index) = Mp3Index::of(&self.bytes, first, heartbeat)? else { return Ok(None) };

@@ -161,7 +161,7 @@ impl Decoders {
 
     /// Asks all threads to stop at their next packet.
     pub(super) fn stop(&self) {
-        self.workers.iter().for_each(|worker| worker.state.heartbeat.stop());
+        self.workers.iter().for_each(|worker| worker.state.heartbeat.cancel.cancel());
     }
 
     /// Abandons threads without a heartbeat, starts new ones, and returns the sources of the abandoned ones.
@@ -175,7 +175,7 @@ impl Decoders {
                 && worker.state.leave(index, ABANDONED);
             if hangs {
                 // If the thread continues, it ends by itself.
-                worker.state.heartbeat.stop();
+                worker.state.heartbeat.cancel.cancel();
                 hung.push(index);
             }
             !hangs
@@ -209,7 +209,7 @@ impl DecodeWorker {
     fn work(&self) {
         loop {
             let Ok((index, source)) = self.queue.recv() else { return };
-            if self.state.heartbeat.is_stopped() {
+            if self.state.heartbeat.cancel.is_cancelled() {
                 return;
             }
             self.state.heartbeat.tick();
@@ -218,7 +218,7 @@ impl DecodeWorker {
             let result = catch_unwind(AssertUnwindSafe(|| self.read(index, source)));
             let result = result.unwrap_or_else(|_| Err(Cause::Panicked.into()));
             if !self.state.leave(index, IDLE)
-                || self.state.heartbeat.is_stopped()
+                || self.state.heartbeat.cancel.is_cancelled()
                 || self.cancel.is_cancelled()
             {
                 return;
