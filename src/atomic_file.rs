@@ -1,7 +1,6 @@
 //! Files that are replaced as a whole: written beside their place and renamed, so that a reader never sees half of one.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -33,7 +32,7 @@ pub(crate) fn publish(mut temp: NamedTempFile, path: &Path) -> io::Result<u64> {
     // On Unix the new name is durable only after its folder is synced. Errors are ignored: some file systems do not
     // support it.
     #[cfg(unix)]
-    if let Ok(folder) = File::open(folder_of(path)) {
+    if let Ok(folder) = std::fs::File::open(folder_of(path)) {
         let _ = folder.sync_all();
     }
     Ok(size)

@@ -26,6 +26,7 @@ mod identify;
 mod inputs;
 mod job;
 mod lab;
+mod list;
 mod merge;
 mod models;
 mod output;
@@ -38,13 +39,14 @@ mod target;
 mod tune;
 mod walk;
 mod weights;
+mod wildcards;
 
 use error::CliError;
 
 /// Number of entries of a list, for the fuzz target.
 #[cfg(fuzzing)]
 pub fn paths_of_list(list: &std::path::Path) -> usize {
-    walk::paths_of_list(list).map_or(0, Iterator::count)
+    list::paths_of_list(list).map_or(0, Iterator::count)
 }
 
 /// Exit code: some files failed.
@@ -236,7 +238,9 @@ impl From<CompatArg> for Compat {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     silence_decoder_panics();
-    let result = match Cli::parse().command {
+    let arguments = std::env::args_os();
+    let arguments = if cfg!(windows) { wildcards::expand(arguments) } else { arguments.collect() };
+    let result = match Cli::parse_from(arguments).command {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
         Command::Merge(args) => merge::merge(&args),

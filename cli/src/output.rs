@@ -80,7 +80,7 @@ impl OutputArgs {
         let fresh = |sink| Output { sink, done: CompletedSet::default() };
         let opened = match kind {
             // A pipe or device cannot be resumed.
-            OutputKind::Lines(format) if path.exists() && !path.is_file() && !path.is_dir() => {
+            OutputKind::Lines(format) if is_device(path) => {
                 std::fs::OpenOptions::new().write(true).open(path).map(|file| fresh(format.sink(file)))
             }
             OutputKind::Lines(format) if self.resume => {
@@ -123,6 +123,13 @@ impl OutputArgs {
             OutputKind::Parts(parts) => Ok(path.is_dir() && !parts_of(path, parts)?.is_empty()),
         }
     }
+}
+
+/// True for pipes and devices. Those of Windows have reserved names, and some have no metadata.
+fn is_device(path: &Path) -> bool {
+    let is_reserved = path.as_os_str().eq_ignore_ascii_case("nul")
+        || path.as_os_str().as_encoded_bytes().starts_with(br"\\.\");
+    (cfg!(windows) && is_reserved) || (path.exists() && !path.is_file() && !path.is_dir())
 }
 
 fn usage(message: &str) -> CliError {

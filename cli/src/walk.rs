@@ -1,7 +1,7 @@
 //! Expansion of folders and lists to files, as an iterator that does not hold the list in memory.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
-use super::address;
-use super::entry::{FileEntry, path_of};
+use super::entry::{FileEntry, has_ending};
+use super::list::paths_of_list;
 
 /// Extensions of audio files in lower case. Files with other extensions are detected by content.
 const AUDIO: [&str; 45] = [
@@ -31,8 +31,6 @@ const HIDDEN_ENTRIES: usize = 256;
 const MAX_NAMES: usize = 3;
 /// Number of bytes read for detection by content.
 const PROBE_BYTES: usize = 64;
-/// Number of bytes of a list that are searched for a NUL separator.
-const LIST_BYTES: usize = 64 << 10;
 
 /// Filter of the files in folders.
 #[derive(Clone, Copy, Debug, Default)]
@@ -309,11 +307,6 @@ fn has_audio_name(path: &Path) -> bool {
     has_ending(path, &AUDIO)
 }
 
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| endings.contains(&&*extension))
-}
-
 /// Detects audio by extension, else by content.
 fn looks_like_audio(path: &Path) -> bool {
     if has_audio_name(path) {
@@ -339,76 +332,6 @@ fn begins_like_audio(start: &[u8]) -> bool {
         && [&b"\x01vorbis"[..], b"OpusHead", b"\x7fFLAC", b"Speex   "].iter().any(|codec| at(28, codec));
     let plain = [&b"ID3"[..], b"fLaC", b"caff", b"wvpk", b"MAC ", b"TTA1"].iter().any(|magic| at(0, magic));
     riff || form || mp4 || ogg || plain
-}
-
-/// Iterator over the entries of a list: one path per line, or separated by NUL if it has any.
-pub(super) fn paths_of_list(
-    list: &Path,
-) -> io::Result<impl Iterator<Item = io::Result<FileEntry>> + Send + use<>> {
-    let mut reader: Box<dyn BufRead + Send> = if list.as_os_str() == "-" {
-        Box::new(BufReader::with_capacity(LIST_BYTES, io::stdin()))
-    } else {
-        if fs::metadata(list)?.is_dir() {
-            return Err(io::Error::other("a folder, expected a list of paths"));
-        }
-        Box::new(BufReader::with_capacity(LIST_BYTES, File::open(list)?))
-    };
-    const BOM: &[u8] = b"\xef\xbb\xbf";
-    let start = reader.fill_buf()?;
-    let separator = if start.contains(&0) { 0 } else { b'\n' };
-    let playlist = separator == b'\n'
-        && (has_ending(list, &["m3u", "m3u8"])
-            || start.strip_prefix(BOM).unwrap_or(start).starts_with(b"#EXTM3U"));
-    let bom = if start.starts_with(BOM) { BOM.len() } else { 0 };
-    reader.consume(bom);
-    let base = if playlist { list.parent().map(Path::to_path_buf) } else { None };
-    let entries = std::iter::from_fn(move || {
-        let mut entry = Vec::new();
-        match reader.read_until(separator, &mut entry) {
-            Ok(0) => None,
-            Ok(_) => Some(Ok(entry)),
-            Err(error) => Some(Err(error)),
-        }
-    });
-    let mut failed = false;
-    let entries = entries.take_while(move |entry| !std::mem::replace(&mut failed, entry.is_err()));
-    Ok(entries.filter_map(move |entry| match entry {
-        Ok(mut entry) => {
-            if entry.last() == Some(&separator) {
-                entry.pop();
-            }
-            if separator == b'\n' && entry.last() == Some(&b'\r') {
-                entry.pop();
-            }
-            if playlist && entry.starts_with(b"#") {
-                return None;
-            }
-            (!entry.is_empty()).then(|| {
-                if separator == b'\n'
-                    && let Some(entry) = address::local(&entry)
-                {
-                    return entry;
-                }
-                let path = match &base {
-                    Some(base) => playlist_path(base, entry),
-                    None => path_of(entry),
-                };
-                path.map(|path| FileEntry { path, error: None })
-            })
-        }
-        Err(error) => Some(Err(error)),
-    }))
-}
-
-/// Path of a playlist entry, relative to the playlist; backslashes are taken as separators if no file of the literal name
-/// exists.
-fn playlist_path(base: &Path, entry: Vec<u8>) -> io::Result<PathBuf> {
-    let path = base.join(path_of(entry)?);
-    if path.exists() {
-        return Ok(path);
-    }
-    let turned = path.to_str().map(|path| PathBuf::from(path.replace('\\', "/")));
-    Ok(turned.filter(|turned| turned.exists()).unwrap_or(path))
 }
 
 #[cfg(test)]
@@ -486,6 +409,24 @@ mod tests {
             .collect();
         let at = |name: &str| folder.path().join(name);
         assert_eq!(found, [at("cd/1.mp3"), at("cd/1.mp3"), at("gone.mp3")]);
+    }
+
+    #[test]
+    fn lists_in_utf16_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list.txt");
+        for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+            let text = "\u{feff}a.mp3\r\n\u{1f3b5} \u{e9}.mp3\r\n";
+            fs::write(&list, text.encode_utf16().flat_map(encode).collect::<Vec<u8>>()).unwrap();
+            let roots = vec![Root::List(list.clone())];
+            let found: Vec<FileEntry> = files(roots, Filter::default(), None, &Arc::default()).collect();
+            let paths: Vec<&Path> = found.iter().map(|entry| &*entry.path).collect();
+            assert_eq!(paths, [Path::new("a.mp3"), Path::new("\u{1f3b5} \u{e9}.mp3")]);
+        }
+        fs::write(&list, b"\xff\xfea\0\0\xd8").unwrap();
+        let found = files(vec![Root::List(list.clone())], Filter::default(), None, &Arc::default()).next();
+        let found = found.unwrap();
+        assert!(found.path == list && found.error.is_some(), "{found:?}");
     }
 
     #[test]

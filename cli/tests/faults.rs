@@ -1,57 +1,18 @@
-//! Interruptions, full and read-only disks, two processes on one output: nothing that was finished is lost.
+//! Signals, full and read-only disks, two processes on one output: nothing that was finished is lost.
 #![cfg(unix)]
 
 mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
-use common::audio::Random;
 use common::command::{Home, word};
 use common::library::{arguments, library, rows, sorted_lines, spawn};
 use common::seeded;
-
-#[test]
-fn resuming_after_a_kill_gives_the_same_rows() {
-    let home = library(60);
-    let mut random = Random(7);
-    let mut fraction = || random.fraction();
-    let mut kills = 0;
-    for (format, least) in [("jsonl", 20), ("csv", 10)] {
-        let clean = home.path(&format!("clean.{format}"));
-        let run = |output: &Path, more: &[&'static str]| -> Vec<String> {
-            let all = arguments("tag", &["music", "--batch", "4", "--quiet", "-o", word(output)]);
-            [all, more.to_vec()].concat().into_iter().map(String::from).collect()
-        };
-        let start = Instant::now();
-        home.ok(&run(&clean, &[]));
-        let whole = start.elapsed();
-        let (expected, mut landed) = (sorted_lines(&clean), 0);
-        let mut turn = 0;
-        while landed < least {
-            turn += 1;
-            assert!(turn < 20 * least, "the runs end before they are killed");
-            let output = home.path(&format!("killed{turn}.{format}"));
-            // Killed again and again until it is done.
-            for _attempt in 0..8 {
-                let command = run(&output, &["--resume"]);
-                let mut child = spawn(&home, &command.iter().map(String::as_str).collect::<Vec<_>>());
-                std::thread::sleep(whole.mul_f64(0.2 + 0.6 * fraction()));
-                landed += usize::from(child.try_wait().unwrap().is_none());
-                // SIGKILL on Unix; a process that has ended is no error.
-                let _ = child.kill();
-                child.wait().unwrap();
-            }
-            home.ok(&run(&output, &["--resume"]));
-            assert!(sorted_lines(&output) == expected, "{format}, turn {turn}");
-        }
-        kills += landed;
-    }
-    println!("{kills} kills");
-}
 
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
@@ -252,4 +213,42 @@ fn a_folder_that_cannot_be_written_is_named() {
     let parts = folder.join("parts");
     let said = home.fails(1, &arguments("embed", &["music", "-q", "--format", "npy", "-o", word(&parts)]));
     assert!(said.contains("cannot write the results") && said.contains("parts"), "{said}");
+}
+
+/// An `ffmpeg` that is killed or stopped half-way: what it has decoded until then is not taken for the track.
+#[test]
+fn a_track_whose_ffmpeg_is_interrupted_is_read_again() {
+    let home = library(0);
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "sine=440:duration=20", "-c:a", "libopus"])
+        .arg(home.path("a.opus"))
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        return println!("not run: no ffmpeg that makes Opus");
+    }
+    fs::create_dir(home.path("programs")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let run = arguments("tag", &["a.opus", "-o", "rows.jsonl", "--resume"]);
+    let tag = |programs: &str| home.command(&run).env("PATH", programs).output().unwrap();
+    let last = || rows(&fs::read_to_string(home.path("rows.jsonl")).unwrap()).pop().unwrap();
+    for end in ["kill -KILL $$", "exit 255"] {
+        // A program of its own group, which Ctrl-C in a terminal does not reach.
+        let script = format!(
+            "#!/bin/sh\ncut -d' ' -f5 /proc/$$/stat >group; echo $$ >process\n\
+             PATH='{path}' ffmpeg \"$@\" | head -c 2000000\n{end}\n"
+        );
+        let program = home.path("programs/ffmpeg");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let ended = tag(&format!("{}:{path}", word(&home.path("programs"))));
+        assert_eq!(ended.status.code(), Some(1), "{end}");
+        assert_eq!(last()["error"]["kind"], "resource", "{end}: {}", last());
+        assert!(last()["error"]["message"].as_str().unwrap().contains("interrupted"), "{end}: {}", last());
+        if cfg!(target_os = "linux") {
+            let read = |name: &str| fs::read_to_string(home.path(name)).unwrap();
+            assert_eq!(read("group"), read("process"));
+        }
+    }
+    assert!(tag(&path).status.success());
+    assert!((last()["track_s"].as_f64().unwrap() - 20.0).abs() < 0.05, "{}", last());
 }

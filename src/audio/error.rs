@@ -123,6 +123,9 @@ pub enum AudioError {
         /// Message of the failing component.
         reason: String,
     },
+    /// `ffmpeg` was ended from outside, or crashed, before the end of the track.
+    #[error("ffmpeg was interrupted before the end of the track")]
+    FfmpegInterrupted,
     /// The audio is encrypted.
     #[error("protected by DRM: the audio is encrypted")]
     Protected,
@@ -194,17 +197,37 @@ impl AudioError {
             | AudioError::Dts
             | AudioError::Ffmpeg { .. } => ErrorKind::Unsupported,
             AudioError::Both { first, .. } => first.kind(),
+            AudioError::Open(error) if may_open_later(error) => ErrorKind::Resource,
             AudioError::Cancelled => ErrorKind::Cancelled,
-            AudioError::Io(_) | AudioError::Spool(_) | AudioError::SpoolLimit { .. } => ErrorKind::Resource,
+            AudioError::Io(_)
+            | AudioError::Spool(_)
+            | AudioError::SpoolLimit { .. }
+            | AudioError::FfmpegInterrupted => ErrorKind::Resource,
             AudioError::Resampler { .. } => ErrorKind::Internal,
             _ => ErrorKind::Input,
         }
     }
 }
 
+/// True for files that exist: locked, not permitted, too many open files, a share that does not answer.
+fn may_open_later(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    error.raw_os_error().is_some() && !matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_may_open_later_are_not_invalid() {
+        let kind = |error| AudioError::Open(error).kind();
+        let missing = std::fs::metadata("no such file").unwrap_err();
+        assert_eq!(kind(missing), ErrorKind::Input);
+        // Input/output error on Unix, access denied on Windows.
+        assert_eq!(kind(std::io::Error::from_raw_os_error(5)), ErrorKind::Resource);
+        assert_eq!(kind(std::io::Error::other("a URL")), ErrorKind::Input);
+    }
 
     #[test]
     fn messages_state_the_value_and_what_was_expected() {

@@ -202,8 +202,9 @@ impl JournaledFile {
             options.open(path).map_err(|error| with_path(path, &error))
         };
         let file = open(path)?;
-        lock(&file, path)?;
         let journal = open(&journal_file(path))?;
+        // Locks exclude readers on Windows, and rows are read while they are written.
+        lock(&journal, path)?;
         let path = path.to_path_buf();
         Ok(JournaledFile {
             format,
@@ -334,6 +335,18 @@ mod tests {
 
     fn lines(path: &Path) -> usize {
         std::fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    #[test]
+    fn rows_can_be_read_while_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let mut output = JournaledFile::create(Format::Jsonl, &path).unwrap();
+        output.row(&row("a", ErrorKind::Input)).unwrap();
+        File::open(&path).unwrap().try_lock_shared().unwrap();
+        assert_eq!(lines(&path), 1);
+        let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        assert!(error.contains("rows: another process is writing"), "{error}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn fixture(path: &str) -> Option<PathBuf> {
         println!("not run: TAGWAVE_FIXTURES is not set ({path})");
         return None;
     };
-    let file = PathBuf::from(folder).join(path);
+    let file = std::path::absolute(PathBuf::from(folder).join(path)).unwrap();
     assert!(file.exists(), "fixture {} is missing", file.display());
     Some(file)
 }

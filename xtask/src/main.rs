@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+mod emulate;
 mod fuzz;
 mod limited;
 mod matrix;
@@ -13,6 +14,7 @@ mod pcm;
 mod soak;
 mod targets;
 mod tuning;
+mod windows;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [ARGUMENTS]
@@ -29,6 +31,8 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
   targets   cargo check of the library for Windows and macOS, as far as their standard library is installed
+  emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
+  windows   tests of the program for Windows, under Wine or on Windows; ARGUMENTS: those of cargo test
   soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";
 
 type Outcome = Result<(), String>;
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),
         Some("fuzz") => fuzz::run(rest),
         Some("targets") => targets::check(),
+        Some("emulate") => emulate::test(),
+        Some("windows") => windows::test(rest),
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
         Some("scores") => scores(rest),
         _ => Err(USAGE.into()),
@@ -78,11 +84,14 @@ fn run(command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(format!("failed: {command:?}")) }
 }
 
+fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Builds everything that runs, and returns the path of one program.
 fn built(name: &str) -> Result<PathBuf, String> {
     run(&mut cargo(&["build", "--quiet", "--all-features", "--bins", "--examples"]))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
+    Ok(target_folder().join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
 
 /// Features of the library that are checked without the others: each alone, none, and what an engine with its own

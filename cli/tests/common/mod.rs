@@ -2,7 +2,6 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod command;
-#[cfg(unix)]
 pub mod library;
 #[path = "../../../tests/common/mod.rs"]
 mod shared;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub use shared::*;
 
-/// Path of a file in the repository.
+/// Path of a file in the repository, absolute: Wine would look for `/folder` on the drive of the current folder.
 pub fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    std::path::absolute(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
 }

@@ -8,10 +8,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::decode::mix;
 use crate::audio::decoded::DecodedTrack;
@@ -25,6 +25,8 @@ use crate::audio::request::check_rate;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Polling interval of the watchdog.
 const TICK: Duration = Duration::from_millis(50);
+/// Polling interval for the exit after the output has ended.
+const EXIT_TICK: Duration = Duration::from_millis(1);
 /// Samples of all channels per block.
 const BLOCK_SAMPLES: usize = 1 << 14;
 /// Maximum number of bytes of messages that are kept.
@@ -74,6 +76,7 @@ pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<Deco
     }
     command.args(["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact", "-threads", "1"]);
     command.args(["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]);
+    detach(&mut command);
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
             match error.kind() {
@@ -93,24 +96,47 @@ pub(super) fn decode(encoded: Encoded<'_>, heartbeat: &Heartbeat) -> Result<Deco
         String::from_utf8_lossy(&said).into_owned()
     });
     let said = said.map_err(no_thread)?;
-    let decoded = stdout.ok_or(AudioError::NoFfmpeg).and_then(|stdout| keep(stdout, &guard));
-    let ended = guard.end();
+    let decoded = match stdout.ok_or(AudioError::NoFfmpeg).and_then(|stdout| keep(stdout, &guard)) {
+        Err(AudioError::Empty) => None,
+        // Dropping the guard kills the process.
+        decoded => Some(decoded?),
+    };
+    let ended = guard.wait();
     let said = said.join().unwrap_or_default();
     let messages = errors(&said);
-    let reason = messages.first().cloned().unwrap_or_else(|| "no samples decoded".into());
     match (decoded, ended) {
         (_, ChildExit::Killed) if heartbeat.cancel.is_cancelled() => Err(AudioError::Cancelled),
         (_, ChildExit::Killed) => {
             Err(AudioError::Ffmpeg { reason: format!("no output for {} s", TIMEOUT.as_secs()) })
         }
-        (Ok(decoded), _) if decoded.frames > 0 => {
+        // Its samples until then are not the track.
+        (_, ChildExit::Interrupted) => Err(AudioError::FfmpegInterrupted),
+        (Some(decoded), ChildExit::ByItself) if decoded.frames > 0 => {
             let messages = messages.into_iter().take(MAX_MESSAGES).collect();
             Ok(DecodedTrack { messages, stated_s: duration_s(&said), ..decoded })
         }
-        (Ok(_) | Err(AudioError::Empty), _) => Err(AudioError::Ffmpeg { reason }),
-        (Err(error), _) => Err(error),
+        (_, ChildExit::ByItself) => {
+            let reason = messages.into_iter().next().unwrap_or_else(|| "no samples decoded".into());
+            Err(AudioError::Ffmpeg { reason })
+        }
     }
 }
+
+/// Detaches `ffmpeg` from the terminal: Ctrl-C stops this program after the files in work, of which `ffmpeg` decodes one.
+#[cfg(unix)]
+fn detach(command: &mut Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+/// Detaches `ffmpeg` from the console, so that Ctrl-C does not reach it; without a console it would open a window.
+#[cfg(windows)]
+fn detach(command: &mut Command) {
+    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+    std::os::windows::process::CommandExt::creation_flags(command, CREATE_NO_WINDOW);
+}
+
+#[cfg(not(any(unix, windows)))]
+fn detach(_command: &mut Command) {}
 
 fn no_thread(error: io::Error) -> AudioError {
     AudioError::Ffmpeg { reason: format!("cannot start a watchdog thread: {error}") }
@@ -227,7 +253,22 @@ fn header(stream: &mut impl Read) -> Result<(usize, u32), AudioError> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ChildExit {
     ByItself,
+    /// Ended by a signal or an exception before it was done.
+    Interrupted,
+    /// Killed by this program.
     Killed,
+}
+
+impl ChildExit {
+    fn of(status: ExitStatus) -> ChildExit {
+        match status.code() {
+            // `ffmpeg` ends with 255 after a signal that it handles.
+            None | Some(255) => ChildExit::Interrupted,
+            // Status of an exception on Windows, such as an access violation.
+            Some(code) if cfg!(windows) && code as u32 >> 16 == 0xc000 => ChildExit::Interrupted,
+            Some(_) => ChildExit::ByItself,
+        }
+    }
 }
 
 /// Child process with a watchdog: killed on drop, on cancellation, and after [`TIMEOUT`] without output.
@@ -238,13 +279,14 @@ struct ChildGuard {
 
 struct WatchedChild {
     child: Child,
-    heard: Instant,
+    /// Time without output, as ticks of the watchdog: they stop where this program is stopped.
+    silent: Duration,
     ended: Option<ChildExit>,
 }
 
 impl ChildGuard {
     fn watch(child: Child, heartbeat: Heartbeat) -> Result<ChildGuard, AudioError> {
-        let state = Arc::new(Mutex::new(WatchedChild { child, heard: Instant::now(), ended: None }));
+        let state = Arc::new(Mutex::new(WatchedChild { child, silent: Duration::ZERO, ended: None }));
         let (watched, stop) = (state.clone(), heartbeat.clone());
         let watcher = thread::Builder::new().spawn(move || {
             loop {
@@ -253,8 +295,9 @@ impl ChildGuard {
                 if watched.ended.is_some() {
                     return;
                 }
-                if stop.cancel.is_cancelled() || watched.heard.elapsed() > TIMEOUT {
-                    watched.end(ChildExit::Killed);
+                watched.silent += TICK;
+                if stop.cancel.is_cancelled() || watched.silent > TIMEOUT {
+                    watched.kill();
                     return;
                 }
             }
@@ -271,31 +314,36 @@ impl ChildGuard {
 
     fn alive(&self) {
         self.heartbeat.tick();
-        self.lock().heard = Instant::now();
+        self.lock().silent = Duration::ZERO;
     }
 
-    /// Reaps the process after its output was read, or kills it if the output is no longer needed.
-    fn end(&self) -> ChildExit {
-        let mut watched = self.lock();
-        match watched.ended {
-            Some(ended) => ended,
-            None => watched.end(ChildExit::ByItself),
+    /// Waits for the end of a process whose output has ended.
+    fn wait(&self) -> ChildExit {
+        loop {
+            let mut watched = self.lock();
+            if let Some(ended) = watched.ended {
+                return ended;
+            }
+            if let Ok(Some(status)) = watched.child.try_wait() {
+                return *watched.ended.insert(ChildExit::of(status));
+            }
+            drop(watched);
+            thread::sleep(EXIT_TICK);
         }
     }
 }
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        self.end();
+        self.lock().kill();
     }
 }
 
 impl WatchedChild {
-    fn end(&mut self, how: ChildExit) -> ChildExit {
-        // Fails if it has ended already.
+    fn kill(&mut self) {
+        // Both fail if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.ended = Some(how);
-        how
+        self.ended.get_or_insert(ChildExit::Killed);
     }
 }
