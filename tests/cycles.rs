@@ -18,7 +18,6 @@ const LISTS: &[(&str, &str)] = &[
     ("src/sinks/mod.rs", "the list of formats"),
     ("src/test_cases/mod.rs", "the list of test cases"),
     ("cli/src/lib.rs", "the list of commands"),
-    ("cli/src/merge/mod.rs", "the list of formats to merge"),
     ("src/tagger/mod.rs", "the methods of `Tagger`, which the other files implement"),
 ];
 

@@ -17,7 +17,7 @@ use tagwave::kernels::{Activation, Conv2d, Dense, Gru, Op};
 use tagwave::plan::Builder;
 use tagwave::reference;
 use tagwave::sinks::{
-    Failure, Format, JournalKey, JournaledFile, Prediction, Row, Sink, Values, journal_file,
+    CSV, Failure, JSON_LINES, JournalKey, JournaledFile, Prediction, Row, Sink, Values, journal_file,
 };
 use tagwave::tags::Tag;
 use tagwave::tensor::HostTensor;
@@ -261,7 +261,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let format = if csv { Format::Csv } else { Format::Jsonl };
+        let format = if csv { CSV } else { JSON_LINES };
         let row = |name: &String| row(name.clone(), name.len().is_multiple_of(2).then_some(0.25));
         let mut sink = JournaledFile::create(format, &path).unwrap();
         names.iter().for_each(|name| sink.row(&row(name)).unwrap());
@@ -287,7 +287,7 @@ proptest! {
     #[test]
     fn rows_of_json_are_read_back(name in "\\PC{1,40}|[\u{0}-\u{1f}\"\\\\]{1,9}", score in proptest::option::of(0.0..1.0f32)) {
         let mut bytes = Vec::new();
-        let mut sink = Format::Jsonl.sink(&mut bytes);
+        let mut sink = JSON_LINES.sink(&mut bytes);
         sink.row(&row(name.clone(), score)).unwrap();
         sink.finish().unwrap();
         drop(sink);

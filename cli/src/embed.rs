@@ -2,16 +2,16 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::clips::ClipArgs;
 use super::inputs::FileArgs;
 use super::job::{Job, Requested};
-use super::output::{Output, OutputArgs, OutputKind};
+use super::output::{Output, OutputArgs, format_parser};
 use super::pca::WithPca;
 use super::progress::ProgressArgs;
 use super::{CliError, ModelArgs, SOME_FAILED, USAGE, write_failed};
-use tagwave::sinks::{Format, PartKind};
+use tagwave::sinks::Format;
 use tagwave::tagger::Outputs;
 
 /// Arguments of `tagwave embed`.
@@ -42,10 +42,9 @@ pub(super) struct EmbedArgs {
     #[arg(long, value_name = "LEVEL", conflicts_with = "tap", value_parser = clap::value_parser!(u8).range(0..=4))]
     level: Option<u8>,
 
-    /// Output format; npy and parquet need -o: FILE.npy, or a folder of parts [default: by the extension of -o, else
-    /// jsonl]
-    #[arg(long, value_enum)]
-    format: Option<EmbedFormat>,
+    /// Output format [default: by the extension of -o, else jsonl]
+    #[arg(long, value_parser = format_parser(|format| format.holds_features))]
+    format: Option<&'static Format>,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -60,36 +59,6 @@ pub(super) struct EmbedArgs {
     pca: Option<u16>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum EmbedFormat {
-    /// One JSON object per line
-    Jsonl,
-    /// NumPy: one float32 array [files, D] and a list of the files
-    Npy,
-    /// One line per file and feature
-    Csv,
-    /// Apache Parquet, one row per file
-    Parquet,
-}
-
-impl EmbedArgs {
-    fn kind(&self) -> OutputKind {
-        let extension = self.output.extension();
-        let format = self.format.unwrap_or(match extension.as_deref() {
-            Some("npy") => EmbedFormat::Npy,
-            Some("csv") => EmbedFormat::Csv,
-            Some("parquet") => EmbedFormat::Parquet,
-            _ => EmbedFormat::Jsonl,
-        });
-        match format {
-            EmbedFormat::Jsonl => OutputKind::Lines(Format::Jsonl),
-            EmbedFormat::Csv => OutputKind::Lines(Format::Csv),
-            EmbedFormat::Npy => self.output.whole_or_parts(PartKind::Npy),
-            EmbedFormat::Parquet => self.output.whole_or_parts(PartKind::Parquet),
-        }
-    }
-}
-
 /// Extracts features and writes a row for each file.
 pub(super) fn embed(args: &EmbedArgs) -> Result<u8, CliError> {
     let tap = args.tap.clone().or(args.level.map(|level| format!("feat{level}")));
@@ -98,7 +67,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<u8, CliError> {
         Some(tap) => builder.outputs(Outputs::Tap).tap(tap),
         None => builder.outputs(Outputs::Embedding),
     })?;
-    let open = || args.output.open(args.kind());
+    let open = || args.output.open(args.output.kind(args.format, |format| format.holds_features));
     let (Some(count), Some(path)) = (args.pca, &args.output.output) else {
         let Output { mut sink, done } = open()?;
         return job.run(&mut *sink, done, &requested);

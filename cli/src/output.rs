@@ -1,12 +1,16 @@
 //! Output arguments: standard output, a journaled file, a folder of parts, or one array file.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{CliError, SOME_FAILED, USAGE};
-use tagwave::sinks::{CompletedSet, Format, JournaledFile, PartKind, PartitionedDir, Sink, parts_of};
+use tagwave::sinks::{
+    CompletedSet, FORMATS, Format, JSONL, JournaledFile, Layout, LineFormat, PartitionedDir, Sink,
+    WholeFormat, format_of, parts_of,
+};
 
 /// Output arguments.
 #[derive(Debug, Args)]
@@ -26,12 +30,12 @@ pub(super) struct OutputArgs {
 }
 
 /// Kind of output.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum OutputKind {
-    Lines(Format),
+    Lines(LineFormat),
     /// One file, written at the end.
-    Whole(PartKind),
-    Parts(PartKind),
+    Whole(WholeFormat),
+    Parts(WholeFormat),
 }
 
 /// A sink, and the files that are already done.
@@ -41,18 +45,19 @@ pub(super) struct Output {
 }
 
 impl OutputArgs {
-    /// Extension of the output file in lower case.
-    pub(super) fn extension(&self) -> Option<String> {
-        let extension =
-            self.output.as_deref().and_then(Path::extension).and_then(|extension| extension.to_str());
-        extension.map(str::to_ascii_lowercase)
-    }
-
-    /// One file if the output has the format's extension, else parts in a folder.
-    pub(super) fn whole_or_parts(&self, part: PartKind) -> OutputKind {
-        match &self.output {
-            Some(_) if self.extension().as_deref() != Some(part.extension()) => OutputKind::Parts(part),
-            _ => OutputKind::Whole(part),
+    /// Kind of output for a format; without one, for the format of the file's extension, else for the format of
+    /// terminals, else for JSON Lines. `holds` tells which formats the command can write.
+    pub(super) fn kind(&self, format: Option<&'static Format>, holds: fn(&Format) -> bool) -> OutputKind {
+        let of_file = self.output.as_deref().and_then(format_of).filter(|format| holds(format));
+        let is_shown = self.output.is_none() && io::stdout().is_terminal();
+        let shown = FORMATS.into_iter().find(|format| is_shown && holds(format) && format.merge.is_none());
+        let format = format.or(of_file).or(shown).unwrap_or(&JSONL);
+        match format.layout {
+            Layout::Lines(lines) => OutputKind::Lines(lines),
+            Layout::Whole(whole) if self.output.is_some() && of_file != Some(format) => {
+                OutputKind::Parts(whole)
+            }
+            Layout::Whole(whole) => OutputKind::Whole(whole),
         }
     }
 
@@ -69,7 +74,7 @@ impl OutputArgs {
             };
         };
         if let OutputKind::Whole(part) | OutputKind::Parts(part) = kind {
-            part.supported().map_err(|error| usage(&error.to_string()))?;
+            part.check_built().map_err(|error| usage(&error.to_string()))?;
         }
         if self.has_rows(kind, path).map_err(unwritable)? && !self.resume && !self.overwrite {
             let path = path.display();
@@ -134,4 +139,12 @@ fn is_device(path: &Path) -> bool {
 
 fn usage(message: &str) -> CliError {
     CliError { message: message.into(), code: USAGE }
+}
+
+/// Parser of the name of a format that a command can write.
+pub(super) fn format_parser(holds: fn(&Format) -> bool) -> impl TypedValueParser<Value = &'static Format> {
+    let formats = FORMATS.into_iter().filter(move |format| holds(format));
+    let names = formats.map(|format| PossibleValue::new(format.name).help(format.title));
+    let find = |name: String| FORMATS.into_iter().find(|format| format.name == name).ok_or("unknown format");
+    PossibleValuesParser::new(names).try_map(find)
 }

@@ -9,7 +9,7 @@ use super::{CliError, DeviceArgs, SOME_FAILED, USAGE, WeightsArgs, error, write_
 use tagwave::audio::{Clip, ClipReader, ClipRequest, Resamplers, Source};
 use tagwave::error::Error;
 use tagwave::models;
-use tagwave::sinks::{Format, Prediction, Row, Values};
+use tagwave::sinks::{JSON_LINES, Prediction, Row, Values};
 use tagwave::tagger::{Device, OriginalBatch};
 use tagwave::tags::{self, TagSelection};
 
@@ -59,7 +59,7 @@ pub(super) fn reproduce(args: &ReproduceArgs) -> Result<u8, CliError> {
     let clip = model.architecture().clip();
     let request = ClipRequest::new(clip.sample_rate, clip.samples);
     let resamplers = Resamplers::new();
-    let mut sink = Format::Jsonl.sink(io::stdout().lock());
+    let mut sink = JSON_LINES.sink(io::stdout().lock());
     let mut failed = 0;
     for group in args.files.chunks(batch) {
         let read: Vec<Read> = group.iter().map(|path| read(path, &request, &resamplers)).collect();

@@ -1,16 +1,14 @@
 //! `tagwave tag`.
 
-use std::io::{self, IsTerminal};
-
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::clips::ClipArgs;
 use super::inputs::FileArgs;
 use super::job::{Job, Requested};
-use super::output::{Output, OutputArgs, OutputKind};
+use super::output::{Output, OutputArgs, format_parser};
 use super::progress::ProgressArgs;
 use super::{CliError, ModelArgs};
-use tagwave::sinks::{Format, PartKind};
+use tagwave::sinks::Format;
 use tagwave::tags::TagSelection;
 
 /// Arguments of `tagwave tag`.
@@ -38,26 +36,14 @@ pub(super) struct TagArgs {
     threshold: Option<f32>,
 
     /// Output format [default: by the extension of -o; table on a terminal, else jsonl]
-    #[arg(long, value_enum)]
-    format: Option<TagFormat>,
+    #[arg(long, value_parser = format_parser(|format| format.holds_tags))]
+    format: Option<&'static Format>,
 
     #[command(flatten)]
     output: OutputArgs,
 
     #[command(flatten)]
     progress: ProgressArgs,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TagFormat {
-    /// Human-readable table
-    Table,
-    /// One JSON object per line
-    Jsonl,
-    /// One line per file and tag
-    Csv,
-    /// Apache Parquet, one row per file; needs -o: FILE.parquet, or a folder of parts
-    Parquet,
 }
 
 fn score(word: &str) -> Result<f32, String> {
@@ -71,25 +57,7 @@ fn score(word: &str) -> Result<f32, String> {
 pub(super) fn tag(args: &TagArgs) -> Result<u8, CliError> {
     let selection = args.threshold.map_or(TagSelection::Top(args.top), TagSelection::Threshold);
     let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?;
-    let Output { mut sink, done } = args.output.open(args.kind())?;
+    let Output { mut sink, done } =
+        args.output.open(args.output.kind(args.format, |format| format.holds_tags))?;
     job.run(&mut *sink, done, &Requested::Tags(selection))
-}
-
-impl TagArgs {
-    fn kind(&self) -> OutputKind {
-        let format =
-            self.format.unwrap_or_else(|| match (self.output.extension().as_deref(), &self.output.output) {
-                (Some("csv"), _) => TagFormat::Csv,
-                (Some("parquet"), _) => TagFormat::Parquet,
-                (_, Some(_)) => TagFormat::Jsonl,
-                _ if io::stdout().is_terminal() => TagFormat::Table,
-                _ => TagFormat::Jsonl,
-            });
-        match format {
-            TagFormat::Table => OutputKind::Lines(Format::Table),
-            TagFormat::Jsonl => OutputKind::Lines(Format::Jsonl),
-            TagFormat::Csv => OutputKind::Lines(Format::Csv),
-            TagFormat::Parquet => self.output.whole_or_parts(PartKind::Parquet),
-        }
-    }
 }

@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tagwave::sinks::{JournaledFile, Failure, Format, JournalKey, Row, Sink, journal_file};
+use tagwave::sinks::{Failure, JSON_LINES, JournalKey, JournaledFile, Row, Sink, journal_file};
 
 fuzz_target!(|data: &[u8]| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("rows.jsonl");
     let (journal, rows) = if data.first().is_some_and(|first| first % 2 == 0) {
         // A journal that was really written, with bytes changed: pairs of place and value.
-        let mut sink = JournaledFile::create(Format::Jsonl, &path).expect("a new file");
+        let mut sink = JournaledFile::create(JSON_LINES, &path).expect("a new file");
         for name in ["a", "b", "c", "d"] {
             let failure = Failure { kind: tagwave::ErrorKind::Input, message: "none".into() };
             let key = Some(JournalKey::new("s", name.as_ref(), 1, 2));
@@ -38,12 +38,12 @@ fuzz_target!(|data: &[u8]| {
     };
     std::fs::write(journal_file(&path), &journal).expect("a temporary file");
     std::fs::write(&path, &rows).expect("a temporary file");
-    if let Ok((sink, done)) = JournaledFile::resume(Format::Jsonl, &path) {
+    if let Ok((sink, done)) = JournaledFile::resume(JSON_LINES, &path) {
         drop(sink);
         let kept = std::fs::read(&path).expect("the rows");
         assert!(rows.starts_with(&kept), "rows were changed");
         // Once more finds the same.
-        let (_, again) = JournaledFile::resume(Format::Jsonl, &path).expect("what was resumed is resumed again");
+        let (_, again) = JournaledFile::resume(JSON_LINES, &path).expect("what was resumed is resumed again");
         assert_eq!(done.len(), again.len());
     } else {
         assert_eq!(std::fs::read(&path).expect("the rows"), rows, "refused and changed");

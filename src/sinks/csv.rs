@@ -1,10 +1,12 @@
 //! Comma-separated values.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 
-use super::{Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
+use super::merge::{LatestRows, Merged, check_schema, open};
+use super::{AtomicFile, Format, Layout, LineFormat, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
 
 const HEADER: [&str; 14] = [
     "path",
@@ -22,6 +24,21 @@ const HEADER: [&str; 14] = [
     "decoder",
     "schema",
 ];
+
+/// CSV.
+pub const CSV: LineFormat = LineFormat {
+    sink: |writer| Box::new(Csv::new(writer)),
+    continued: |writer| Box::new(Csv::continued(writer)),
+};
+
+pub(super) static FORMAT: Format = Format {
+    name: "csv",
+    title: "One line per file and tag or feature",
+    holds_tags: true,
+    holds_features: true,
+    layout: Layout::Lines(CSV),
+    merge: Some(merge),
+};
 
 /// CSV with a header and one line per file and tag (or feature), or per file, clip and tag if clips were requested. A
 /// file that failed has one line with its error.
@@ -116,6 +133,82 @@ fn named(values: &Values) -> Vec<(String, f32)> {
             features.iter().enumerate().map(|(i, &value)| (i.to_string(), value)).collect()
         }
     }
+}
+
+/// Joins files with the same header.
+fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
+    let mut headers: Option<csv::StringRecord> = None;
+    for path in files {
+        let mut reader = csv::Reader::from_reader(open(path)?);
+        let found = reader.headers()?.clone();
+        // The columns depend on the schema, so that it is checked first.
+        let schema = found.iter().position(|header| header == "schema");
+        if let Some(first) = reader.records().next() {
+            let first = first?;
+            check_schema(path, schema.and_then(|column| first.get(column)?.parse().ok()))?;
+        }
+        match &headers {
+            Some(headers) if *headers != found => {
+                return Err(io::Error::other(format!(
+                    "{}: columns differ from those of the first file",
+                    path.display()
+                )));
+            }
+            _ => headers = Some(found),
+        }
+    }
+    let headers = headers.unwrap_or_default();
+    let column = |name: &str| {
+        let place = headers.iter().position(|header| header == name);
+        place.ok_or_else(|| io::Error::other(format!("{}: no column {name}", files[0].display())))
+    };
+    let of = [column("path")?, column("path_bytes")?, column("model")?, column("compat")?];
+    let made = |record: &csv::StringRecord| {
+        let [path, bytes, model, compat] = of.map(|column| record.get(column).unwrap_or(""));
+        let path = format!("{path}\0{bytes}").into_bytes();
+        (path, (!model.is_empty()).then(|| format!("{model} {compat}")))
+    };
+    let (mut all, mut kept) = (0, 0);
+    let mut last = LatestRows::default();
+    let groups = |row: &mut dyn FnMut(&csv::StringRecord, bool) -> io::Result<()>| -> io::Result<()> {
+        for path in files {
+            let mut before = None;
+            for record in csv::Reader::from_reader(open(path)?).records() {
+                // A truncated last line has too few columns.
+                let Ok(record) = record else { continue };
+                let subject = made(&record);
+                let begins = before.as_ref() != Some(&subject);
+                row(&record, begins)?;
+                before = Some(subject);
+            }
+        }
+        Ok(())
+    };
+    groups(&mut |record, begins| {
+        if begins {
+            all += 1;
+            let (path, made) = made(record);
+            last.record(&path, made.as_deref());
+        }
+        Ok(())
+    })?;
+    let file = AtomicFile::create(output)?;
+    let mut writer = csv::Writer::from_writer(file.writer()?);
+    writer.write_record(&headers)?;
+    let (mut place, mut is_latest) = (0u64, false);
+    groups(&mut |record, begins| {
+        if begins {
+            let (path, made) = made(record);
+            is_latest = last.is_latest(place, &path, made.as_deref());
+            place += 1;
+            kept += u64::from(is_latest);
+        }
+        if is_latest { writer.write_record(record).map_err(io::Error::from) } else { Ok(()) }
+    })?;
+    writer.flush()?;
+    drop(writer);
+    file.finish()?;
+    Ok(Merged { kept, dropped: all - kept })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::with_path;
 use super::lock::lock;
-use super::{Format, Row, SCHEMA, Sink};
+use super::{LineFormat, Row, SCHEMA, Sink};
 
 /// Start of the first line of a journal, before the schema of the rows. Journals of schema 1 do not state it.
 const HEAD: &str = "tagwave journal 1";
@@ -101,7 +101,7 @@ pub fn journal_file(output: &Path) -> PathBuf {
 /// write leaves no partial row.
 #[derive(Debug)]
 pub struct JournaledFile {
-    format: Format,
+    format: LineFormat,
     path: PathBuf,
     file: File,
     journal: File,
@@ -116,7 +116,7 @@ impl JournaledFile {
     ///
     /// # Errors
     /// An I/O error, or another process is writing the file; messages name the path.
-    pub fn create(format: Format, path: &Path) -> io::Result<JournaledFile> {
+    pub fn create(format: LineFormat, path: &Path) -> io::Result<JournaledFile> {
         let mut output = JournaledFile::open(format, path)?;
         output.journal.set_len(0)?;
         output.file.set_len(0)?;
@@ -128,7 +128,7 @@ impl JournaledFile {
     ///
     /// # Errors
     /// An I/O error, a missing journal, or a file that was changed since.
-    pub fn resume(format: Format, path: &Path) -> io::Result<(JournaledFile, CompletedSet)> {
+    pub fn resume(format: LineFormat, path: &Path) -> io::Result<(JournaledFile, CompletedSet)> {
         let mut output = JournaledFile::open(format, path)?;
         let refuse = |reason: &str| {
             let message = format!("{}: {reason}", path.display());
@@ -195,7 +195,7 @@ impl JournaledFile {
         Ok(start.len() < head().len() && head().as_bytes().starts_with(&start))
     }
 
-    fn open(format: Format, path: &Path) -> io::Result<JournaledFile> {
+    fn open(format: LineFormat, path: &Path) -> io::Result<JournaledFile> {
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
@@ -322,7 +322,7 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::error_kind::ErrorKind;
-    use crate::sinks::Failure;
+    use crate::sinks::{CSV, Failure, JSON_LINES};
 
     fn key(name: &str) -> JournalKey {
         JournalKey::new("settings", Path::new(name), 1, 2)
@@ -341,11 +341,11 @@ mod tests {
     fn rows_can_be_read_while_they_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let mut output = JournaledFile::create(Format::Jsonl, &path).unwrap();
+        let mut output = JournaledFile::create(JSON_LINES, &path).unwrap();
         output.row(&row("a", ErrorKind::Input)).unwrap();
         File::open(&path).unwrap().try_lock_shared().unwrap();
         assert_eq!(lines(&path), 1);
-        let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        let error = JournaledFile::resume(JSON_LINES, &path).unwrap_err().to_string();
         assert!(error.contains("rows: another process is writing"), "{error}");
     }
 
@@ -356,11 +356,11 @@ mod tests {
         for cut in 0..head().len() {
             std::fs::write(&path, "").unwrap();
             std::fs::write(journal_file(&path), &head()[..cut]).unwrap();
-            let (mut output, done) = JournaledFile::resume(Format::Jsonl, &path).unwrap();
+            let (mut output, done) = JournaledFile::resume(JSON_LINES, &path).unwrap();
             output.row(&row("a", ErrorKind::Input)).unwrap();
             drop(output);
             assert!(done.is_empty());
-            assert_eq!(JournaledFile::resume(Format::Jsonl, &path).unwrap().1.len(), 1, "cut at {cut}");
+            assert_eq!(JournaledFile::resume(JSON_LINES, &path).unwrap().1.len(), 1, "cut at {cut}");
         }
     }
 
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn any_truncation_is_resumed() {
         let folder = tempfile::tempdir().unwrap();
-        for format in [Format::Jsonl, Format::Csv] {
+        for format in [JSON_LINES, CSV] {
             let path = folder.path().join(format!("{format:?}"));
             let names = ["a", "b", "c", "d"];
             let mut clean = JournaledFile::create(format, &path).unwrap();
@@ -412,25 +412,25 @@ mod tests {
     fn holes_are_cut_off_and_changes_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let mut sink = JournaledFile::create(Format::Jsonl, &path).unwrap();
+        let mut sink = JournaledFile::create(JSON_LINES, &path).unwrap();
         ["a", "b"].iter().for_each(|name| sink.row(&row(name, ErrorKind::Input)).unwrap());
         assert!(
-            JournaledFile::create(Format::Jsonl, &path).unwrap_err().to_string().contains("another process")
+            JournaledFile::create(JSON_LINES, &path).unwrap_err().to_string().contains("another process")
         );
         drop(sink);
         let mut bytes = std::fs::read(&path).unwrap();
         let end = bytes.len();
         bytes[end - 9..].fill(0);
         std::fs::write(&path, &bytes).unwrap();
-        let (sink, done) = JournaledFile::resume(Format::Jsonl, &path).unwrap();
+        let (sink, done) = JournaledFile::resume(JSON_LINES, &path).unwrap();
         drop(sink);
         assert_eq!((done.len(), lines(&path)), (1, 1));
         let edited = std::fs::read_to_string(&path).unwrap().replace("\"a\"", "\"A\"");
         std::fs::write(&path, edited).unwrap();
-        let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        let error = JournaledFile::resume(JSON_LINES, &path).unwrap_err().to_string();
         assert!(error.contains("the file was changed"), "{error}");
         std::fs::remove_file(journal_file(&path)).unwrap();
-        let error = JournaledFile::resume(Format::Jsonl, &path).unwrap_err().to_string();
+        let error = JournaledFile::resume(JSON_LINES, &path).unwrap_err().to_string();
         assert!(error.contains("cannot resume without its journal"), "{error}");
     }
 
@@ -438,11 +438,11 @@ mod tests {
     fn temporary_failures_are_repeated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let mut sink = JournaledFile::create(Format::Jsonl, &path).unwrap();
+        let mut sink = JournaledFile::create(JSON_LINES, &path).unwrap();
         sink.row(&row("a", ErrorKind::Resource)).unwrap();
         sink.row(&row("b", ErrorKind::Unsupported)).unwrap();
         drop(sink);
-        let (_sink, mut done) = JournaledFile::resume(Format::Jsonl, &path).unwrap();
+        let (_sink, mut done) = JournaledFile::resume(JSON_LINES, &path).unwrap();
         assert!(!done.take(&key("a")) && done.take(&key("b")) && !done.take(&key("b")));
         assert_eq!(lines(&path), 2);
     }

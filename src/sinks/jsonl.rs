@@ -1,11 +1,32 @@
 //! JSON Lines output.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use serde_json::{Map, Value, json};
 
-use super::{ClipPrediction, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
+use super::merge::{LatestRows, Merged, check_schema, open};
+use super::{
+    AtomicFile, ClipPrediction, Format, Layout, LineFormat, Row, SCHEMA, Sink, Values, path_bytes,
+    six_decimals,
+};
+
+/// JSON Lines.
+pub const JSON_LINES: LineFormat = LineFormat {
+    sink: |writer| Box::new(Jsonl::new(writer)),
+    continued: |writer| Box::new(Jsonl::new(writer)),
+};
+
+/// The format of [`JSON_LINES`].
+pub static FORMAT: Format = Format {
+    name: "jsonl",
+    title: "One JSON object per line",
+    holds_tags: true,
+    holds_features: true,
+    layout: Layout::Lines(JSON_LINES),
+    merge: Some(merge),
+};
 
 /// Sink with one object per line: `schema`, `path` (or `path_bytes` in base64 if it is not UTF-8), then the prediction
 /// or `error`.
@@ -89,6 +110,68 @@ fn values(values: &Values) -> Value {
             features.iter().map(|&value| six_decimals(value.into())).collect()
         }
     }
+}
+
+/// File and settings of a line.
+fn of_line(row: &Value) -> Option<(Vec<u8>, Option<String>)> {
+    let word = |key: &str| row.get(key).and_then(|value| value.as_str());
+    let path = match word("path") {
+        Some(path) => [b"text ", path.as_bytes()].concat(),
+        None => [b"bytes ", word("path_bytes")?.as_bytes()].concat(),
+    };
+    let made = word("model").map(|model| {
+        format!("{model} {} {}", word("compat").unwrap_or_default(), word("tap").unwrap_or_default())
+    });
+    Some((path, made))
+}
+
+/// Joins files.
+fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
+    let each = |row: &mut dyn FnMut(&Path, &str) -> io::Result<()>| -> io::Result<()> {
+        for file in files {
+            let mut reader = BufReader::new(open(file)?);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line)? > 0 {
+                // A last line without a newline was truncated.
+                row(file, std::str::from_utf8(&line).unwrap_or(""))?;
+                line.clear();
+            }
+        }
+        Ok(())
+    };
+    let mut last = LatestRows::default();
+    let (mut all, mut kept) = (0, 0);
+    each(&mut |file, line| {
+        all += 1;
+        let row = serde_json::from_str(line).unwrap_or_default();
+        if let Some((path, made)) = of_line(&row) {
+            check_schema(file, row.get("schema").and_then(Value::as_u64))?;
+            last.record(&path, made.as_deref());
+        }
+        Ok(())
+    })?;
+    if all > 0 && last.rows == 0 {
+        return Err(io::Error::other("no rows found in the input: expected JSON Lines written by tagwave"));
+    }
+    let file = AtomicFile::create(output)?;
+    let mut writer = BufWriter::new(file.writer()?);
+    let mut place = 0;
+    each(&mut |_, line| {
+        let Some((path, made)) = serde_json::from_str(line).ok().as_ref().and_then(of_line) else {
+            return Ok(());
+        };
+        place += 1;
+        if last.is_latest(place - 1, &path, made.as_deref()) {
+            kept += 1;
+            writer.write_all(line.trim_end().as_bytes())?;
+            writer.write_all(b"\n")?;
+        }
+        Ok(())
+    })?;
+    writer.flush()?;
+    drop(writer);
+    file.finish()?;
+    Ok(Merged { kept, dropped: all - kept })
 }
 
 #[cfg(test)]

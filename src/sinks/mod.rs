@@ -1,8 +1,8 @@
 //! Output formats: writers of one row per file.
 //!
-//! A format is a [`Sink`] in a file of its own and a line in [`Format::sink`].
+//! A format is a file of its own, with a [`Sink`], a [`Format`] and its merging, and a line of [`FORMATS`].
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error_kind::ErrorKind;
@@ -10,21 +10,29 @@ use crate::tags::Tag;
 
 mod csv;
 mod file;
+mod format;
 mod journal;
 mod jsonl;
 mod lock;
+mod merge;
 mod npy;
-#[cfg(feature = "parquet")]
+#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
 mod parquet;
 mod parts;
+mod registry;
 mod table;
 
+pub use csv::CSV;
 pub use file::{AtomicFile, write_file};
+pub use format::{Format, Layout, LineFormat, Merge, WholeFormat};
 pub use journal::{CompletedSet, JournalKey, JournaledFile, journal_file};
+pub use jsonl::{FORMAT as JSONL, JSON_LINES};
+pub use merge::Merged;
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]
 pub use parquet::{Parquet, TableFile, read_table};
-pub use parts::{PartKind, PartitionedDir, parts_of};
+pub use parts::{PartitionedDir, parts_of};
+pub use registry::{FORMATS, format_of};
 
 /// Version of the row schema; incremented when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 2;
@@ -159,36 +167,6 @@ pub trait Sink {
     /// True if the format can store failures and warnings; otherwise the caller reports them.
     fn has_messages(&self) -> bool {
         true
-    }
-}
-
-/// Line formats; for atomically written files see [`PartKind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Human-readable table.
-    Table,
-    /// One JSON object per line.
-    Jsonl,
-    /// One line per file and tag, or per file and feature.
-    Csv,
-}
-
-impl Format {
-    /// Makes a sink of this format.
-    pub fn sink<'a>(self, writer: impl Write + 'a) -> Box<dyn Sink + 'a> {
-        match self {
-            Format::Table => Box::new(table::Table::new(writer)),
-            Format::Jsonl => Box::new(jsonl::Jsonl::new(writer)),
-            Format::Csv => Box::new(csv::Csv::new(writer)),
-        }
-    }
-
-    /// Makes a sink that continues a file: without a header.
-    pub fn continued<'a>(self, writer: impl Write + 'a) -> Box<dyn Sink + 'a> {
-        match self {
-            Format::Csv => Box::new(csv::Csv::continued(writer)),
-            format => format.sink(writer),
-        }
     }
 }
 

@@ -4,13 +4,31 @@
 //! written as they come and the count is filled in at the end. (Writers of crates need the shape at the beginning.)
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 
 use super::file::with_path;
-use super::{AtomicFile, Row, Sink, path_bytes, six_decimals};
+use super::merge::{LatestRows, Merged, open};
+use super::{AtomicFile, Format, Layout, Row, Sink, WholeFormat, path_bytes, six_decimals};
+
+/// NumPy arrays.
+pub(super) const ARRAYS: WholeFormat = WholeFormat {
+    name: "npy",
+    create: |path| Ok(Box::new(Npy::create(path)?)),
+    has_messages: false,
+    is_built: true,
+};
+
+pub(super) static FORMAT: Format = Format {
+    name: "npy",
+    title: "NumPy: one float32 array [files, D] and a list of the files; needs -o: FILE.npy, or a folder of parts",
+    holds_tags: false,
+    holds_features: true,
+    layout: Layout::Whole(ARRAYS),
+    merge: Some(merge),
+};
 
 /// Size of the header in bytes: a multiple of 64, large enough for any two extents.
 const HEADER_BYTES: usize = 128;
@@ -224,6 +242,51 @@ fn listed(path: &Path) -> String {
         Some(text) => text.to_string(),
         None => BYTES.to_string() + &base64::engine::general_purpose::STANDARD.encode(path_bytes(path)),
     }
+}
+
+/// The rows of a file are consecutive and kept together.
+///
+/// Joins arrays and their lists.
+fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
+    let mut last = LatestRows::default();
+    // The list has one line per row; the line of a clip ends with its start, so that two runs of a file match.
+    let lists = |file: &PathBuf| -> io::Result<Vec<String>> {
+        BufReader::new(open(&paths_file(file))?).lines().collect()
+    };
+    for file in files {
+        for line in lists(file)? {
+            last.record(line.as_bytes(), Some(""));
+        }
+    }
+    let mut array = ArrayFile::create(output)?;
+    let list = AtomicFile::create(&paths_file(output))?;
+    let mut names = BufWriter::new(list.writer()?);
+    let (mut place, mut kept) = (0, 0);
+    for file in files {
+        let mut rows = ArrayReader::open(file)?;
+        for line in lists(file)? {
+            let row = rows.next_row()?.ok_or_else(|| {
+                io::Error::other(format!("{}: fewer rows than lines in its list of files", file.display()))
+            })?;
+            if last.is_latest(place, line.as_bytes(), Some("")) {
+                array.push(&row)?;
+                writeln!(names, "{line}")?;
+                kept += 1;
+            }
+            place += 1;
+        }
+        if rows.rows() > 0 {
+            return Err(io::Error::other(format!(
+                "{}: more rows than lines in its list of files",
+                file.display()
+            )));
+        }
+    }
+    names.flush()?;
+    drop(names);
+    list.finish()?;
+    array.finish()?;
+    Ok(Merged { kept, dropped: place - kept })
 }
 
 #[cfg(test)]

@@ -4,13 +4,16 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::builder::{
     BinaryBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder, UInt32Builder,
 };
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow_select::filter::filter_record_batch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -18,7 +21,24 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::file::with_path;
-use super::{AtomicFile, Failure, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
+use super::merge::{LatestRows, Merged, check_schema};
+use super::{
+    AtomicFile, Failure, Format, Layout, Prediction, Row, SCHEMA, Sink, Values, WholeFormat, path_bytes,
+};
+
+pub(super) static FORMAT: Format = Format {
+    name: "parquet",
+    title: "Apache Parquet, one row per file; needs -o: FILE.parquet, or a folder of parts",
+    holds_tags: true,
+    holds_features: true,
+    layout: Layout::Whole(WholeFormat {
+        name: "parquet",
+        create: |path| Ok(Box::new(Parquet::create(path)?)),
+        has_messages: true,
+        is_built: true,
+    }),
+    merge: Some(merge),
+};
 
 /// Maximum number of values that are buffered before they are encoded.
 const BUFFERED_VALUES: usize = 1 << 20;
@@ -252,4 +272,96 @@ impl Columns {
         let columns = columns.map(|(name, column)| (name, column, true));
         RecordBatch::try_from_iter_with_nullable(columns).map_err(io::Error::other)
     }
+}
+/// A file, and its settings if it did not fail.
+type RowSubject = (Vec<u8>, Option<String>);
+
+/// Columns that identify the rows of a table.
+struct RowSubjects<'a> {
+    path: &'a StringArray,
+    path_bytes: &'a BinaryArray,
+    made: [&'a StringArray; 3],
+}
+
+impl<'a> RowSubjects<'a> {
+    fn of(rows: &'a RecordBatch) -> io::Result<RowSubjects<'a>> {
+        let missing = |name| io::Error::other(format!("expected a column {name} of text, found none"));
+        let column = |name| rows.column_by_name(name).ok_or_else(|| missing(name));
+        let text = |name| column(name)?.as_string_opt().ok_or_else(|| missing(name));
+        Ok(RowSubjects {
+            path: text("path")?,
+            path_bytes: column("path_bytes")?.as_binary_opt().ok_or_else(|| missing("path_bytes"))?,
+            made: [text("model")?, text("compat")?, text("tap")?],
+        })
+    }
+
+    fn get(&self, row: usize) -> RowSubject {
+        let path = if self.path.is_valid(row) {
+            [b"text ", self.path.value(row).as_bytes()].concat()
+        } else {
+            [b"bytes ", self.path_bytes.value(row)].concat()
+        };
+        let word = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_string());
+        let [model, compat, tap] = self.made.map(word);
+        let made =
+            model.map(|model| format!("{model} {} {}", compat.unwrap_or_default(), tap.unwrap_or_default()));
+        (path, made)
+    }
+}
+
+/// Joins tables with the same columns.
+fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
+    let mut last = LatestRows::default();
+    each(files, |_, begins| {
+        for (path, made) in begins.iter().flatten() {
+            last.record(path, made.as_deref());
+        }
+        Ok(())
+    })?;
+    let mut table = TableFile::create(output)?;
+    let (mut all, mut kept, mut is_latest) = (0u64, 0, false);
+    each(files, |rows, begins| {
+        let kept_rows = begins.iter().map(|begins| {
+            if let Some((path, made)) = begins {
+                is_latest = last.is_latest(all, path, made.as_deref());
+                all += 1;
+                kept += u64::from(is_latest);
+            }
+            Some(is_latest)
+        });
+        let kept_rows = filter_record_batch(rows, &kept_rows.collect()).map_err(io::Error::other)?;
+        table.write(&kept_rows)
+    })?;
+    table.finish()?;
+    Ok(Merged { kept, dropped: all - kept })
+}
+
+/// Calls `rows` with all rows in batches, and for each row its subject if it is the first row of a file.
+fn each(
+    files: &[PathBuf],
+    mut rows: impl FnMut(&RecordBatch, &[Option<RowSubject>]) -> io::Result<()>,
+) -> io::Result<()> {
+    for path in files {
+        let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
+        let mut before = None;
+        for batch in read_table(path)? {
+            let batch = batch.map_err(|error| named(io::Error::other(error)))?;
+            // The columns depend on the schema, so that it is checked first.
+            if let Some(schema) =
+                batch.column_by_name("schema").and_then(|c| c.as_primitive_opt::<UInt32Type>())
+            {
+                let other = schema.iter().find(|&found| found != Some(SCHEMA));
+                other.map_or(Ok(()), |found| check_schema(path, found.map(u64::from)))?;
+            }
+            let subjects = RowSubjects::of(&batch).map_err(named)?;
+            let begins = (0..batch.num_rows()).map(|row| {
+                let subject = Some(subjects.get(row));
+                let begins = subject != before;
+                before = subject;
+                before.clone().filter(|_| begins)
+            });
+            rows(&batch, &begins.collect::<Vec<_>>()).map_err(named)?;
+        }
+    }
+    Ok(())
 }

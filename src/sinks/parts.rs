@@ -8,12 +8,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "parquet")]
-use super::Parquet;
 use super::file::with_path;
 use super::journal::{CompletedSet, JournalKey, other_schema};
-use super::lock::{Locked, OutputLock};
-use super::{AtomicFile, Npy, Row, SCHEMA, Sink};
+use super::lock::OutputLock;
+use super::{AtomicFile, Row, SCHEMA, Sink, WholeFormat};
 
 /// Start of the first line of a list of keys, before the schema of the rows.
 const SCHEMA_LINE: &str = "schema ";
@@ -24,62 +22,9 @@ const PART_TIME: Duration = Duration::from_secs(60);
 /// Maximum number of files of a part.
 const PART_FILES: usize = 10_000;
 
-/// Formats that are written as one atomic file or as parts in a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartKind {
-    /// NumPy arrays, each with a list of files.
-    Npy,
-    /// Apache Parquet tables.
-    Parquet,
-}
-
-impl PartKind {
-    /// File extension.
-    pub const fn extension(self) -> &'static str {
-        match self {
-            PartKind::Npy => "npy",
-            PartKind::Parquet => "parquet",
-        }
-    }
-
-    /// Creates one file at `path`, locked until the sink is dropped.
-    ///
-    /// # Errors
-    /// As [`AtomicFile::create`]; another process is writing the file; `Unsupported` if the program was built without
-    /// the format.
-    pub fn create(self, path: &Path) -> io::Result<Box<dyn Sink>> {
-        let sink = self.unlocked(path)?;
-        Ok(Box::new(Locked { sink, _lock: OutputLock::beside(path)? }))
-    }
-
-    /// Creates one file in a folder that is locked.
-    fn unlocked(self, path: &Path) -> io::Result<Box<dyn Sink>> {
-        match self {
-            PartKind::Npy => Ok(Box::new(Npy::create(path)?)),
-            #[cfg(feature = "parquet")]
-            PartKind::Parquet => Ok(Box::new(Parquet::create(path)?)),
-            #[cfg(not(feature = "parquet"))]
-            PartKind::Parquet => self.supported().and_then(|()| Err(io::ErrorKind::Unsupported.into())),
-        }
-    }
-
-    /// Checks that the program was built with this format.
-    ///
-    /// # Errors
-    /// `Unsupported` if it was not.
-    pub fn supported(self) -> io::Result<()> {
-        if self != PartKind::Parquet || cfg!(feature = "parquet") {
-            return Ok(());
-        }
-        let name = self.extension();
-        let message = format!("built without {name} support: rebuild with --features {name}");
-        Err(io::Error::new(io::ErrorKind::Unsupported, message))
-    }
-}
-
 /// Sink that writes parts to a folder.
 pub struct PartitionedDir {
-    kind: PartKind,
+    format: WholeFormat,
     folder: PathBuf,
     next: u32,
     part: Option<Part>,
@@ -97,11 +42,12 @@ struct Part {
 ///
 /// # Errors
 /// An I/O error.
-pub fn parts_of(folder: &Path, kind: PartKind) -> io::Result<Vec<PathBuf>> {
+pub fn parts_of(folder: &Path, format: WholeFormat) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if number(&path).is_some() && path.extension().is_some_and(|extension| extension == kind.extension())
+        if number(&path).is_some()
+            && path.extension().is_some_and(|extension| extension == format.extension())
         {
             parts.push(path);
         }
@@ -132,10 +78,10 @@ impl PartitionedDir {
     ///
     /// # Errors
     /// An I/O error, parts with rows of another schema, or another process is writing to the folder.
-    pub fn open(kind: PartKind, folder: &Path) -> io::Result<(PartitionedDir, CompletedSet)> {
+    pub fn open(format: WholeFormat, folder: &Path) -> io::Result<(PartitionedDir, CompletedSet)> {
         let lock = lock_folder(folder)?;
         let (mut done, mut next) = (CompletedSet::default(), 0);
-        for part in parts_of(folder, kind)? {
+        for part in parts_of(folder, format)? {
             next = next.max(number(&part).map_or(0, |number| number + 1));
             let keys =
                 fs::read_to_string(keys_file(&part)).map_err(|error| with_path(&keys_file(&part), &error))?;
@@ -147,16 +93,16 @@ impl PartitionedDir {
             }
             keys.lines().filter_map(JournalKey::parse).for_each(|key| done.add(key));
         }
-        Ok((PartitionedDir { kind, folder: folder.to_path_buf(), next, part: None, _lock: lock }, done))
+        Ok((PartitionedDir { format, folder: folder.to_path_buf(), next, part: None, _lock: lock }, done))
     }
 
     /// Opens a folder, created if missing, and removes its parts.
     ///
     /// # Errors
     /// An I/O error, or another process is writing to the folder.
-    pub fn create(kind: PartKind, folder: &Path) -> io::Result<PartitionedDir> {
+    pub fn create(format: WholeFormat, folder: &Path) -> io::Result<PartitionedDir> {
         let lock = lock_folder(folder)?;
-        for part in parts_of(folder, kind)? {
+        for part in parts_of(folder, format)? {
             fs::remove_file(&part)?;
             for beside in [keys_file(&part), super::paths_file(&part)] {
                 match fs::remove_file(beside) {
@@ -165,11 +111,11 @@ impl PartitionedDir {
                 }
             }
         }
-        Ok(PartitionedDir { kind, folder: folder.to_path_buf(), next: 0, part: None, _lock: lock })
+        Ok(PartitionedDir { format, folder: folder.to_path_buf(), next: 0, part: None, _lock: lock })
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(format!("part-{:05}.{}", self.next, self.kind.extension()))
+        self.folder.join(format!("part-{:05}.{}", self.next, self.format.extension()))
     }
 
     fn finish_part(&mut self) -> io::Result<()> {
@@ -195,7 +141,7 @@ impl Sink for PartitionedDir {
         let part = match &mut self.part {
             Some(part) => part,
             none => none.insert(Part {
-                sink: self.kind.unlocked(&path)?,
+                sink: self.format.unlocked(&path)?,
                 keys: Vec::new(),
                 files: 0,
                 start: Instant::now(),
@@ -215,16 +161,14 @@ impl Sink for PartitionedDir {
     }
 
     fn has_messages(&self) -> bool {
-        match self.kind {
-            PartKind::Npy => false,
-            PartKind::Parquet => true,
-        }
+        self.format.has_messages
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sinks::npy::ARRAYS;
     use crate::sinks::{Prediction, Values};
 
     fn row(name: &str) -> Row {
@@ -247,26 +191,26 @@ mod tests {
     #[test]
     fn an_interruption_loses_only_the_current_part() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut parts, done) = PartitionedDir::open(PartKind::Npy, folder.path()).unwrap();
+        let (mut parts, done) = PartitionedDir::open(ARRAYS, folder.path()).unwrap();
         assert!(done.is_empty());
         parts.row(&row("a")).unwrap();
         parts.finish().unwrap();
         parts.row(&row("b")).unwrap();
         drop(parts);
-        let (mut parts, mut done) = PartitionedDir::open(PartKind::Npy, folder.path()).unwrap();
+        let (mut parts, mut done) = PartitionedDir::open(ARRAYS, folder.path()).unwrap();
         // One process at a time: another would write parts of the same names.
         for error in [
-            PartitionedDir::open(PartKind::Npy, folder.path()).err(),
-            PartitionedDir::create(PartKind::Npy, folder.path()).err(),
+            PartitionedDir::open(ARRAYS, folder.path()).err(),
+            PartitionedDir::create(ARRAYS, folder.path()).err(),
         ] {
             assert!(error.unwrap().to_string().contains("another process"));
         }
         assert!(done.take(&row("a").key.unwrap()) && !done.take(&row("b").key.unwrap()));
         parts.row(&row("b")).unwrap();
         parts.finish().unwrap();
-        assert_eq!(parts_of(folder.path(), PartKind::Npy).unwrap().len(), 2);
+        assert_eq!(parts_of(folder.path(), ARRAYS).unwrap().len(), 2);
         drop(parts);
-        drop(PartitionedDir::create(PartKind::Npy, folder.path()).unwrap());
+        drop(PartitionedDir::create(ARRAYS, folder.path()).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -2,7 +2,19 @@
 
 use std::io::{self, Write};
 
-use super::{Row, Sink, Values};
+use super::{Format, Layout, LineFormat, Row, Sink, Values};
+
+pub(super) static FORMAT: Format = Format {
+    name: "table",
+    title: "Human-readable table",
+    holds_tags: true,
+    holds_features: false,
+    layout: Layout::Lines(LineFormat {
+        sink: |writer| Box::new(Table::new(writer)),
+        continued: |writer| Box::new(Table::new(writer)),
+    }),
+    merge: None,
+};
 
 /// Sink with a line for the file, then a line per tag.
 pub(super) struct Table<W>(W);

@@ -127,7 +127,7 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
             for precision in &args.precision {
                 let precision = precision.resolve(gpu, CompatArg::Corrected);
                 let plan = plan(args.from, name, model, precision)?;
-                let measured = Measured::new(args, &target, &plan, usize::from(batch))?;
+                let measured = ModelTimes::new(args, &target, &plan, usize::from(batch))?;
                 if args.json {
                     print_line(&measured.json(name, precision, &target.name()))?;
                 } else {
@@ -171,7 +171,7 @@ fn input(plan: &Plan, batch: usize) -> HostTensor {
 }
 
 /// Times of one configuration.
-struct Measured {
+struct ModelTimes {
     batch: usize,
     /// Seconds of each batch, sorted.
     seconds: Vec<f64>,
@@ -183,8 +183,13 @@ struct Measured {
     steps: (usize, Vec<StepTime>),
 }
 
-impl Measured {
-    fn new(args: &ModelBenchArgs, target: &Target, plan: &Plan, batch: usize) -> Result<Measured, CliError> {
+impl ModelTimes {
+    fn new(
+        args: &ModelBenchArgs,
+        target: &Target,
+        plan: &Plan,
+        batch: usize,
+    ) -> Result<ModelTimes, CliError> {
         let options = ExecutorOptions {
             max_batch: batch,
             checked: args.checked,
@@ -211,7 +216,7 @@ impl Measured {
         let profiled_flops: u64 = steps.iter().map(|step| step.flops).sum();
         let parts = flops(&plan.with_batch(batch)) as f64 / profiled_flops as f64;
         let sum: f64 = steps.iter().map(|step| step.time.as_secs_f64()).sum();
-        Ok(Measured {
+        Ok(ModelTimes {
             batch,
             cpu_seconds: cpu_seconds[cpu_seconds.len() / 2],
             seconds,
