@@ -340,7 +340,7 @@ mod tests {
 
     fn names(root: &Path, filter: Filter) -> Vec<String> {
         files(vec![Root::Path(root.to_path_buf())], filter, None, &Arc::default())
-            .map(|entry| entry.path.strip_prefix(root).unwrap().to_str().unwrap().to_string())
+            .map(|entry| entry.path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"))
             .collect()
     }
 
@@ -434,7 +434,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let track = folder.path().join("one two.mp3");
         fs::write(&track, "x").unwrap();
-        let address = format!("file://{}", track.to_str().unwrap().replace(' ', "%20"));
+        let path = track.to_str().unwrap().replace('\\', "/").replace(' ', "%20");
+        let address = format!("file://{}{path}", if cfg!(windows) { "/" } else { "" });
         let list = folder.path().join("list.m3u");
         fs::write(&list, format!("{address}\nhttp://radio.example/stream\nfile://elsewhere/a.mp3\n"))
             .unwrap();

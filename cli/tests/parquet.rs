@@ -47,6 +47,11 @@ fn json(field: &Field) -> Value {
     }
 }
 
+/// Path of a row, with slashes on every system.
+fn path_of(row: &Value) -> String {
+    row["path"].as_str().unwrap().replace('\\', "/")
+}
+
 /// Rows of a table by file, read by another reader than tagwave's.
 fn table(path: &Path) -> BTreeMap<String, Vec<Value>> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
@@ -55,7 +60,7 @@ fn table(path: &Path) -> BTreeMap<String, Vec<Value>> {
         let row = row.unwrap();
         let fields = row.get_column_iter().map(|(name, field)| (name.clone(), json(field)));
         let value: Value = fields.collect();
-        files.entry(value["path"].as_str().unwrap().to_string()).or_default().push(value);
+        files.entry(path_of(&value)).or_default().push(value);
     }
     files
 }
@@ -63,7 +68,7 @@ fn table(path: &Path) -> BTreeMap<String, Vec<Value>> {
 fn lines(path: &Path) -> BTreeMap<String, Value> {
     let text = fs::read_to_string(path).unwrap();
     let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    rows.map(|row| (row["path"].as_str().unwrap().to_string(), row)).collect()
+    rows.map(|row| (path_of(&row), row)).collect()
 }
 
 /// Rounds to six decimals, as in JSON.

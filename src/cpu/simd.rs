@@ -4,6 +4,9 @@ use pulp::Simd;
 
 use crate::kernels::Activation;
 
+/// `ln(2)` in two parts: products of the first with integers of up to 15 bits are exact.
+const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+
 /// Number of lanes of a vector and number of vector registers.
 pub(super) struct Registers;
 
@@ -48,8 +51,15 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     let log2_e = simd.splat_f32s(std::f32::consts::LOG2_E);
     let shifted = simd.mul_add_e_f32s(x, log2_e, simd.splat_f32s(ROUND));
     let minus_n = simd.sub_f32s(simd.splat_f32s(ROUND), shifted);
-    let f = simd.mul_add_e_f32s(x, log2_e, minus_n);
-    let f = simd.mul_add_e_f32s(x, simd.splat_f32s(LOG2_E_REST), f);
+    let f = if S::F32_LANES > 1 {
+        let f = simd.mul_add_e_f32s(x, log2_e, minus_n);
+        simd.mul_add_e_f32s(x, simd.splat_f32s(LOG2_E_REST), f)
+    } else {
+        // Scalar code does not fuse: `x * log2(e)` would be rounded at the magnitude of `n`.
+        let rest = simd.mul_add_e_f32s(minus_n, simd.splat_f32s(LN_2[0]), x);
+        let rest = simd.mul_add_e_f32s(minus_n, simd.splat_f32s(LN_2[1]), rest);
+        simd.mul_f32s(rest, log2_e)
+    };
     let mut p = simd.splat_f32s(TERMS[0]);
     for &term in &TERMS[1..] {
         p = simd.mul_add_e_f32s(p, f, simd.splat_f32s(term));
@@ -81,8 +91,6 @@ pub(super) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         -2.499_999_4e-1,
         3.333_333e-1,
     ];
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     // 2^23 with an integer in its lowest bits, less 2^23, is that integer.
     const INTEGER: u32 = 0x4b00_0000;
     let bits = simd.transmute_u32s_f32s(x);
@@ -104,9 +112,9 @@ pub(super) fn ln<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     }
     let square = simd.mul_f32s(r, r);
     let p = simd.mul_f32s(simd.mul_f32s(p, r), square);
-    let p = simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2_LOW), p);
+    let p = simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2[1]), p);
     let p = simd.mul_add_e_f32s(square, simd.splat_f32s(-0.5), p);
-    let y = simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2_HIGH), simd.add_f32s(r, p));
+    let y = simd.mul_add_e_f32s(e, simd.splat_f32s(LN_2[0]), simd.add_f32s(r, p));
     // The exponent of infinity and NaN is that of no number.
     simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(f32::INFINITY)), y, x)
 }
@@ -153,15 +161,18 @@ mod tests {
     #[test]
     fn exponentials_and_logarithms() {
         let x: Vec<f32> = (0..200_001).map(|i| (i - 100_000) as f32 * 8.6e-4).collect();
-        let mut y = x.clone();
-        pulp::Arch::new().dispatch(Each(&mut y, true));
-        for (&x, &y) in x.iter().zip(&y) {
-            let exact = f64::from(x).exp();
-            assert!((f64::from(y) - exact).abs() < 2e-7 * exact, "exp {x}: {y}");
-        }
-        pulp::Arch::new().dispatch(Each(&mut y, false));
-        for (&x, &y) in x.iter().zip(&y) {
-            assert!((x - y).abs() < 5e-7 * x.abs().max(1.0), "ln exp {x}: {y}");
+        for simd_level in SimdLevel::available() {
+            let arch = simd_level.arch().unwrap();
+            let mut y = x.clone();
+            arch.dispatch(Each(&mut y, true));
+            for (&x, &y) in x.iter().zip(&y) {
+                let exact = f64::from(x).exp();
+                assert!((f64::from(y) - exact).abs() < 2e-7 * exact, "{simd_level:?}, exp {x}: {y}");
+            }
+            arch.dispatch(Each(&mut y, false));
+            for (&x, &y) in x.iter().zip(&y) {
+                assert!((x - y).abs() < 5e-7 * x.abs().max(1.0), "{simd_level:?}, ln exp {x}: {y}");
+            }
         }
     }
 

@@ -63,7 +63,7 @@ impl Processor {
         let variable =
             |name: &str| format!("CARGO_TARGET_{}_{name}", target.to_uppercase().replace('-', "_"));
         let missing = |program: &str| format!("no {program} on PATH (Debian: {})", self.packages);
-        let tests = [&["test", "-p", "tagwave", "--all-features"][..], &BINARIES].concat();
+        let tests = [&["test", "--all-features"][..], &BINARIES].concat();
         let is_native = env::consts::OS == "linux" && env::consts::ARCH == self.architecture;
         let mut command = if is_native { cargo(&tests) } else { cargo_for(&target, &tests)? };
         let mut default = |name: &str, program: &str, options: &str| {

@@ -30,7 +30,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   matrix    tags a folder of valid and damaged files and compares with its manifest; ARGUMENTS: DIR [DEVICE...]
   compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
-  targets   cargo check of the library for Windows and macOS, as far as their standard library is installed
+  targets   cargo check of the library for Windows and macOS and of the fuzz targets, as far as they can be built here
   emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
   windows   tests of the program for Windows, under Wine or on Windows; ARGUMENTS: those of cargo test
   soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";

@@ -1,4 +1,5 @@
-//! Other systems: `cargo check` of the library for them (`cargo xtask targets`), and cargo commands for a target.
+//! What the tests do not build: the library for other systems and the fuzz targets (`cargo xtask targets`), and cargo
+//! commands for a target.
 //!
 //! A target is built with its own standard library (`rustup target add TARGET`), else with one that is built from source
 //! where the toolchain has it (`rustup component add rust-src`).
@@ -9,6 +10,7 @@ use std::process::{Command, Stdio};
 use crate::{cargo, run};
 
 const TARGETS: [&str; 2] = [WINDOWS, "aarch64-apple-darwin"];
+const DLLTOOL: &str = "x86_64-w64-mingw32-dlltool";
 pub const WINDOWS: &str = "x86_64-pc-windows-gnu";
 
 /// A cargo command with a target, or the reason why it cannot be built for.
@@ -34,16 +36,36 @@ pub fn has_program(name: &str) -> bool {
     command.status().is_ok()
 }
 
-/// The command line is left out: its TLS compiles C for the target.
+/// Checks what can be checked here and names the rest.
 pub fn check() -> Result<(), String> {
-    for target in TARGETS {
-        match cargo_for(target, &["check", "--lib", "--no-default-features", "--features", "small"]) {
+    let systems = TARGETS.map(|target| (target, library(target)));
+    for (name, command) in systems.into_iter().chain([("fuzz", fuzz_targets())]) {
+        match command {
             Ok(mut command) => {
                 run(&mut command)?;
-                println!("checked: {target}");
+                println!("checked: {name}");
             }
-            Err(missing) => println!("not run: {missing}"),
+            Err(missing) => println!("not run: {name}: {missing}"),
         }
     }
     Ok(())
+}
+
+/// The library with all features that compile no C: the TLS of downloads does.
+fn library(target: &str) -> Result<Command, String> {
+    if target == WINDOWS && !cfg!(windows) && !has_program(DLLTOOL) {
+        return Err(format!("no {DLLTOOL} on PATH (Debian: binutils-mingw-w64-x86-64)"));
+    }
+    let features = ["--no-default-features", "--features", "cpu,decode,gpu,keras,pca,sinks,small"];
+    cargo_for(target, &[&["check", "--lib"], &features[..]].concat())
+}
+
+/// The fuzz targets, without running them. Their driver is compiled from C++.
+fn fuzz_targets() -> Result<Command, String> {
+    if !has_program("c++") {
+        return Err("no c++ on PATH".into());
+    }
+    let mut command = cargo(&["check", "--manifest-path", "fuzz/Cargo.toml"]);
+    command.env("RUSTFLAGS", "--cfg fuzzing");
+    Ok(command)
 }

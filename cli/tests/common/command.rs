@@ -17,7 +17,7 @@ impl Home {
 
     /// Default folder of weights.
     pub fn store(&self) -> PathBuf {
-        self.path("data/tagwave/weights")
+        self.path("data").join("tagwave").join("weights")
     }
 
     /// The program with arguments, run in this folder; the default model is `crnn`.
