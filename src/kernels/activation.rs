@@ -55,7 +55,7 @@ impl Operation for Activation {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let params = Params::new().u32("LEN", call.output.stored_len());
@@ -63,7 +63,7 @@ impl Operation for Activation {
     }
 
     /// One value of each for every thread that is not surplus.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
     }
 
@@ -71,7 +71,7 @@ impl Operation for Activation {
         Tolerance { absolute: 4e-6, relative: 4e-6 }
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

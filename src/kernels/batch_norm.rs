@@ -60,7 +60,7 @@ impl Operation for BatchNorm {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
@@ -73,7 +73,7 @@ impl Operation for BatchNorm {
     }
 
     /// Scale and shift have a value for every channel as it is stored, or for every frame.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let extent = match self.axis {
             Axis::Channel => stored_channels(x.extent(1)),
@@ -82,7 +82,7 @@ impl Operation for BatchNorm {
         Some(vec![x.stored_len(), extent, extent, x.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         weights.iter().map(|w| Packed::F32(pad_channels(w.data()))).collect()
     }
 }

@@ -96,7 +96,7 @@ impl Operation for BatchStats {
     }
 
     /// Rows and channels are guarded; every clip's row of statistics has its padding.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let rows = x.extent(0) * x.extent(2) * x.extent(3);
         Some(vec![rows * 4 * blocks(call), x.extent(0) * stored_channels(call.output.extent(1))])
@@ -106,7 +106,7 @@ impl Operation for BatchStats {
         Tolerance { absolute: 2e-4, relative: 2e-5 }
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

@@ -111,7 +111,7 @@ impl Operation for ClipStats {
     }
 
     /// Every index is below the end of its clip, or of the batch.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].len(), 4 * call.inputs[0].extent(0)])
     }
 
@@ -119,7 +119,7 @@ impl Operation for ClipStats {
         Tolerance { absolute: 1e-4, relative: 3e-6 }
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

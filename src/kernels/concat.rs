@@ -45,7 +45,7 @@ impl Operation for Concat {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let [a, b] = [call.inputs[0], call.inputs[1]];
@@ -60,11 +60,11 @@ impl Operation for Concat {
     }
 
     /// Rows with their padding.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.inputs[1].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

@@ -164,7 +164,7 @@ impl Operation for Dense {
     }
 
     /// Rows, depth and columns are guarded wherever a tile may pass them.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let (rows, columns4) = extents(call);
         let depth = stored_channels(call.inputs[0].channels());
         Some(vec![rows * depth, depth * 4 * columns4, 4 * columns4, rows * 4 * columns4])
@@ -174,7 +174,7 @@ impl Operation for Dense {
         Tolerance::SUMS
     }
 
-    fn pack(&self, call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         let (d, o) = (weights[0].shape().extent(0), weights[0].shape().extent(1));
         let mut w = Vec::new();
         for row in 0..stored_channels(d) {

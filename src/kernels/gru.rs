@@ -57,7 +57,7 @@ impl Operation for Gru {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
@@ -88,7 +88,7 @@ impl Operation for Gru {
     }
 
     /// Threads past the last unit read what it reads; rows have their padding.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let units = call.output.extent(2);
         Some(vec![call.inputs[0].stored_len(), 3 * units * units, call.output.stored_len()])
     }
@@ -97,7 +97,7 @@ impl Operation for Gru {
         Tolerance::SUMS
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         vec![Packed::F32(weights[0].data().to_vec())]
     }
 

@@ -40,7 +40,7 @@ impl Operation for LastState {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
@@ -50,11 +50,11 @@ impl Operation for LastState {
     }
 
     /// Rows with their padding.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         Some(vec![call.inputs[0].stored_len(), call.output.stored_len()])
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 }

@@ -148,7 +148,7 @@ impl Operation for LogMel {
     }
 
     /// Samples are clamped to their clip, and the run of each band lies where `pack` has put it.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, packed: &[Packed]) -> Option<Vec<usize>> {
         let Some(Packed::U32(bands)) = packed.get(2) else { return None };
         let runs = bands.chunks_exact(4);
         let in_spectrum = runs.clone().all(|band| (band[0] + band[1]) as usize <= BINS);
@@ -161,7 +161,7 @@ impl Operation for LogMel {
         Tolerance::DECIBELS
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         let twiddles = (0..N_FFT)
             .flat_map(|k| {
                 let (sin, cos) = (std::f64::consts::TAU * k as f64 / N_FFT as f64).sin_cos();

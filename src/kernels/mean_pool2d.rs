@@ -91,7 +91,7 @@ impl Operation for MeanPool2d {
     }
 
     /// A surplus workgroup repeats the last one.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let clips = x.extent(0) * 4 * blocks(call);
         Some(vec![x.extent(2) * x.extent(3) * clips, clips])
@@ -101,7 +101,7 @@ impl Operation for MeanPool2d {
         Tolerance { absolute: 2e-4, relative: 2e-5 }
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, _weights: &[&HostTensor]) -> Vec<Packed> {
         Vec::new()
     }
 

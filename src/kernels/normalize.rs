@@ -81,7 +81,7 @@ impl Operation for Normalize {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
@@ -102,7 +102,7 @@ impl Operation for Normalize {
     }
 
     /// Frames of x are guarded; scale and shift have a value for every frame of y.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let y = call.output;
         Some(vec![call.inputs[0].len(), 4 * y.extent(0), y.extent(3), y.extent(3), y.len()])
     }
@@ -111,7 +111,7 @@ impl Operation for Normalize {
         Tolerance { absolute: 3e-5, relative: 1e-6 }
     }
 
-    fn pack(&self, call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         match weights {
             [scale, shift] => vec![Packed::F32(scale.data().to_vec()), Packed::F32(shift.data().to_vec())],
             _ => {

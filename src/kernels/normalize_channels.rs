@@ -53,7 +53,7 @@ impl Operation for NormalizeChannels {
     fn dispatch(
         &self,
         call: &Call,
-        _strategy: KernelConfig,
+        _config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
@@ -68,7 +68,7 @@ impl Operation for NormalizeChannels {
     }
 
     /// Channels are guarded; rows of statistics have their padding.
-    fn max_index(&self, call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let x = call.inputs[0];
         let channels = x.extent(1);
         Some(vec![
@@ -84,7 +84,7 @@ impl Operation for NormalizeChannels {
         Tolerance::SUMS
     }
 
-    fn pack(&self, _call: &Call, _strategy: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
+    fn pack(&self, _call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
         weights.iter().map(|w| Packed::F32(w.data().to_vec())).collect()
     }
 }

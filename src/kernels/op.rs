@@ -92,7 +92,7 @@ pub trait Operation {
 
     /// Largest index plus one that the kernel may touch in each binding, worked out from what it is given (`Params`, tiles, packed
     /// weights), or `None` where nobody has worked it out: such a kernel runs with its indices checked on the device.
-    fn max_index(&self, _call: &Call, _strategy: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
+    fn max_index(&self, _call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         None
     }
 

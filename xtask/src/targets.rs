@@ -1,5 +1,5 @@
-//! What the tests do not build: the library for other systems and the fuzz targets (`cargo xtask targets`), and cargo
-//! commands for a target.
+//! `cargo xtask targets`, which checks code that the tests do not build (the library for other systems, the fuzz
+//! targets), and cargo commands for a target.
 //!
 //! A target is built with its own standard library (`rustup target add TARGET`), else with one that is built from source
 //! where the toolchain has it (`rustup component add rust-src`).
@@ -9,7 +9,11 @@ use std::process::{Command, Stdio};
 
 use crate::{cargo, run};
 
-const TARGETS: [&str; 2] = [WINDOWS, "aarch64-apple-darwin"];
+/// Targets, with the features of the library to check: all that compile no C, as the TLS of downloads does; in a browser
+/// those of an application with a device.
+const TARGETS: [(&str, &str); 3] =
+    [(WINDOWS, NATIVE), ("aarch64-apple-darwin", NATIVE), ("wasm32-unknown-unknown", "small,webgpu")];
+const NATIVE: &str = "cpu,decode,gpu,keras,pca,sinks,small";
 const DLLTOOL: &str = "x86_64-w64-mingw32-dlltool";
 pub const WINDOWS: &str = "x86_64-pc-windows-gnu";
 
@@ -38,7 +42,7 @@ pub fn has_program(name: &str) -> bool {
 
 /// Checks what can be checked here and names the rest.
 pub fn check() -> Result<(), String> {
-    let systems = TARGETS.map(|target| (target, library(target)));
+    let systems = TARGETS.map(|(target, features)| (target, library(target, features)));
     for (name, command) in systems.into_iter().chain([("fuzz", fuzz_targets())]) {
         match command {
             Ok(mut command) => {
@@ -51,13 +55,14 @@ pub fn check() -> Result<(), String> {
     Ok(())
 }
 
-/// The library with all features that compile no C: the TLS of downloads does.
-fn library(target: &str) -> Result<Command, String> {
+fn library(target: &str, features: &str) -> Result<Command, String> {
     if target == WINDOWS && !cfg!(windows) && !has_program(DLLTOOL) {
         return Err(format!("no {DLLTOOL} on PATH (Debian: binutils-mingw-w64-x86-64)"));
     }
-    let features = ["--no-default-features", "--features", "cpu,decode,gpu,keras,pca,sinks,small"];
-    cargo_for(target, &[&["check", "--lib"], &features[..]].concat())
+    cargo_for(
+        target,
+        &["check", "--package", "tagwave", "--lib", "--no-default-features", "--features", features],
+    )
 }
 
 /// The fuzz targets, without running them. Their driver is compiled from C++.
