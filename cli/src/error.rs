@@ -18,6 +18,13 @@ pub(crate) struct CliError {
     pub(crate) code: u8,
 }
 
+impl CliError {
+    /// A command that was called wrongly.
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), code: USAGE }
+    }
+}
+
 impl From<Error> for CliError {
     fn from(error: Error) -> CliError {
         let code = match error.cause() {

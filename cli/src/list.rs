@@ -10,6 +10,9 @@ use super::entry::{FileEntry, has_ending, path_of};
 /// Number of bytes of a list that are searched for a NUL separator.
 const LIST_BYTES: usize = 64 << 10;
 
+/// Maximum size of a list in UTF-16, which is converted as a whole.
+const MAX_UTF16_BYTES: u64 = 64 << 20;
+
 /// Iterator over the entries of a list: one path per line, or separated by NUL if it has any.
 pub(super) fn paths_of_list(
     list: &Path,
@@ -70,7 +73,7 @@ pub(super) fn paths_of_list(
     }))
 }
 
-/// The list in UTF-8 if it is in UTF-16, as PowerShell writes it; it begins with a byte order mark in both.
+/// Converts a list in UTF-16, as PowerShell writes it, to UTF-8. Its byte order mark tells.
 fn as_utf8(mut reader: Box<dyn BufRead + Send>) -> io::Result<Box<dyn BufRead + Send>> {
     let unit = match reader.fill_buf()? {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -78,7 +81,15 @@ fn as_utf8(mut reader: Box<dyn BufRead + Send>) -> io::Result<Box<dyn BufRead + 
         _ => return Ok(reader),
     };
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes)?;
+    reader.take(MAX_UTF16_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_UTF16_BYTES {
+        let message =
+            format!("a list in UTF-16 of more than {} MiB: save it as UTF-8", MAX_UTF16_BYTES >> 20);
+        return Err(io::Error::other(message));
+    }
+    if bytes.len() % 2 != 0 {
+        return Err(io::Error::other("a list in UTF-16 ends inside a character"));
+    }
     let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|&bytes| unit(bytes)).collect();
     let text = String::from_utf16(&units).map_err(io::Error::other)?;
     Ok(Box::new(io::Cursor::new(text)))

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{CliError, SOME_FAILED, USAGE};
-use tagwave::sinks::{FORMATS, Format, JSONL, Layout, Merge, format_of, parts_of};
+use super::{CliError, SOME_FAILED};
+use tagwave::sinks::{DEFAULT_FORMAT, FORMATS, Format, Layout, Merge, format_of, parts_of};
 
 /// Arguments of `tagwave merge`.
 #[derive(Debug, Args)]
@@ -34,9 +34,9 @@ pub(super) fn merge(args: &MergeArgs) -> Result<u8, CliError> {
     let merge = merger(format)?;
     if format_of(&args.output).is_some_and(|other| other != format) {
         let output = args.output.display();
-        return Err(usage(format!(
+        return Err(CliError::usage(format!(
             "{output}: output extension does not match the input format ({})",
-            format.name
+            format.name()
         )));
     }
     let merged = merge(&files, &args.output).map_err(failed)?;
@@ -52,9 +52,11 @@ pub(super) fn merge(args: &MergeArgs) -> Result<u8, CliError> {
 /// Merging of a format, if this build has it.
 fn merger(format: &Format) -> Result<Merge, CliError> {
     if let Layout::Whole(whole) = format.layout {
-        whole.check_built().map_err(|error| usage(error.to_string()))?;
+        whole.check_built().map_err(|error| CliError::usage(error.to_string()))?;
     }
-    format.merge.ok_or_else(|| usage(format!("files of the format {} cannot be read back", format.name)))
+    format
+        .merge
+        .ok_or_else(|| CliError::usage(format!("files of the format {} cannot be joined", format.name())))
 }
 
 /// Finds the files of the inputs and their format. Files without a known extension are lines, as written with -o.
@@ -62,20 +64,23 @@ fn files(inputs: &[PathBuf]) -> Result<(&'static Format, Vec<PathBuf>), CliError
     let (mut format, mut files) = (None, Vec::new());
     for input in inputs {
         let parts = if input.is_dir() { parts_in(input) } else { None };
-        let file = || (format_of(input).unwrap_or(&JSONL), vec![input.clone()]);
+        let file = || (format_of(input).unwrap_or(DEFAULT_FORMAT), vec![input.clone()]);
         let (found, parts) = parts.unwrap_or_else(file);
         if parts.iter().any(|part| part.is_dir()) {
-            return Err(usage(format!("{}: the folder has no parts", input.display())));
+            return Err(CliError::usage(format!("{}: the folder has no parts", input.display())));
         }
         if format.is_some_and(|format| format != found) {
             let input = input.display();
-            return Err(usage(format!("{input}: format {} differs from the other inputs", found.name)));
+            return Err(CliError::usage(format!(
+                "{input}: format {} differs from the other inputs",
+                found.name()
+            )));
         }
         format = Some(found);
         files.extend(parts);
     }
     // There is at least one input.
-    Ok((format.unwrap_or(&JSONL), files))
+    Ok((format.unwrap_or(DEFAULT_FORMAT), files))
 }
 
 /// Finds the parts in a folder, of one format.
@@ -85,8 +90,4 @@ fn parts_in(folder: &Path) -> Option<(&'static Format, Vec<PathBuf>)> {
         let parts = parts_of(folder, whole).ok().filter(|parts| !parts.is_empty())?;
         Some((format, parts))
     })
-}
-
-fn usage(message: String) -> CliError {
-    CliError { message, code: USAGE }
 }

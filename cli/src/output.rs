@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use super::{CliError, SOME_FAILED, USAGE};
+use super::{CliError, SOME_FAILED};
 use tagwave::sinks::{
-    CompletedSet, FORMATS, Format, JSONL, JournaledFile, Layout, LineFormat, PartitionedDir, Sink,
+    CompletedSet, DEFAULT_FORMAT, FORMATS, Format, JournaledFile, Layout, LineFormat, PartitionedDir, Sink,
     WholeFormat, format_of, parts_of,
 };
 
@@ -50,8 +50,8 @@ impl OutputArgs {
     pub(super) fn kind(&self, format: Option<&'static Format>, holds: fn(&Format) -> bool) -> OutputKind {
         let of_file = self.output.as_deref().and_then(format_of).filter(|format| holds(format));
         let is_shown = self.output.is_none() && io::stdout().is_terminal();
-        let shown = FORMATS.into_iter().find(|format| is_shown && holds(format) && format.merge.is_none());
-        let format = format.or(of_file).or(shown).unwrap_or(&JSONL);
+        let shown = FORMATS.into_iter().find(|format| is_shown && holds(format) && format.is_for_people());
+        let format = format.or(of_file).or(shown).unwrap_or(DEFAULT_FORMAT);
         match format.layout {
             Layout::Lines(lines) => OutputKind::Lines(lines),
             Layout::Whole(whole) if self.output.is_some() && of_file != Some(format) => {
@@ -70,15 +70,15 @@ impl OutputArgs {
                 OutputKind::Lines(format) => {
                     Ok(Output { sink: format.sink(io::stdout().lock()), done: CompletedSet::default() })
                 }
-                _ => Err(usage("this format needs an output file or folder: add -o FILE")),
+                _ => Err(CliError::usage("this format needs an output file or folder: add -o FILE")),
             };
         };
         if let OutputKind::Whole(part) | OutputKind::Parts(part) = kind {
-            part.check_built().map_err(|error| usage(&error.to_string()))?;
+            part.check_built().map_err(|error| CliError::usage(error.to_string()))?;
         }
         if self.has_rows(kind, path).map_err(unwritable)? && !self.resume && !self.overwrite {
             let path = path.display();
-            return Err(usage(&format!(
+            return Err(CliError::usage(format!(
                 "{path} already has rows: use --resume to continue or --overwrite to replace it"
             )));
         }
@@ -99,7 +99,7 @@ impl OutputArgs {
                 let message = format!(
                     "--resume is not supported for a single {format} file: use a folder, -o FOLDER --format {format}"
                 );
-                return Err(usage(&message));
+                return Err(CliError::usage(message));
             }
             OutputKind::Whole(part) => part.create(path).map(fresh),
             OutputKind::Parts(parts) if self.overwrite => {
@@ -137,14 +137,11 @@ fn is_device(path: &Path) -> bool {
     (cfg!(windows) && is_reserved) || (path.exists() && !path.is_file() && !path.is_dir())
 }
 
-fn usage(message: &str) -> CliError {
-    CliError { message: message.into(), code: USAGE }
-}
-
 /// Parser of the name of a format that a command can write.
 pub(super) fn format_parser(holds: fn(&Format) -> bool) -> impl TypedValueParser<Value = &'static Format> {
     let formats = FORMATS.into_iter().filter(move |format| holds(format));
-    let names = formats.map(|format| PossibleValue::new(format.name).help(format.title));
-    let find = |name: String| FORMATS.into_iter().find(|format| format.name == name).ok_or("unknown format");
+    let names = formats.map(|format| PossibleValue::new(format.name()).help(format.title));
+    let find =
+        |name: String| FORMATS.into_iter().find(|format| format.name() == name).ok_or("unknown format");
     PossibleValuesParser::new(names).try_map(find)
 }

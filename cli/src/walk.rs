@@ -423,10 +423,15 @@ mod tests {
             let paths: Vec<&Path> = found.iter().map(|entry| &*entry.path).collect();
             assert_eq!(paths, [Path::new("a.mp3"), Path::new("\u{1f3b5} \u{e9}.mp3")]);
         }
-        fs::write(&list, b"\xff\xfea\0\0\xd8").unwrap();
-        let found = files(vec![Root::List(list.clone())], Filter::default(), None, &Arc::default()).next();
-        let found = found.unwrap();
-        assert!(found.path == list && found.error.is_some(), "{found:?}");
+        // Half a surrogate pair, half a character, more than is converted.
+        let large = [b"\xff\xfe".to_vec(), vec![b'a'; 64 << 20]].concat();
+        for text in [&b"\xff\xfea\0\0\xd8"[..], b"\xff\xfea\0b", &large] {
+            fs::write(&list, text).unwrap();
+            let found =
+                files(vec![Root::List(list.clone())], Filter::default(), None, &Arc::default()).next();
+            let found = found.unwrap();
+            assert!(found.path == list && found.error.is_some(), "{found:?}");
+        }
     }
 
     #[test]

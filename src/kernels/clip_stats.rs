@@ -95,7 +95,7 @@ impl Operation for ClipStats {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.find(config, call)?;
         Ok(Dispatch {
             element: DType::F32,
             constants: vec![

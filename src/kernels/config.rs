@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Most tile constants of a kernel.
 const MOST: usize = 8;
+/// Largest tile constant: products of all of them are to fit a `usize`.
+const LARGEST: usize = 1 << 10;
 
 /// A kernel and its tile constants: everything about how an op is run that does not change what is computed.
 ///
@@ -47,6 +49,12 @@ impl KernelConfig {
         let place = self.constants.iter().position(|(constant, _)| !name.is_empty() && *constant == name)?;
         self.constants[place].1 = value;
         Some(self)
+    }
+
+    /// True if this is the kernel of `known` with any positive value, at most [`LARGEST`], of each of its tile constants.
+    pub(super) fn has_form_of(&self, known: &KernelConfig) -> bool {
+        let is_tile = |(name, _): (&str, u32)| (1..=LARGEST).contains(&self.get(name));
+        self.kernel == known.kernel && known.constants().all(is_tile)
     }
 
     /// The constants as the line in front of the kernel.

@@ -151,7 +151,7 @@ impl Operation for Dense {
         config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
-        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.find(config, call)?;
         let (rows, columns4) = extents(call);
         Ok(Dispatch {
             constants: vec![self.activation.constant()],

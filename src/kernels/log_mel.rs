@@ -127,7 +127,7 @@ impl Operation for LogMel {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.find(config, call)?;
         Ok(Dispatch {
             element: DType::F32,
             constants: vec![

@@ -79,7 +79,7 @@ impl Operation for MeanPool2d {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.find(config, call)?;
         Ok(Dispatch {
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()

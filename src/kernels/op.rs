@@ -76,14 +76,14 @@ pub trait Operation {
         false
     }
 
-    /// The configurations that can run `call`, the one to take by default first; empty if no kernel can. An op with one
-    /// kernel of its own name need not say so.
+    /// The configurations that can run `call`, the default first; empty if no kernel can. By default the one kernel with
+    /// the name of the op.
     fn configs(&self, _call: &Call, _limits: &Limits) -> Vec<KernelConfig> {
         vec![KernelConfig::new(self.name(), &[])]
     }
 
-    /// Everything needed to run this on a device with these limits. The kernel of `config` is one of
-    /// [`Operation::configs`]; its tile constants may be others.
+    /// Everything needed to run this on a device with these limits. `config` has a kernel of [`Operation::configs`], with
+    /// its own values of the tile constants.
     ///
     /// # Errors
     /// [`DispatchError`] when the device or the configuration cannot.
@@ -194,7 +194,7 @@ impl Operation for Op {
         config: KernelConfig,
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
-        if self.configs(call, limits).iter().all(|known| known.kernel() != config.kernel()) {
+        if !self.configs(call, limits).iter().any(|known| config.has_form_of(known)) {
             return Err(DispatchError::not_applicable(config.kernel(), call));
         }
         let dispatch = self.operation().dispatch(call, config, limits)?;

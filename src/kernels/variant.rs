@@ -2,9 +2,6 @@
 
 use super::{Call, Dispatch, DispatchError, Kernel, KernelConfig, Limits};
 
-/// Largest tile constant: products of all of them are to fit a `usize`.
-const LARGEST: usize = 1 << 10;
-
 /// Workgroups along x, y and z of a kernel for one call of `O`.
 type Workgroups<O> = fn(&O, &Call, KernelConfig, &Limits) -> Result<[u32; 3], DispatchError>;
 
@@ -34,23 +31,16 @@ impl<O, Specific> KernelVariants<O, Specific> {
         self.0.iter().find(|variant| variant.kernel.name == config.kernel())
     }
 
-    /// Variant of a configuration; its tile constants may differ from the known ones.
+    /// As [`KernelVariants::of`], for a dispatch.
     ///
     /// # Errors
-    /// [`DispatchError::NotApplicable`] for a kernel that is not among the known configurations, or lacks a tile constant.
-    pub(super) fn checked(
+    /// [`DispatchError::NotApplicable`] for a kernel of another op.
+    pub(super) fn find(
         &self,
         config: KernelConfig,
-        known: &[KernelConfig],
         call: &Call,
     ) -> Result<&'static KernelVariant<O, Specific>, DispatchError> {
-        // A tile constant of zero, or one that is left out, is no tile.
-        let is_complete = |known: &KernelConfig| {
-            known.constants().all(|(name, _)| (1..=LARGEST).contains(&config.get(name)))
-        };
-        let is_known = known.iter().any(|known| known.kernel() == config.kernel() && is_complete(known));
-        let variant = self.of(config).filter(|_| is_known);
-        variant.ok_or_else(|| DispatchError::not_applicable(config.kernel(), call))
+        self.of(config).ok_or_else(|| DispatchError::not_applicable(config.kernel(), call))
     }
 }
 

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::kernels::{Conv2d, LayerKey, Limits, Op, UserKernel};
 use crate::models::{Architecture, Compat, Model, SCORES, Starts};
 use crate::plan::{Builder, Plan};
-use crate::tensor::DType;
-use crate::test_cases::fill_weight;
+use crate::tensor::{DType, HostTensor};
+use crate::test_cases::{fill_weight, synthetic_clip};
 use crate::weights::Weights;
 
 /// One layer of a model in isolation.
@@ -59,6 +59,18 @@ pub fn front_end(model: &Model, precision: DType) -> Result<Plan, Error> {
 fn filled(model: &Model, starts: Starts) -> Result<Plan, Error> {
     let weights = synthetic_weights(model.architecture(), 0);
     Ok(model.architecture().build(&weights, Compat::Corrected, starts)?)
+}
+
+/// Batch for a plan of [`filled_plan`], [`network`] or [`front_end`]: the synthetic clip, or values in the range of a
+/// spectrogram in dB.
+pub fn synthetic_input(plan: &Plan, batch: usize) -> HostTensor {
+    let shape = plan.tensors()[plan.inputs()[0]].shape.with_batch(batch);
+    if shape.rank() == 2 {
+        let samples = shape.extent(1);
+        let clip = synthetic_clip(samples);
+        return HostTensor::from_fn(shape, |i| clip[i % samples]);
+    }
+    HostTensor::from_fn(shape, |i| ((i * 7919) % 1009) as f32 / 1009.0 * 60.0 - 55.0)
 }
 
 /// Synthetic weights: array `i` has the fill pattern of `first_seed + i`.

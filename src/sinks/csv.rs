@@ -27,12 +27,12 @@ const HEADER: [&str; 14] = [
 
 /// CSV.
 pub const CSV: LineFormat = LineFormat {
+    name: "csv",
     sink: |writer| Box::new(Csv::new(writer)),
     continued: |writer| Box::new(Csv::continued(writer)),
 };
 
 pub(super) static FORMAT: Format = Format {
-    name: "csv",
     title: "One line per file and tag or feature",
     holds_tags: true,
     holds_features: true,

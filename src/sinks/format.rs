@@ -10,8 +10,6 @@ use super::merge::Merged;
 /// Output format.
 #[derive(Debug)]
 pub struct Format {
-    /// Name in options, and extension of files.
-    pub name: &'static str,
     /// Description in one line.
     pub title: &'static str,
     /// True if rows can hold tags.
@@ -20,7 +18,7 @@ pub struct Format {
     pub holds_features: bool,
     /// Way of writing.
     pub layout: Layout,
-    /// Joins files; `None` for a format that cannot be read back.
+    /// Joins files; `None` for a format for people, which terminals show by default.
     pub merge: Option<Merge>,
 }
 
@@ -42,6 +40,7 @@ type MakeSink = for<'a> fn(Box<dyn Write + 'a>) -> Box<dyn Sink + 'a>;
 /// Format whose rows are appended to a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct LineFormat {
+    pub(super) name: &'static str,
     pub(super) sink: MakeSink,
     pub(super) continued: MakeSink,
 }
@@ -58,9 +57,24 @@ pub struct WholeFormat {
     pub(super) is_built: bool,
 }
 
+impl Format {
+    /// Name in options, and extension of files.
+    pub fn name(&self) -> &'static str {
+        match self.layout {
+            Layout::Lines(lines) => lines.name,
+            Layout::Whole(whole) => whole.name,
+        }
+    }
+
+    /// True if rows are for people, who read them on a terminal; others are read back by programs.
+    pub fn is_for_people(&self) -> bool {
+        self.merge.is_none()
+    }
+}
+
 impl PartialEq for Format {
     fn eq(&self, other: &Format) -> bool {
-        self.name == other.name
+        self.name() == other.name()
     }
 }
 

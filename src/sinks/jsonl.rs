@@ -14,13 +14,12 @@ use super::{
 
 /// JSON Lines.
 pub const JSON_LINES: LineFormat = LineFormat {
+    name: "jsonl",
     sink: |writer| Box::new(Jsonl::new(writer)),
     continued: |writer| Box::new(Jsonl::new(writer)),
 };
 
-/// The format of [`JSON_LINES`].
-pub static FORMAT: Format = Format {
-    name: "jsonl",
+pub(super) static FORMAT: Format = Format {
     title: "One JSON object per line",
     holds_tags: true,
     holds_features: true,

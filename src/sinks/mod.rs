@@ -16,7 +16,6 @@ mod jsonl;
 mod lock;
 mod merge;
 mod npy;
-#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
 mod parquet;
 mod parts;
 mod registry;
@@ -26,13 +25,13 @@ pub use csv::CSV;
 pub use file::{AtomicFile, write_file};
 pub use format::{Format, Layout, LineFormat, Merge, WholeFormat};
 pub use journal::{CompletedSet, JournalKey, JournaledFile, journal_file};
-pub use jsonl::{FORMAT as JSONL, JSON_LINES};
+pub use jsonl::JSON_LINES;
 pub use merge::Merged;
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]
 pub use parquet::{Parquet, TableFile, read_table};
 pub use parts::{PartitionedDir, parts_of};
-pub use registry::{FORMATS, format_of};
+pub use registry::{DEFAULT_FORMAT, FORMATS, format_of};
 
 /// Version of the row schema; incremented when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 2;

@@ -22,7 +22,6 @@ pub(super) const ARRAYS: WholeFormat = WholeFormat {
 };
 
 pub(super) static FORMAT: Format = Format {
-    name: "npy",
     title: "NumPy: one float32 array [files, D] and a list of the files; needs -o: FILE.npy, or a folder of parts",
     holds_tags: false,
     holds_features: true,

@@ -9,10 +9,13 @@ use super::{csv, jsonl, npy, parquet, table};
 pub static FORMATS: [&Format; 5] =
     [&table::FORMAT, &jsonl::FORMAT, &csv::FORMAT, &npy::FORMAT, &parquet::FORMAT];
 
+/// Format of files without a known extension.
+pub static DEFAULT_FORMAT: &Format = &jsonl::FORMAT;
+
 /// Finds the format of a file by its extension.
 pub fn format_of(path: &Path) -> Option<&'static Format> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    FORMATS.into_iter().find(|format| format.name == extension && format.merge.is_some())
+    FORMATS.into_iter().find(|format| format.name() == extension && !format.is_for_people())
 }
 
 #[cfg(test)]
@@ -22,14 +25,18 @@ mod tests {
 
     #[test]
     fn formats_are_found_by_extension() {
-        let name = |path: &str| format_of(Path::new(path)).map(|format| format.name);
+        let name = |path: &str| format_of(Path::new(path)).map(Format::name);
         assert_eq!(name("a/B.CSV"), Some("csv"));
         assert_eq!(name("a.parquet"), Some("parquet"));
         assert_eq!(name("a.table"), None);
         assert_eq!(name("csv"), None);
         for format in FORMATS {
-            assert!(format.holds_tags || format.holds_features, "{}", format.name);
-            assert!(matches!(format.layout, Layout::Lines(_)) || format.merge.is_some(), "{}", format.name);
+            assert!(format.holds_tags || format.holds_features, "{}", format.name());
+            assert!(
+                matches!(format.layout, Layout::Lines(_)) || !format.is_for_people(),
+                "{}",
+                format.name()
+            );
         }
     }
 }

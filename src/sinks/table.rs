@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use super::{Format, Layout, LineFormat, Row, Sink, Values};
 
 pub(super) static FORMAT: Format = Format {
-    name: "table",
     title: "Human-readable table",
     holds_tags: true,
     holds_features: false,
     layout: Layout::Lines(LineFormat {
+        name: "table",
         sink: |writer| Box::new(Table::new(writer)),
         continued: |writer| Box::new(Table::new(writer)),
     }),

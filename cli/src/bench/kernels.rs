@@ -190,9 +190,8 @@ fn passes_test_cases(
     if let Some((_, good)) = checked.iter().find(|(known, _)| *known == key) {
         return *good;
     }
-    let kernel = Some(config.kernel());
     let options = tagwave::gpu::Options { config: Some(config), ..Default::default() };
-    let result = check_test_cases(gpu, layer.op().name(), kernel, precision, &options);
+    let result = check_test_cases(gpu, layer.op().name(), Some(config.kernel()), precision, &options);
     if let Err(error) = &result {
         eprintln!("tagwave: {key}: not timed: {error}");
     }

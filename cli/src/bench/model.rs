@@ -8,17 +8,16 @@ use serde_json::json;
 
 use super::super::target::{ExecutorOptions, Target};
 use super::super::tune::cached_tuning;
-use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, USAGE, print_line};
+use super::super::{CliError, CompatArg, DeviceArgs, PrecisionArg, print_line};
 use tagwave::cpu::SimdLevel;
 use tagwave::error::Error;
 use tagwave::executor::blocking::Run;
 use tagwave::executor::{Executor, Inputs, StepTime};
 use tagwave::kernels::{Kernels, Operation};
-use tagwave::lab::{filled_plan, front_end, network};
+use tagwave::lab::{filled_plan, front_end, network, synthetic_input};
 use tagwave::models::{self, Model, ModelError};
 use tagwave::plan::{Plan, Step};
-use tagwave::tensor::{DType, HostTensor};
-use tagwave::test_cases::synthetic_clip;
+use tagwave::tensor::DType;
 
 /// Arguments of `tagwave bench model`.
 #[derive(Debug, Args)]
@@ -109,8 +108,8 @@ pub(super) fn bench(args: &ModelBenchArgs) -> Result<u8, CliError> {
     };
     let chosen = chosen_models(&args.model)?;
     if args.from == FromArg::Spectrogram && chosen.iter().any(|(name, _)| name == FRONT_END) {
-        let message = "the front end `mel` starts from samples: omit it, or --from spectrogram".into();
-        return Err(CliError { message, code: USAGE });
+        let message = "the front end `mel` starts from samples: omit it, or --from spectrogram";
+        return Err(CliError::usage(message));
     }
     if !args.json {
         print_line(&format!("device {}", target.name()))?;
@@ -159,17 +158,6 @@ fn plan(from: FromArg, name: &str, model: &Model, precision: DType) -> Result<Pl
     }
 }
 
-/// Input of a plan: the synthetic clip, or values in the range of a spectrogram in dB.
-fn input(plan: &Plan, batch: usize) -> HostTensor {
-    let shape = plan.tensors()[plan.inputs()[0]].shape.with_batch(batch);
-    if shape.rank() == 2 {
-        let samples = shape.extent(1);
-        let clip = synthetic_clip(samples);
-        return HostTensor::from_fn(shape, |i| clip[i % samples]);
-    }
-    HostTensor::from_fn(shape, |i| ((i * 7919) % 1009) as f32 / 1009.0 * 60.0 - 55.0)
-}
-
 /// Times of one configuration.
 struct ModelTimes {
     batch: usize,
@@ -177,10 +165,12 @@ struct ModelTimes {
     seconds: Vec<f64>,
     /// Median of the seconds of CPU time of a batch, all threads together.
     cpu_seconds: f64,
-    /// Least seconds of a batch's kernels, for a GPU with timestamps.
+    /// Seconds that the steps of the fastest profiled batch take for the whole batch, for a GPU with timestamps.
     kernel_seconds: Option<f64>,
-    /// Clips of a profiled batch, and the least time of each of its steps.
-    steps: (usize, Vec<StepTime>),
+    /// Number of clips of the profiled batch, which may be smaller.
+    profiled_clips: usize,
+    /// Step times of the fastest profiled batch; empty if not requested, or for a GPU without timestamps.
+    steps: Vec<StepTime>,
 }
 
 impl ModelTimes {
@@ -198,7 +188,7 @@ impl ModelTimes {
             ..Default::default()
         };
         let executor = target.executor(plan, &options)?;
-        let input = Inputs::from(input(plan, batch));
+        let input = Inputs::from(synthetic_input(plan, batch));
         executor.run(&input).map_err(Error::from)?; // warm-up
         let end = Instant::now() + Duration::from_secs_f64(args.seconds);
         let (mut seconds, mut cpu_seconds) = (Vec::new(), Vec::new());
@@ -221,7 +211,8 @@ impl ModelTimes {
             cpu_seconds: cpu_seconds[cpu_seconds.len() / 2],
             seconds,
             kernel_seconds: (is_gpu && !steps.is_empty()).then_some(sum * parts),
-            steps: ((batch as f64 / parts).round() as usize, steps),
+            profiled_clips: (batch as f64 / parts).round() as usize,
+            steps,
         })
     }
 
@@ -249,14 +240,13 @@ impl ModelTimes {
         if !with_steps {
             return Ok(());
         }
-        let (clips, steps) = &self.steps;
-        for step in steps {
+        for step in &self.steps {
             let seconds = step.time.as_secs_f64();
             print_line(&format!(
                 "    {:14} {:20} {:9.3} ms/clip {:9.1} GFLOP/s",
                 step.step,
                 step.kernel,
-                1e3 * seconds / *clips as f64,
+                1e3 * seconds / self.profiled_clips as f64,
                 step.flops as f64 / seconds / 1e9
             ))?;
         }
@@ -264,13 +254,12 @@ impl ModelTimes {
     }
 
     fn json(&self, name: &str, precision: DType, device: &str) -> String {
-        let (clips, steps) = &self.steps;
         let step = |step: &StepTime| {
             json!({
                 "step": step.step,
                 "kernel": step.kernel,
-                "ms_per_clip": 1e3 * step.time.as_secs_f64() / *clips as f64,
-                "flops_per_clip": step.flops / *clips as u64,
+                "ms_per_clip": 1e3 * step.time.as_secs_f64() / self.profiled_clips as f64,
+                "flops_per_clip": step.flops / self.profiled_clips as u64,
             })
         };
         json!({
@@ -282,13 +271,13 @@ impl ModelTimes {
             "clips_per_s_max": self.clips_per_s(self.seconds[0]),
             "clips_per_cpu_s": self.clips_per_s(self.cpu_seconds),
             "kernel_ms": self.kernel_seconds.map(|seconds| 1e3 * seconds),
-            "steps": steps.iter().map(step).collect::<Vec<_>>(),
+            "steps": self.steps.iter().map(step).collect::<Vec<_>>(),
         })
         .to_string()
     }
 }
 
-/// Least times of the steps of several batches by their sum; empty on a device without timestamps.
+/// Step times of the fastest of several batches; empty on a device without timestamps.
 fn profile(executor: &dyn Executor, input: &Inputs) -> Vec<StepTime> {
     let sum = |steps: &Vec<StepTime>| steps.iter().map(|step| step.time).sum::<Duration>();
     (0..PROFILES).filter_map(|_| executor.profile(input).ok()).min_by_key(sum).unwrap_or_default()

@@ -109,7 +109,7 @@ impl Operation for Conv2d {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let (x, y) = (call.inputs[0], call.output);
-        let variant = VARIANTS.checked(config, &self.configs(call, limits), call)?;
+        let variant = VARIANTS.find(config, call)?;
         let [pf, pt] = self.pool;
         let specific = (variant.specific.header)(self, config);
         Ok(Dispatch {

@@ -20,25 +20,9 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::file::with_path;
-use super::merge::{LatestRows, Merged, check_schema};
-use super::{
-    AtomicFile, Failure, Format, Layout, Prediction, Row, SCHEMA, Sink, Values, WholeFormat, path_bytes,
-};
-
-pub(super) static FORMAT: Format = Format {
-    name: "parquet",
-    title: "Apache Parquet, one row per file; needs -o: FILE.parquet, or a folder of parts",
-    holds_tags: true,
-    holds_features: true,
-    layout: Layout::Whole(WholeFormat {
-        name: "parquet",
-        create: |path| Ok(Box::new(Parquet::create(path)?)),
-        has_messages: true,
-        is_built: true,
-    }),
-    merge: Some(merge),
-};
+use crate::sinks::file::with_path;
+use crate::sinks::merge::{LatestRows, Merged, check_schema};
+use crate::sinks::{AtomicFile, Failure, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
 
 /// Maximum number of values that are buffered before they are encoded.
 const BUFFERED_VALUES: usize = 1 << 20;
@@ -310,7 +294,7 @@ impl<'a> RowSubjects<'a> {
 }
 
 /// Joins tables with the same columns.
-fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
+pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
     let mut last = LatestRows::default();
     each(files, |_, begins| {
         for (path, made) in begins.iter().flatten() {

@@ -1,0 +1,44 @@
+//! Apache Parquet output. Without the feature `parquet` the format is known, and refused with advice.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "parquet")]
+mod table;
+
+use super::{Format, Layout, Merged, Sink, WholeFormat};
+#[cfg(feature = "parquet")]
+pub use table::{Parquet, TableFile, read_table};
+
+pub(super) static FORMAT: Format = Format {
+    title: "Apache Parquet, one row per file; needs -o: FILE.parquet, or a folder of parts",
+    holds_tags: true,
+    holds_features: true,
+    layout: Layout::Whole(WholeFormat {
+        name: "parquet",
+        create,
+        has_messages: true,
+        is_built: cfg!(feature = "parquet"),
+    }),
+    merge: Some(merge),
+};
+
+#[cfg(feature = "parquet")]
+fn create(path: &Path) -> io::Result<Box<dyn Sink>> {
+    Ok(Box::new(Parquet::create(path)?))
+}
+
+#[cfg(feature = "parquet")]
+fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
+    table::merge(files, output)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn create(_path: &Path) -> io::Result<Box<dyn Sink>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn merge(_files: &[PathBuf], _output: &Path) -> io::Result<Merged> {
+    Err(io::ErrorKind::Unsupported.into())
+}
