@@ -164,7 +164,7 @@ fn the_cpu_executor_agrees_with_the_reference() {
             let executor = cpu::Executor::new(&case.plan, &options).unwrap();
             let found = executor.run(&case.inputs).unwrap();
             runs += 1;
-            let difference = test_cases::compare(&found[0], &expected[0], case.tolerance);
+            let difference = case.compare(&found[0], &expected[0]);
             if !difference.within {
                 failures.push(format!("{} ({options:?}): {difference}", case.name));
             }

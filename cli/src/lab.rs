@@ -6,12 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
+use super::compiled;
 use super::target::Target;
 use super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use tagwave::error::Error;
 use tagwave::gpu::{Context, Options};
 use tagwave::kernels::{Call, Kernel, KernelConfig, Kernels, Limits, Operation, UserKernel, parse_constant};
-use tagwave::lab::{Bench, Layer, Measurement, check_test_cases, layers, probe_layer, unobtrusive_batch};
+use tagwave::lab::{
+    Bench, Layer, Measurement, check_test_cases, configs, forced, layers, probe_layer, unobtrusive_batch,
+};
 use tagwave::models;
 use tagwave::tensor::DType;
 use tagwave::test_cases;
@@ -68,6 +71,19 @@ pub(super) struct LabArgs {
     #[arg(long)]
     trust: bool,
 
+    /// Print registers, memory and instructions of the compiled kernel and of the built-in ones, as the driver states them
+    /// (Mesa's for AMD and NVIDIA do), in place of checking and timing
+    #[arg(long, conflicts_with_all = ["watch", "sweep"])]
+    compiled: bool,
+
+    /// Command that starts the compiling process, for a driver that is not installed
+    #[arg(long, value_name = "COMMAND", default_value = "", requires = "compiled")]
+    under: String,
+
+    /// Compiles, as the second process of --compiled
+    #[arg(long, hide = true)]
+    compile_only: bool,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -92,6 +108,14 @@ pub(super) fn lab(args: &LabArgs) -> Result<u8, CliError> {
         return new(op);
     }
     let Some(file) = &args.file else { return Ok(USAGE) };
+    if args.compile_only {
+        return compile(args, file).map(|()| 0);
+    }
+    if args.compiled {
+        // A missing file is an error of this process.
+        load(file)?;
+        return compiled::print(&compiled::run(&args.under)?, false).map(|()| 0);
+    }
     let Target::Gpu(gpu) = Target::new(&args.device.device)? else {
         return Err(CliError { message: "kernels need a GPU: choose one with --device".into(), code: USAGE });
     };
@@ -115,14 +139,37 @@ pub(super) fn lab(args: &LabArgs) -> Result<u8, CliError> {
     }
 }
 
-/// Checks and times the current content of the file.
-fn run_once(args: &LabArgs, file: &Path, gpu: &Context) -> Result<(), CliError> {
+/// Compiles the kernel of the file, and the built-in ones, for the requested layers.
+fn compile(args: &LabArgs, file: &Path) -> Result<(), CliError> {
+    let gpu = compiled::device(&args.device.device)?;
+    let (custom, op) = custom_kernel(args, file)?;
+    let precision = args.precision.resolve(Some(&gpu), CompatArg::Corrected);
+    let mut announced = compiled::Announced::default();
+    let own = Kernels { user_kernels: vec![Arc::new(custom.clone())], ..Kernels::default() };
+    let options = Options { kernels: Some(Arc::new(own)), ..Options::default() };
+    for layer in &chosen_layers(args, &gpu, &op, &custom)? {
+        let mut announce = |kernel: Option<&str>, options: &Options| {
+            compiled::announce(&gpu, (layer, precision), kernel, options, &[args.batch], &mut announced)
+        };
+        announce(Some(&custom.name), &options)?;
+        for config in configs(&gpu, &layer.plan).into_iter().filter(|config| is_beside(args, config)) {
+            announce(None, &forced(config, 1))?;
+        }
+    }
+    Ok(())
+}
+
+/// True if a built-in kernel was asked for.
+fn is_beside(args: &LabArgs, config: &KernelConfig) -> bool {
+    args.beside.is_empty() || args.beside.iter().any(|part| config.kernel().contains(part.as_str()))
+}
+
+/// The kernel of the file with the constants of the command line, and its op.
+fn custom_kernel(args: &LabArgs, file: &Path) -> Result<(UserKernel, String), CliError> {
     let mut custom = load(file)?;
-    let (op, kernel) = contract(&custom.contract)
-        .ok_or_else(|| CliError { message: unknown(&custom.contract), code: USAGE })?;
-    custom
-        .check_bindings(kernel.source)
-        .map_err(|error| CliError { message: error.to_string(), code: USAGE })?;
+    let (op, kernel) =
+        contract(&custom.contract).ok_or_else(|| CliError::usage(unknown(&custom.contract)))?;
+    custom.check_bindings(kernel.source).map_err(|error| CliError::usage(error.to_string()))?;
     if args.trust {
         // SAFETY: the user has explicitly asked for it with --trust, for a file of their own. It is needed for a fair
         // comparison with built-in kernels, which run without checks.
@@ -138,6 +185,12 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Context) -> Result<(), CliError> 
             code: USAGE,
         });
     }
+    Ok((custom, op))
+}
+
+/// Checks and times the current content of the file.
+fn run_once(args: &LabArgs, file: &Path, gpu: &Context) -> Result<(), CliError> {
+    let (custom, op) = custom_kernel(args, file)?;
     let combinations = combinations(&custom, &args.sweep)?;
     let precision = args.precision.resolve(Some(gpu), CompatArg::Corrected);
     let layers = chosen_layers(args, gpu, &op, &custom)?;
@@ -187,11 +240,7 @@ fn run_once(args: &LabArgs, file: &Path, gpu: &Context) -> Result<(), CliError> 
             print_line(&line(&layer.name, &title, &own))?;
             total += own.median.as_secs_f64();
             if args.sweep.is_empty() {
-                let requested = |config: &KernelConfig| {
-                    args.beside.is_empty()
-                        || args.beside.iter().any(|part| config.kernel().contains(part.as_str()))
-                };
-                for config in bench.configs().into_iter().filter(requested) {
+                for config in bench.configs().into_iter().filter(|config| is_beside(args, config)) {
                     let options =
                         Options { config: Some(config), max_batch: args.batch.into(), ..Options::default() };
                     match measure(&bench, &options) {

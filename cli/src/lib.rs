@@ -18,6 +18,7 @@ mod address;
 mod bench;
 mod calibrate;
 mod clips;
+mod compiled;
 mod devices;
 mod embed;
 mod entry;

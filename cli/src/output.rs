@@ -78,9 +78,12 @@ impl OutputArgs {
         }
         if self.has_rows(kind, path).map_err(unwritable)? && !self.resume && !self.overwrite {
             let path = path.display();
-            return Err(CliError::usage(format!(
-                "{path} already has rows: use --resume to continue or --overwrite to replace it"
-            )));
+            return Err(CliError::usage(match kind {
+                OutputKind::Whole(_) => format!("{path} already exists: use --overwrite to replace it"),
+                _ => {
+                    format!("{path} already has rows: use --resume to continue or --overwrite to replace it")
+                }
+            }));
         }
         let fresh = |sink| Output { sink, done: CompletedSet::default() };
         let opened = match kind {
@@ -123,8 +126,9 @@ impl OutputArgs {
     /// True if the output has rows of an earlier run.
     fn has_rows(&self, kind: OutputKind, path: &Path) -> io::Result<bool> {
         match kind {
-            OutputKind::Lines(_) => Ok(path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0)),
-            OutputKind::Whole(_) => Ok(false),
+            OutputKind::Lines(_) | OutputKind::Whole(_) => {
+                Ok(path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0))
+            }
             OutputKind::Parts(parts) => Ok(path.is_dir() && !parts_of(path, parts)?.is_empty()),
         }
     }

@@ -6,7 +6,7 @@ use super::target::{ExecutorOptions, Target};
 use super::{CliError, DeviceArgs, SOME_FAILED, WeightsArgs, print_line};
 use tagwave::error::Error;
 use tagwave::executor::blocking::Run;
-use tagwave::kernels::KernelConfig;
+use tagwave::kernels::{KernelConfig, Operation};
 use tagwave::models::{self, Model, ModelError, Starts};
 use tagwave::plan::Plan;
 use tagwave::reference;
@@ -42,7 +42,7 @@ pub(super) fn selftest(args: &SelftestArgs) -> Result<u8, CliError> {
             let kernel = config.map(|config| format!(" [{config:?}]")).unwrap_or_default();
             let kernel = format!("{}{kernel}", case.name);
             let found = run(&target, &case.plan, config, &case.inputs);
-            report.compare(&kernel, found, &expected[0], case.tolerance)?;
+            report.compare(&kernel, found, &expected[0], case.op().tolerance())?;
         }
     }
     for model in models::all() {

@@ -136,14 +136,17 @@ fn wrong_usage() {
         &["tag", "a.wav", "--clips", "middle"],
         &["embed", "a.wav", "--format", "npy"],
         &["embed", "a.wav", "--pca", "2"],
-        &["embed", "a.wav", "--pca", "0", "-o", "kept.npy"],
-        &["embed", "a.wav", "--model", "cnn", "-o", "kept.npy"],
+        &["embed", "a.wav", "--pca", "0", "-o", "kept.npy", "--overwrite"],
+        &["embed", "a.wav", "--model", "cnn", "-o", "kept.npy", "--overwrite"],
     ] {
         home.fails(2, arguments);
     }
-    let said = home.fails(2, &["embed", "a.wav", "--tap", "nothing", "-o", "kept.npy"]);
+    let said = home.fails(2, &["embed", "a.wav", "--tap", "nothing", "-o", "kept.npy", "--overwrite"]);
     assert!(said.contains("conv1") && said.contains("gru1"), "{said}");
     home.fails(1, &["embed", "a.wav", "-o", "no such folder/a.npy"]);
+    // An array is one file, which a run would replace as a whole.
+    let said = home.fails(2, &["embed", "a.wav", "-o", "kept.npy"]);
+    assert!(said.contains("--overwrite"), "{said}");
     assert_eq!(fs::read(home.path("kept.npy")).unwrap(), b"as it was");
     // Compiled pipelines are kept in the cache folder.
     let names = fs::read_dir(home.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
@@ -157,7 +160,7 @@ fn features_as_an_array() {
     seeded::wav(&home.path(files[0]), 31.0, 1);
     seeded::wav(&home.path(files[2]), 33.0, 2);
     for (model, features) in [("crnn", 32), ("cnn", 256)] {
-        let arguments = [&["embed", "--model", model, "-o", "f.npy"][..], &files[..]].concat();
+        let arguments = [&["embed", "--model", model, "-o", "f.npy", "--overwrite"][..], &files[..]].concat();
         let said = home.fails(1, &arguments);
         assert!(said.contains("no such file.wav: cannot open"), "{said}");
         let (shape, values) = npy(&home.path("f.npy"));

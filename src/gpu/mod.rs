@@ -11,6 +11,8 @@ mod batch;
 mod bind;
 mod blocking;
 mod cache;
+#[cfg(feature = "unstable")]
+mod compiler;
 mod device;
 mod executor;
 mod layout;
@@ -29,6 +31,7 @@ pub use device::{AdapterSummary, AdapterType, Adapters, Context};
 #[cfg(feature = "unstable")]
 pub use self::{
     batch::suitable_batch,
+    compiler::{Uncompiled, compile, select},
     executor::Executor,
     options::Options,
     probe::Probe,

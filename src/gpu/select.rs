@@ -54,6 +54,14 @@ pub(super) fn select_kernel(
 }
 
 impl SelectedKernel {
+    /// Shader text.
+    pub(super) fn source(&self) -> String {
+        match &self.user_kernel {
+            Some(kernel) => self.dispatch.source_of(&kernel.source),
+            None => self.dispatch.source(),
+        }
+    }
+
     /// The step's weights, packed for the kernel, and whether the kernel may run without checks on the device.
     pub(super) fn packed(&self, plan: &Plan, step: &Step, options: &Options) -> (Vec<Packed>, bool) {
         let shapes = plan.shapes(step);

@@ -30,11 +30,7 @@ impl Pipelines {
     ) -> Result<Pipeline, GpuError> {
         let dispatch = &chosen.dispatch;
         let constants = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let source = match &chosen.user_kernel {
-            Some(kernel) => dispatch.source_of(&kernel.source),
-            None => dispatch.source(),
-        };
-        let key = (source, constants, trusted);
+        let key = (chosen.source(), constants, trusted);
         if let Some(pipeline) = self.0.get(&key) {
             return Ok(pipeline.clone());
         }

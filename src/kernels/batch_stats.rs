@@ -1,38 +1,24 @@
 //! Mean and variance of each channel over a whole batch.
 
+use super::reduction::{Reduction, shared, subgroup};
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, Tolerance, expect_count,
-    expect_rank, split_workgroups,
+    Call, Dispatch, DispatchError, Kernel, KernelConfig, Limits, Operation, Packed, Params, ShapeError,
+    Tolerance, expect_count, expect_rank,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-static SHARED: Kernel = Kernel {
-    name: "batch_stats",
-    source: include_str!("../../shaders/layers/batch_stats.wgsl"),
-    includes: &[&INDEX, &REDUCE],
-    bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
-};
+const SOURCE: &str = include_str!("../../shaders/layers/batch_stats.wgsl");
+static SHARED: Kernel = shared("batch_stats", SOURCE);
+static SUBGROUP: Kernel = subgroup("batch_stats_subgroup", SOURCE);
 
-static SUBGROUP: Kernel =
-    Kernel { name: "batch_stats_subgroup", includes: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+impl Reduction for BatchStats {
+    const SHARED: &'static Kernel = &SHARED;
+    const SUBGROUP: &'static Kernel = &SUBGROUP;
 
-const THROUGH_SHARED: KernelVariant<BatchStats> = KernelVariant {
-    kernel: &SHARED,
-    configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| split_workgroups(&SHARED, blocks(call), limits),
-    specific: (),
-};
-
-const THROUGH_SUBGROUPS: KernelVariant<BatchStats> = KernelVariant {
-    kernel: &SUBGROUP,
-    configs: |_, _, limits| {
-        if limits.subgroup_ids { vec![KernelConfig::new(SUBGROUP.name, &[])] } else { Vec::new() }
-    },
-    ..THROUGH_SHARED
-};
-
-const VARIANTS: KernelVariants<BatchStats> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+    fn workgroups(call: &Call) -> usize {
+        blocks(call)
+    }
+}
 
 /// Threads that share four channels; a power of two.
 const THREADS: u32 = 256;
@@ -71,7 +57,7 @@ impl Operation for BatchStats {
         // One channel is stored as plain scalars, which no kernel reads.
         match call.inputs[0].extent(1) {
             0 | 1 => Vec::new(),
-            _ => VARIANTS.configs(self, call, limits),
+            _ => Self::VARIANTS.configs(self, call, limits),
         }
     }
 
@@ -82,7 +68,7 @@ impl Operation for BatchStats {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let variant = VARIANTS.find(config, call)?;
+        let variant = Self::VARIANTS.find(config, call)?;
         Ok(Dispatch {
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()
@@ -103,6 +89,7 @@ impl Operation for BatchStats {
     }
 
     fn tolerance(&self) -> Tolerance {
+        // Sums of values of up to 30, and of their squares.
         Tolerance { absolute: 2e-4, relative: 2e-5 }
     }
 

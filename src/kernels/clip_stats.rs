@@ -1,38 +1,24 @@
 //! Maximum, mean and standard deviation of each clip's spectrogram.
 
+use super::reduction::{Reduction, shared, subgroup};
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, Tolerance, expect_count,
-    expect_rank, split_workgroups,
+    Call, Dispatch, DispatchError, Kernel, KernelConfig, Limits, Operation, Packed, Params, ShapeError,
+    Tolerance, expect_count, expect_rank,
 };
 use crate::tensor::{DType, HostTensor, Shape};
 
-static SHARED: Kernel = Kernel {
-    name: "clip_stats",
-    source: include_str!("../../shaders/frontend/clip_stats.wgsl"),
-    includes: &[&INDEX, &REDUCE],
-    bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
-};
+const SOURCE: &str = include_str!("../../shaders/frontend/clip_stats.wgsl");
+static SHARED: Kernel = shared("clip_stats", SOURCE);
+static SUBGROUP: Kernel = subgroup("clip_stats_subgroup", SOURCE);
 
-static SUBGROUP: Kernel =
-    Kernel { name: "clip_stats_subgroup", includes: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+impl Reduction for ClipStats {
+    const SHARED: &'static Kernel = &SHARED;
+    const SUBGROUP: &'static Kernel = &SUBGROUP;
 
-const THROUGH_SHARED: KernelVariant<ClipStats> = KernelVariant {
-    kernel: &SHARED,
-    configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| split_workgroups(&SHARED, call.inputs[0].extent(0), limits),
-    specific: (),
-};
-
-const THROUGH_SUBGROUPS: KernelVariant<ClipStats> = KernelVariant {
-    kernel: &SUBGROUP,
-    configs: |_, _, limits| {
-        if limits.subgroup_ids { vec![KernelConfig::new(SUBGROUP.name, &[])] } else { Vec::new() }
-    },
-    ..THROUGH_SHARED
-};
-
-const VARIANTS: KernelVariants<ClipStats> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+    fn workgroups(call: &Call) -> usize {
+        call.inputs[0].extent(0)
+    }
+}
 
 /// Threads that share one clip: a power of two. One workgroup waits for memory less the more threads it has.
 fn threads(limits: &Limits) -> u32 {
@@ -85,7 +71,7 @@ impl Operation for ClipStats {
     }
 
     fn configs(&self, call: &Call, limits: &Limits) -> Vec<KernelConfig> {
-        VARIANTS.configs(self, call, limits)
+        Self::VARIANTS.configs(self, call, limits)
     }
 
     fn dispatch(
@@ -95,7 +81,7 @@ impl Operation for ClipStats {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let variant = VARIANTS.find(config, call)?;
+        let variant = Self::VARIANTS.find(config, call)?;
         Ok(Dispatch {
             element: DType::F32,
             constants: vec![
@@ -116,6 +102,7 @@ impl Operation for ClipStats {
     }
 
     fn tolerance(&self) -> Tolerance {
+        // Sums over a clip in f32 against f64.
         Tolerance { absolute: 1e-4, relative: 3e-6 }
     }
 

@@ -1,40 +1,24 @@
 //! The mean of each channel over frequency and time.
 
+use super::reduction::{Reduction, shared, subgroup};
 use super::{
-    Binding, Call, Dispatch, DispatchError, INDEX, Kernel, KernelConfig, KernelVariant, KernelVariants,
-    Limits, Operation, Packed, Params, REDUCE, REDUCE_SUBGROUP, Role, ShapeError, Tolerance, expect_count,
-    expect_rank, split_workgroups,
+    Call, Dispatch, DispatchError, Kernel, KernelConfig, Limits, Operation, Packed, Params, ShapeError,
+    Tolerance, expect_count, expect_rank,
 };
 use crate::tensor::{DType, HostTensor, Shape, stored_channels};
 
-static SHARED: Kernel = Kernel {
-    name: "mean_pool2d",
-    source: include_str!("../../shaders/layers/mean_pool2d.wgsl"),
-    includes: &[&INDEX, &REDUCE],
-    bindings: &[Binding { name: "x", role: Role::Input(0) }, Binding { name: "y", role: Role::Output }],
-};
+const SOURCE: &str = include_str!("../../shaders/layers/mean_pool2d.wgsl");
+static SHARED: Kernel = shared("mean_pool2d", SOURCE);
+static SUBGROUP: Kernel = subgroup("mean_pool2d_subgroup", SOURCE);
 
-static SUBGROUP: Kernel =
-    Kernel { name: "mean_pool2d_subgroup", includes: &[&INDEX, &REDUCE_SUBGROUP], ..SHARED };
+impl Reduction for MeanPool2d {
+    const SHARED: &'static Kernel = &SHARED;
+    const SUBGROUP: &'static Kernel = &SUBGROUP;
 
-const THROUGH_SHARED: KernelVariant<MeanPool2d> = KernelVariant {
-    kernel: &SHARED,
-    configs: |_, _, _| vec![KernelConfig::new(SHARED.name, &[])],
-    workgroups: |_, call, _, limits| {
-        split_workgroups(&SHARED, call.inputs[0].extent(0) * blocks(call), limits)
-    },
-    specific: (),
-};
-
-const THROUGH_SUBGROUPS: KernelVariant<MeanPool2d> = KernelVariant {
-    kernel: &SUBGROUP,
-    configs: |_, _, limits| {
-        if limits.subgroup_ids { vec![KernelConfig::new(SUBGROUP.name, &[])] } else { Vec::new() }
-    },
-    ..THROUGH_SHARED
-};
-
-const VARIANTS: KernelVariants<MeanPool2d> = KernelVariants(&[THROUGH_SUBGROUPS, THROUGH_SHARED]);
+    fn workgroups(call: &Call) -> usize {
+        call.inputs[0].extent(0) * blocks(call)
+    }
+}
 
 /// Threads that share one clip's four channels; a power of two.
 const THREADS: u32 = 64;
@@ -68,7 +52,7 @@ impl Operation for MeanPool2d {
         // One channel is stored as plain scalars, which no kernel reads.
         match call.inputs[0].extent(1) {
             0 | 1 => Vec::new(),
-            _ => VARIANTS.configs(self, call, limits),
+            _ => Self::VARIANTS.configs(self, call, limits),
         }
     }
 
@@ -79,7 +63,7 @@ impl Operation for MeanPool2d {
         limits: &Limits,
     ) -> Result<Dispatch, DispatchError> {
         let x = call.inputs[0];
-        let variant = VARIANTS.find(config, call)?;
+        let variant = Self::VARIANTS.find(config, call)?;
         Ok(Dispatch {
             constants: vec![("WG", f64::from(THREADS))],
             params: Params::new()
@@ -98,6 +82,7 @@ impl Operation for MeanPool2d {
     }
 
     fn tolerance(&self) -> Tolerance {
+        // Sums of values of up to 30.
         Tolerance { absolute: 2e-4, relative: 2e-5 }
     }
 

@@ -25,6 +25,7 @@ mod normalize;
 mod normalize_channels;
 mod op;
 mod pad_time;
+mod reduction;
 mod tolerance;
 mod tuning;
 mod unroll;

@@ -108,6 +108,7 @@ impl Operation for Normalize {
     }
 
     fn tolerance(&self) -> Tolerance {
+        // Differences of values of up to 140 dB.
         Tolerance { absolute: 3e-5, relative: 1e-6 }
     }
 

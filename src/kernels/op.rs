@@ -104,7 +104,8 @@ pub trait Operation {
         None
     }
 
-    /// Tolerance of kernels at the shapes of the models, for inputs in -1..1 (docs/numerics.md).
+    /// Tolerance of kernels against the reference implementation: on the test cases, and on layers of the models for
+    /// inputs in -1..1. docs/numerics.md has the same numbers.
     fn tolerance(&self) -> Tolerance {
         Tolerance::ROUNDING
     }

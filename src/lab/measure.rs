@@ -10,7 +10,7 @@ use crate::kernels::{KernelConfig, LayerKey, Op, Operation};
 use crate::plan::Plan;
 use crate::reference;
 use crate::tensor::{DType, HostTensor};
-use crate::test_cases::{self, Difference, TestCase, Tolerance};
+use crate::test_cases::{self, Difference, compare_output};
 
 /// Number of different clips in a batch; they are repeated.
 const CLIPS: usize = 2;
@@ -30,7 +30,6 @@ pub struct Bench {
     trial: Trial,
     batch: usize,
     clips: Plan,
-    tolerance: Tolerance,
     /// Row-major indices in the output of [`CLIPS`] clips.
     samples: Vec<usize>,
     expected: Vec<f32>,
@@ -108,7 +107,6 @@ impl Bench {
             op: step.op.clone(),
             trial,
             batch,
-            tolerance: step.op.tolerance(),
             samples,
             expected,
             flops: step.op.flops(&plan.call(step, &shapes)),
@@ -120,16 +118,7 @@ impl Bench {
 
     /// Built-in configurations for this layer, the default first.
     pub fn configs(&self) -> Vec<KernelConfig> {
-        let plan = self.clips.with_batch(self.batch);
-        let step = &plan.steps()[0];
-        let shapes = plan.shapes(step);
-        let (call, limits) = (plan.call(step, &shapes), &self.gpu.summary().limits);
-        let mut configs = self.op.configs(&call, limits);
-        let default = self.gpu.kernels().tuning.find(&self.key, &configs);
-        if let Some(place) = default.and_then(|default| configs.iter().position(|&s| s == default)) {
-            configs[..=place].rotate_right(1);
-        }
-        configs
+        configs(&self.gpu, &self.clips.with_batch(self.batch))
     }
 
     /// Compiles a kernel, runs it once and compares its output with the reference implementation.
@@ -156,13 +145,7 @@ impl Bench {
             }
         }
         let tensor = |data| HostTensor::new([places.len()], data).map_err(Error::from);
-        let case = TestCase {
-            name: self.op.name().into(),
-            plan: self.clips.clone(),
-            inputs: Vec::new(),
-            tolerance: self.tolerance,
-        };
-        let mut difference = case.compare(&tensor(found)?, &tensor(expected)?);
+        let mut difference = compare_output(&self.clips, &tensor(found)?, &tensor(expected)?);
         difference.index = places[difference.index];
         difference.shape = self.clips.tensors()[self.clips.steps()[0].output].shape;
         if difference.within {
@@ -288,6 +271,19 @@ pub fn check_test_cases(
         checked += 1;
     }
     Ok(checked)
+}
+
+/// Built-in configurations for the only step of a plan, the default first.
+pub fn configs(gpu: &Context, plan: &Plan) -> Vec<KernelConfig> {
+    let step = &plan.steps()[0];
+    let shapes = plan.shapes(step);
+    let call = plan.call(step, &shapes);
+    let mut configs = step.op.configs(&call, &gpu.summary().limits);
+    let default = gpu.kernels().tuning.find(&LayerKey::new(&step.op, &call), &configs);
+    if let Some(place) = default.and_then(|default| configs.iter().position(|&config| config == default)) {
+        configs[..=place].rotate_right(1);
+    }
+    configs
 }
 
 /// Options that force one built-in configuration.

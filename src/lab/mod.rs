@@ -10,6 +10,6 @@ mod tune;
 pub use layer::{
     Layer, filled_plan, front_end, layers, network, probe_layer, synthetic_input, synthetic_weights,
 };
-pub use measure::{Bench, LONGEST, Measurement, check_test_cases, forced, unobtrusive_batch};
+pub use measure::{Bench, LONGEST, Measurement, check_test_cases, configs, forced, unobtrusive_batch};
 pub use peaks::{Peaks, peaks};
 pub use tune::{Effort, Tuned, tune};

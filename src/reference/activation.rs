@@ -1,4 +1,4 @@
-//! Reference implementation of `activate.wgsl`.
+//! Reference implementation of `activation.wgsl`.
 
 use crate::kernels::Activation;
 use crate::tensor::HostTensor;

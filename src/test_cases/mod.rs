@@ -22,30 +22,27 @@ pub struct TestCase {
     pub plan: Plan,
     /// Inputs of the plan.
     pub inputs: Vec<HostTensor>,
-    /// Tolerance of kernels against the reference implementation.
-    pub tolerance: Tolerance,
 }
 
 impl TestCase {
     /// Makes a test case of `op` with inputs and weights.
-    fn new(
-        case: &str,
-        op: Op,
-        inputs: Vec<HostTensor>,
-        weights: Vec<HostTensor>,
-        tolerance: Tolerance,
-    ) -> TestCase {
+    fn new(case: &str, op: Op, inputs: Vec<HostTensor>, weights: Vec<HostTensor>) -> TestCase {
         let name = format!("{} {case}", op.name());
         let mut builder = Builder::new();
         let ids: Vec<_> = inputs.iter().map(|input| builder.input("x", input.shape())).collect();
         // The cases are written next to the ops' shape rules: one that does not build is a mistake in this file.
         let y = builder.step("y", op, &ids, weights).unwrap_or_else(|error| panic!("{name}: {error}"));
         builder.output("y", y);
-        TestCase { name, plan: builder.finish(), inputs, tolerance }
+        TestCase { name, plan: builder.finish(), inputs }
     }
 }
 
 impl TestCase {
+    /// The op of the only step.
+    pub fn op(&self) -> &Op {
+        &self.plan.steps()[0].op
+    }
+
     /// Returns the test case with activations and weights stored as `precision`.
     pub fn stored_as(&self, precision: DType) -> TestCase {
         let name = match precision {
@@ -68,17 +65,23 @@ impl TestCase {
         configs
     }
 
-    /// Compares the output of a kernel with the reference, within the tolerance of the case and storage type.
+    /// Compares the output of a kernel with that of the reference implementation.
     pub fn compare(&self, found: &HostTensor, expected: &HostTensor) -> Difference {
-        let mut tolerance = self.tolerance;
-        if self.plan.precision() == DType::F16 {
-            // Weights and outputs of the kernel are rounded to 11 bits, those of the reference are not.
-            let largest = expected.data().iter().fold(0f32, |m, v| m.max(v.abs()));
-            tolerance.absolute += 2e-3 * largest.max(1.0);
-            tolerance.relative += 2e-3;
-        }
-        compare(found, expected, tolerance)
+        compare_output(&self.plan, found, expected)
     }
+}
+
+/// Compares the output of a kernel with that of the reference implementation, within the tolerance of the only op of a
+/// plan and of its storage type.
+pub fn compare_output(plan: &Plan, found: &HostTensor, expected: &HostTensor) -> Difference {
+    let mut tolerance = plan.steps()[0].op.tolerance();
+    if plan.precision() == DType::F16 {
+        // Weights and outputs of the kernel are rounded to 11 bits, those of the reference are not.
+        let largest = expected.data().iter().fold(0f32, |m, v| m.max(v.abs()));
+        tolerance.absolute += 2e-3 * largest.max(1.0);
+        tolerance.relative += 2e-3;
+    }
+    compare(found, expected, tolerance)
 }
 
 /// All test cases of all ops.
@@ -177,6 +180,26 @@ pub fn synthetic_clip(samples: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tolerances_are_those_of_the_documentation() {
+        let page = include_str!("../../docs/numerics.md");
+        let row = |op: &str| {
+            let name = format!("`{op}`");
+            page.lines()
+                .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>())
+                .find(|cells| cells.len() > 5 && cells[1].split(", ").any(|cell| cell == name))
+                .unwrap_or_else(|| panic!("docs/numerics.md has no row for {op}"))
+        };
+        for case in all() {
+            let (name, Tolerance { absolute, relative }) = (case.op().name(), case.op().tolerance());
+            let documented = [row(name)[2], row(name)[3]].map(|cell| {
+                let number = cell.split(' ').next().unwrap_or_default();
+                number.parse::<f32>().unwrap_or_else(|_| panic!("docs/numerics.md, {name}: {cell:?}"))
+            });
+            assert_eq!(documented, [absolute, relative], "{name} in docs/numerics.md");
+        }
+    }
 
     #[test]
     fn nan_and_a_wrong_shape_are_never_within() {

@@ -59,7 +59,7 @@ pub(super) struct KernelBenchArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum BenchFormat {
+pub(super) enum BenchFormat {
     #[default]
     Table,
     Jsonl,

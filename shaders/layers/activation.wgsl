@@ -1,4 +1,4 @@
-// activate: an activation function, element by element.
+// activation: an activation function, element by element.
 //
 //   y[i] = act(x[i])
 //
