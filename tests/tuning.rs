@@ -21,7 +21,17 @@ fn the_table_is_what_the_records_give() {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
     files.sort();
     let records: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-    assert_eq!(tuning::table(&records), TABLE, "run `cargo xtask tuning`");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/records/compiled");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let compiled: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let name = file.file_name().unwrap().to_string_lossy().to_string();
+            (name.split('-').next().unwrap().to_string(), std::fs::read_to_string(file).unwrap())
+        })
+        .collect();
+    assert_eq!(tuning::table(&records, &compiled), TABLE, "run `cargo xtask tuning`");
 }
 
 #[test]
@@ -32,7 +42,7 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
              \"default\":{default},\"least_ms\":{milliseconds}}}\n"
         )
     };
-    let table = |rows: &[String]| tuning::table(&[rows.concat()]).lines().last().unwrap().to_string();
+    let table = |rows: &[String]| tuning::table(&[rows.concat()], &[]).lines().last().unwrap().to_string();
     let old = [row("a", 1, 1.0, true), row("b", 1, 0.98, false)];
     assert_eq!(table(&old), "software: dense f32 8 to 8 = a");
     let new =
@@ -41,8 +51,25 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
     // `c` did not run at every batch, and a newer record beats an older one.
     let unfinished = [&new[..], &[row("c", 1, 0.1, false)]].concat();
     assert_eq!(table(&unfinished), "software: dense f32 8 to 8 = b");
-    let both = tuning::table(&[new.concat(), old.concat()]);
+    let both = tuning::table(&[new.concat(), old.concat()], &[]);
     assert!(both.ends_with("= a\n"), "{both}");
+}
+
+#[test]
+fn compiled_records_decide_where_nothing_was_measured() {
+    let csv = |a: f64, b: f64| {
+        format!(
+            "# modelled\nlayer,key,kernel,default,ms_1,ms_8,ms_64\nl,dense f32 8 to 8,a,yes,1,1,{a}\nl,dense f32 8 to 8,b,,1,1,{b}\n"
+        )
+    };
+    let compiled = [("amd".to_string(), csv(1.0, 0.5)), ("amd".to_string(), csv(1.0, 0.9))];
+    assert!(tuning::table(&[], &compiled).ends_with("amd: dense f32 8 to 8 = b\n"));
+    let compiled = [("nvidia".to_string(), csv(1.0, 0.5))];
+    let measured = "{\"software\":false,\"vendor\":\"nvidia\",\"key\":\"dense f32 9 to 8\",\"batch\":1,\"kernel\":\"a\",\
+                    \"default\":true,\"least_ms\":1}\n";
+    let other = measured.replace("\"a\"", "\"c\"").replace("true", "false");
+    let table = tuning::table(&[[measured, &other].concat()], &compiled);
+    assert!(table.ends_with("nvidia: dense f32 9 to 8 = a\n") && !table.contains(" 8 to 8 = "), "{table}");
 }
 
 /// A line for a configuration that no longer exists would silently be none.
@@ -65,7 +92,14 @@ fn every_line_of_the_models_is_taken() {
         max_shared_bytes: 48 << 10,
         ..software.clone()
     };
-    for (kind, limits) in [("software", software), ("nvidia", nvidia)] {
+    let amd = Limits {
+        vendor: Vendor::Amd,
+        subgroup: Some([32, 64]),
+        matrices: Vec::new(),
+        max_shared_bytes: 64 << 10,
+        ..nvidia.clone()
+    };
+    for (kind, limits) in [("software", software), ("nvidia", nvidia), ("amd", amd)] {
         lines_are_taken(kind, &limits);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::{CliError, write_failed};
+use super::{CliError, cache_dir, write_failed};
 use tagwave::cpu::SimdLevel;
-use tagwave::gpu;
+use tagwave::gpu::{self, AdapterSummary, AdapterType};
+use tagwave::tagger::device_finding;
 
 /// Lists the devices; the one that `auto` selects is marked.
 pub(super) fn devices() -> Result<u8, CliError> {
@@ -14,13 +15,25 @@ pub(super) fn devices() -> Result<u8, CliError> {
 
 fn print(out: &mut impl Write) -> io::Result<()> {
     let adapters = gpu::adapters();
+    let folder = cache_dir();
+    let finding = |adapter: &AdapterSummary| device_finding(adapter, folder.as_deref()?);
+    // What `auto` takes: the first GPU that it has not found to be unable or slower than the CPU.
+    let is_usable = |adapter: &AdapterSummary| {
+        !adapter.limits.software && finding(adapter).is_none_or(|(is_used, _)| is_used)
+    };
+    let chosen = adapters.iter().position(is_usable);
     for (index, adapter) in adapters.iter().enumerate() {
         let limits = &adapter.limits;
-        let mark = if index == 0 && !limits.software { "  <- auto" } else { "" };
+        let mark = if chosen == Some(index) { "  <- auto" } else { "" };
         writeln!(out, "{index}  {}{mark}", adapter.name)?;
         writeln!(out, "   type      {}", adapter.adapter_type.as_str())?;
         writeln!(out, "   backend   {}", adapter.backend)?;
         writeln!(out, "   driver    {}", adapter.driver)?;
+        if let Some((_, reason)) = finding(adapter) {
+            writeln!(out, "   measured  {reason}")?;
+        } else if !limits.software && adapter.adapter_type != AdapterType::Discrete {
+            writeln!(out, "   measured  not yet: the first run with --device auto compares it with the CPU")?;
+        }
         let pci = if adapter.pci_bus_id.is_empty() { "none" } else { &adapter.pci_bus_id };
         writeln!(out, "   PCI       {pci}")?;
         let yes_no = |yes: bool| if yes { "yes" } else { "no" };
@@ -41,11 +54,10 @@ fn print(out: &mut impl Write) -> io::Result<()> {
             limits.max_buffer_bytes >> 20
         )?;
     }
-    let hardware = adapters.first().is_some_and(|adapter| !adapter.limits.software);
     if adapters.is_empty() {
         writeln!(out, "no GPU adapter found: install a Vulkan driver")?;
     }
-    let mark = if hardware { "" } else { "  <- auto" };
+    let mark = if chosen.is_some() { "" } else { "  <- auto" };
     let simd_level = SimdLevel::available();
     let widest = simd_level.first().map_or("scalar", |simd_level| simd_level.as_str());
     writeln!(out, "cpu  {} threads, {widest}{mark}", threads())?;

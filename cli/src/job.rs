@@ -83,7 +83,7 @@ impl<'a> Job<'a> {
             .kernels(resolved.kernels())
             .kernel_times(shown.stats);
         let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
-        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::refused_devices);
+        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::known_devices);
         let builder = files.apply(builder, clips.are_many());
         let clip = models::find(&model.model).map_err(Error::from)?.architecture().clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use super::compiled;
+use super::compiled::{self, Compiler};
 use super::target::Target;
 use super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use tagwave::error::Error;
@@ -144,16 +144,15 @@ fn compile(args: &LabArgs, file: &Path) -> Result<(), CliError> {
     let gpu = compiled::device(&args.device.device)?;
     let (custom, op) = custom_kernel(args, file)?;
     let precision = args.precision.resolve(Some(&gpu), CompatArg::Corrected);
-    let mut announced = compiled::Announced::default();
     let own = Kernels { user_kernels: vec![Arc::new(custom.clone())], ..Kernels::default() };
     let options = Options { kernels: Some(Arc::new(own)), ..Options::default() };
-    for layer in &chosen_layers(args, &gpu, &op, &custom)? {
-        let mut announce = |kernel: Option<&str>, options: &Options| {
-            compiled::announce(&gpu, (layer, precision), kernel, options, &[args.batch], &mut announced)
-        };
-        announce(Some(&custom.name), &options)?;
-        for config in configs(&gpu, &layer.plan).into_iter().filter(|config| is_beside(args, config)) {
-            announce(None, &forced(config, 1))?;
+    let layers = chosen_layers(args, &gpu, &op, &custom)?;
+    let mut compiler = Compiler::new(gpu, precision, vec![args.batch]);
+    for layer in &layers {
+        compiler.compile(layer, Some(&custom.name), &options, false)?;
+        let configs = configs(&compiler.gpu, &layer.plan);
+        for config in configs.into_iter().filter(|config| is_beside(args, config)) {
+            compiler.compile(layer, None, &forced(config, 1), false)?;
         }
     }
     Ok(())

@@ -2,8 +2,8 @@
 //! memory.
 
 use super::{
-    Binding, Call, INDEX, Include, Kernel, KernelConfig, KernelVariant, KernelVariants, REDUCE, REDUCE_SUBGROUP, Role,
-    split_workgroups,
+    Binding, Call, INDEX, Include, Kernel, KernelConfig, KernelVariant, KernelVariants, REDUCE,
+    REDUCE_SUBGROUP, Role, split_workgroups,
 };
 
 /// Op that reduces its only input.

@@ -103,11 +103,11 @@ impl TaggerBuilder {
         self
     }
 
-    /// Sets a folder for the list of devices that [`Device::Auto`] found unable to run models (a kernel does not compile,
-    /// wrong results, no answer), so that the next tagger does not try them again until the driver or the version of
-    /// this library changes. None by default.
-    pub fn refused_devices(mut self, folder: impl AsRef<Path>) -> Self {
-        self.gpus.refused_devices = Some(folder.as_ref().to_path_buf());
+    /// Sets a folder for what [`Device::Auto`] finds out about devices: that one cannot run models (a kernel does not
+    /// compile, wrong results, no answer), or how fast a GPU without memory of its own is beside the CPU. The next tagger
+    /// does not try again until the driver or the version of this library changes. None by default.
+    pub fn known_devices(mut self, folder: impl AsRef<Path>) -> Self {
+        self.gpus.known_devices = Some(folder.as_ref().to_path_buf());
         self
     }
 

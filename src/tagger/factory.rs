@@ -43,7 +43,7 @@ impl DeviceFactory {
         let host_batch = max_batch.unwrap_or(CPU_BATCH);
         Ok(match (shared, &self.device) {
             (Some(gpu), _) => self.gpus.prepare(gpu, plan, max_batch, warnings)?,
-            (None, Device::Auto) => match self.gpus.open_auto(plan, max_batch, warnings)? {
+            (None, Device::Auto) => match self.gpus.open_auto(plan, max_batch, self.cpu_threads, warnings)? {
                 Ok(active) => active,
                 Err(reason) => {
                     let active = self.prepare_cpu(&plan.with_precision(DType::F32), max_batch)?;

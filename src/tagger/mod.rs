@@ -35,6 +35,8 @@ mod warnings;
 
 #[cfg(all(feature = "unstable", feature = "wgpu"))]
 pub use self::calibrate::measure_statistics;
+#[cfg(all(feature = "wgpu", feature = "unstable"))]
+pub use self::gpus::device_finding;
 #[cfg(feature = "unstable")]
 pub use self::{
     original_batch::{OriginalBatch, OriginalClip},

@@ -36,6 +36,7 @@ impl GpuSettings {
         &mut self,
         _: &Plan,
         _: Option<usize>,
+        _: Option<usize>,
         _: &Warnings,
     ) -> Result<Result<Active, String>, Error> {
         Ok(Err(String::new()))

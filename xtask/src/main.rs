@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 mod emulate;
 mod fuzz;
+mod kernels;
 mod limited;
 mod matrix;
 mod pcm;
@@ -32,6 +33,9 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
   targets   cargo check of the library for Windows and macOS and of the fuzz targets, as far as they can be built here
   emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
+  kernels   compiles every kernel; with a wrapper that runs a program on the driver of a chip (WRAPPER MAKER CHIP PROGRAM...)
+            writes what its compiler states and a model of the time to benches/records/compiled; ARGUMENTS:
+            [WRAPPER [CHIP...]]
   windows   tests of the program for Windows, under Wine or on Windows; ARGUMENTS: those of cargo test
   soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";
 
@@ -54,6 +58,10 @@ fn main() -> ExitCode {
         Some("windows") => windows::test(rest),
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
         Some("scores") => scores(rest),
+        Some("kernels") => {
+            let records = root().join("benches/records/compiled");
+            built("tagwave").and_then(|tagwave| kernels::run(&tagwave, rest, &records))
+        }
         _ => Err(USAGE.into()),
     };
     match outcome {
@@ -179,8 +187,18 @@ fn tuning() -> Outcome {
     // File names begin with a date.
     files.sort();
     let records: Vec<String> = files.iter().map(read).collect::<Result<_, _>>()?;
+    let folder = folder.join("compiled");
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    let compiled = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        Ok::<_, String>((name.split('-').next().unwrap_or_default().to_string(), read(file)?))
+    };
+    let compiled = files.iter().map(compiled).collect::<Result<Vec<_>, _>>()?;
     let table = root().join("src/kernels/tuning.txt");
-    fs::write(&table, tuning::table(&records)).map_err(|error| format!("{}: {error}", table.display()))
+    fs::write(&table, tuning::table(&records, &compiled))
+        .map_err(|error| format!("{}: {error}", table.display()))
 }
 
 /// Compares the digests of scores over a folder of music, or writes them with `--write`.

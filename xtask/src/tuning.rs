@@ -4,6 +4,9 @@
 //! configuration that is fastest over all batches of the record, each batch counting the same. The shortest run of each
 //! counts, which other work on the machine disturbs the least. The default of the day stays unless another is faster
 //! by more than noise.
+//!
+//! Vendors without a measured record take what the compiled records of their chips (`cargo xtask kernels`) model as the
+//! fastest over all chips and batches, each counting the same.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +22,12 @@ struct Timed {
     default: Option<String>,
 }
 
-/// The table of `records`, texts of JSON lines, the oldest first; lines of other records are passed over.
-pub fn table(records: &[String]) -> String {
+/// Compiled record: vendor and text of a CSV file.
+pub type Compiled = (String, String);
+
+/// The table of `records`, texts of JSON lines, the oldest first (lines of other records are passed over), and of compiled
+/// records.
+pub fn table(records: &[String], compiled: &[Compiled]) -> String {
     let mut newest: BTreeMap<(&str, String), Timed> = BTreeMap::new();
     for record in records {
         for (layer, timed) in layers(record) {
@@ -31,8 +38,14 @@ pub fn table(records: &[String]) -> String {
     }
     let mut table = String::from(
         "# Kernel configuration of a layer by default, where it was measured: made by `cargo xtask tuning` from the\n\
-         # records in benches/records.\n",
+         # records in benches/records. Lines of amd are from compiled records: modelled, not measured.\n",
     );
+    let is_measured = |vendor: &str| newest.keys().any(|(kind, _)| *kind == vendor);
+    for ((vendor, layer), modelled) in &modelled(compiled) {
+        if let Some(fastest) = fastest(modelled).filter(|_| !is_measured(vendor)) {
+            table.push_str(&format!("{vendor}: {layer} = {fastest}\n"));
+        }
+    }
     for ((kind, layer), timed) in &newest {
         if let Some(fastest) = fastest(timed) {
             table.push_str(&format!("{kind}: {layer} = {fastest}\n"));
@@ -62,6 +75,33 @@ fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
         }
         timed.milliseconds.entry(kernel).or_default().insert(batch, milliseconds);
     }
+    layers
+}
+
+/// Modelled times of compiled records by vendor and layer; the batches of each chip are numbered on.
+fn modelled(compiled: &[Compiled]) -> BTreeMap<(&str, String), Timed> {
+    let mut layers: BTreeMap<(&str, String), Timed> = BTreeMap::new();
+    for (chip, (vendor, text)) in compiled.iter().enumerate() {
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+        for line in lines {
+            let cells: Vec<&str> = line.split(',').collect();
+            let cell =
+                |name: &str| names.iter().position(|known| *known == name).and_then(|place| cells.get(place));
+            let (Some(&key), Some(&kernel)) = (cell("key"), cell("kernel")) else { continue };
+            let timed = layers.entry((vendor.as_str(), key.to_string())).or_default();
+            if cell("default") == Some(&"yes") {
+                timed.default = Some(kernel.to_string());
+            }
+            for (batch, name) in ["ms_1", "ms_8", "ms_64"].into_iter().enumerate() {
+                if let Some(milliseconds) = cell(name).and_then(|cell| cell.parse().ok()) {
+                    let number = (3 * chip + batch) as u64;
+                    timed.milliseconds.entry(kernel.to_string()).or_default().insert(number, milliseconds);
+                }
+            }
+        }
+    }
+    layers.retain(|_, timed| timed.milliseconds.len() > 1);
     layers
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::compiled::{self, Announced};
+use crate::compiled::{self, Compiler};
 use crate::{CliError, CompatArg, DeviceArgs, PrecisionArg};
 use tagwave::lab::{configs, forced, layers, probe_layer};
 use tagwave::models;
@@ -56,26 +56,20 @@ pub(super) fn bench(args: &CompiledArgs) -> Result<u8, CliError> {
 
 /// Compiles all requested kernels.
 fn compile(args: &CompiledArgs) -> Result<(), CliError> {
-    let gpu = compiled::device(&args.device.device)?;
-    let mut announced = Announced::default();
     let is_requested = |parts: &[String], name: &str| {
         parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
     };
-    for precision in args.precision.iter().map(|asked| asked.resolve(Some(&gpu), CompatArg::Corrected)) {
+    for asked in &args.precision {
+        let gpu = compiled::device(&args.device.device)?;
+        let precision = asked.resolve(Some(&gpu), CompatArg::Corrected);
+        let mut compiler = Compiler::new(gpu, precision, args.batch.clone());
         let mut all = layers(&models::all(), precision)?;
         all.push(probe_layer(precision));
         for layer in all.iter().filter(|layer| is_requested(&args.layer, &layer.name)) {
-            for config in configs(&gpu, &layer.plan) {
+            let configs = configs(&compiler.gpu, &layer.plan);
+            for (place, config) in configs.into_iter().enumerate() {
                 if is_requested(&args.kernel, config.kernel()) {
-                    let options = forced(config, 1);
-                    compiled::announce(
-                        &gpu,
-                        (layer, precision),
-                        None,
-                        &options,
-                        &args.batch,
-                        &mut announced,
-                    )?;
+                    compiler.compile(layer, None, &forced(config, 1), place == 0)?;
                 }
             }
         }

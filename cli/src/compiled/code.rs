@@ -98,34 +98,90 @@ pub(super) struct Block {
     pub(super) counts: Counts,
     /// Names of the blocks that it jumps to.
     pub(super) targets: Vec<String>,
+    /// True if it may also go on with the next block.
+    pub(super) falls_through: bool,
 }
 
-/// The code outside loops, then each loop in the order of its first block. A jump to an earlier block makes a loop of all
-/// blocks between; jumps to the same block are one loop.
+/// The code outside loops, then each loop in the order of its first block. Loops are natural loops: of the blocks from which
+/// the end of the loop is reached without passing its first block, which dominates them. Loops with the same first block
+/// are one.
 pub(super) fn sections(blocks: &[Block]) -> Vec<Section> {
-    let place = |name: &String| blocks.iter().position(|block| block.name == *name);
-    let mut loops: Vec<[usize; 2]> = Vec::new();
-    for (end, block) in blocks.iter().enumerate() {
-        for start in block.targets.iter().filter_map(place).filter(|&start| start <= end) {
-            match loops.iter_mut().find(|found| found[0] == start) {
-                Some(found) => found[1] = end,
-                None => loops.push([start, end]),
+    let successors = successors(blocks);
+    let dominators = dominators(&successors);
+    // First block and members of each loop.
+    let mut loops: Vec<(usize, Vec<bool>)> = Vec::new();
+    for (end, targets) in successors.iter().enumerate() {
+        for &start in targets.iter().filter(|&&start| dominators[end][start]) {
+            let members = members(&successors, start, end);
+            match loops.iter_mut().find(|(first, _)| *first == start) {
+                Some((_, known)) => known.iter_mut().zip(members).for_each(|(known, new)| *known |= new),
+                None => loops.push((start, members)),
             }
         }
     }
-    loops.sort_by_key(|&[start, end]| (start, std::cmp::Reverse(end)));
-    let mut sections = vec![Section::default(); 1 + loops.len()];
-    let innermost = |block: usize, before: usize| {
-        let around = loops[..before].iter().rposition(|&[start, end]| (start..=end).contains(&block));
-        around.map_or(0, |index| 1 + index)
+    let size = |members: &[bool]| members.iter().filter(|&&is_member| is_member).count();
+    // An outer loop comes before those inside it.
+    loops.sort_by_key(|(start, members)| (*start, std::cmp::Reverse(size(members))));
+    let innermost = |block: usize, except: Option<usize>| {
+        let around =
+            loops.iter().enumerate().filter(|(index, (_, members))| Some(*index) != except && members[block]);
+        around.min_by_key(|(_, (_, members))| size(members)).map_or(0, |(index, _)| 1 + index)
     };
-    for (index, &[start, _]) in loops.iter().enumerate() {
-        sections[1 + index].within = Some(innermost(start, index));
+    let mut sections = vec![Section::default(); 1 + loops.len()];
+    for (index, (start, _)) in loops.iter().enumerate() {
+        sections[1 + index].within = Some(innermost(*start, Some(index)));
     }
     for (index, block) in blocks.iter().enumerate() {
-        sections[innermost(index, loops.len())].counts.add(&block.counts);
+        sections[innermost(index, None)].counts.add(&block.counts);
     }
     sections
+}
+
+/// Indices of the blocks that follow each block.
+fn successors(blocks: &[Block]) -> Vec<Vec<usize>> {
+    let place = |name: &String| blocks.iter().position(|block| block.name == *name);
+    let of = |(index, block): (usize, &Block)| {
+        let next = (block.falls_through && index + 1 < blocks.len()).then_some(index + 1);
+        block.targets.iter().filter_map(place).chain(next).collect()
+    };
+    blocks.iter().enumerate().map(of).collect()
+}
+
+/// For each block, the blocks that every way from the first block to it passes, itself included.
+fn dominators(successors: &[Vec<usize>]) -> Vec<Vec<bool>> {
+    let count = successors.len();
+    let mut dominators = vec![vec![true; count]; count];
+    if let Some(first) = dominators.first_mut() {
+        *first = (0..count).map(|block| block == 0).collect();
+    }
+    let mut is_changed = true;
+    while is_changed {
+        is_changed = false;
+        for (block, targets) in successors.iter().enumerate() {
+            for &target in targets.iter().filter(|&&target| target > 0) {
+                for other in 0..count {
+                    if other != target && dominators[target][other] && !dominators[block][other] {
+                        dominators[target][other] = false;
+                        is_changed = true;
+                    }
+                }
+            }
+        }
+    }
+    dominators
+}
+
+/// Blocks from which `end` is reached without passing `start`, and `start`.
+fn members(successors: &[Vec<usize>], start: usize, end: usize) -> Vec<bool> {
+    let mut members = vec![false; successors.len()];
+    members[start] = true;
+    let mut open = vec![end];
+    while let Some(block) = open.pop() {
+        if !std::mem::replace(&mut members[block], true) {
+            open.extend((0..successors.len()).filter(|&before| successors[before].contains(&block)));
+        }
+    }
+    members
 }
 
 #[cfg(test)]
@@ -133,11 +189,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loops_are_found_by_jumps_back() {
+    fn loops_are_found_wherever_they_stand() {
         let block = |name: &str, fma: u32, targets: &[&str]| Block {
             name: name.into(),
             counts: Counts { fma, ..Counts::default() },
             targets: targets.iter().map(ToString::to_string).collect(),
+            falls_through: !targets.contains(&"end"),
         };
         // 0, loop 1..=3 with an inner loop 2, loop 4.
         let blocks = [
@@ -148,8 +205,18 @@ mod tests {
             block("4", 10_000, &["4"]),
             block("5", 2, &[]),
         ];
-        let found = sections(&blocks);
-        let fma: Vec<_> = found.iter().map(|section| (section.within, section.counts.fma)).collect();
-        assert_eq!(fma, [(None, 3), (Some(0), 1010), (Some(1), 100), (Some(0), 10_000)]);
+        let fma = |blocks: &[Block]| -> Vec<_> {
+            sections(blocks).iter().map(|section| (section.within, section.counts.fma)).collect()
+        };
+        assert_eq!(fma(&blocks), [(None, 3), (Some(0), 1010), (Some(1), 100), (Some(0), 10_000)]);
+        // What follows a loop may stand inside it, and two ways may lead back.
+        let blocks = [
+            block("0", 1, &[]),
+            block("1", 10, &["after", "3"]),
+            block("after", 100, &["end"]),
+            block("3", 1000, &["1"]),
+            block("4", 10_000, &["1", "end"]),
+        ];
+        assert_eq!(fma(&blocks), [(None, 101), (Some(0), 11_010)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Statistics of compiled kernels: registers, memory and instructions, as the compiler of a graphics driver prints them.
 //!
 //! Drivers print to standard error, each in its own form, while they compile. So a second process of the program compiles
-//! the kernels one after another ([`announce`]) and writes a line before each, and the first reads what stands between
+//! the kernels one after another ([`Compiler`]) and writes a line before each, and the first reads what stands between
 //! these lines ([`run`]). Mesa's drivers for AMD (RADV) and NVIDIA (NVK) are understood.
 
 mod code;
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::{CliError, print_line};
 use tagwave::error::Error;
 use tagwave::gpu::{self, Context, Options, Selection};
+use tagwave::kernels::LayerKey;
 use tagwave::lab::Layer;
 use tagwave::tagger::Device;
 use tagwave::tensor::DType;
@@ -36,46 +37,57 @@ pub(crate) fn device(device: &Device) -> Result<Context, CliError> {
     Ok(Context::request(&selection).map_err(Error::from)?)
 }
 
-/// Codes that were compiled before.
-#[derive(Debug, Default)]
-pub(crate) struct Announced(HashSet<u64>);
+/// Compiles kernels in the compiling process.
+pub(crate) struct Compiler {
+    pub(crate) gpu: Context,
+    pub(crate) precision: DType,
+    /// Batch sizes for which workgroups are counted.
+    pub(crate) batches: Vec<u16>,
+    /// Codes that were compiled before.
+    compiled: HashSet<u64>,
+}
 
-/// Compiles the kernel that `options` select for a layer, in the compiling process.
-pub(crate) fn announce(
-    gpu: &Context,
-    (layer, precision): (&Layer, DType),
-    kernel: Option<&str>,
-    options: &Options,
-    batches: &[u16],
-    announced: &mut Announced,
-) -> Result<(), CliError> {
-    let failed = |error: gpu::GpuError| CliError::from(Error::from(error));
-    let unchecked = Options { checked: false, ..options.clone() };
-    let selected = gpu::select(gpu, &layer.plan.with_batch(1), &unchecked).map_err(failed)?;
-    let mut workgroups = Map::new();
-    for &batch in batches {
-        let plan = layer.plan.with_batch(batch.into());
-        if let Ok(selected) = gpu::select(gpu, &plan, &unchecked) {
-            let count: u64 = selected.workgroups.iter().map(|&count| u64::from(count)).product();
-            workgroups.insert(batch.to_string(), count.into());
+impl Compiler {
+    /// Compiler for a device and storage type.
+    pub(crate) fn new(gpu: Context, precision: DType, batches: Vec<u16>) -> Compiler {
+        Compiler { gpu, precision, batches, compiled: HashSet::new() }
+    }
+
+    /// Compiles the kernel that `options` select for a layer; `name` takes the place of its own name.
+    pub(crate) fn compile(
+        &mut self,
+        layer: &Layer,
+        name: Option<&str>,
+        options: &Options,
+        is_default: bool,
+    ) -> Result<(), CliError> {
+        let failed = |error: gpu::GpuError| CliError::from(Error::from(error));
+        let unchecked = Options { checked: false, ..options.clone() };
+        let selected = gpu::select(&self.gpu, &layer.plan.with_batch(1), &unchecked).map_err(failed)?;
+        let mut workgroups = Map::new();
+        for &batch in &self.batches {
+            let plan = layer.plan.with_batch(batch.into());
+            if let Ok(selected) = gpu::select(&self.gpu, &plan, &unchecked) {
+                let count: u64 = selected.workgroups.iter().map(|&count| u64::from(count)).product();
+                workgroups.insert(batch.to_string(), count.into());
+            }
         }
+        let adapter = self.gpu.summary();
+        let step = &layer.plan.steps()[0];
+        let shapes = layer.plan.shapes(step);
+        let key = LayerKey::new(&step.op, &layer.plan.call(step, &shapes));
+        let mark = json!({
+            "adapter": adapter.name, "driver": adapter.driver, "layer": layer.name, "key": key.to_string(),
+            "precision": self.precision.to_string(),
+            "kernel": name.map_or_else(|| selected.config.to_string(), String::from),
+            "default": is_default, "workgroups": workgroups, "code": format!("{:016x}", selected.code),
+        });
+        eprintln!("{MARK}{mark}");
+        if self.compiled.insert(selected.code) {
+            gpu::compile(&self.gpu, &selected).map_err(failed)?;
+        }
+        Ok(())
     }
-    let adapter = gpu.summary();
-    let step = &layer.plan.steps()[0];
-    let shapes = layer.plan.shapes(step);
-    let call = layer.plan.call(step, &shapes);
-    let mark = json!({
-        "adapter": adapter.name, "driver": adapter.driver,
-        "layer": layer.name, "key": tagwave::kernels::LayerKey::new(&step.op, &call).to_string(),
-        "precision": precision.to_string(),
-        "kernel": kernel.map_or_else(|| selected.config.to_string(), String::from),
-        "workgroups": workgroups, "code": format!("{:016x}", selected.code),
-    });
-    eprintln!("{MARK}{mark}");
-    if announced.0.insert(selected.code) {
-        gpu::compile(gpu, &selected).map_err(failed)?;
-    }
-    Ok(())
 }
 
 /// Prints a table, or a line of JSON for each kernel.

@@ -41,7 +41,8 @@ const SLOW: [&str; 11] = [
     "v_mul_hi_i32",
     "v_mad_u64",
 ];
-const FMA: [&str; 6] = ["v_fma_", "v_fmac_", "v_fmaak", "v_fmamk", "v_pk_fma", "v_dual_fmac"];
+const FMA: [&str; 8] =
+    ["v_mac_f", "v_mad_f", "v_fma_", "v_fmac_", "v_fmaak", "v_fmamk", "v_pk_fma", "v_dual_fmac"];
 const FLOAT: [&str; 9] = [
     "v_mul_f",
     "v_add_f",
@@ -77,7 +78,7 @@ impl Reader {
 
     fn code(&mut self, line: &str) {
         if let Some(name) = line.trim_end().strip_suffix(':').filter(|name| name.starts_with("BB")) {
-            self.blocks.push(Block { name: name.into(), ..Block::default() });
+            self.blocks.push(Block { name: name.into(), falls_through: true, ..Block::default() });
             return;
         }
         let Some(text) = line.strip_prefix('\t') else { return };
@@ -89,6 +90,9 @@ impl Reader {
             let Some(name) = words.next() else { continue };
             if name.contains("branch") {
                 block.targets.extend(words.next().map(String::from));
+            }
+            if matches!(name, "s_branch" | "s_endpgm") {
+                block.falls_through = false;
             }
             count(name, instruction, &mut block.counts, &mut self.pending);
         }

@@ -1,6 +1,9 @@
-//! Device selection of `auto`: adapters are tried in order until one runs the plan with correct results.
+//! Device selection of `auto`: adapters are tried in order until one runs the plan with correct results, faster than the CPU.
 
-use super::refused::RefusedDevices;
+#[cfg(feature = "cpu")]
+use std::time::{Duration, Instant};
+
+use super::known::{Finding, KnownDevices};
 #[cfg(feature = "cpu")]
 use crate::cpu;
 use crate::error::{Cause, Error};
@@ -18,7 +21,7 @@ pub(super) struct Candidate {
     pub(super) index: usize,
     /// Display name.
     pub(super) name: String,
-    /// Key in [`RefusedDevices`].
+    /// Key in [`KnownDevices`].
     pub(super) key: String,
 }
 
@@ -26,8 +29,16 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) reason: String,
-    /// True if another attempt with the same driver would fail in the same way.
-    pub(super) is_permanent: bool,
+    /// Finding that another attempt with the same driver would have too.
+    pub(super) finding: Option<Finding>,
+}
+
+/// Device that works.
+#[derive(Debug)]
+pub(super) struct Working<T> {
+    pub(super) value: T,
+    /// Its speed and that of the CPU, if they were measured.
+    pub(super) speed: Option<String>,
 }
 
 impl From<Error> for Refusal {
@@ -38,7 +49,7 @@ impl From<Error> for Refusal {
             Cause::Gpu(GpuError::Shader { .. } | GpuError::Execute(ExecuteError::NotResponding { .. }))
                 | Cause::Execute(ExecuteError::NotResponding { .. })
         );
-        Refusal { reason: error.to_string(), is_permanent }
+        Refusal { reason: error.to_string(), finding: is_permanent.then_some(Finding::Refused) }
     }
 }
 
@@ -51,30 +62,40 @@ pub(super) struct Search<T> {
     pub(super) refused: Vec<String>,
 }
 
-/// Finds the first candidate for which `attempt` succeeds. Permanent refusals are recorded, and candidates refused on an
-/// earlier run are skipped.
+/// Finds the first candidate for which `attempt` succeeds; it is also given the finding of an earlier run. Findings are
+/// kept, and candidates that were refused or slower than the CPU on an earlier run are skipped.
 ///
 /// # Errors
 /// The outer error of `attempt`, which another candidate would have too.
 pub(super) fn first_working<T>(
     candidates: &[Candidate],
-    refused_devices: &mut RefusedDevices,
-    mut attempt: impl FnMut(&Candidate) -> Result<Result<T, Refusal>, Error>,
+    known: &mut KnownDevices,
+    mut attempt: impl FnMut(&Candidate, Option<Finding>) -> Result<Result<Working<T>, Refusal>, Error>,
 ) -> Result<Search<T>, Error> {
     let mut refused = Vec::new();
     for candidate in candidates {
-        if let Some(reason) = refused_devices.reason(&candidate.key) {
-            let advice =
-                refused_devices.file().map(|file| format!(", delete {} to try again", file.display()));
-            let advice = advice.unwrap_or_default();
-            refused.push(format!("{}: {reason} (on an earlier run{advice})", candidate.name));
-            continue;
+        let found = known.find(&candidate.key);
+        match found {
+            Some((Finding::Refused, reason)) => {
+                let advice = known.file().map(|file| format!(", delete {} to try again", file.display()));
+                let advice = advice.unwrap_or_default();
+                refused.push(format!("{}: {reason} (on an earlier run{advice})", candidate.name));
+                continue;
+            }
+            // Told when it was measured; `tagwave devices` shows it.
+            Some((Finding::Slower, _)) => continue,
+            Some((Finding::Faster, _)) | None => {}
         }
-        match attempt(candidate)? {
-            Ok(found) => return Ok(Search { found: Some((candidate.index, found)), refused }),
-            Err(Refusal { reason, is_permanent }) => {
-                if is_permanent {
-                    refused_devices.add(&candidate.key, &reason);
+        match attempt(candidate, found.map(|(finding, _)| finding))? {
+            Ok(Working { value, speed }) => {
+                if let Some(speed) = speed {
+                    known.add(&candidate.key, Finding::Faster, &speed);
+                }
+                return Ok(Search { found: Some((candidate.index, value)), refused });
+            }
+            Err(Refusal { reason, finding }) => {
+                if let Some(finding) = finding {
+                    known.add(&candidate.key, finding, &reason);
                 }
                 refused.push(format!("{}: {reason}", candidate.name));
             }
@@ -121,7 +142,8 @@ fn close<'a>(
         let largest = expected.data().iter().fold(1f32, |most, v| most.max(v.abs()));
         let difference = compare(found, expected, Tolerance { absolute: share * largest, relative: 0.0 });
         if !difference.within {
-            return Err(Refusal { reason: format!("wrong {name}: {difference}"), is_permanent: true });
+            let reason = format!("wrong {name}: {difference}");
+            return Err(Refusal { reason, finding: Some(Finding::Refused) });
         }
     }
     Ok(())
@@ -138,9 +160,69 @@ fn noise(shape: impl Into<Shape>) -> HostTensor {
     })
 }
 
+/// Time limit of a measurement of one device.
+#[cfg(feature = "cpu")]
+const MEASUREMENT: Duration = Duration::from_millis(400);
+
+/// Measures a device against the CPU executor with `threads` threads. Returns both speeds in words, or `None` if the CPU
+/// executor cannot run the plan.
+///
+/// # Errors
+/// [`Refusal`] if the device is slower or fails.
+#[cfg(feature = "cpu")]
+pub(super) fn compare_speed(
+    executor: &dyn Executor,
+    plan: &Plan,
+    threads: Option<usize>,
+) -> Result<Option<String>, Refusal> {
+    let options = cpu::Options { max_batch: 8, threads, ..cpu::Options::default() };
+    let Ok(cpu) = cpu::Executor::new(&plan.with_precision(DType::F32), &options) else { return Ok(None) };
+    let refuse = |error: ExecuteError| Refusal::from(Error::from(error));
+    let Ok(cpu) = clips_per_second(&cpu, plan, MEASUREMENT) else { return Ok(None) };
+    let device = clips_per_second(executor, plan, MEASUREMENT).map_err(refuse)?;
+    faster([device, cpu]).map(Some)
+}
+
+/// Measures nothing: without the CPU executor there is no choice.
+#[cfg(not(feature = "cpu"))]
+#[allow(clippy::unnecessary_wraps, reason = "the signature with the feature")]
+pub(super) fn compare_speed(_: &dyn Executor, _: &Plan, _: Option<usize>) -> Result<Option<String>, Refusal> {
+    Ok(None)
+}
+
+/// The speeds of a device and of the CPU in words; a refusal if the device is slower.
+#[cfg(feature = "cpu")]
+fn faster([device, cpu]: [f64; 2]) -> Result<String, Refusal> {
+    let speeds = format!("{device:.0} clips/s, the CPU {cpu:.0}");
+    if device > cpu {
+        Ok(speeds)
+    } else {
+        Err(Refusal { reason: format!("slower than the CPU: {speeds}"), finding: Some(Finding::Slower) })
+    }
+}
+
+/// Clips per second of an executor: of a batch that takes about `limit`, after one clip that is not counted and one that
+/// tells the size of the batch.
+#[cfg(feature = "cpu")]
+fn clips_per_second(executor: &dyn Executor, plan: &Plan, limit: Duration) -> Result<f64, ExecuteError> {
+    let run = |clips: usize| -> Result<f64, ExecuteError> {
+        let inputs: Vec<HostTensor> =
+            plan.inputs().iter().map(|&id| noise(plan.tensors()[id].shape.with_batch(clips))).collect();
+        let start = Instant::now();
+        executor.run(&inputs)?;
+        Ok(start.elapsed().as_secs_f64().max(1e-6))
+    };
+    run(1)?;
+    let one = run(1)?;
+    let clips = ((limit.as_secs_f64() / one) as usize).clamp(1, executor.max_batch());
+    let seconds = if clips == 1 { one } else { run(clips)? };
+    Ok(clips as f64 / seconds)
+}
+
 #[cfg(all(test, feature = "cpu"))]
 mod tests {
     use super::*;
+    use crate::executor::{Inputs, PlanOutputs, Submission};
     use crate::gpu::{self, Options};
     use crate::lab::synthetic_weights;
     use crate::models::{self, Compat, Starts};
@@ -154,8 +236,12 @@ mod tests {
         ["first", "second", "third"].iter().enumerate().map(candidate).collect()
     }
 
+    fn working<T>(value: T) -> Working<T> {
+        Working { value, speed: None }
+    }
+
     /// Fails to compile on the first, has wrong results on the second, and loses the third if `is_lost`.
-    fn attempt(candidate: &Candidate, is_lost: bool) -> Result<Result<usize, Refusal>, Error> {
+    fn attempt(candidate: &Candidate, is_lost: bool) -> Result<Result<Working<usize>, Refusal>, Error> {
         Ok(match candidate.index {
             0 => {
                 let error = GpuError::Shader { kernel: "gru".into(), reason: "no".into() };
@@ -163,10 +249,10 @@ mod tests {
             }
             1 => {
                 let tensor = |v: f32| [HostTensor::new([1], vec![v]).unwrap()];
-                close(["scores"].into_iter(), &tensor(0.5), &tensor(0.1), DType::F32).map(|()| 1)
+                close(["scores"].into_iter(), &tensor(0.5), &tensor(0.1), DType::F32).map(|()| working(1))
             }
             _ if is_lost => Err(Error::from(ExecuteError::Failed { reason: "lost".into() }).into()),
-            index => Ok(index),
+            index => Ok(working(index)),
         })
     }
 
@@ -175,8 +261,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for run in 0..2 {
             let mut tried = Vec::new();
-            let mut refused_devices = RefusedDevices::read(Some(folder.path()));
-            let Search { found, refused } = first_working(&candidates(), &mut refused_devices, |candidate| {
+            let mut known = KnownDevices::read(Some(folder.path()));
+            let Search { found, refused } = first_working(&candidates(), &mut known, |candidate, _| {
                 tried.push(candidate.index);
                 attempt(candidate, false)
             })
@@ -192,10 +278,10 @@ mod tests {
 
     #[test]
     fn none_works_and_what_may_pass_is_not_remembered() {
-        let mut refused_devices = RefusedDevices::read(None);
+        let mut known = KnownDevices::read(None);
         for _ in 0..2 {
             let mut tried = 0;
-            let Search { found, refused } = first_working(&candidates(), &mut refused_devices, |candidate| {
+            let Search { found, refused } = first_working(&candidates(), &mut known, |candidate, _| {
                 tried += usize::from(candidate.index == 2);
                 attempt(candidate, true)
             })
@@ -206,9 +292,77 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_is_slower_than_the_cpu_is_skipped_on_later_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        for (run, tried) in
+            [vec![(0, None), (1, None)], vec![(1, Some(Finding::Faster))]].into_iter().enumerate()
+        {
+            let mut known = KnownDevices::read(Some(folder.path()));
+            let mut attempts = Vec::new();
+            let search = first_working(&candidates(), &mut known, |candidate, finding| {
+                attempts.push((candidate.index, finding));
+                let speeds = [[8.0, 20.0], [50.0, 20.0]][candidate.index];
+                let speed = if finding.is_none() { faster(speeds).map(Some) } else { Ok(None) };
+                Ok(speed.map(|speed| Working { value: candidate.index, speed }))
+            })
+            .unwrap();
+            assert_eq!((search.found, &attempts), (Some((1, 1)), &tried));
+            let told = if run == 0 {
+                vec!["first: slower than the CPU: 8 clips/s, the CPU 20".to_string()]
+            } else {
+                Vec::new()
+            };
+            assert_eq!(search.refused, told);
+        }
+    }
+
+    /// Executor that takes `per_batch` and `per_clip` for each batch.
+    #[derive(Debug)]
+    struct Sleeper {
+        plan: Plan,
+        per_batch: Duration,
+        per_clip: Duration,
+    }
+
+    impl Executor for Sleeper {
+        fn device(&self) -> &str {
+            "sleeper"
+        }
+
+        fn plan(&self) -> &Plan {
+            &self.plan
+        }
+
+        fn max_batch(&self) -> usize {
+            4
+        }
+
+        fn submit(&self, inputs: &Inputs) -> Result<Submission, ExecuteError> {
+            std::thread::sleep(self.per_batch + self.per_clip * inputs.batch() as u32);
+            Ok(Submission::ready(Ok(PlanOutputs::default())))
+        }
+    }
+
+    #[test]
+    fn speed_is_that_of_a_whole_batch() {
+        let config = models::crnn::Config::tiny();
+        let weights = synthetic_weights(&config, 0);
+        let plan =
+            models::Architecture::build(&config, &weights, Compat::Corrected, Starts::Samples).unwrap();
+        let ms = Duration::from_millis;
+        let speed = |per_batch: u64, limit: u64| {
+            let sleeper = Sleeper { plan: plan.clone(), per_batch: ms(per_batch), per_clip: ms(10) };
+            clips_per_second(&sleeper, &plan, ms(limit)).unwrap()
+        };
+        // One clip takes 50 ms and four take 80; without time for a batch the single clip counts.
+        let (batched, single) = (speed(40, 1000), speed(40, 1));
+        assert!(batched <= 50.0 && single <= 20.0 && batched > 1.5 * single, "{batched} {single}");
+    }
+
+    #[test]
     fn an_error_that_no_device_mends_ends_the_search() {
         let outcome: Result<Search<()>, _> =
-            first_working(&candidates(), &mut RefusedDevices::read(None), |_| Err(Cause::Precision.into()));
+            first_working(&candidates(), &mut KnownDevices::read(None), |_, _| Err(Cause::Precision.into()));
         assert!(matches!(outcome.unwrap_err().cause(), Cause::Precision));
     }
 
@@ -225,7 +379,11 @@ mod tests {
         assert!(check(&executor, &plan(0)).is_ok());
         // Other weights stand for a driver with wrong results.
         let refusal = check(&executor, &plan(5)).unwrap_err();
-        assert!(refusal.is_permanent && refusal.reason.starts_with("wrong "), "{}", refusal.reason);
+        assert!(
+            refusal.finding == Some(Finding::Refused) && refusal.reason.starts_with("wrong "),
+            "{}",
+            refusal.reason
+        );
     }
 
     #[test]

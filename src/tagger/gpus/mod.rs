@@ -1,7 +1,7 @@
 //! Opening of GPUs: by name, by trying candidates, and again after a loss.
 
 mod auto;
-mod refused;
+mod known;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use super::device::Device;
 use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
 use crate::executor::{ExecuteError, Selection};
-use crate::gpu::{self, AdapterSummary, Adapters, GpuError, Options, suitable_batch};
+use crate::gpu::{self, AdapterSummary, AdapterType, Adapters, GpuError, Options, suitable_batch};
 use crate::kernels::Kernels;
 use crate::plan::Plan;
 use crate::tensor::DType;
-use auto::{Candidate, Refusal, Search};
-use refused::RefusedDevices;
+use auto::{Candidate, Refusal, Search, Working};
+use known::{Finding, KnownDevices};
 
 /// Settings for opening GPUs.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +29,8 @@ pub(super) struct GpuSettings {
     pub(super) kernel_times: bool,
     /// Timeout of a wait for the device; `None` for a default that depends on the device.
     pub(super) timeout: Option<Duration>,
-    /// Folder of the list of refused devices.
-    pub(super) refused_devices: Option<PathBuf>,
+    /// Folder of the list of known devices.
+    pub(super) known_devices: Option<PathBuf>,
     /// Adapter selected by `auto`.
     pub(super) picked: Option<Identity>,
 }
@@ -108,6 +108,7 @@ impl GpuSettings {
         &mut self,
         plan: &Plan,
         max_batch: Option<usize>,
+        cpu_threads: Option<usize>,
         warnings: &Warnings,
     ) -> Result<Result<Active, String>, Error> {
         // A software driver is used for what the CPU executor does not support.
@@ -116,16 +117,12 @@ impl GpuSettings {
         let summaries = adapters.summaries().iter().enumerate();
         let usable = summaries.filter(|(_, adapter)| !adapter.limits.software || half);
         let candidates: Vec<Candidate> = usable
-            .map(|(index, adapter)| Candidate {
-                index,
-                name: adapter.name.clone(),
-                key: refused::key(adapter),
-            })
+            .map(|(index, adapter)| Candidate { index, name: adapter.name.clone(), key: known::key(adapter) })
             .collect();
-        let mut refused_devices = RefusedDevices::read(self.refused_devices.as_deref());
+        let mut known = KnownDevices::read(self.known_devices.as_deref());
         let Search { found, refused } =
-            auto::first_working(&candidates, &mut refused_devices, |candidate| {
-                self.try_candidate(&adapters, candidate, plan, max_batch, warnings)
+            auto::first_working(&candidates, &mut known, |candidate, finding| {
+                self.try_candidate(&adapters, (candidate, finding), plan, [max_batch, cpu_threads], warnings)
             })?;
         let refused = refused.join("; ");
         if let Some((index, active)) = found {
@@ -136,8 +133,11 @@ impl GpuSettings {
             }
             return Ok(Ok(active));
         }
+        let is_hardware = |adapter: &AdapterSummary| !adapter.limits.software;
         Ok(Err(match adapters.summaries().first() {
             _ if !refused.is_empty() => refused,
+            // All are slower than the CPU, as an earlier run has told.
+            Some(first) if is_hardware(first) => String::new(),
             None => GpuError::NoAdapter.to_string(),
             Some(software) => {
                 format!("no GPU except the software driver {}, which is slower than the CPU", software.name)
@@ -145,15 +145,16 @@ impl GpuSettings {
         }))
     }
 
-    /// Opens a candidate and compiles the plan; hardware is also checked against the CPU executor.
+    /// Opens a candidate and compiles the plan. Hardware is checked against the CPU executor, and measured if it may be the
+    /// slower one: a GPU without memory of its own.
     fn try_candidate(
         &self,
         adapters: &Adapters,
-        candidate: &Candidate,
+        (candidate, finding): (&Candidate, Option<Finding>),
         plan: &Plan,
-        max_batch: Option<usize>,
+        [max_batch, cpu_threads]: [Option<usize>; 2],
         warnings: &Warnings,
-    ) -> Result<Result<Active, Refusal>, Error> {
+    ) -> Result<Result<Working<Active>, Refusal>, Error> {
         let gpu = match adapters.open(&Selection::Index(candidate.index)) {
             Ok(gpu) => self.configure(gpu),
             Err(error) => return Ok(Err(Error::from(error).into())),
@@ -164,13 +165,19 @@ impl GpuSettings {
             Err(error) if !gpu.kernels().user_kernels.is_empty() => return Err(error.into()),
             Err(error) => return Ok(Err(Error::from(error).into())),
         };
-        if !gpu.summary().limits.software
-            && gpu.kernels().user_kernels.is_empty()
-            && let Err(refusal) = auto::check(&*active.executor, plan)
-        {
-            return Ok(Err(refusal));
+        let mut speed = None;
+        if !gpu.summary().limits.software && gpu.kernels().user_kernels.is_empty() {
+            if let Err(refusal) = auto::check(&*active.executor, plan) {
+                return Ok(Err(refusal));
+            }
+            if gpu.summary().adapter_type != AdapterType::Discrete && finding.is_none() {
+                speed = match auto::compare_speed(&*active.executor, plan, cpu_threads) {
+                    Ok(speed) => speed,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+            }
         }
-        Ok(Ok(active))
+        Ok(Ok(Working { value: active, speed }))
     }
 
     /// Makes an executor for batches of `max_batch` clips, or a size that suits the device; halved until it fits memory.
@@ -219,4 +226,13 @@ impl GpuSettings {
         }
         Ok(active)
     }
+}
+
+/// Finding of `auto` about a device on earlier runs, kept in `folder`: whether it is used, and why; `None` if it was not
+/// measured and not refused.
+#[cfg(feature = "unstable")]
+pub fn device_finding(adapter: &AdapterSummary, folder: &std::path::Path) -> Option<(bool, String)> {
+    let known = KnownDevices::read(Some(folder));
+    let (finding, reason) = known.find(&known::key(adapter))?;
+    Some((finding == Finding::Faster, reason.to_string()))
 }

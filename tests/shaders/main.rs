@@ -2,6 +2,8 @@
 //! SPIR-V writing, for every dispatch of test cases and models.
 #![cfg(feature = "gpu")]
 
+mod translation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
