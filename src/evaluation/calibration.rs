@@ -87,8 +87,8 @@ pub fn sigmoid(x: f64) -> f64 {
 pub struct Temperature(pub f64);
 
 impl Temperature {
-    /// Fits the temperature of largest likelihood, between 0.01 and 100. `None` if scores do not rise with the labels,
-    /// or there are no entries.
+    /// Fits the temperature of largest likelihood, between 0.01 and 100. `None` if there is none: scores do not rise with
+    /// the labels or separate them, or there are no entries.
     pub fn fit(entries: impl IntoIterator<Item = (f64, bool)>) -> Option<Temperature> {
         let entries: Vec<(f64, f64)> = entries
             .into_iter()
@@ -98,7 +98,7 @@ impl Temperature {
         let slope_of_loss =
             |slope: f64| entries.iter().map(|(x, y)| (sigmoid(slope * x) - y) * x).sum::<f64>();
         let (mut low, mut high) = (0.01f64, 100.0f64);
-        if entries.is_empty() || slope_of_loss(low) > 0.0 {
+        if entries.is_empty() || slope_of_loss(low) > 0.0 || slope_of_loss(high) < 0.0 {
             return None;
         }
         while high - low > 1e-14 * high {
@@ -242,6 +242,7 @@ mod tests {
     #[test]
     fn what_cannot_be_fitted_is_none() {
         assert_eq!(Temperature::fit([]), None);
+        assert_eq!(Temperature::fit([(0.9, true), (0.1, false)]), None);
         assert_eq!(Platt::fit([]), None);
         assert_eq!(Platt::fit([(0.5, true), (0.5, false)]), None);
         assert_eq!(Platt::fit([(0.2, true), (0.5, true)]), None);
