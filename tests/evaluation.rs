@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use tagwave::evaluation::{
-    Confusion, Estimate, Evaluation, EvaluationOptions, LabelledScores, Platt, Ranking, Reliability, Temperature,
-    evaluate, reliability, top_k,
+    Confusion, Estimate, Evaluation, EvaluationOptions, LabelledScores, Platt, Ranking, Reliability,
+    Temperature, evaluate, reliability, top_k,
 };
 
 /// Tolerance of all comparisons: both sides compute in f64.
@@ -31,7 +31,8 @@ fn golden() -> Golden {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluation/evaluation.json");
     let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases = file["cases"].as_array().unwrap().iter().map(|case| {
-        let flat = |key: &str| -> Vec<f64> { case[key].as_array().unwrap().iter().flat_map(numbers).collect() };
+        let flat =
+            |key: &str| -> Vec<f64> { case[key].as_array().unwrap().iter().flat_map(numbers).collect() };
         let count = case["truth"][0].as_array().unwrap().len();
         let tags = (0..count).map(|tag| format!("tag {tag}")).collect();
         let truth = flat("truth").into_iter().map(|label| label == 1.0).collect();
@@ -76,7 +77,8 @@ impl Worst {
     /// Compares the bins that have entries.
     fn bins(&mut self, name: &str, found: &Reliability, expected: &Value) {
         let bins: Vec<_> = found.bins.iter().filter(|bin| bin.count > 0).collect();
-        let (shares, means) = (expected["true_share"].as_array().unwrap(), expected["mean_score"].as_array().unwrap());
+        let (shares, means) =
+            (expected["true_share"].as_array().unwrap(), expected["mean_score"].as_array().unwrap());
         assert_eq!((bins.len(), bins.len()), (shares.len(), means.len()), "{name}");
         for ((bin, share), mean) in bins.into_iter().zip(shares).zip(means) {
             self.check(name, Some(bin.true_share), share);
@@ -111,7 +113,9 @@ fn metrics_are_those_of_scikit_learn() {
     for case in &golden.cases {
         let (found, expected) = (evaluated(case, &golden.settings), &case.expected);
         let bins = golden.settings["bins"].as_u64().unwrap() as usize;
-        for (index, (tag, expected)) in found.tags.iter().zip(expected["tags"].as_array().unwrap()).enumerate() {
+        for (index, (tag, expected)) in
+            found.tags.iter().zip(expected["tags"].as_array().unwrap()).enumerate()
+        {
             let name = format!("{}, {}", case.name, tag.tag);
             worst.check(&format!("{name}: ROC-AUC"), tag.roc_auc.value, &expected["roc_auc"]);
             let precision = tag.average_precision.value;
@@ -135,13 +139,21 @@ fn metrics_are_those_of_scikit_learn() {
             (overall.macro_recall, "recall"),
             (overall.macro_f1, "f1"),
         ] {
-            worst.check(&format!("{name}: macro {key}"), mean.map(|mean| mean.value), &expected["macro"][key]);
+            worst.check(
+                &format!("{name}: macro {key}"),
+                mean.map(|mean| mean.value),
+                &expected["macro"][key],
+            );
         }
         worst.counts(&format!("{name}: micro"), &overall.confusion, &expected["micro"]);
         worst.check(&format!("{name}: Brier"), overall.brier, &expected["brier"]);
         worst.bins(name, &overall.reliability, &expected["reliability"]);
         for (k, share) in expected["top"].as_array().into_iter().flatten().enumerate() {
-            worst.check(&format!("{name}: top {}", k + 1), top_k(&case.data, k + 1).map(|top| top.hit_rate), share);
+            worst.check(
+                &format!("{name}: top {}", k + 1),
+                top_k(&case.data, k + 1).map(|top| top.hit_rate),
+                share,
+            );
         }
     }
     println!("{} values, largest difference {:.1e}", worst.count, worst.error);
@@ -230,7 +242,10 @@ fn calibration_is_that_of_scikit_learn() {
         let found = Temperature::fit(entries);
         worst.check(&case.name, found.map(|found| found.0), &case.expected["temperature"]);
     }
-    println!("{} values, largest difference {:.1e}; from the stopped solver {near:.1e}", worst.count, worst.error);
+    println!(
+        "{} values, largest difference {:.1e}; from the stopped solver {near:.1e}",
+        worst.count, worst.error
+    );
     assert!(near < 1e-4, "{near}");
     assert!(worst.count > 30);
 }

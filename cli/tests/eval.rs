@@ -38,7 +38,8 @@ fn row(path: &str, tags: &[(&str, f64)]) -> String {
 /// A home with predictions `p.jsonl` and labels `l.csv`.
 fn home() -> Home {
     let home = Home::new();
-    let rows: String = SCORES.iter().map(|(path, rock, jazz)| row(path, &[("rock", *rock), ("jazz", *jazz)])).collect();
+    let rows: String =
+        SCORES.iter().map(|(path, rock, jazz)| row(path, &[("rock", *rock), ("jazz", *jazz)])).collect();
     fs::write(home.path("p.jsonl"), rows).unwrap();
     fs::write(home.path("l.csv"), LABELS).unwrap();
     home
@@ -56,7 +57,10 @@ fn number(value: &Value) -> f64 {
 #[test]
 fn figures_that_were_computed_by_hand() {
     let home = home();
-    let found = json(&home, &["p.jsonl", "--group", "artist", "--bootstrap", "50", "--threshold", "0.5", "--top", "1"]);
+    let found = json(
+        &home,
+        &["p.jsonl", "--group", "artist", "--bootstrap", "50", "--threshold", "0.5", "--top", "1"],
+    );
     assert_eq!((&found["schema"], &found["tracks"], &found["groups"]), (&1.into(), &6.into(), &3.into()));
     let (jazz, rock) = (&found["tags"][0], &found["tags"][1]);
     assert_eq!((&jazz["tag"], &rock["tag"]), (&"jazz".into(), &"rock".into()));
@@ -71,14 +75,32 @@ fn figures_that_were_computed_by_hand() {
     let macro_auc = number(&found["overall"]["macro"]["roc_auc"]["value"]);
     assert!((macro_auc - 17.0 / 18.0).abs() < 1e-12);
     // Four tracks have a tag, and it is the highest of each.
-    assert_eq!(found["overall"]["top"][0], serde_json::json!({"k": 1, "tracks": 4, "hit_rate": 1.0, "precision": 1.0, "recall": 0.875}));
+    assert_eq!(
+        found["overall"]["top"][0],
+        serde_json::json!({"k": 1, "tracks": 4, "hit_rate": 1.0, "precision": 1.0, "recall": 0.875})
+    );
     let interval = &rock["roc_auc"]["interval"];
     assert!(number(&interval["low"]) <= number(&interval["high"]), "{interval}");
     // The year is no tag.
     assert_eq!(found["unmatched"]["label_tags"]["count"], 0);
-    let again = json(&home, &["p.jsonl", "--group", "artist", "--bootstrap", "50", "--threshold", "0.5", "--top", "1"]);
+    let again = json(
+        &home,
+        &["p.jsonl", "--group", "artist", "--bootstrap", "50", "--threshold", "0.5", "--top", "1"],
+    );
     assert_eq!(found, again);
-    let other_seed = ["p.jsonl", "--group", "artist", "--bootstrap", "50", "--threshold", "0.5", "--top", "1", "--seed", "9"];
+    let other_seed = [
+        "p.jsonl",
+        "--group",
+        "artist",
+        "--bootstrap",
+        "50",
+        "--threshold",
+        "0.5",
+        "--top",
+        "1",
+        "--seed",
+        "9",
+    ];
     assert_ne!(found["overall"], json(&home, &other_seed)["overall"]);
 }
 
@@ -106,7 +128,8 @@ fn all_forms_of_labels_are_the_same() {
                  {\"id\":\"c1\",\"tags\":{\"jazz\":1},\"artist\":\"C\"}\n{\"id\":\"c2\",\"tags\":{\"rock\":0},\"artist\":\"C\"}\n";
     for (text, rest) in [(long, ["--path-column", "file"]), (lines, ["--key", "id"])] {
         fs::write(home.path("l.csv"), text).unwrap();
-        let found = json(&home, &[&["p.jsonl", "--group", "artist", "--bootstrap", "20"][..], &rest].concat());
+        let found =
+            json(&home, &[&["p.jsonl", "--group", "artist", "--bootstrap", "20"][..], &rest].concat());
         assert_eq!((&found["tags"], &found["overall"]), (&wide["tags"], &wide["overall"]), "{text}");
     }
 }
@@ -138,7 +161,10 @@ fn a_mapping_joins_tags() {
     fs::write(home.path("map.txt"), "# both\nloud = max(rock, jazz)\nrock = rock\n").unwrap();
     fs::write(home.path("l.csv"), "path,loud,rock\na1.mp3,1,1\nc1.mp3,1,0\nc2.mp3,0,0\n").unwrap();
     let found = json(&home, &["p.jsonl", "--mapping", "map.txt"]);
-    assert_eq!((&found["tags"][0]["tag"], &found["tags"][0]["roc_auc"]["value"]), (&"loud".into(), &1.0.into()));
+    assert_eq!(
+        (&found["tags"][0]["tag"], &found["tags"][0]["roc_auc"]["value"]),
+        (&"loud".into(), &1.0.into())
+    );
     assert_eq!(found["unmatched"]["label_tags"]["count"], 0);
     fs::write(home.path("map.txt"), "loud = max(rock, polka)\n").unwrap();
     let said = home.fails(2, &["eval", "p.jsonl", "--labels", "l.csv", "--mapping", "map.txt"]);
@@ -151,8 +177,10 @@ fn a_mapping_joins_tags() {
 #[test]
 fn two_predictions_are_compared_on_the_same_tracks() {
     let home = home();
-    let rows: String =
-        SCORES[1..].iter().map(|(path, rock, jazz)| row(path, &[("rock", 1.0 - rock), ("jazz", *jazz)])).collect();
+    let rows: String = SCORES[1..]
+        .iter()
+        .map(|(path, rock, jazz)| row(path, &[("rock", 1.0 - rock), ("jazz", *jazz)]))
+        .collect();
     fs::write(home.path("other.jsonl"), rows).unwrap();
     let found = json(&home, &["p.jsonl", "--compare", "other.jsonl", "--bootstrap", "100"]);
     let rock = &found["comparison"]["tags"][1]["roc_auc"];
@@ -168,7 +196,11 @@ fn two_predictions_are_compared_on_the_same_tracks() {
 #[test]
 fn mistakes_are_usage_errors() {
     let home = home();
-    fs::write(home.path("partial.jsonl"), row("m/a1.mp3", &[("rock", 0.5)]) + &row("m/a2.mp3", &[("jazz", 0.5)])).unwrap();
+    fs::write(
+        home.path("partial.jsonl"),
+        row("m/a1.mp3", &[("rock", 0.5)]) + &row("m/a2.mp3", &[("jazz", 0.5)]),
+    )
+    .unwrap();
     fs::write(home.path("numbers.csv"), "path,rock\na1.mp3,1\na2.mp3,7\n").unwrap();
     fs::write(home.path("elsewhere.csv"), "path,rock\nx.mp3,1\n").unwrap();
     fs::write(home.path("tags.csv"), "path,polka\na1.mp3,1\n").unwrap();
@@ -177,7 +209,11 @@ fn mistakes_are_usage_errors() {
     for (arguments, code, message) in [
         (&["p.jsonl"][..], 2, "--labels"),
         (&["p.jsonl", "--labels", "none.csv"], 2, "none.csv: "),
-        (&["p.jsonl", "--labels", "numbers.csv"], 2, "numbers.csv: line 3, column \"rock\": expected 0 or 1, found \"7\""),
+        (
+            &["p.jsonl", "--labels", "numbers.csv"],
+            2,
+            "numbers.csv: line 3, column \"rock\": expected 0 or 1, found \"7\"",
+        ),
         (&["p.jsonl", "--labels", "elsewhere.csv"], 2, "no track in common"),
         (&["p.jsonl", "--labels", "tags.csv"], 2, "no tag in common: labels have polka"),
         (&["partial.jsonl", "--labels", "l.csv"], 2, "--missing 0"),
@@ -209,11 +245,19 @@ fn many(home: &Home) {
 fn thresholds_are_fitted_and_used() {
     let home = Home::new();
     many(&home);
-    let fit = ["eval", "many.jsonl", "--labels", "many.csv", "--bootstrap", "0", "--fit-thresholds", "t.toml"];
+    let fit =
+        ["eval", "many.jsonl", "--labels", "many.csv", "--bootstrap", "0", "--fit-thresholds", "t.toml"];
     let text = home.ok(&fit);
     assert!(text.contains("tracks left out of the fit"), "{text}");
     let file = fs::read_to_string(home.path("t.toml")).unwrap();
-    for line in ["schema = 1", "model = \"small\"", "goal = \"best F1\"", "tag = \"rock\"", "threshold = 0.5", "platt = ["] {
+    for line in [
+        "schema = 1",
+        "model = \"small\"",
+        "goal = \"best F1\"",
+        "tag = \"rock\"",
+        "threshold = 0.5",
+        "platt = [",
+    ] {
         assert!(file.contains(line), "{file}");
     }
     // The thresholds of a file, on the same tracks.
@@ -225,7 +269,11 @@ fn thresholds_are_fitted_and_used() {
     let found = json(&home, &[&["many.jsonl", "--bootstrap", "0"][..], &precise].concat());
     assert_eq!(found["fitted"]["tags"][0]["fit"]["precision"], 1.0);
     assert!(number(&found["fitted"]["temperature"]) > 0.0);
-    assert!(fs::read_to_string(home.path("t.toml")).unwrap().contains("goal = \"precision 0.99\"\ntemperature = "));
+    assert!(
+        fs::read_to_string(home.path("t.toml"))
+            .unwrap()
+            .contains("goal = \"precision 0.99\"\ntemperature = ")
+    );
 }
 
 /// Tags of the only row on standard output.
@@ -280,7 +328,8 @@ fn audio_and_every_format_give_the_same_figures() {
     for kind in 0..3 {
         seeded::wav(&home.path(&format!("music/{kind}.wav")), 20.0 + f64::from(kind), kind);
     }
-    fs::write(home.path("l.csv"), "path,rock,jazz,electronic\n0.wav,1,0,0\n1.wav,0,1,0\n2.wav,0,1,1\n").unwrap();
+    fs::write(home.path("l.csv"), "path,rock,jazz,electronic\n0.wav,1,0,0\n1.wav,0,1,0\n2.wav,0,1,1\n")
+        .unwrap();
     let model = ["--model", "small", "--device", "cpu", "-q"];
     let report = |rest: &[&str]| json(&home, &[rest, &["--bootstrap", "0", "-q"]].concat());
     let from_audio = json(&home, &[&["music", "--bootstrap", "0"][..], &model].concat());

@@ -21,7 +21,8 @@ impl Rankings {
     /// Areas of each tag, then their macro average, then those of all pairs (micro average).
     pub(super) fn areas(&self, weights: Option<&[u32]>) -> Vec<Areas> {
         let mut areas: Vec<Areas> = self.tags.iter().map(|ranking| ranking.areas(weights)).collect();
-        let mean = |of: fn(&Areas) -> Option<f64>| mean_of_defined(areas.iter().map(of)).map(|mean| mean.value);
+        let mean =
+            |of: fn(&Areas) -> Option<f64>| mean_of_defined(areas.iter().map(of)).map(|mean| mean.value);
         let means = Areas {
             roc_auc: mean(|areas| areas.roc_auc),
             average_precision: mean(|areas| areas.average_precision),

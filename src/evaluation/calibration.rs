@@ -90,10 +90,8 @@ impl Temperature {
     /// Fits the temperature of largest likelihood, between 0.01 and 100. `None` if there is none: scores do not rise with
     /// the labels or separate them, or there are no entries.
     pub fn fit(entries: impl IntoIterator<Item = (f64, bool)>) -> Option<Temperature> {
-        let entries: Vec<(f64, f64)> = entries
-            .into_iter()
-            .map(|(score, truth)| (logit(score), f64::from(u8::from(truth))))
-            .collect();
+        let entries: Vec<(f64, f64)> =
+            entries.into_iter().map(|(score, truth)| (logit(score), f64::from(u8::from(truth)))).collect();
         // The derivative of the negative log likelihood by the slope 1/t, which rises with the slope.
         let slope_of_loss =
             |slope: f64| entries.iter().map(|(x, y)| (sigmoid(slope * x) - y) * x).sum::<f64>();
@@ -142,7 +140,8 @@ impl Platt {
         if positives == 0.0 || negatives == 0.0 || entries.iter().all(|(x, _)| *x == first) {
             return None;
         }
-        let target = |truth| if truth { (positives + 1.0) / (positives + 2.0) } else { 1.0 / (negatives + 2.0) };
+        let target =
+            |truth| if truth { (positives + 1.0) / (positives + 2.0) } else { 1.0 / (negatives + 2.0) };
         let pairs: Vec<(f64, f64)> = entries.into_iter().map(|(x, truth)| (x, target(truth))).collect();
         let found = newton(&pairs, ((positives + 1.0) / (negatives + 1.0)).ln());
         (found.a > 0.0).then_some(found)

@@ -8,7 +8,7 @@ use super::summary::check_length;
 
 /// Metric of two predictions, and their difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Difference {
+pub struct MetricDifference {
     /// Value of the first predictions.
     pub first: Option<f64>,
     /// Value of the second predictions.
@@ -23,9 +23,9 @@ pub struct Difference {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AreaDifferences {
     /// ROC-AUC.
-    pub roc_auc: Difference,
+    pub roc_auc: MetricDifference,
     /// Average precision.
-    pub average_precision: Difference,
+    pub average_precision: MetricDifference,
 }
 
 /// Paired comparison of two predictions.
@@ -58,9 +58,9 @@ pub fn compare(
         return Err(EvaluationError::Unequal { what: "labels" });
     }
     let rankings = [first, second].map(Rankings::new);
-    let values = |weights: Option<&[u32]>| -> Vec<Difference> {
+    let values = |weights: Option<&[u32]>| -> Vec<MetricDifference> {
         let [first, second] = [0, 1].map(|index| flat(&rankings[index].areas(weights)));
-        let pair = |(first, second): (Option<f64>, Option<f64>)| Difference {
+        let pair = |(first, second): (Option<f64>, Option<f64>)| MetricDifference {
             first,
             second,
             difference: first.zip(second).map(|(first, second)| first - second),
@@ -71,7 +71,7 @@ pub fn compare(
     let statistics =
         |weights: &[u32]| values(Some(weights)).into_iter().map(|value| value.difference).collect();
     let intervals = intervals(groups, replicates, seed, statistics);
-    let mut differences = values(None).into_iter().enumerate().map(|(index, value)| Difference {
+    let mut differences = values(None).into_iter().enumerate().map(|(index, value)| MetricDifference {
         interval: intervals.get(index).copied().flatten().filter(|_| value.difference.is_some()),
         ..value
     });

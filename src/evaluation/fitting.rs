@@ -95,11 +95,7 @@ impl Fitted {
 ///
 /// # Errors
 /// [`EvaluationError::Length`] if groups do not fit the data.
-pub fn fit(
-    data: &LabelledScores,
-    groups: &[usize],
-    options: &FitOptions,
-) -> Result<Fitted, EvaluationError> {
+pub fn fit(data: &LabelledScores, groups: &[usize], options: &FitOptions) -> Result<Fitted, EvaluationError> {
     check_length("groups", data.items(), groups.len())?;
     let mut fitted = fit_once(data, options);
     let group_count = groups.iter().max().map_or(0, |last| last + 1);
@@ -203,8 +199,10 @@ mod tests {
     #[test]
     fn a_precision_that_no_threshold_has() {
         let groups: Vec<usize> = (0..4).collect();
-        let data = LabelledScores::new(vec!["a".into()], vec![0.9, 0.5, 0.4, 0.1], vec![false, true, true, false]);
-        let fitted = fit(&data.unwrap(), &groups, &options(Goal::Precision(0.9), CalibrationMethod::Uncalibrated));
+        let data =
+            LabelledScores::new(vec!["a".into()], vec![0.9, 0.5, 0.4, 0.1], vec![false, true, true, false]);
+        let fitted =
+            fit(&data.unwrap(), &groups, &options(Goal::Precision(0.9), CalibrationMethod::Uncalibrated));
         assert_eq!(fitted.unwrap().tags[0].cut, None);
     }
 }

@@ -98,7 +98,10 @@ mod tests {
         assert!(new(&[0.1, 0.2], &[true]).is_err());
         assert!(new(&[0.1], &[true]).is_err());
         assert!(LabelledScores::new(vec![], vec![0.5], vec![true]).is_err());
-        assert!(matches!(new(&[0.1, f64::NAN], &[true, true]), Err(EvaluationError::NotFinite { index: 1, .. })));
+        assert!(matches!(
+            new(&[0.1, f64::NAN], &[true, true]),
+            Err(EvaluationError::NotFinite { index: 1, .. })
+        ));
         assert!(new(&[0.1, f64::INFINITY], &[true, true]).is_err());
         let found = new(&[0.1, 0.2, 0.3, 0.4], &[true, false, false, true]).unwrap();
         assert_eq!(found.items(), 2);

@@ -62,12 +62,15 @@ impl TagSource {
     /// [`MappingError::Unknown`].
     pub fn bind(&self, labels: &[String]) -> Result<BoundSource, MappingError> {
         let find = |tag: &String| {
-            labels.iter().position(|label| label == tag).ok_or_else(|| MappingError::Unknown {
-                tag: tag.clone(),
-                known: labels.join(", "),
-            })
+            labels
+                .iter()
+                .position(|label| label == tag)
+                .ok_or_else(|| MappingError::Unknown { tag: tag.clone(), known: labels.join(", ") })
         };
-        Ok(BoundSource { combine: self.combine, indices: self.tags.iter().map(find).collect::<Result<_, _>>()? })
+        Ok(BoundSource {
+            combine: self.combine,
+            indices: self.tags.iter().map(find).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -190,7 +193,9 @@ impl Mapping {
             }
             let (target, rest) = name(line).map_err(wrong)?;
             let Some(source) = rest.trim_start().strip_prefix('=') else {
-                return Err(wrong(format!("expected `target = tag` or `target = max(tag, ...)`, found {line:?}")));
+                return Err(wrong(format!(
+                    "expected `target = tag` or `target = max(tag, ...)`, found {line:?}"
+                )));
             };
             if targets.iter().any(|(other, _)| *other == target) {
                 return Err(wrong(format!("the tag {target:?} has two lines")));

@@ -25,10 +25,8 @@ mod thresholds;
 mod top_k;
 
 pub use bootstrap::{Interval, LEVEL, Resampler, intervals};
-pub use calibration::{
-    Platt, Reliability, ReliabilityBin, Temperature, brier, logit, reliability, sigmoid,
-};
-pub use comparison::{AreaDifferences, Comparison, Difference, compare};
+pub use calibration::{Platt, Reliability, ReliabilityBin, Temperature, brier, logit, reliability, sigmoid};
+pub use comparison::{AreaDifferences, Comparison, MetricDifference, compare};
 pub use confusion::Confusion;
 pub use error::EvaluationError;
 pub use fitting::{CalibrationMethod, FitOptions, Fitted, FittedTag, Goal, HeldOut, fit};

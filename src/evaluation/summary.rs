@@ -175,13 +175,20 @@ mod tests {
         let tags = || vec!["a".to_string(), "b".to_string()];
         let empty = LabelledScores::new(tags(), vec![], vec![]).unwrap();
         let found = evaluate(&empty, &[], &options(2)).unwrap();
-        assert_eq!((found.items, found.overall.macro_roc_auc, found.overall.brier), (0, Estimate::default(), None));
+        assert_eq!(
+            (found.items, found.overall.macro_roc_auc, found.overall.brier),
+            (0, Estimate::default(), None)
+        );
         assert!(found.overall.top.is_empty());
-        let one_sided = LabelledScores::new(tags(), vec![0.1, 0.9, 0.7, 0.3], vec![true, false, false, false]).unwrap();
+        let one_sided =
+            LabelledScores::new(tags(), vec![0.1, 0.9, 0.7, 0.3], vec![true, false, false, false]).unwrap();
         let found = evaluate(&one_sided, &[0, 1], &options(2)).unwrap();
         assert_eq!(found.overall.defined_tags, 1);
         assert_eq!(found.overall.macro_roc_auc.value, Some(0.0));
-        assert_eq!((found.tags[1].roc_auc, found.tags[1].average_precision), (Estimate::default(), Estimate::default()));
+        assert_eq!(
+            (found.tags[1].roc_auc, found.tags[1].average_precision),
+            (Estimate::default(), Estimate::default())
+        );
         assert_eq!(found.overall.macro_precision.unwrap().count, 2);
         assert!(evaluate(&one_sided, &[0], &options(2)).is_err());
         assert!(evaluate(&one_sided, &[0, 1], &options(1)).is_err());

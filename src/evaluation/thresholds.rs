@@ -86,7 +86,14 @@ pub struct BoundRules {
 impl TagRules {
     /// Rules of this version without tags.
     pub fn new(goal: impl Into<String>) -> TagRules {
-        TagRules { schema: SCHEMA, model: None, compat: None, goal: goal.into(), temperature: None, tags: vec![] }
+        TagRules {
+            schema: SCHEMA,
+            model: None,
+            compat: None,
+            goal: goal.into(),
+            temperature: None,
+            tags: vec![],
+        }
     }
 
     /// Parses a file.
@@ -94,15 +101,17 @@ impl TagRules {
     /// # Errors
     /// [`TagRulesError`].
     pub fn parse(text: &str) -> Result<TagRules, TagRulesError> {
-        let table: toml::Table =
-            toml::from_str(text).map_err(|error| TagRulesError::Parse(error.to_string().trim().to_string()))?;
+        let table: toml::Table = toml::from_str(text)
+            .map_err(|error| TagRulesError::Parse(error.to_string().trim().to_string()))?;
         // The fields depend on the schema, so that it is checked first.
         let schema = table.get("schema").and_then(toml::Value::as_integer);
-        if let Some(found) = schema.and_then(|found| u32::try_from(found).ok()).filter(|&found| found != SCHEMA) {
+        if let Some(found) =
+            schema.and_then(|found| u32::try_from(found).ok()).filter(|&found| found != SCHEMA)
+        {
             return Err(TagRulesError::Schema { found });
         }
-        let rules: TagRules =
-            toml::from_str(text).map_err(|error| TagRulesError::Parse(error.to_string().trim().to_string()))?;
+        let rules: TagRules = toml::from_str(text)
+            .map_err(|error| TagRulesError::Parse(error.to_string().trim().to_string()))?;
         let mut seen: Vec<&str> = Vec::new();
         for rule in &rules.tags {
             let wrong =
@@ -234,7 +243,10 @@ mod tests {
     #[test]
     fn a_file_is_read_as_it_was_written() {
         let text = rules().to_toml("Made by a test.\nTwo lines.");
-        assert!(text.starts_with("# Made by a test.\n# Two lines.\nschema = 1\nmodel = \"small\"\n"), "{text}");
+        assert!(
+            text.starts_with("# Made by a test.\n# Two lines.\nschema = 1\nmodel = \"small\"\n"),
+            "{text}"
+        );
         assert_eq!(TagRules::parse(&text), Ok(rules()), "{text}");
     }
 

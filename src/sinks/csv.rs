@@ -219,7 +219,8 @@ fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
 fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
     let mut reader = csv::Reader::from_reader(open(path)?);
     let headers = reader.headers()?.clone();
-    let names = ["path", "path_bytes", "model", "compat", "clip_start_s", "name", "value", "error_message", "schema"];
+    let names =
+        ["path", "path_bytes", "model", "compat", "clip_start_s", "name", "value", "error_message", "schema"];
     let mut columns = [0; 9];
     for (column, name) in columns.iter_mut().zip(names) {
         *column = headers.iter().position(|header| header == name).ok_or_else(|| {

@@ -146,7 +146,12 @@ fn roc(data: &LabelledScores) -> String {
     if !pooled.is_empty() {
         content += &curve(&pooled, "all");
     }
-    square("ROC: each tag, and all pairs of track and tag (dark)", "false positive rate", "true positive rate", &content)
+    square(
+        "ROC: each tag, and all pairs of track and tag (dark)",
+        "false positive rate",
+        "true positive rate",
+        &content,
+    )
 }
 
 /// Reliability diagram.
@@ -163,7 +168,12 @@ fn diagram(of: &Reliability) -> String {
             bin.count
         );
     }
-    square("Reliability: on the diagonal, scores are frequencies", "mean score", "share of true tags", &content)
+    square(
+        "Reliability: on the diagonal, scores are frequencies",
+        "mean score",
+        "share of true tags",
+        &content,
+    )
 }
 
 /// ROC-AUC of each tag with its interval.
@@ -176,7 +186,8 @@ fn areas(tags: &[TagMetrics]) -> String {
     for (index, tag) in tags.iter().enumerate() {
         let middle = index as f64 * ROW + 12.0;
         let (label, baseline) = (escape(&tag.tag), middle + 4.0);
-        content += &format!("<text x=\"{:.1}\" y=\"{baseline:.1}\" text-anchor=\"end\">{label}</text>", LABEL - 8.0);
+        content +=
+            &format!("<text x=\"{:.1}\" y=\"{baseline:.1}\" text-anchor=\"end\">{label}</text>", LABEL - 8.0);
         if let Some(at) = tag.roc_auc.interval {
             content += &format!(
                 "<line class=\"range\" x1=\"{:.1}\" y1=\"{middle:.1}\" x2=\"{:.1}\" y2=\"{middle:.1}\"/>",
@@ -185,7 +196,8 @@ fn areas(tags: &[TagMetrics]) -> String {
             );
         }
         if let Some(value) = tag.roc_auc.value {
-            content += &format!("<circle class=\"bar\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"3.5\"/>", place(value));
+            content +=
+                &format!("<circle class=\"bar\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"3.5\"/>", place(value));
         }
     }
     let bottom = height - 20.0;
@@ -215,7 +227,8 @@ mod tests {
 
     #[test]
     fn long_curves_keep_their_ends() {
-        let points: Vec<(f64, f64)> = (0..=10_000).map(|i| (f64::from(i) / 1e4, f64::from(i) / 1e4)).collect();
+        let points: Vec<(f64, f64)> =
+            (0..=10_000).map(|i| (f64::from(i) / 1e4, f64::from(i) / 1e4)).collect();
         let line = curve(&points, "all");
         assert!(line.matches(',').count() <= MAX_POINTS + 1);
         assert!(line.contains("\"44.0,330.0 ") && line.ends_with("364.0,10.0\"/>"), "{line}");

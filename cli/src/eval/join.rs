@@ -38,7 +38,8 @@ impl Joined {
     ) -> Result<(LabelledScores, LabelledScores, Vec<usize>, Vec<String>), EvaluationError> {
         let tags: Vec<String> =
             self.data.tags().iter().filter(|tag| other.data.tags().contains(tag)).cloned().collect();
-        let places: HashMap<usize, usize> = other.labels.iter().enumerate().map(|(i, &label)| (label, i)).collect();
+        let places: HashMap<usize, usize> =
+            other.labels.iter().enumerate().map(|(i, &label)| (label, i)).collect();
         let pairs: Vec<(usize, usize)> = self
             .labels
             .iter()

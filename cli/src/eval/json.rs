@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::report::EvalReport;
 use tagwave::evaluation::{
-    AreaDifferences, Comparison, Confusion, DefinedMean, Difference, Estimate, Fitted, Interval, Overall,
-    Reliability, TagMetrics,
+    AreaDifferences, Comparison, Confusion, DefinedMean, Estimate, Fitted, Interval, MetricDifference,
+    Overall, Reliability, TagMetrics,
 };
 
 /// Version of the report; incremented when a field changes its meaning or is removed.
@@ -131,7 +131,7 @@ fn reliability(of: &Reliability) -> Value {
 }
 
 fn comparison_of(report: &EvalReport, of: &Comparison) -> Value {
-    let difference = |of: &Difference| {
+    let difference = |of: &MetricDifference| {
         json!({
             "first": of.first,
             "second": of.second,
@@ -139,12 +139,8 @@ fn comparison_of(report: &EvalReport, of: &Comparison) -> Value {
             "interval": interval(of.interval),
         })
     };
-    let areas = |of: &AreaDifferences| {
-        json!({ "roc_auc": difference(&of.roc_auc), "pr_auc": difference(&of.average_precision) })
-    };
-    let tag = |(tag, of): &(String, AreaDifferences)| {
-        json!({ "tag": tag, "roc_auc": difference(&of.roc_auc), "pr_auc": difference(&of.average_precision) })
-    };
+    let areas = |of: &AreaDifferences| json!({ "roc_auc": difference(&of.roc_auc), "pr_auc": difference(&of.average_precision) });
+    let tag = |(tag, of): &(String, AreaDifferences)| json!({ "tag": tag, "roc_auc": difference(&of.roc_auc), "pr_auc": difference(&of.average_precision) });
     json!({
         "with": report.compared,
         "tags": of.tags.iter().map(tag).collect::<Vec<_>>(),

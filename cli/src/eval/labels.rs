@@ -24,7 +24,11 @@ impl LabelColumns {
 
     /// Advice for a file without the column of the path.
     fn advice(&self) -> &'static str {
-        if self.key.is_some() { "choose a column with --key" } else { "name it with --path-column, or use --key" }
+        if self.key.is_some() {
+            "choose a column with --key"
+        } else {
+            "name it with --path-column, or use --key"
+        }
     }
 }
 
@@ -70,7 +74,9 @@ impl LabelTable {
         let column = self.tags.iter().find(|column| column.tag == tag)?;
         Some(match &column.invalid {
             None => Ok(&column.truth),
-            Some((line, found)) => Err(format!("line {line}, column {tag:?}: expected 0 or 1, found {found:?}")),
+            Some((line, found)) => {
+                Err(format!("line {line}, column {tag:?}: expected 0 or 1, found {found:?}"))
+            }
         })
     }
 }
@@ -196,7 +202,8 @@ fn csv_table(text: &str, columns: &LabelColumns) -> Result<LabelTable, String> {
         let record = record.map_err(|error| error.to_string())?;
         records.push((record.position().map_or(0, csv::Position::line), record));
     }
-    let group_of = |record: &csv::StringRecord| group.and_then(|group| record.get(group)).unwrap_or("").to_string();
+    let group_of =
+        |record: &csv::StringRecord| group.and_then(|group| record.get(group)).unwrap_or("").to_string();
     if let Some(tag) = position("tag").or(position("label")) {
         let mut listed = ListedTags::default();
         for (line, record) in &records {
@@ -292,7 +299,10 @@ mod tests {
             ("path,artist,tag\na,A,x\na,B,y\n", "line 3: \"a\" has the groups \"A\" and \"B\""),
             ("{\"path\": \"a\"}\n", "line 1: expected \"tags\""),
             ("{\"path\": \"a\", \"tags\": []}\nx", "line 2: "),
-            ("{\"path\": \"a\", \"tags\": [{\"tag\": \"b\", \"score\": 1}]}\n", "line 1: expected a list of texts"),
+            (
+                "{\"path\": \"a\", \"tags\": [{\"tag\": \"b\", \"score\": 1}]}\n",
+                "line 1: expected a list of texts",
+            ),
             ("{\"file\": \"a\", \"tags\": []}\n", "line 1: expected a text \"path\""),
         ] {
             let error = LabelTable::parse(text, &columns()).unwrap_err();

@@ -98,9 +98,18 @@ mod tests {
 
     #[test]
     fn paths_match_exactly_or_by_a_unique_end() {
-        let labels = texts(&["a/x.mp3", "b\\y.mp3", "z.mp3", "/home/me/w.mp3", "none.mp3", "x.mp3", "a/v.mp3"]);
-        let predictions =
-            texts(&["/m/a/x.mp3", "./m/b/y.mp3", "1/z.mp3", "2/z.mp3", "w.mp3", "x.mp3", "left.mp3", "xa/v.mp3"]);
+        let labels =
+            texts(&["a/x.mp3", "b\\y.mp3", "z.mp3", "/home/me/w.mp3", "none.mp3", "x.mp3", "a/v.mp3"]);
+        let predictions = texts(&[
+            "/m/a/x.mp3",
+            "./m/b/y.mp3",
+            "1/z.mp3",
+            "2/z.mp3",
+            "w.mp3",
+            "x.mp3",
+            "left.mp3",
+            "xa/v.mp3",
+        ]);
         let found = match_paths(&labels, &predictions);
         assert_eq!(found.pairs, [(0, 0), (1, 1), (3, 4), (5, 5)]);
         assert_eq!((found.ambiguous, found.labels), (vec![2], vec![4, 6]));

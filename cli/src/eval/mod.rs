@@ -9,8 +9,8 @@ use super::progress::ProgressArgs;
 use super::tag::read_rules;
 use super::{CliError, ModelArgs, SOME_FAILED, write_failed};
 use tagwave::evaluation::{
-    CalibrationMethod, EvaluationError, EvaluationOptions, FitOptions, Goal, Mapping, TagRules, compare, evaluate,
-    fit,
+    CalibrationMethod, EvaluationError, EvaluationOptions, FitOptions, Goal, Mapping, TagRules, compare,
+    evaluate, fit,
 };
 use tagwave::sinks::write_file;
 
@@ -208,7 +208,8 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
         unmatched.compared = left_out;
         comparison = Some(compare(&first, &second, &groups, args.bootstrap as usize, args.seed)?);
     }
-    let fitted = args.fit_thresholds.as_deref().map(|path| fit_rules(args, &table, &joined, mapping.as_ref(), path));
+    let fitted =
+        args.fit_thresholds.as_deref().map(|path| fit_rules(args, &table, &joined, mapping.as_ref(), path));
     let report = EvalReport {
         sources: args.predictions.iter().map(|path| path.display().to_string()).collect(),
         labels: args.labels.display().to_string(),

@@ -12,7 +12,9 @@ use crate::job::{Job, Requested};
 use crate::merge::parts_in;
 use crate::progress::ProgressArgs;
 use crate::{ModelArgs, SOME_FAILED};
-use tagwave::sinks::{CompletedSet, DEFAULT_FORMAT, Format, Layout, ReadRow, ReadValues, Row, Sink, Values, format_of};
+use tagwave::sinks::{
+    CompletedSet, DEFAULT_FORMAT, Format, Layout, ReadRow, ReadValues, Row, Sink, Values, format_of,
+};
 use tagwave::tags::TagSelection;
 
 /// Scores of files.
@@ -49,7 +51,8 @@ fn files_of(path: &Path) -> Option<(&'static Format, Vec<PathBuf>)> {
     }
     // Lines by another name, as written with -o.
     let mut first = [0];
-    let is_lines = File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *b"{";
+    let is_lines =
+        File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *b"{";
     is_lines.then(|| (DEFAULT_FORMAT, vec![path.to_path_buf()]))
 }
 
@@ -109,17 +112,15 @@ impl Sink for CollectedRows {
                 path,
                 made: Some((found.model.clone(), found.compat.to_string())),
                 values: match &found.values {
-                    Values::Tags(tags) => {
-                        ReadValues::Tags(tags.iter().map(|tag| (tag.label.clone(), tag.score.into())).collect())
-                    }
+                    Values::Tags(tags) => ReadValues::Tags(
+                        tags.iter().map(|tag| (tag.label.clone(), tag.score.into())).collect(),
+                    ),
                     Values::Embedding(features) | Values::Tap { features, .. } => {
                         ReadValues::Features(features.iter().copied().map(f64::from).collect())
                     }
                 },
             },
-            Err(failure) => {
-                ReadRow { path, made: None, values: ReadValues::Failed(failure.message.clone()) }
-            }
+            Err(failure) => ReadRow { path, made: None, values: ReadValues::Failed(failure.message.clone()) },
         });
         Ok(())
     }
@@ -184,7 +185,8 @@ fn table(rows: Vec<ReadRow>, options: ReadOptions) -> Result<ScoreTable, String>
             table.failed += 1;
             continue;
         };
-        let score = |tag: &String| sums.get(tag).map(|(sum, count)| sum / f64::from(*count)).or(options.missing);
+        let score =
+            |tag: &String| sums.get(tag).map(|(sum, count)| sum / f64::from(*count)).or(options.missing);
         let Some(scores) = tags.iter().map(score).collect::<Option<Vec<f64>>>() else {
             return Err(format!(
                 "{path} has scores of {} of {} tags: write all of them, `tagwave tag --top {}`, or state a score for \
@@ -204,7 +206,9 @@ fn table(rows: Vec<ReadRow>, options: ReadOptions) -> Result<ScoreTable, String>
 /// Names numbers.
 fn named(features: Vec<f64>, names: Option<&[String]>) -> Result<Vec<(String, f64)>, String> {
     let Some(names) = names else {
-        return Err("holds numbers without tags: write scores with `tagwave tag`, or name them with --names".into());
+        return Err(
+            "holds numbers without tags: write scores with `tagwave tag`, or name them with --names".into()
+        );
     };
     if names.len() != features.len() {
         return Err(format!("has {} numbers per row, and --names has {} names", features.len(), names.len()));

@@ -1,7 +1,9 @@
 //! The report as text.
 
 use super::report::EvalReport;
-use tagwave::evaluation::{Comparison, Confusion, Difference, Estimate, Evaluation, Fitted, FittedTag, Interval};
+use tagwave::evaluation::{
+    Comparison, Confusion, Estimate, Evaluation, Fitted, FittedTag, Interval, MetricDifference,
+};
 
 /// A table whose first column is text and aligned left; the other columns are numbers and aligned right.
 struct TextTable(Vec<Vec<String>>);
@@ -68,7 +70,10 @@ pub(super) fn head(report: &EvalReport) -> String {
     let found = &report.evaluation;
     let made = report.made.as_ref().map_or(String::new(), |(model, compat)| format!(" ({model}, {compat})"));
     let failed = if report.failed > 0 { format!(", {} files failed", report.failed) } else { String::new() };
-    let groups = report.group.as_ref().map_or(String::new(), |group| format!(" in {} groups of {group:?}", found.groups));
+    let groups = report
+        .group
+        .as_ref()
+        .map_or(String::new(), |group| format!(" in {} groups of {group:?}", found.groups));
     let intervals = if report.replicates > 0 {
         format!("intervals: 95 %, {} bootstrap replicates, seed {}\n", report.replicates, report.seed)
     } else {
@@ -117,11 +122,8 @@ fn averages(found: &Evaluation) -> String {
         mean(overall.macro_recall),
         mean(overall.macro_f1),
     ]);
-    let mut micro = vec![
-        "micro".into(),
-        estimate(&overall.micro_roc_auc),
-        estimate(&overall.micro_average_precision),
-    ];
+    let mut micro =
+        vec!["micro".into(), estimate(&overall.micro_roc_auc), estimate(&overall.micro_average_precision)];
     micro.extend(decisions(&overall.confusion));
     table.0.push(micro);
     let mut text = table.text();
@@ -137,7 +139,7 @@ fn averages(found: &Evaluation) -> String {
 
 fn differences(report: &EvalReport, comparison: &Comparison) -> String {
     let mut table = TextTable::new(&["difference", "ROC-AUC", "", "", "PR-AUC", "", ""]);
-    let cells = |of: &Difference| {
+    let cells = |of: &MetricDifference| {
         let difference = of.difference.map_or("-".into(), |value| format!("{value:+.3}"));
         let interval = of.interval.map_or(String::new(), |at| format!(" [{:+.3}, {:+.3}]", at.low, at.high));
         [number(of.first), number(of.second), difference + &interval]
@@ -172,7 +174,8 @@ fn thresholds(fitted: &Fitted) -> String {
     match &fitted.held_out {
         Some(held_out) => {
             let error = |of: &tagwave::evaluation::Reliability| number(of.expected_error());
-            text += "precision, recall and F1 on tracks left out of the fit (5-fold cross-validation by group)\n";
+            text +=
+                "precision, recall and F1 on tracks left out of the fit (5-fold cross-validation by group)\n";
             text += &format!(
                 "calibration error (ECE) on them: {} as they are, {} calibrated\n",
                 error(&held_out.raw),

@@ -13,8 +13,8 @@ use arrow_array::builder::{
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt32Type};
 use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray};
-use base64::Engine;
 use arrow_select::filter::filter_record_batch;
+use base64::Engine;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -378,7 +378,8 @@ struct ReadColumns<'a> {
 
 impl<'a> ReadColumns<'a> {
     fn of(rows: &'a RecordBatch) -> io::Result<ReadColumns<'a>> {
-        let missing = |name| io::Error::other(format!("expected a column {name} written by tagwave, found none"));
+        let missing =
+            |name| io::Error::other(format!("expected a column {name} written by tagwave, found none"));
         let list = |name| {
             rows.column_by_name(name).and_then(|column| column.as_list_opt()).ok_or_else(|| missing(name))
         };
