@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::progress::ProgressArgs;
 use super::tag::read_rules;
-use super::{CliError, ModelArgs, SOME_FAILED, write_failed};
+use super::{CliError, INTERRUPTED, ModelArgs, SOME_FAILED, write_failed};
 use tagwave::evaluation::{
     CalibrationMethod, EvaluationError, EvaluationOptions, FitOptions, Goal, Mapping, TagRules, compare,
     evaluate, fit,
@@ -186,6 +186,9 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
     let names = args.names.as_deref().map(read_names).transpose()?;
     let options = ReadOptions { names: names.as_deref(), missing: args.missing };
     let (table, mut code) = read_predictions(args, options)?;
+    if code == INTERRUPTED {
+        return Ok(code);
+    }
     let joined = joined(args, &labels, &table, mapping.as_ref())?;
     let tags = joined.data.tags();
     let evaluation = evaluate(
