@@ -1,10 +1,13 @@
 //! Metrics against scikit-learn, on generated and degenerate data (tests/golden/evaluation/make.py).
 
+use std::cell::Cell;
 use std::path::Path;
 
+use proptest::prelude::{Strategy, any, prop};
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tagwave::evaluation::{
-    Confusion, Estimate, Evaluation, EvaluationOptions, LabelledScores, Platt, Ranking, Reliability,
+    Confusion, Estimate, Evaluation, EvaluationOptions, LabelledScores, Mapping, Platt, Ranking, Reliability,
     Temperature, evaluate, reliability, top_k,
 };
 
@@ -248,4 +251,61 @@ fn calibration_is_that_of_scikit_learn() {
     );
     assert!(near < 1e-4, "{near}");
     assert!(worst.count > 30);
+}
+
+fn config(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
+/// The definition, over all pairs: scores of few values, so that many tie.
+#[test]
+fn the_area_is_the_share_of_ordered_pairs() {
+    let entries = prop::collection::vec((0..6u8, any::<bool>(), 0..4u32), 0..40);
+    let defined = Cell::new(0);
+    let check = |entries: Vec<(u8, bool, u32)>| {
+        let scores: Vec<f64> = entries.iter().map(|entry| f64::from(entry.0) / 5.0).collect();
+        let truth: Vec<bool> = entries.iter().map(|entry| entry.1).collect();
+        let weights: Vec<u32> = entries.iter().map(|entry| entry.2).collect();
+        let (mut pairs, mut ordered) = (0.0, 0.0);
+        for (high, _, weight) in entries.iter().filter(|entry| entry.1) {
+            for (low, _, other) in entries.iter().filter(|entry| !entry.1) {
+                let count = f64::from(weight * other);
+                pairs += count;
+                ordered +=
+                    count * f64::from(u8::from(high > low)) + count * f64::from(u8::from(high == low)) / 2.0;
+            }
+        }
+        let found = Ranking::new(&scores, &truth).unwrap().roc_auc(Some(&weights));
+        let expected = (pairs > 0.0).then(|| ordered / pairs);
+        assert_eq!(found.is_some(), expected.is_some());
+        let difference = found.zip(expected).map_or(0.0, |(found, expected)| (found - expected).abs());
+        assert!(difference < 1e-12, "{found:?} {expected:?}");
+        defined.set(defined.get() + u32::from(found.is_some()));
+        Ok(())
+    };
+    TestRunner::new(config(500)).run(&entries, check).unwrap();
+    assert!(defined.get() > 300, "{}", defined.get());
+}
+
+#[test]
+fn any_text_is_a_mapping_or_an_error() {
+    let text = prop::collection::vec("[ab =,()\"#\\n]|max|\\PC", 0..12).prop_map(|parts| parts.concat());
+    let mut runner = TestRunner::new(config(2000));
+    runner
+        .run(&text, |text| {
+            let _ = Mapping::parse(&text);
+            let _ = TagRules::parse(&text);
+            if let Ok(source) = text.parse::<TagSource>() {
+                assert_eq!(source.to_string().parse(), Ok(source));
+            }
+            Ok(())
+        })
+        .unwrap();
+    runner
+        .run(&"\\PC{1,8}".prop_filter("a name", |name| !name.trim().is_empty()), |name| {
+            let source = TagSource::plain(&*name);
+            assert_eq!(source.to_string().parse(), Ok(source), "{name:?}");
+            Ok(())
+        })
+        .unwrap();
 }

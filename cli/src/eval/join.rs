@@ -1,6 +1,6 @@
 //! Joins labels and predictions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::labels::LabelTable;
 use super::matching::{match_keys, match_paths};
@@ -29,42 +29,59 @@ pub(super) struct Joined {
     pub(super) unmatched: Unmatched,
 }
 
+/// Tracks and tags that two predictions have in common.
+#[derive(Debug)]
+pub(super) struct CommonTracks {
+    pub(super) first: LabelledScores,
+    pub(super) second: LabelledScores,
+    /// Group of each track, from 0.
+    pub(super) groups: Vec<usize>,
+    /// Tracks that only one of the predictions has.
+    pub(super) left_out: Vec<String>,
+}
+
 impl Joined {
-    /// The tracks of both predictions, in the same order: two tables and the groups, and the tracks of one only.
-    #[allow(clippy::type_complexity, reason = "used once")]
-    pub(super) fn common(
-        &self,
-        other: &Joined,
-    ) -> Result<(LabelledScores, LabelledScores, Vec<usize>, Vec<String>), EvaluationError> {
-        let tags: Vec<String> =
-            self.data.tags().iter().filter(|tag| other.data.tags().contains(tag)).cloned().collect();
+    /// The tracks and tags of both predictions, in the same order.
+    pub(super) fn common(&self, other: &Joined) -> Result<CommonTracks, EvaluationError> {
+        let is_common = |tag: &&String| other.data.tags().contains(tag);
+        let tags: Vec<String> = self.data.tags().iter().filter(is_common).cloned().collect();
         let places: HashMap<usize, usize> =
-            other.labels.iter().enumerate().map(|(i, &label)| (label, i)).collect();
+            other.labels.iter().enumerate().map(|(place, &label)| (label, place)).collect();
         let pairs: Vec<(usize, usize)> = self
             .labels
             .iter()
             .enumerate()
             .filter_map(|(place, label)| Some((place, *places.get(label)?)))
             .collect();
-        let part = |of: &Joined, items: Vec<usize>| {
-            let columns: Vec<usize> =
-                tags.iter().filter_map(|tag| of.data.tags().iter().position(|other| other == tag)).collect();
-            let k = of.data.tags().len();
-            let cells = || items.iter().flat_map(|item| columns.iter().map(move |column| item * k + column));
-            let scores = cells().map(|cell| of.data.scores()[cell]).collect();
-            let truth = cells().map(|cell| of.data.truth()[cell]).collect();
-            LabelledScores::new(tags.clone(), scores, truth)
-        };
-        let first = part(self, pairs.iter().map(|pair| pair.0).collect())?;
-        let second = part(other, pairs.iter().map(|pair| pair.1).collect())?;
-        let groups = numbered(pairs.iter().map(|pair| self.groups[pair.0]));
-        let only = |a: &Joined, b: &Joined| -> Vec<String> {
-            let is_only = |(_, label): &(usize, &usize)| !b.labels.contains(label);
-            a.labels.iter().enumerate().filter(is_only).map(|(place, _)| a.subjects[place].clone()).collect()
-        };
-        let mut left_out = only(self, other);
-        left_out.extend(only(other, self));
-        Ok((first, second, groups, left_out))
+        Ok(CommonTracks {
+            first: self.part(&tags, pairs.iter().map(|pair| pair.0))?,
+            second: other.part(&tags, pairs.iter().map(|pair| pair.1))?,
+            groups: numbered(pairs.iter().map(|pair| self.groups[pair.0])),
+            left_out: self.only(other).chain(other.only(self)).collect(),
+        })
+    }
+
+    /// Some tags of some tracks.
+    fn part(
+        &self,
+        tags: &[String],
+        items: impl Iterator<Item = usize>,
+    ) -> Result<LabelledScores, EvaluationError> {
+        let all = self.data.tags();
+        let columns: Vec<usize> =
+            tags.iter().filter_map(|tag| all.iter().position(|other| other == tag)).collect();
+        let cells: Vec<usize> =
+            items.flat_map(|item| columns.iter().map(move |column| item * all.len() + column)).collect();
+        let scores = cells.iter().map(|&cell| self.data.scores()[cell]).collect();
+        let truth = cells.iter().map(|&cell| self.data.truth()[cell]).collect();
+        LabelledScores::new(tags.to_vec(), scores, truth)
+    }
+
+    /// Tracks that `other` does not have.
+    fn only(&self, other: &Joined) -> impl Iterator<Item = String> {
+        let others: HashSet<usize> = other.labels.iter().copied().collect();
+        let is_only = move |(label, _): &(&usize, &String)| !others.contains(label);
+        self.labels.iter().zip(&self.subjects).filter(is_only).map(|(_, subject)| subject.clone())
     }
 }
 

@@ -24,7 +24,7 @@ mod predictions;
 mod report;
 mod text;
 
-use join::{Joined, join};
+use join::{CommonTracks, Joined, join};
 use labels::{LabelColumns, LabelTable};
 use predictions::{ReadOptions, ScoreTable};
 use report::{EvalReport, Unmatched};
@@ -207,7 +207,7 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
     if let Some(path) = &args.compare {
         let other = predictions::read(path, options)?;
         let other = joined_with(args, &labels, &other, mapping.as_ref(), path)?;
-        let (first, second, groups, left_out) = joined.common(&other)?;
+        let CommonTracks { first, second, groups, left_out } = joined.common(&other)?;
         unmatched.compared = left_out;
         comparison = Some(compare(&first, &second, &groups, args.bootstrap as usize, args.seed)?);
     }

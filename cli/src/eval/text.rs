@@ -74,7 +74,7 @@ pub(super) fn head(report: &EvalReport) -> String {
         .group
         .as_ref()
         .map_or(String::new(), |group| format!(" in {} groups of {group:?}", found.groups));
-    let intervals = if report.replicates > 0 {
+    let intervals = if report.replicates > 0 && found.groups > 1 {
         format!("intervals: 95 %, {} bootstrap replicates, seed {}\n", report.replicates, report.seed)
     } else {
         String::new()
