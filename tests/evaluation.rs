@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tagwave::evaluation::{
     Confusion, Estimate, Evaluation, EvaluationOptions, LabelledScores, Mapping, Platt, Ranking, Reliability,
-    Temperature, evaluate, reliability, top_k,
+    TagRules, TagSource, Temperature, evaluate, reliability, top_k,
 };
 
 /// Tolerance of all comparisons: both sides compute in f64.
