@@ -6,7 +6,7 @@ use super::labels::LabelTable;
 use super::matching::{match_keys, match_paths};
 use super::predictions::ScoreTable;
 use super::report::{Unmatched, some};
-use tagwave::evaluation::{BoundSource, EvaluationError, LabelledScores, Mapping, TagSource};
+use tagwave::evaluation::{BoundSource, EvaluationError, LabelledScores, Mapping, MappingError, TagSource};
 
 /// Error of joining, by the file that it is in.
 #[derive(Debug)]
@@ -96,6 +96,18 @@ fn numbered<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> Vec<usi
         .collect()
 }
 
+/// Tags to evaluate, with their sources among the predicted tags.
+fn targets(
+    predicted: &[String],
+    mapping: Option<&Mapping>,
+) -> Result<Vec<(String, BoundSource)>, MappingError> {
+    let sources = match mapping {
+        Some(mapping) => mapping.targets.clone(),
+        None => predicted.iter().map(|tag| (tag.clone(), TagSource::plain(&**tag))).collect(),
+    };
+    sources.into_iter().map(|(tag, source)| Ok((tag, source.bind(predicted)?))).collect()
+}
+
 /// Joins labels and predictions; `is_key` if the labels have keys instead of paths.
 pub(super) fn join(
     labels: &LabelTable,
@@ -103,14 +115,7 @@ pub(super) fn join(
     mapping: Option<&Mapping>,
     is_key: bool,
 ) -> Result<Joined, JoinError> {
-    let targets: Vec<(String, BoundSource)> = match mapping {
-        Some(mapping) => mapping.targets.clone(),
-        None => table.tags.iter().map(|tag| (tag.clone(), TagSource::plain(&**tag))).collect(),
-    }
-    .into_iter()
-    .map(|(tag, source)| Ok((tag, source.bind(&table.tags)?)))
-    .collect::<Result<_, tagwave::evaluation::MappingError>>()
-    .map_err(|error| JoinError::Mapping(error.to_string()))?;
+    let targets = targets(&table.tags, mapping).map_err(|error| JoinError::Mapping(error.to_string()))?;
     let mut unmatched = Unmatched::default();
     let mut used = Vec::new();
     for (tag, source) in &targets {

@@ -202,40 +202,69 @@ fn csv_table(text: &str, columns: &LabelColumns) -> Result<LabelTable, String> {
         let record = record.map_err(|error| error.to_string())?;
         records.push((record.position().map_or(0, csv::Position::line), record));
     }
-    let group_of =
-        |record: &csv::StringRecord| group.and_then(|group| record.get(group)).unwrap_or("").to_string();
-    if let Some(tag) = position("tag").or(position("label")) {
+    let found = CsvRecords { records, subject, group };
+    match position("tag").or(position("label")) {
+        Some(tag) => found.listed(tag),
+        None => found.columns(&headers, &columns.path),
+    }
+}
+
+/// Lines of a table, and the columns with a meaning.
+struct CsvRecords {
+    /// Lines with their numbers.
+    records: Vec<(u64, csv::StringRecord)>,
+    /// Column of the path or key.
+    subject: usize,
+    /// Column of the group.
+    group: Option<usize>,
+}
+
+impl CsvRecords {
+    fn group<'a>(&self, record: &'a csv::StringRecord) -> &'a str {
+        self.group.and_then(|group| record.get(group)).unwrap_or("")
+    }
+
+    /// Labels with a line per tag, which is in column `tag`.
+    fn listed(&self, tag: usize) -> Result<LabelTable, String> {
         let mut listed = ListedTags::default();
-        for (line, record) in &records {
-            let place = listed.track(*line, record.get(subject).unwrap_or(""), &group_of(record))?;
+        for (line, record) in &self.records {
+            let subject = record.get(self.subject).unwrap_or("");
+            let place = listed.track(*line, subject, self.group(record))?;
             // A track without tags has a line with an empty one.
             if let Some(tag) = record.get(tag).map(str::trim).filter(|tag| !tag.is_empty()) {
                 let tag = listed.tag(tag);
                 listed.found[place].insert(tag);
             }
         }
-        return Ok(listed.finish());
+        Ok(listed.finish())
     }
-    let mut table = LabelTable::default();
-    let mut seen = HashSet::new();
-    for (line, record) in &records {
-        let name = record.get(subject).unwrap_or("");
-        if name.is_empty() {
-            return Err(format!("line {line}: expected a path, found none"));
+
+    /// Labels with a column per tag; `path` is the name of the column of the path, also where a key is used.
+    fn columns(&self, headers: &csv::StringRecord, path: &str) -> Result<LabelTable, String> {
+        let mut table = LabelTable::default();
+        let mut seen = HashSet::new();
+        for (line, record) in &self.records {
+            let name = record.get(self.subject).unwrap_or("");
+            if name.is_empty() {
+                return Err(format!("line {line}: expected a path, found none"));
+            }
+            if !seen.insert(name) {
+                return Err(format!("line {line}: {name:?} has two lines"));
+            }
+            table.subjects.push(name.to_string());
+            table.groups.push(self.group(record).to_string());
         }
-        if !seen.insert(name) {
-            return Err(format!("line {line}: {name:?} has two lines"));
-        }
-        table.subjects.push(name.to_string());
-        table.groups.push(group_of(record));
+        let is_other = |index| index == self.subject || Some(index) == self.group;
+        let tags = headers.iter().enumerate().filter(|(index, name)| !is_other(*index) && *name != path);
+        table.tags = tags.filter_map(|(index, tag)| self.column(index, tag)).collect();
+        Ok(table)
     }
-    for (index, tag) in headers.iter().enumerate() {
-        if index == subject || Some(index) == group || columns.path == tag {
-            continue;
-        }
+
+    /// Labels of one column; `None` for a column without any label, which is of another kind.
+    fn column(&self, index: usize, tag: &str) -> Option<TagColumn> {
         let mut column = TagColumn { tag: tag.to_string(), truth: Vec::new(), invalid: None };
-        let mut is_tag = records.is_empty();
-        for (line, record) in &records {
+        let mut is_tag = self.records.is_empty();
+        for (line, record) in &self.records {
             let cell = record.get(index).unwrap_or("").trim();
             let is_label = cell == "0" || cell == "1";
             is_tag |= is_label;
@@ -244,12 +273,8 @@ fn csv_table(text: &str, columns: &LabelColumns) -> Result<LabelTable, String> {
                 column.invalid = Some((*line, cell.to_string()));
             }
         }
-        // A column without any label is of another kind.
-        if is_tag {
-            table.tags.push(column);
-        }
+        is_tag.then_some(column)
     }
-    Ok(table)
 }
 
 #[cfg(test)]

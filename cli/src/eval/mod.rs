@@ -189,19 +189,14 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
     if code == INTERRUPTED {
         return Ok(code);
     }
-    let joined = joined(args, &labels, &table, mapping.as_ref())?;
-    let tags = joined.data.tags();
-    let evaluation = evaluate(
-        &joined.data,
-        &joined.groups,
-        &EvaluationOptions {
-            thresholds: thresholds(tags, args.threshold, rules.as_ref()),
-            top: args.top.iter().copied().map(usize::from).collect(),
-            bins: args.bins.into(),
-            replicates: args.bootstrap as usize,
-            seed: args.seed,
-        },
-    )?;
+    let joined = joined_with(args, &labels, &table, mapping.as_ref(), &args.predictions[0])?;
+    let evaluation_options = EvaluationOptions {
+        thresholds: thresholds(joined.data.tags(), args.threshold, rules.as_ref()),
+        top: args.top.iter().copied().map(usize::from).collect(),
+        bins: args.bins.into(),
+        replicates: args.bootstrap as usize,
+        seed: args.seed,
+    };
     let mut unmatched = joined.unmatched.clone();
     let mut comparison = None;
     if let Some(path) = &args.compare {
@@ -223,7 +218,7 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
         replicates: args.bootstrap,
         seed: args.seed,
         unmatched,
-        evaluation,
+        evaluation: evaluate(&joined.data, &joined.groups, &evaluation_options)?,
         comparison,
         fitted: fitted.transpose()?,
     };
@@ -295,15 +290,7 @@ fn read_predictions(args: &EvalArgs, options: ReadOptions) -> Result<(ScoreTable
     }
 }
 
-fn joined(
-    args: &EvalArgs,
-    labels: &LabelTable,
-    table: &ScoreTable,
-    mapping: Option<&Mapping>,
-) -> Result<Joined, CliError> {
-    joined_with(args, labels, table, mapping, &args.predictions[0])
-}
-
+/// Joins labels with the predictions of `path`.
 fn joined_with(
     args: &EvalArgs,
     labels: &LabelTable,
