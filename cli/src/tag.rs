@@ -67,13 +67,16 @@ fn score(word: &str) -> Result<f32, String> {
 
 /// Tags files and writes a row for each.
 pub(super) fn tag(args: &TagArgs) -> Result<u8, CliError> {
-    let rules = args.thresholds.as_deref().map(read_rules).transpose()?;
+    let rules = match &args.thresholds {
+        Some(path) => Some((path, read_rules(path)?)),
+        None => None,
+    };
     let selection = args.threshold.map_or(TagSelection::Top(args.top), TagSelection::Threshold);
     let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?;
     let requested = match rules {
         None => Requested::Tags(selection),
-        Some(rules) => {
-            Requested::Rules { rules: bind(&rules, job.tagger(), args)?, is_calibrated: args.calibrated }
+        Some((path, rules)) => {
+            Requested::Rules { rules: bind(&rules, job.tagger(), path)?, is_calibrated: args.calibrated }
         }
     };
     let Output { mut sink, done } =
@@ -88,15 +91,20 @@ pub(super) fn read_rules(path: &Path) -> Result<TagRules, CliError> {
     TagRules::parse(&text).map_err(|error| named(error.to_string()))
 }
 
-/// Checks that thresholds are for the model, and finds its labels.
-fn bind(rules: &TagRules, tagger: &Tagger, args: &TagArgs) -> Result<BoundRules, CliError> {
-    let path = args.thresholds.as_deref().unwrap_or(Path::new("")).display();
-    let (model, compat) = (tagger.model().name(), tagger.compat().as_str());
+/// Checks that the thresholds of `path` are for a model.
+pub(super) fn check_model(rules: &TagRules, path: &Path, model: &str, compat: &str) -> Result<(), CliError> {
     for (option, expected, found) in [("--model", &rules.model, model), ("--compat", &rules.compat, compat)] {
         if let Some(expected) = expected.as_deref().filter(|expected| *expected != found) {
+            let path = path.display();
             let message = format!("{path}: the thresholds are for {option} {expected}, not {found}");
             return Err(CliError::usage(message));
         }
     }
-    rules.bind(tagger.labels()).map_err(|error| CliError::usage(format!("{path}: {error}")))
+    Ok(())
+}
+
+/// Finds the labels of rules in the model that they must be for.
+fn bind(rules: &TagRules, tagger: &Tagger, path: &Path) -> Result<BoundRules, CliError> {
+    check_model(rules, path, tagger.model().name(), tagger.compat().as_str())?;
+    rules.bind(tagger.labels()).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
 }

@@ -265,6 +265,10 @@ fn thresholds_are_fitted_and_used() {
     let found = json(&home, &["many.jsonl", "--thresholds", "t.toml", "--bootstrap", "0"]);
     let at = &found["tags"][0];
     assert_eq!((&at["threshold"], &at["at_threshold"]["true_positives"]), (&0.5.into(), &30.into()));
+    let rules = fs::read_to_string(home.path("t.toml")).unwrap();
+    fs::write(home.path("crnn.toml"), rules.replace("\"small\"", "\"crnn\"")).unwrap();
+    let said = home.fails(2, &["eval", "many.jsonl", "--labels", "l.csv", "--thresholds", "crnn.toml"]);
+    assert!(said.contains("crnn.toml: the thresholds are for --model crnn, not small"), "{said}");
     let precise = ["--fit-thresholds", "t.toml", "--at-precision", "0.99", "--calibration", "temperature"];
     let found = json(&home, &[&["many.jsonl", "--bootstrap", "0"][..], &precise].concat());
     assert_eq!(found["fitted"]["tags"][0]["fit"]["precision"], 1.0);

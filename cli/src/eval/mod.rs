@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::progress::ProgressArgs;
-use super::tag::read_rules;
+use super::tag::{check_model, read_rules};
 use super::{CliError, INTERRUPTED, ModelArgs, SOME_FAILED, write_failed};
 use tagwave::evaluation::{
     CalibrationMethod, EvaluationError, EvaluationOptions, FitOptions, Goal, Mapping, TagRules, compare,
@@ -188,6 +188,9 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
     let (table, mut code) = read_predictions(args, options)?;
     if code == INTERRUPTED {
         return Ok(code);
+    }
+    if let (Some(rules), Some(path), Some((model, compat))) = (&rules, &args.thresholds, &table.made) {
+        check_model(rules, path, model, compat)?;
     }
     let joined = joined_with(args, &labels, &table, mapping.as_ref(), &args.predictions[0])?;
     let evaluation_options = EvaluationOptions {
