@@ -54,6 +54,7 @@
 //! | `keras` | yes | weight files of Keras (HDF5) |
 //! | `small` | yes | weights of the default model inside the library |
 //! | `unstable` | | the modules of the engine, which may change in any version |
+//! | `evaluation` | | [`evaluation`] of scores against labels; switches `unstable` on |
 //! | `fetch`, `pca`, `parquet`, `sinks` | | parts of the program (download of weights, output formats, ...); they switch `unstable` on |
 //!
 //! An engine that has samples and a device takes `gpu` and `small`. The reference implementation is always there.
@@ -70,6 +71,8 @@ mod atomic_file;
 pub mod audio;
 mod cancel;
 mod error_kind;
+#[cfg(feature = "evaluation")]
+pub mod evaluation;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
 pub mod models;

@@ -38,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tensor",
         ],
     ),
+    ("evaluation", &["tags"]),
     ("sinks", &["tags"]),
     ("pca", &[]),
 ];

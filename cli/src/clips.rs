@@ -14,7 +14,7 @@ use tagwave::tags::Aggregation;
 const MAX_STRIDE_S: f64 = 1e7;
 
 /// Position of the clips and their aggregation.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct ClipArgs {
     /// Clips of each track: `centre` (one clip from the middle), `all` (clips from start to end, one every --stride), or
     /// the start of one clip in seconds
@@ -39,8 +39,9 @@ pub(super) struct ClipArgs {
     pad: PadArg,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Clips {
+    #[default]
     Centre,
     All,
     At(f64),

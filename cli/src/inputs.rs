@@ -90,6 +90,23 @@ impl From<BatchArg> for usize {
 }
 
 impl FileArgs {
+    /// Default settings for paths.
+    pub(super) fn of_paths(paths: &[PathBuf]) -> FileArgs {
+        FileArgs {
+            paths: paths.to_vec(),
+            files_from: None,
+            shard: None,
+            hidden: false,
+            video: false,
+            no_ignore: false,
+            batch: BatchArg(None),
+            decode_threads: None,
+            original_decoder: false,
+            no_seek: false,
+            no_ffmpeg: false,
+        }
+    }
+
     /// Checks that standard input is used once.
     pub(super) fn check(&self) -> Result<(), CliError> {
         let list = self.files_from.as_deref().is_some_and(is_stdin);

@@ -12,6 +12,7 @@ use super::{
 };
 use tagwave::CancelToken;
 use tagwave::error::Error;
+use tagwave::evaluation::BoundRules;
 use tagwave::models;
 use tagwave::sinks::{ClipPrediction, CompletedSet, Prediction, Row, SCHEMA, Sink, Values};
 use tagwave::tagger::{ClipResult, Device, Tagger, TaggerBuilder, Track};
@@ -21,6 +22,11 @@ use tagwave::tags::TagSelection;
 #[derive(Clone, Debug)]
 pub(super) enum Requested {
     Tags(TagSelection),
+    /// The tags that pass their thresholds.
+    Rules {
+        rules: BoundRules,
+        is_calibrated: bool,
+    },
     Embedding,
     Tap(String),
 }
@@ -29,6 +35,9 @@ impl Requested {
     fn of_track(&self, tagger: &Tagger, track: &Track) -> Values {
         match self {
             Requested::Tags(selection) => Values::Tags(tagger.tags(track, *selection)),
+            Requested::Rules { rules, is_calibrated } => {
+                Values::Tags(rules.select(&track.scores, *is_calibrated))
+            }
             Requested::Embedding => Values::Embedding(track.embedding.clone()),
             Requested::Tap(name) => Values::Tap { name: name.clone(), features: track.tap.clone() },
         }
@@ -37,6 +46,9 @@ impl Requested {
     fn of_clip(&self, tagger: &Tagger, clip: &ClipResult) -> ClipPrediction {
         let values = match self {
             Requested::Tags(selection) => Values::Tags(tagger.clip_tags(clip, *selection)),
+            Requested::Rules { rules, is_calibrated } => {
+                Values::Tags(rules.select(&clip.scores, *is_calibrated))
+            }
             Requested::Embedding => Values::Embedding(clip.embedding.clone()),
             Requested::Tap(name) => Values::Tap { name: name.clone(), features: clip.tap.clone() },
         };

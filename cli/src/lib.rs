@@ -23,6 +23,7 @@ mod devices;
 mod embed;
 mod entry;
 mod error;
+mod eval;
 mod identify;
 mod inputs;
 mod job;
@@ -79,6 +80,8 @@ enum Command {
     Tag(tag::TagArgs),
     /// Extract features (embeddings)
     Embed(embed::EmbedArgs),
+    /// Compare predictions with labels: metrics, intervals, thresholds, calibration
+    Eval(eval::EvalArgs),
     /// Join the results of several runs, shards or parts
     Merge(merge::MergeArgs),
     /// Tag groups of files as the original compact_cnn does, whose scores depend on the batch
@@ -244,6 +247,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse_from(arguments).command {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Merge(args) => merge::merge(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Devices => devices::devices(),

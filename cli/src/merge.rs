@@ -84,7 +84,7 @@ fn files(inputs: &[PathBuf]) -> Result<(&'static Format, Vec<PathBuf>), CliError
 }
 
 /// Finds the parts in a folder, of one format.
-fn parts_in(folder: &Path) -> Option<(&'static Format, Vec<PathBuf>)> {
+pub(super) fn parts_in(folder: &Path) -> Option<(&'static Format, Vec<PathBuf>)> {
     FORMATS.into_iter().find_map(|format| {
         let Layout::Whole(whole) = format.layout else { return None };
         let parts = parts_of(folder, whole).ok().filter(|parts| !parts.is_empty())?;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 
+use super::file::with_path;
 use super::merge::{LatestRows, Merged, check_schema, open};
+use super::read::{ReadRow, ReadValues, encoded_path};
 use super::{AtomicFile, Format, Layout, LineFormat, Row, SCHEMA, Sink, Values, path_bytes, six_decimals};
 
 const HEADER: [&str; 14] = [
@@ -38,6 +40,7 @@ pub(super) static FORMAT: Format = Format {
     holds_features: true,
     layout: Layout::Lines(CSV),
     merge: Some(merge),
+    read: Some(read),
 };
 
 /// CSV with a header and one line per file and tag (or feature), or per file, clip and tag if clips were requested. A
@@ -209,6 +212,54 @@ fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
     drop(writer);
     file.finish()?;
     Ok(Merged { kept, dropped: all - kept })
+}
+
+/// Reads rows: lines of one path, model and compatibility that follow each other. A tag that has several lines belongs
+/// to several clips.
+fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
+    let mut reader = csv::Reader::from_reader(open(path)?);
+    let headers = reader.headers()?.clone();
+    let names =
+        ["path", "path_bytes", "model", "compat", "clip_start_s", "name", "value", "error_message", "schema"];
+    let mut columns = [0; 9];
+    for (column, name) in columns.iter_mut().zip(names) {
+        *column = headers.iter().position(|header| header == name).ok_or_else(|| {
+            let message = format!("no column {name}: expected CSV written by tagwave");
+            with_path(path, &io::Error::other(message))
+        })?;
+    }
+    let mut invalid = 0;
+    let mut group: Option<(Vec<String>, ReadRow)> = None;
+    for (index, record) in reader.records().enumerate() {
+        // A truncated last line has too few columns.
+        let Ok(record) = record else {
+            invalid += 1;
+            continue;
+        };
+        let fields = columns.map(|column| record.get(column).unwrap_or(""));
+        let [file, bytes, model, compat, start, name, value, message, schema] = fields;
+        if index == 0 {
+            check_schema(path, schema.parse().ok())?;
+        }
+        let subject: Vec<String> = [file, bytes, model, compat, start].map(String::from).to_vec();
+        let mut next = match group.take() {
+            Some((same, next)) if same == subject => next,
+            other => {
+                other.into_iter().for_each(|(_, done)| row(done));
+                let file = if bytes.is_empty() { file.to_string() } else { encoded_path(bytes) };
+                let made = (!model.is_empty()).then(|| (model.to_string(), compat.to_string()));
+                ReadRow { path: file, made, values: ReadValues::Tags(Vec::new()) }
+            }
+        };
+        match (&mut next.values, value.parse()) {
+            (ReadValues::Tags(tags), Ok(score)) => tags.push((name.to_string(), score)),
+            (values, _) if model.is_empty() => *values = ReadValues::Failed(message.to_string()),
+            _ => invalid += 1,
+        }
+        group = Some((subject, next));
+    }
+    group.into_iter().for_each(|(_, done)| row(done));
+    Ok(invalid)
 }
 
 #[cfg(test)]

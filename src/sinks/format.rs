@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Sink;
 use super::lock::{Locked, OutputLock};
 use super::merge::Merged;
+use super::read::Read;
 
 /// Output format.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Format {
     pub layout: Layout,
     /// Joins files; `None` for a format for people, which terminals show by default.
     pub merge: Option<Merge>,
+    /// Reads rows back; `None` for a format for people.
+    pub read: Option<Read>,
 }
 
 /// Joins the rows of files of one format in an output file; of several rows for the same subject the last one is kept.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use serde_json::{Map, Value, json};
 
+use super::file::with_path;
 use super::merge::{LatestRows, Merged, check_schema, open};
+use super::read::{ReadRow, ReadValues, encoded_path};
 use super::{
     AtomicFile, ClipPrediction, Format, Layout, LineFormat, Row, SCHEMA, Sink, Values, path_bytes,
     six_decimals,
@@ -25,6 +27,7 @@ pub(super) static FORMAT: Format = Format {
     holds_features: true,
     layout: Layout::Lines(JSON_LINES),
     merge: Some(merge),
+    read: Some(read),
 };
 
 /// Sink with one object per line: `schema`, `path` (or `path_bytes` in base64 if it is not UTF-8), then the prediction
@@ -171,6 +174,48 @@ fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
     drop(writer);
     file.finish()?;
     Ok(Merged { kept, dropped: all - kept })
+}
+
+/// Reads rows: the values of the track.
+fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
+    let mut reader = BufReader::new(open(path)?);
+    let (mut line, mut invalid, mut rows) = (Vec::new(), 0, 0);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let value: Value = serde_json::from_slice(&line).unwrap_or_default();
+        line.clear();
+        let Some(found) = read_line(&value) else {
+            invalid += 1;
+            continue;
+        };
+        check_schema(path, value.get("schema").and_then(Value::as_u64))?;
+        rows += 1;
+        row(found);
+    }
+    if invalid > 0 && rows == 0 {
+        let message = "no rows found: expected JSON Lines written by tagwave";
+        return Err(with_path(path, &io::Error::other(message)));
+    }
+    Ok(invalid)
+}
+
+fn read_line(value: &Value) -> Option<ReadRow> {
+    let word = |key: &str| value.get(key).and_then(Value::as_str);
+    let path = match word("path") {
+        Some(path) => path.to_string(),
+        None => encoded_path(word("path_bytes")?),
+    };
+    let tag = |tag: &Value| Some((tag.get("tag")?.as_str()?.to_string(), tag.get("score")?.as_f64()?));
+    let list = |key: &str| value.get(key).and_then(Value::as_array);
+    let values = if let Some(error) = value.get("error") {
+        ReadValues::Failed(error.get("message").and_then(Value::as_str).unwrap_or_default().to_string())
+    } else if let Some(tags) = list("tags") {
+        ReadValues::Tags(tags.iter().map(tag).collect::<Option<_>>()?)
+    } else {
+        let features = list("embedding").or(list("features"))?;
+        ReadValues::Features(features.iter().map(Value::as_f64).collect::<Option<_>>()?)
+    };
+    let made = word("model").map(|model| (model.to_string(), word("compat").unwrap_or_default().to_string()));
+    Some(ReadRow { path, made, values })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod merge;
 mod npy;
 mod parquet;
 mod parts;
+mod read;
 mod registry;
 mod table;
 
@@ -31,6 +32,7 @@ pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]
 pub use parquet::{Parquet, TableFile, read_table};
 pub use parts::{PartitionedDir, parts_of};
+pub use read::{Read, ReadRow, ReadValues};
 pub use registry::{DEFAULT_FORMAT, FORMATS, format_of};
 
 /// Version of the row schema; incremented when a field changes its meaning or is removed.

@@ -11,6 +11,7 @@ use base64::Engine;
 
 use super::file::with_path;
 use super::merge::{LatestRows, Merged, open};
+use super::read::{ReadRow, ReadValues};
 use super::{AtomicFile, Format, Layout, Row, Sink, WholeFormat, path_bytes, six_decimals};
 
 /// NumPy arrays.
@@ -27,6 +28,7 @@ pub(super) static FORMAT: Format = Format {
     holds_features: true,
     layout: Layout::Whole(ARRAYS),
     merge: Some(merge),
+    read: Some(read),
 };
 
 /// Size of the header in bytes: a multiple of 64, large enough for any two extents.
@@ -286,6 +288,29 @@ fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
     list.finish()?;
     array.finish()?;
     Ok(Merged { kept, dropped: place - kept })
+}
+
+/// Reads rows: the features of a file, or of a clip.
+fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
+    let mut array = ArrayReader::open(path)?;
+    let lines = BufReader::new(open(&paths_file(path))?).lines().collect::<io::Result<Vec<String>>>()?;
+    if array.rows() != lines.len() as u64 {
+        let message = format!("expected as many rows as lines in its list of files, {}", lines.len());
+        return Err(with_path(path, &io::Error::other(format!("{message}, found {}", array.rows()))));
+    }
+    for line in lines {
+        let Some(values) = array.next_row()? else { break };
+        // A tab is a control character: a path that has one is a JSON string.
+        let name = line.rsplit_once('\t').map_or(&*line, |(name, _)| name);
+        let name = if name.starts_with('"') {
+            serde_json::from_str(name).map_err(|error| with_path(&paths_file(path), &error.into()))?
+        } else {
+            name.to_string()
+        };
+        let values = ReadValues::Features(values.into_iter().map(f64::from).collect());
+        row(ReadRow { path: name, made: None, values });
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(super) static FORMAT: Format = Format {
         continued: |writer| Box::new(Table::new(writer)),
     }),
     merge: None,
+    read: None,
 };
 
 /// Sink with a line for the file, then a line per tag.

@@ -219,7 +219,7 @@ fn scores(arguments: &[String]) -> Outcome {
 }
 
 fn golden() -> Outcome {
-    for script in ["frontend/make.py", "models/make.py", "pca/make.py"] {
+    for script in ["evaluation/make.py", "frontend/make.py", "models/make.py", "pca/make.py"] {
         run(Command::new("python3").arg(root().join("tests/golden").join(script)))?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "parquet")]
 mod table;
 
-use super::{Format, Layout, Merged, Sink, WholeFormat};
+use super::{Format, Layout, Merged, ReadRow, Sink, WholeFormat};
 #[cfg(feature = "parquet")]
 pub use table::{Parquet, TableFile, read_table};
 
@@ -21,6 +21,7 @@ pub(super) static FORMAT: Format = Format {
         is_built: cfg!(feature = "parquet"),
     }),
     merge: Some(merge),
+    read: Some(read),
 };
 
 #[cfg(feature = "parquet")]
@@ -31,6 +32,16 @@ fn create(path: &Path) -> io::Result<Box<dyn Sink>> {
 #[cfg(feature = "parquet")]
 fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
     table::merge(files, output)
+}
+
+#[cfg(feature = "parquet")]
+fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
+    table::read(path, row)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read(_path: &Path, _row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(not(feature = "parquet"))]

@@ -11,9 +11,10 @@ use arrow_array::builder::{
     BinaryBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder, UInt32Builder,
 };
 use arrow_array::cast::AsArray;
-use arrow_array::types::UInt32Type;
-use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow_array::types::{Float32Type, UInt32Type};
+use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray};
 use arrow_select::filter::filter_record_batch;
+use base64::Engine;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -22,6 +23,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::sinks::file::with_path;
 use crate::sinks::merge::{LatestRows, Merged, check_schema};
+use crate::sinks::read::{ReadRow, ReadValues, encoded_path};
 use crate::sinks::{AtomicFile, Failure, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
 
 /// Maximum number of values that are buffered before they are encoded.
@@ -320,6 +322,15 @@ pub(super) fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
     Ok(Merged { kept, dropped: all - kept })
 }
 
+/// Checks the schema of rows, on which their columns depend.
+fn check_batch(path: &Path, batch: &RecordBatch) -> io::Result<()> {
+    if let Some(schema) = batch.column_by_name("schema").and_then(|c| c.as_primitive_opt::<UInt32Type>()) {
+        let other = schema.iter().find(|&found| found != Some(SCHEMA));
+        other.map_or(Ok(()), |found| check_schema(path, found.map(u64::from)))?;
+    }
+    Ok(())
+}
+
 /// Calls `rows` with all rows in batches, and for each row its subject if it is the first row of a file.
 fn each(
     files: &[PathBuf],
@@ -330,13 +341,7 @@ fn each(
         let mut before = None;
         for batch in read_table(path)? {
             let batch = batch.map_err(|error| named(io::Error::other(error)))?;
-            // The columns depend on the schema, so that it is checked first.
-            if let Some(schema) =
-                batch.column_by_name("schema").and_then(|c| c.as_primitive_opt::<UInt32Type>())
-            {
-                let other = schema.iter().find(|&found| found != Some(SCHEMA));
-                other.map_or(Ok(()), |found| check_schema(path, found.map(u64::from)))?;
-            }
+            check_batch(path, &batch)?;
             let subjects = RowSubjects::of(&batch).map_err(named)?;
             let begins = (0..batch.num_rows()).map(|row| {
                 let subject = Some(subjects.get(row));
@@ -348,4 +353,68 @@ fn each(
         }
     }
     Ok(())
+}
+
+/// Reads rows: the values of a file, or of a clip.
+pub(super) fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
+    let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
+    for batch in read_table(path)? {
+        let batch = batch.map_err(|error| named(io::Error::other(error)))?;
+        check_batch(path, &batch)?;
+        let columns = ReadColumns::of(&batch).map_err(named)?;
+        (0..batch.num_rows()).for_each(|index| row(columns.row(index)));
+    }
+    Ok(0)
+}
+
+/// Columns that are read back.
+struct ReadColumns<'a> {
+    subjects: RowSubjects<'a>,
+    tags: &'a ListArray,
+    scores: &'a ListArray,
+    features: &'a ListArray,
+    error_message: &'a StringArray,
+}
+
+impl<'a> ReadColumns<'a> {
+    fn of(rows: &'a RecordBatch) -> io::Result<ReadColumns<'a>> {
+        let missing =
+            |name| io::Error::other(format!("expected a column {name} written by tagwave, found none"));
+        let list = |name| {
+            rows.column_by_name(name).and_then(|column| column.as_list_opt()).ok_or_else(|| missing(name))
+        };
+        let error_message = rows.column_by_name("error_message").and_then(|column| column.as_string_opt());
+        Ok(ReadColumns {
+            subjects: RowSubjects::of(rows)?,
+            tags: list("tags")?,
+            scores: list("scores")?,
+            features: list("features")?,
+            error_message: error_message.ok_or_else(|| missing("error_message"))?,
+        })
+    }
+
+    fn row(&self, row: usize) -> ReadRow {
+        let RowSubjects { path, path_bytes, made: [model, compat, _] } = &self.subjects;
+        let path = if path.is_valid(row) {
+            path.value(row).to_string()
+        } else {
+            encoded_path(&base64::engine::general_purpose::STANDARD.encode(path_bytes.value(row)))
+        };
+        let numbers = |list: &ListArray| -> Vec<f64> {
+            let values = list.value(row);
+            let values = values.as_primitive_opt::<Float32Type>();
+            values.into_iter().flatten().map(|value| value.map_or(f64::NAN, f64::from)).collect()
+        };
+        let values = if self.error_message.is_valid(row) {
+            ReadValues::Failed(self.error_message.value(row).to_string())
+        } else if self.tags.is_valid(row) {
+            let names = self.tags.value(row);
+            let names = names.as_string_opt::<i32>().into_iter().flatten().map(Option::unwrap_or_default);
+            ReadValues::Tags(names.map(String::from).zip(numbers(self.scores)).collect())
+        } else {
+            ReadValues::Features(if self.features.is_valid(row) { numbers(self.features) } else { vec![] })
+        };
+        let made = model.is_valid(row).then(|| (model.value(row).to_string(), compat.value(row).to_string()));
+        ReadRow { path, made, values }
+    }
 }
