@@ -35,7 +35,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
   kernels   compiles every kernel; with a wrapper that runs a program on the driver of a chip (WRAPPER MAKER CHIP PROGRAM...)
             writes what its compiler states and a model of the time to benches/records/compiled; ARGUMENTS:
-            [WRAPPER [CHIP...]]
+            [WRAPPER [CHIP...]], or `compare`, which ranks the model against the measured records
   windows   tests of the program for Windows, under Wine or on Windows; ARGUMENTS: those of cargo test
   soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";
 
@@ -59,8 +59,12 @@ fn main() -> ExitCode {
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
         Some("scores") => scores(rest),
         Some("kernels") => {
-            let records = root().join("benches/records/compiled");
-            built("tagwave").and_then(|tagwave| kernels::run(&tagwave, rest, &records))
+            let records = root().join("benches/records");
+            match rest {
+                [word] if word == "compare" => kernels::compare(&records),
+                _ => built("tagwave")
+                    .and_then(|tagwave| kernels::run(&tagwave, rest, &records.join("compiled"))),
+            }
         }
         _ => Err(USAGE.into()),
     };

@@ -159,9 +159,10 @@ fn dominators(successors: &[Vec<usize>]) -> Vec<Vec<bool>> {
         is_changed = false;
         for (block, targets) in successors.iter().enumerate() {
             for &target in targets.iter().filter(|&&target| target > 0) {
-                for other in 0..count {
-                    if other != target && dominators[target][other] && !dominators[block][other] {
-                        dominators[target][other] = false;
+                let before = dominators[block].clone();
+                for (other, (known, before)) in dominators[target].iter_mut().zip(before).enumerate() {
+                    if other != target && *known && !before {
+                        *known = false;
                         is_changed = true;
                     }
                 }

@@ -4,10 +4,11 @@
 mod chip;
 mod loops;
 mod model;
+mod ranking;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -19,6 +20,36 @@ use model::{Modelled, model};
 const BATCHES: [u64; 3] = [1, 8, 64];
 const HEAD: &str = "layer,key,kernel,default,threads,registers,spilled,scratch_bytes,shared_bytes,instructions,latency,\
                     inverse_throughput,loop_fma,loop_other,loop_loads_per_fma,workgroups_8,ms_1,ms_8,ms_64,bound_8";
+
+/// Compares the compiled records with the measured ones of the same maker.
+pub fn compare(records: &Path) -> Outcome {
+    let read = |file: &Path| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
+    let files = |folder: &Path, extension: &str| -> Result<Vec<PathBuf>, String> {
+        let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut files: Vec<PathBuf> =
+            paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+        files.sort();
+        Ok(files)
+    };
+    for compiled in files(&records.join("compiled"), "csv")? {
+        let name = compiled.file_stem().unwrap_or_default().to_string_lossy().to_string();
+        let modelled = ranking::modelled(&read(&compiled)?);
+        for measured in files(records, "jsonl")? {
+            let times = ranking::measured(&read(&measured)?, name.split('-').next().unwrap_or_default());
+            if let Some(found) = ranking::agreement(&modelled, &times) {
+                println!(
+                    "{name} beside {}: {} layers and batches, rank correlation {:.2}, the kernel that the model takes needs {:.2} times the fastest's time",
+                    measured.file_stem().unwrap_or_default().to_string_lossy(),
+                    found.count,
+                    found.correlation,
+                    found.cost
+                );
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Without arguments, compiles every kernel with the driver of this machine. With a wrapper, a command `WRAPPER MAKER
 /// CHIP PROGRAM...` that runs a program on the driver of a chip, writes the records of these chips, by default all.

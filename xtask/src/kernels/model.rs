@@ -34,7 +34,7 @@ struct Cycles {
 
 /// Compiled products must be within this range of those of the source: the first product of a sum is no fused one, and the
 /// transforms of Winograd's kernel have some of their own. Outside, the loops were not understood.
-const UNDERSTOOD: std::ops::RangeInclusive<f64> = 0.75..=1.5;
+const UNDERSTOOD: std::ops::RangeInclusive<f64> = 0.75..=2.0;
 
 /// Models a compiled record at a batch; `None` for kernels without a model and code that is not understood.
 pub fn model(chip: &Chip, record: &Value, batch: u64) -> Option<Modelled> {
