@@ -78,7 +78,7 @@ impl GpuSettings {
         }
     }
 
-    /// Opens a device that was requested by name; the error lists alternatives.
+    /// Opens a device that was requested by name, and checks the results of hardware; the error lists alternatives.
     pub(in crate::tagger) fn open_named(
         &self,
         device: &Device,
@@ -87,7 +87,11 @@ impl GpuSettings {
         warnings: &Warnings,
     ) -> Result<Active, Error> {
         let gpu = self.open(device)?;
-        let error = match self.prepare(&gpu, plan, max_batch, warnings) {
+        let prepared = self.prepare(&gpu, plan, max_batch, warnings);
+        // Software drivers are slow, and tested with every kernel.
+        let is_checked = !gpu.summary().limits.software;
+        let check = |active| if is_checked { checked(active, &gpu, plan) } else { Ok(active) };
+        let error = match prepared.and_then(check) {
             Err(error) => error,
             Ok(active) => return Ok(active),
         };
@@ -219,13 +223,18 @@ impl GpuSettings {
         warnings: &Warnings,
     ) -> Result<Active, String> {
         let gpu = self.open(device).map_err(|error| error.to_string())?;
-        let active =
-            self.prepare(&gpu, plan, Some(max_batch), warnings).map_err(|error| error.to_string())?;
-        if gpu.kernels().user_kernels.is_empty() {
-            auto::check(&*active.executor, plan).map_err(|refusal| refusal.reason)?;
-        }
-        Ok(active)
+        let prepared = self.prepare(&gpu, plan, Some(max_batch), warnings);
+        prepared.and_then(|active| checked(active, &gpu, plan)).map_err(|error| error.to_string())
     }
+}
+
+/// Compares the results of a device with those of the CPU executor; results of user kernels are the user's.
+fn checked(active: Active, gpu: &Context, plan: &Plan) -> Result<Active, GpuError> {
+    if gpu.kernels().user_kernels.is_empty() {
+        auto::check(&*active.executor, plan)
+            .map_err(|Refusal { reason, .. }| ExecuteError::Failed { reason })?;
+    }
+    Ok(active)
 }
 
 /// Finding of `auto` about a device on earlier runs, kept in `folder`: whether it is used, and why; `None` if it was not
