@@ -25,7 +25,7 @@ pub struct UserKernel {
 pub enum UserKernelError {
     /// No contract is named.
     #[error(
-        "{name}: no line `// contract  KERNEL` in the comment at its beginning (`tagwave lab --new OP` has one)"
+        "{name}: no line `// contract  KERNEL` in the comment at its beginning, which names the built-in kernel that it replaces"
     )]
     NoContract {
         /// Of the file.

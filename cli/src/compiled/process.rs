@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value};
 
+use super::compiler::MARK;
 use super::statistics::Statistics;
-use super::{MARK, nak, radv};
+use super::{nak, radv};
 use crate::{CliError, SOME_FAILED};
 
 /// Most bytes of one line of a driver; the rest of a longer one is left out.
