@@ -1,30 +1,30 @@
 //! Reading of what Mesa's driver for NVIDIA (NVK, compiler NAK) prints with `NAK_DEBUG=print`.
 
 use super::code::{Block, Counts};
-use super::statistics::Statistics;
+use super::statistics::CodeStatistics;
 
 /// Lines of one kernel, read one by one.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct NakReader {
     blocks: Vec<Block>,
     /// True within a block of the last form of the program, which has its delays.
     is_final: bool,
     /// For each of the six scoreboards, the load that sets it.
-    scoreboards: [Option<Load>; 6],
+    scoreboards: [Option<LoadKind>; 6],
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Load {
+enum LoadKind {
     Memory,
     Shared,
     Other,
 }
 
-impl Reader {
+impl NakReader {
     /// Reads a line; true if it belongs to this driver's output.
-    pub(super) fn line(&mut self, line: &str, found: &mut Statistics) -> bool {
+    pub(super) fn line(&mut self, line: &str, found: &mut CodeStatistics) -> bool {
         if line.starts_with("NAK IR after") {
-            *self = Reader { is_final: line.contains("calc_instr_deps"), ..Reader::default() };
+            *self = NakReader { is_final: line.contains("calc_instr_deps"), ..NakReader::default() };
             return true;
         }
         let statistic = |name: &str| line.strip_prefix(name)?.trim().parse().ok();
@@ -76,11 +76,11 @@ impl Reader {
             if let Some(mask) = word.strip_prefix("wt=") {
                 // The last digit is scoreboard 0. What several wait for, counts as the slowest.
                 let waited = mask.bytes().rev().zip(&mut self.scoreboards);
-                let kinds: Vec<Load> =
+                let kinds: Vec<LoadKind> =
                     waited.filter(|(bit, _)| *bit == b'1').filter_map(|(_, board)| board.take()).collect();
-                if kinds.iter().any(|kind| matches!(kind, Load::Memory)) {
+                if kinds.iter().any(|kind| matches!(kind, LoadKind::Memory)) {
                     block.counts.memory_waits += 1;
-                } else if kinds.iter().any(|kind| matches!(kind, Load::Shared)) {
+                } else if kinds.iter().any(|kind| matches!(kind, LoadKind::Shared)) {
                     block.counts.shared_waits += 1;
                 } else if !kinds.is_empty() {
                     block.counts.scalar_waits += 1;
@@ -96,7 +96,7 @@ impl Reader {
     }
 }
 
-fn count(name: &str, counts: &mut Counts) -> Load {
+fn count(name: &str, counts: &mut Counts) -> LoadKind {
     let parts: Vec<&str> = name.split('.').collect();
     let words = [("b128", 4), ("b64", 2)]
         .into_iter()
@@ -109,12 +109,12 @@ fn count(name: &str, counts: &mut Counts) -> Load {
                 counts.shared_words += words;
                 counts.shared_loads += u32::from(is_load);
                 counts.shared_stores += u32::from(!is_load);
-                return Load::Shared;
+                return LoadKind::Shared;
             }
             counts.memory_words += words;
             counts.memory_loads += u32::from(is_load);
             counts.memory_stores += u32::from(!is_load);
-            return Load::Memory;
+            return LoadKind::Memory;
         }
         "ldc" => counts.scalar_loads += 1,
         "ffma" | "hfma2" | "hmma" => counts.fma += 1,
@@ -127,7 +127,7 @@ fn count(name: &str, counts: &mut Counts) -> Load {
         "nop" | "" => {}
         _ => counts.integer += 1,
     }
-    Load::Other
+    LoadKind::Other
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ SLM size: 16
 
     #[test]
     fn statistics_and_loops() {
-        let (mut reader, mut found) = (Reader::default(), Statistics::default());
+        let (mut reader, mut found) = (NakReader::default(), CodeStatistics::default());
         TEXT.lines().for_each(|line| {
             reader.line(line, &mut found);
         });

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Map, Value};
 
 use super::compiler::MARK;
-use super::statistics::Statistics;
-use super::{nak, radv};
+use super::nak::NakReader;
+use super::radv::RadvReader;
+use super::statistics::CodeStatistics;
 use crate::{CliError, SOME_FAILED};
 
 /// Most bytes of one line of a driver; the rest of a longer one is left out.
@@ -22,7 +23,7 @@ const SHOWN: usize = 8;
 pub(crate) struct CompiledKernel {
     /// Adapter, layer, kernel and workgroups.
     mark: Map<String, Value>,
-    pub(crate) statistics: Statistics,
+    pub(crate) statistics: CodeStatistics,
 }
 
 impl CompiledKernel {
@@ -83,9 +84,9 @@ pub(crate) fn run(wrapper: &str) -> Result<Vec<CompiledKernel>, CliError> {
 /// Reads the output of the compiling process: the kernels, and the last lines that belong to no driver.
 fn read(mut output: impl BufRead) -> std::io::Result<(Vec<CompiledKernel>, Vec<String>)> {
     let mut kernels: Vec<CompiledKernel> = Vec::new();
-    let mut by_code: HashMap<String, Statistics> = HashMap::new();
+    let mut by_code: HashMap<String, CodeStatistics> = HashMap::new();
     let mut rest: Vec<String> = Vec::new();
-    let (mut radv, mut nak) = (radv::Reader::default(), nak::Reader::default());
+    let (mut radv, mut nak) = (RadvReader::default(), NakReader::default());
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
@@ -96,7 +97,7 @@ fn read(mut output: impl BufRead) -> std::io::Result<(Vec<CompiledKernel>, Vec<S
         let line = line.trim_end_matches(['\n', '\r']);
         let mark = line.strip_prefix(MARK).and_then(|text| serde_json::from_str(text).ok());
         if let Some(mark) = mark {
-            kernels.push(CompiledKernel { mark, statistics: Statistics::default() });
+            kernels.push(CompiledKernel { mark, statistics: CodeStatistics::default() });
             continue;
         }
         let Some(kernel) = kernels.last_mut() else {

@@ -1,19 +1,19 @@
 //! Reading of what Mesa's driver for AMD (RADV) prints with `RADV_DEBUG=shaders,shaderstats`.
 
 use super::code::{Block, Counts};
-use super::statistics::Statistics;
+use super::statistics::CodeStatistics;
 
 /// Lines of one kernel, read one by one.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct RadvReader {
     blocks: Vec<Block>,
-    part: Part,
+    part: ListingPart,
     /// Kinds of loads that no wait has covered.
-    pending: Pending,
+    pending: PendingLoads,
 }
 
 #[derive(Debug, Default, PartialEq)]
-enum Part {
+enum ListingPart {
     #[default]
     Other,
     Code,
@@ -21,7 +21,7 @@ enum Part {
 }
 
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingLoads {
     memory: bool,
     shared: bool,
     scalar: bool,
@@ -55,23 +55,23 @@ const FLOAT: [&str; 9] = [
     "v_dual_add",
 ];
 
-impl Reader {
+impl RadvReader {
     /// Reads a line; true if it belongs to this driver's output.
-    pub(super) fn line(&mut self, line: &str, found: &mut Statistics) -> bool {
+    pub(super) fn line(&mut self, line: &str, found: &mut CodeStatistics) -> bool {
         if line.starts_with("disasm:") {
-            *self = Reader { part: Part::Code, ..Reader::default() };
+            *self = RadvReader { part: ListingPart::Code, ..RadvReader::default() };
             return true;
         }
         if line.starts_with("*** SHADER STATS") {
-            self.part = Part::Statistics;
+            self.part = ListingPart::Statistics;
             found.blocks = std::mem::take(&mut self.blocks);
             return true;
         }
         match self.part {
-            Part::Other => return false,
-            Part::Code => self.code(line),
-            Part::Statistics if line.starts_with("***") => self.part = Part::Other,
-            Part::Statistics => statistic(line, found),
+            ListingPart::Other => return false,
+            ListingPart::Code => self.code(line),
+            ListingPart::Statistics if line.starts_with("***") => self.part = ListingPart::Other,
+            ListingPart::Statistics => statistic(line, found),
         }
         true
     }
@@ -105,7 +105,7 @@ fn words(name: &str) -> u32 {
     wide.into_iter().find(|(suffix, _)| name.contains(suffix)).map_or(1, |(_, words)| words)
 }
 
-fn count(name: &str, text: &str, counts: &mut Counts, pending: &mut Pending) {
+fn count(name: &str, text: &str, counts: &mut Counts, pending: &mut PendingLoads) {
     let is = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if is(&["s_waitcnt"]) {
         if text.contains("vmcnt") && std::mem::take(&mut pending.memory) {
@@ -155,7 +155,7 @@ fn count(name: &str, text: &str, counts: &mut Counts, pending: &mut Pending) {
     }
 }
 
-fn statistic(line: &str, found: &mut Statistics) {
+fn statistic(line: &str, found: &mut CodeStatistics) {
     let Some((name, value)) = line.split_once(": ") else { return };
     let Ok(value) = value.trim().parse() else { return };
     match name {
@@ -211,7 +211,7 @@ Inverse Throughput: 638
 
     #[test]
     fn statistics_and_loops() {
-        let (mut reader, mut found) = (Reader::default(), Statistics::default());
+        let (mut reader, mut found) = (RadvReader::default(), CodeStatistics::default());
         assert!(!reader.line("shader: MESA_SHADER_COMPUTE", &mut found));
         assert!(TEXT.lines().all(|line| reader.line(line, &mut found)));
         assert!(!reader.line("other", &mut found));

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::code::{Block, Section, sections};
 
-/// What the compiler of a driver states of a kernel; `None` for what it does not state.
+/// Statistics that the compiler of a driver states of a kernel; `None` for those that it does not state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Statistics {
+pub(crate) struct CodeStatistics {
     /// Threads of a workgroup.
     pub(crate) threads: Option<u64>,
     /// 32-bit registers of a thread.
@@ -27,7 +27,7 @@ pub(crate) struct Statistics {
     pub(super) blocks: Vec<Block>,
 }
 
-impl Statistics {
+impl CodeStatistics {
     /// The code outside loops, then each loop.
     pub(crate) fn sections(&self) -> Vec<Section> {
         sections(&self.blocks)

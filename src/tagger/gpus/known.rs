@@ -1,4 +1,4 @@
-//! What `auto` found out about devices, kept between runs.
+//! Findings of `auto` about devices, kept between runs.
 //!
 //! Written only to a folder that was set with [`super::TaggerBuilder::known_devices`]. Errors here are ignored: the device
 //! is then tried again.
@@ -41,7 +41,7 @@ impl Finding {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct KnownDevice {
     key: String,
     finding: Finding,
     reason: String,
@@ -51,7 +51,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct KnownDevices {
     file: Option<PathBuf>,
-    entries: Vec<Entry>,
+    entries: Vec<KnownDevice>,
 }
 
 impl KnownDevices {
@@ -62,7 +62,7 @@ impl KnownDevices {
         let entry = |line: &str| {
             let [key, word, reason] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
             let finding = Finding::ALL.into_iter().find(|finding| finding.word() == word)?;
-            Some(Entry { key: key.into(), finding, reason: reason.into() })
+            Some(KnownDevice { key: key.into(), finding, reason: reason.into() })
         };
         let entries = text.lines().filter_map(entry).collect();
         KnownDevices { file, entries }
@@ -82,10 +82,11 @@ impl KnownDevices {
     /// Adds a device.
     pub(super) fn add(&mut self, key: &str, finding: Finding, reason: &str) {
         self.entries.retain(|known| known.key != key);
-        self.entries.push(Entry { key: key.into(), finding, reason: without_control(reason) });
+        self.entries.push(KnownDevice { key: key.into(), finding, reason: without_control(reason) });
         let surplus = self.entries.len().saturating_sub(MAX_ENTRIES);
         self.entries.drain(..surplus);
-        let line = |entry: &Entry| format!("{}\t{}\t{}\n", entry.key, entry.finding.word(), entry.reason);
+        let line =
+            |entry: &KnownDevice| format!("{}\t{}\t{}\n", entry.key, entry.finding.word(), entry.reason);
         let lines: String = self.entries.iter().map(line).collect();
         if let Some(file) = &self.file {
             // Without the file the device is tried again.
