@@ -59,7 +59,7 @@ fn main(
 
     // Positions of the values that this thread loads in every stage: first row of the clip, row, frame.
     var places: array<vec3<u32>, LOADS>;
-    for (var l = 0u; l < LOADS; l++) { // unrolled
+    for (var l = 0u; l < LOADS; l++) {
         let row = (l * THREADS + thread) / K4;
         let window = first + row / POOL;
         let f = window / params.TO % params.FO * PF + row % POOL / PT;
@@ -78,7 +78,7 @@ fn main(
         let tap = stage / blocks;
         let c = stage % blocks * K4;
         workgroupBarrier();
-        for (var l = 0u; l < LOADS; l++) { // unrolled
+        for (var l = 0u; l < LOADS; l++) {
             let slot = l * THREADS + thread;
             let k = slot % K4;
             let f = places[l].y + tap / 3u;  // one too high
