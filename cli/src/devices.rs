@@ -17,7 +17,7 @@ fn print(out: &mut impl Write) -> io::Result<()> {
     let adapters = gpu::adapters();
     let folder = cache_dir();
     let finding = |adapter: &AdapterSummary| device_finding(adapter, folder.as_deref()?);
-    // What `auto` takes: the first GPU that it has not found to be unable or slower than the CPU.
+    // `auto` takes the first GPU that it has not found to be unable or slower than the CPU.
     let is_usable = |adapter: &AdapterSummary| {
         !adapter.limits.software && finding(adapter).is_none_or(|(is_used, _)| is_used)
     };

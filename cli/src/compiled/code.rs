@@ -210,7 +210,7 @@ mod tests {
             sections(blocks).iter().map(|section| (section.within, section.counts.fma)).collect()
         };
         assert_eq!(fma(&blocks), [(None, 3), (Some(0), 1010), (Some(1), 100), (Some(0), 10_000)]);
-        // What follows a loop may stand inside it, and two ways may lead back.
+        // The code after a loop may stand inside it, and two ways may lead back.
         let blocks = [
             block("0", 1, &[]),
             block("1", 10, &["after", "3"]),
