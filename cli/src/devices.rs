@@ -32,7 +32,10 @@ fn print(out: &mut impl Write) -> io::Result<()> {
         if let Some((_, reason)) = finding(adapter) {
             writeln!(out, "   auto      {reason}")?;
         } else if !limits.software && adapter.adapter_type != AdapterType::Discrete {
-            writeln!(out, "   auto      not measured yet: the first run with --device auto compares it with the CPU")?;
+            writeln!(
+                out,
+                "   auto      not measured yet: the first run with --device auto compares it with the CPU"
+            )?;
         }
         let pci = if adapter.pci_bus_id.is_empty() { "none" } else { &adapter.pci_bus_id };
         writeln!(out, "   PCI       {pci}")?;
