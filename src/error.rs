@@ -193,6 +193,16 @@ pub enum Cause {
         /// Feature of the library that adds it.
         feature: &'static str,
     },
+    /// Invalid setting of a stream.
+    #[error("stream: {field} is {found}, expected {expected}")]
+    Stream {
+        /// The invalid setting.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// Valid values.
+        expected: String,
+    },
     /// f16 cannot represent the activations.
     #[error(
         "f16 ends at 65504 and activations with compatibility `original` reach 210000: use f32, or `corrected`"
@@ -217,9 +227,11 @@ impl Cause {
             Cause::Cpu(error) => error.kind(),
             Cause::Execute(error) => error.kind(),
             Cause::Batch(error) => error.kind(),
-            Cause::TooLoud | Cause::NoClips | Cause::DecoderTimeout { .. } | Cause::Labels { .. } => {
-                ErrorKind::Input
-            }
+            Cause::TooLoud
+            | Cause::NoClips
+            | Cause::DecoderTimeout { .. }
+            | Cause::Labels { .. }
+            | Cause::Stream { .. } => ErrorKind::Input,
             Cause::NotFinite { .. } => ErrorKind::Device,
             Cause::Length(_) | Cause::Panicked | Cause::Kernel { .. } => ErrorKind::Internal,
             Cause::Threads { .. } => ErrorKind::Resource,

@@ -29,14 +29,22 @@ impl Vocabulary {
     /// # Errors
     /// [`VocabularyError::Line`] for an empty or repeated label.
     pub fn parse(text: &str) -> Result<Vocabulary, VocabularyError> {
-        let mut labels: Vec<String> = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            if line.trim().is_empty() || labels.iter().any(|label| label == line) {
-                return Err(VocabularyError::Line { line: index + 1, found: line.to_string() });
+        Vocabulary::new(text.lines().map(String::from))
+    }
+
+    /// Makes a vocabulary of labels.
+    ///
+    /// # Errors
+    /// [`VocabularyError::Line`] for an empty or repeated label, counted from 1.
+    pub fn new(labels: impl IntoIterator<Item = String>) -> Result<Vocabulary, VocabularyError> {
+        let mut found: Vec<String> = Vec::new();
+        for label in labels {
+            if label.trim().is_empty() || found.contains(&label) {
+                return Err(VocabularyError::Line { line: found.len() + 1, found: label });
             }
-            labels.push(line.to_string());
+            found.push(label);
         }
-        Ok(Vocabulary(labels.into()))
+        Ok(Vocabulary(found.into()))
     }
 
     /// The labels of the published models.

@@ -2,10 +2,12 @@
 //! of the file. All inputs are derived from two small files in the repository.
 #![cfg(feature = "keras")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+#[path = "common/allocations.rs"]
+mod allocations;
+
+use allocations::{LIVE, PEAK};
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::weights::{Checkpoint, Manifest, TensorSpec, Weights, WeightsError, export, load};
 
@@ -18,55 +20,6 @@ const ALLOWANCE: usize = 12 << 20;
 
 /// Maximum time of reading a few kilobytes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-/// Allocator that counts current and peak memory of the current thread.
-struct Counting;
-
-fn count(change: isize) {
-    // During a thread's end the counters are gone; nothing is measured then.
-    let _ = LIVE.try_with(|live| {
-        live.set(live.get() + change);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
-    });
-}
-
-// SAFETY: every call goes to the system allocator unchanged; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new exist together while one is copied to the other.
-        count(size as isize);
-        // SAFETY: the caller's promise.
-        let moved = unsafe { System.realloc(pointer, layout, size) };
-        count(-(layout.size() as isize));
-        moved
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Maximum over many reads.
 #[derive(Default)]

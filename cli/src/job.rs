@@ -7,16 +7,16 @@ use super::inputs::{FileArgs, PendingInput, PendingInputs};
 use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
 use super::{
-    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, USAGE, cache_dir, error, pipeline_cache_dir,
-    stop_on_interrupt, write_failed,
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, cache_dir, error, pipeline_cache_dir, stop_on_interrupt,
+    write_failed,
 };
 use tagwave::CancelToken;
 use tagwave::error::Error;
 use tagwave::evaluation::BoundRules;
-use tagwave::models;
 use tagwave::sinks::{ClipPrediction, CompletedSet, Prediction, Row, SCHEMA, Sink, Values};
 use tagwave::tagger::{ClipResult, Device, Tagger, TaggerBuilder, Track};
 use tagwave::tags::TagSelection;
+use tagwave::tensor::DType;
 
 /// Requested result of each file.
 #[derive(Clone, Debug)]
@@ -56,6 +56,31 @@ impl Requested {
     }
 }
 
+/// Builder of a tagger with the options of model, device and kernels, for batches of at most `max_batch` clips (0: a size
+/// that suits the device); and the storage type of its activations.
+pub(super) fn tagger_builder(
+    model: &ModelArgs,
+    max_batch: usize,
+    quiet: bool,
+) -> Result<(TaggerBuilder, DType), CliError> {
+    let devices = &model.device.devices;
+    if devices.contains(&Device::None) {
+        let message =
+            "device `none` runs no model and is only for `tagwave bench pipeline`: choose another --device";
+        return Err(CliError::usage(message));
+    }
+    let resolved = model.kernels.choose(devices, model, max_batch, quiet)?;
+    let builder = model
+        .apply(Tagger::builder())?
+        .compat(model.compat.into())
+        .precision(resolved.precision)
+        .devices(resolved.devices.iter().cloned())
+        .kernels(resolved.kernels());
+    let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
+    let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::known_devices);
+    Ok((builder, resolved.precision))
+}
+
 /// A tagger and its settings, ready to process files.
 pub(super) struct Job<'a> {
     files: &'a FileArgs,
@@ -77,27 +102,11 @@ impl<'a> Job<'a> {
         settings: impl FnOnce(TaggerBuilder) -> TaggerBuilder,
     ) -> Result<Job<'a>, CliError> {
         files.check()?;
-        let devices = &model.device.devices;
-        if devices.contains(&Device::None) {
-            let message = "device `none` runs no model and is only for `tagwave bench pipeline`: choose another --device".into();
-            return Err(CliError { message, code: USAGE });
-        }
         let cancel = CancelToken::new();
         stop_on_interrupt(cancel.clone());
-        let resolved = model.kernels.choose(devices, model, usize::from(files.batch), shown.quiet)?;
-        let precision = resolved.precision;
-        let builder = Tagger::builder()
-            .model(&model.model)
-            .compat(model.compat.into())
-            .precision(precision)
-            .locator(model.weights.locator())
-            .devices(resolved.devices.iter().cloned())
-            .kernels(resolved.kernels())
-            .kernel_times(shown.stats);
-        let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
-        let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::known_devices);
-        let builder = files.apply(builder, clips.are_many());
-        let clip = models::find(&model.model).map_err(Error::from)?.architecture().clip();
+        let (builder, precision) = tagger_builder(model, usize::from(files.batch), shown.quiet)?;
+        let builder = files.apply(builder.kernel_times(shown.stats), clips.are_many());
+        let clip = model.find()?.architecture().clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
         let settings = format!(
             "schema={SCHEMA} model={} weights={} compat={} precision={precision} {} {}{}",

@@ -2,15 +2,18 @@
 //!
 //! One file per command. Only this module and `main` read arguments and the environment, print, or exit.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tagwave::CancelToken;
+use tagwave::error::Error;
 use tagwave::gpu::Context;
 use tagwave::models::{self as zoo, Compat};
-use tagwave::tagger::{DECODER_THREAD, Device};
+use tagwave::tagger::{DECODER_THREAD, Device, TaggerBuilder};
+use tagwave::tags::Vocabulary;
 use tagwave::tensor::DType;
 use tagwave::weights::Locator;
 
@@ -29,6 +32,7 @@ mod inputs;
 mod job;
 mod lab;
 mod list;
+mod listen;
 mod merge;
 mod models;
 mod output;
@@ -80,6 +84,8 @@ enum Command {
     Tag(tag::TagArgs),
     /// Extract features (embeddings)
     Embed(embed::EmbedArgs),
+    /// Tag live audio from standard input, every second
+    Listen(listen::ListenArgs),
     /// Compare predictions with labels: metrics, intervals, thresholds, calibration
     Eval(eval::EvalArgs),
     /// Join the results of several runs, shards or parts
@@ -107,9 +113,13 @@ enum Command {
 /// Arguments that select model, weights, device and kernels.
 #[derive(Debug, Args)]
 struct ModelArgs {
-    /// Model to run
-    #[arg(long, value_name = "NAME", default_value = zoo::DEFAULT, env = "TAGWAVE_MODEL")]
+    /// Model to run: a name from `tagwave models`, or a model file (.safetensors, .h5)
+    #[arg(long, value_name = "NAME|FILE", default_value = zoo::DEFAULT, env = "TAGWAVE_MODEL")]
     model: String,
+
+    /// Labels of the scores, one per line, for weights that were trained with others than the model's
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
 
     /// Compatibility with the original project: corrected, or with its mistakes
     #[arg(long, value_enum, default_value_t)]
@@ -127,6 +137,48 @@ struct ModelArgs {
 
     #[command(flatten)]
     kernels: tune::KernelArgs,
+}
+
+/// Extensions of model files.
+const MODEL_EXTENSIONS: [&str; 3] = ["safetensors", "h5", "hdf5"];
+
+impl ModelArgs {
+    /// The model file, if `--model` names one.
+    fn file(&self) -> Option<&Path> {
+        let path = Path::new(&self.model);
+        let is_model =
+            |extension: &OsStr| MODEL_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
+        (path.components().count() > 1 || path.extension().is_some_and(is_model)).then_some(path)
+    }
+
+    /// The list of `--labels`.
+    fn vocabulary(&self) -> Result<Option<Vocabulary>, CliError> {
+        let Some(path) = &self.labels else { return Ok(None) };
+        let named = |error: String| CliError::usage(format!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+        Vocabulary::parse(&text).map(Some).map_err(|error| named(error.to_string()))
+    }
+
+    /// The model, without its weights.
+    fn find(&self) -> Result<zoo::Model, CliError> {
+        let model = match self.file() {
+            Some(path) => {
+                zoo::open(path, self.vocabulary()?.as_ref(), &self.weights.locator()).map(|(model, _)| model)
+            }
+            None => zoo::find(&self.model),
+        };
+        model.map_err(|error| Error::from(error).into())
+    }
+
+    /// Sets model, labels and weights.
+    fn apply(&self, builder: TaggerBuilder) -> Result<TaggerBuilder, CliError> {
+        let builder = match self.file() {
+            Some(path) => builder.model_file(path),
+            None => builder.model(&self.model),
+        };
+        let builder = self.vocabulary()?.into_iter().fold(builder, TaggerBuilder::labels);
+        Ok(builder.locator(self.weights.locator()))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -247,6 +299,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse_from(arguments).command {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
+        Command::Listen(args) => listen::listen(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Merge(args) => merge::merge(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),

@@ -58,7 +58,7 @@ pub(super) struct TagArgs {
     progress: ProgressArgs,
 }
 
-fn score(word: &str) -> Result<f32, String> {
+pub(super) fn score(word: &str) -> Result<f32, String> {
     match word.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("expected a number from 0 to 1".into()),

@@ -240,7 +240,7 @@ impl KernelArgs {
         }
         let precision = model.precision.resolve(Some(&gpu), model.compat);
         if !custom.is_empty() {
-            let layers = layers(&[models::find(&model.model).map_err(Error::from)?], precision)?;
+            let layers = layers(&[model.find()?], precision)?;
             let is_idle = |custom: &&Arc<UserKernel>| {
                 !layers.iter().any(|layer| layer.is_run_by(custom, &gpu.summary().limits))
             };
@@ -258,7 +258,7 @@ impl KernelArgs {
             TuneArg::Full => Some((Effort::Full, 60)),
         };
         let search = |(effort, seconds)| {
-            let model = models::find(&model.model).map_err(Error::from)?;
+            let model = model.find()?;
             search(
                 &gpu,
                 &[model],

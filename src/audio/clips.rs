@@ -7,7 +7,7 @@ use super::files;
 use super::heartbeat::Heartbeat;
 use super::level::{Loudness, loudness};
 use super::polyphase::Resamplers;
-use super::request::{ClipPadding, ClipRequest, ExternalDecoder, Placement, SeekMode};
+use super::request::{ClipRequest, ExternalDecoder, Placement, SeekMode};
 use super::source::{Source, SourceKind};
 use super::track::TrackReader;
 use super::warning::Warning;
@@ -329,15 +329,7 @@ impl ClipReader {
         let audio_samples = samples.len();
         if audio_samples < length {
             self.padded = Some(Warning::Padded { audio_samples, clip_samples: length });
-            match self.request.padding {
-                ClipPadding::Repeat if audio_samples > 0 => {
-                    samples.reserve_exact(length - audio_samples);
-                    for i in audio_samples..length {
-                        samples.push(samples[i - audio_samples]);
-                    }
-                }
-                _ => samples.resize(length, 0.0),
-            }
+            self.request.padding.pad(&mut samples, length);
         }
         Clip { samples, start_samples, audio_samples }
     }

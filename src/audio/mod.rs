@@ -24,6 +24,7 @@ mod files;
 mod heartbeat;
 mod level;
 mod limits;
+mod mix;
 mod polyphase;
 mod request;
 mod resample;
@@ -32,15 +33,6 @@ mod source;
 mod track;
 mod warning;
 
-#[cfg(feature = "unstable")]
-pub use self::{
-    clips::{Clip, ClipReader},
-    error::AudioError,
-    heartbeat::Heartbeat,
-    limits::MAX_CHANNELS,
-    polyphase::{PolyphaseFilter, Resamplers},
-    request::ClipRequest,
-};
 #[cfg(not(feature = "unstable"))]
 pub(crate) use self::{
     clips::{Clip, ClipReader},
@@ -49,7 +41,16 @@ pub(crate) use self::{
     polyphase::Resamplers,
     request::ClipRequest,
 };
-pub use limits::RATES_HZ;
+#[cfg(feature = "unstable")]
+pub use self::{
+    clips::{Clip, ClipReader},
+    error::AudioError,
+    heartbeat::Heartbeat,
+    polyphase::{PolyphaseFilter, Resamplers},
+    request::ClipRequest,
+};
+pub(crate) use self::{mix::mix, request::check_rate, resample::Resampling};
+pub use limits::{MAX_CHANNELS, RATES_HZ};
 pub use request::{ClipPadding, DecoderMode, ExternalDecoder, Placement, SeekMode};
 pub use source::Source;
 pub use warning::Warning;

@@ -34,6 +34,22 @@ pub enum ClipPadding {
     Repeat,
 }
 
+impl ClipPadding {
+    /// Pads `samples` to `length_samples`. An empty clip is padded by zeros.
+    pub(crate) fn pad(self, samples: &mut Vec<f32>, length_samples: usize) {
+        let audio_samples = samples.len();
+        match self {
+            ClipPadding::Repeat if audio_samples > 0 => {
+                samples.reserve_exact(length_samples.saturating_sub(audio_samples));
+                for i in audio_samples..length_samples {
+                    samples.push(samples[i - audio_samples]);
+                }
+            }
+            _ => samples.resize(length_samples.max(audio_samples), 0.0),
+        }
+    }
+}
+
 /// Method of reaching a clip in the middle of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -123,6 +139,6 @@ impl ClipRequest {
 ///
 /// # Errors
 /// [`AudioError::Rate`].
-pub(super) fn check_rate(found_hz: u32) -> Result<(), AudioError> {
+pub(crate) fn check_rate(found_hz: u32) -> Result<(), AudioError> {
     if RATES_HZ.contains(&found_hz) { Ok(()) } else { Err(AudioError::Rate { found_hz }) }
 }

@@ -16,7 +16,7 @@ const MAX_REMEMBERED: usize = 1024;
 
 /// Streaming resampler of one track. `push` takes decoded samples, `pull` returns what can be computed. The bits of an
 /// output sample depend on its position only, not on the sizes of the blocks.
-pub(super) struct Resampling {
+pub(crate) struct Resampling {
     from_hz: u32,
     to_hz: u32,
     method: Method,
@@ -37,7 +37,7 @@ enum Method {
 }
 
 impl Resampling {
-    pub(super) fn new(from_hz: u32, to_hz: u32, resamplers: &Resamplers) -> Result<Resampling, AudioError> {
+    pub(crate) fn new(from_hz: u32, to_hz: u32, resamplers: &Resamplers) -> Result<Resampling, AudioError> {
         let method = if from_hz == to_hz {
             Method::Copy(InputBuffer::new(0))
         } else if let Some(filter) = resamplers.filter(from_hz, to_hz) {
@@ -56,7 +56,7 @@ impl Resampling {
     }
 
     /// A resampler of the same rates at the start of a track.
-    pub(super) fn restarted(&self) -> Result<Resampling, AudioError> {
+    pub(crate) fn restarted(&self) -> Result<Resampling, AudioError> {
         let method = match &self.method {
             Method::Copy(_) => Method::Copy(InputBuffer::new(0)),
             Method::Polyphase(filter, _) => {
@@ -72,7 +72,7 @@ impl Resampling {
     }
 
     /// Number of input samples received so far.
-    pub(super) fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
@@ -82,7 +82,7 @@ impl Resampling {
     }
 
     /// Appends input samples.
-    pub(super) fn push(&mut self, x: &[f32]) -> Result<(), AudioError> {
+    pub(crate) fn push(&mut self, x: &[f32]) -> Result<(), AudioError> {
         let first = self.input_range(self.time.k).0;
         if !all_finite(x) {
             for (i, &value) in x.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
@@ -102,7 +102,7 @@ impl Resampling {
     }
 
     /// Ends the input: the track has the length of the samples so far.
-    pub(super) fn finish(&mut self) -> Result<(), AudioError> {
+    pub(crate) fn finish(&mut self) -> Result<(), AudioError> {
         let lens = output_lens(self.received, self.from_hz, self.to_hz);
         if self.lens.replace(lens).is_none() {
             match &mut self.method {
@@ -135,7 +135,7 @@ impl Resampling {
     }
 
     /// Number of output samples that can be computed from the input so far.
-    pub(super) fn computable(&self) -> u64 {
+    pub(crate) fn computable(&self) -> u64 {
         let end = match (&self.method, self.lens) {
             (_, Some((_, total))) => total,
             (Method::Sinc(_), None) => u64::MAX,
@@ -156,7 +156,7 @@ impl Resampling {
     ///
     /// # Errors
     /// [`AudioError::NonFinite`] when one of them depends on a NaN or an infinity.
-    pub(super) fn pull(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
+    pub(crate) fn pull(&mut self, y: &mut Vec<f32>, wanted: usize) -> Result<(), AudioError> {
         let most = wanted.saturating_sub(y.len()) as u64;
         let count = self.computable().min(most) as usize;
         let computed = self.lens.map_or(u64::MAX, |(computed, _)| computed);

@@ -5,7 +5,7 @@ use super::{EMBEDDING, SCORES, STATS};
 use crate::frontend::{Framing, MelConfig};
 use crate::plan::{Activation, Builder, ConvBlock, PlanError, TensorId};
 use crate::tensor::HostTensor;
-use crate::weights::{TensorSpec, Weights, WeightsError};
+use crate::weights::{RawWeights, TensorSpec, Weights, WeightsError};
 
 /// Meaning of the array `running_std`, which differs between versions of Keras.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,6 +94,12 @@ pub(super) fn conv_tensors(number: usize, out_channels: usize, channels: usize) 
     let mut rows = kernel_tensors(number, "conv", out_channels, channels);
     rows.extend(tensors(&format!("bn{number}"), &format!("bn{number}"), out_channels));
     rows
+}
+
+/// Output channels of the convolution blocks of a file, as many as it has.
+pub(super) fn out_channels(file: &RawWeights) -> Vec<usize> {
+    let shape = |number: usize| file.shape(&format!("conv{number}.kernel"), &format!("conv{number}_W"));
+    (1..).map_while(shape).map(|kernel| kernel.extent(0)).collect()
 }
 
 /// Weights of convolution block `number`.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::frontend::{self, MelConfig};
 use crate::plan::{Axis, Builder, Plan, Scope};
-use crate::weights::{TensorSpec, Weights};
+use crate::weights::{RawWeights, TensorSpec, Weights};
 
 /// Sizes of the network; the default is the published one.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,16 @@ impl Config {
             pools: vec![[2, 4], [3, 2], [2, 4]],
             labels: 11,
         }
+    }
+
+    /// Sizes by the arrays of a file; `None` if it is of another architecture.
+    pub(super) fn of_file(file: &RawWeights) -> Option<Config> {
+        let extent = |name: &str, checkpoint: &str| Some(file.shape(name, checkpoint)?.extent(0));
+        Some(Config {
+            out_channels: blocks::out_channels(file),
+            labels: extent("output.bias", "output_b")?,
+            ..Config::default()
+        })
     }
 
     fn frames(&self) -> usize {

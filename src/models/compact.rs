@@ -13,7 +13,7 @@ use super::{
 use crate::frontend::{self, Framing, MelConfig};
 use crate::plan::{Activation, Axis, Builder, Level, Plan, PlanError, Scope, TensorId};
 use crate::tensor::HostTensor;
-use crate::weights::{TensorSpec, Variant, Weights, WeightsError};
+use crate::weights::{RawWeights, TensorSpec, Variant, Weights, WeightsError};
 
 /// Sizes of the network; the default is the published one.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Sizes by the arrays of a file; `None` if it is of another architecture.
+    pub(super) fn of_file(file: &RawWeights) -> Option<Config> {
+        // The convolutions have the names of cnn's in safetensors; the normalisation has no statistics here.
+        if file.shape("bn0.gamma", "bn_0_freq_gamma").is_some() {
+            return None;
+        }
+        let extent = |name: &str, checkpoint: &str| Some(file.shape(name, checkpoint)?.extent(0));
+        Some(Config {
+            out_channels: extent("conv1.bias", "convolution2d_1_b")?,
+            labels: extent("output.bias", "dense_1_b")?,
+            ..Config::default()
+        })
+    }
+
     /// A small network of the same layers, for tests.
     pub fn tiny() -> Config {
         Config {

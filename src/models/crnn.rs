@@ -11,7 +11,7 @@ use super::{
 use crate::frontend::{self, MelConfig};
 use crate::plan::{Axis, Builder, GruWeights, Plan, Scope};
 use crate::tensor::{HostTensor, Shape};
-use crate::weights::{TensorSpec, Weights, WeightsError};
+use crate::weights::{RawWeights, TensorSpec, Weights, WeightsError};
 
 /// Sizes of the network; the default is the published one.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,17 @@ impl Config {
             units: 5,
             labels: 11,
         }
+    }
+
+    /// Sizes by the arrays of a file; `None` if it is of another architecture.
+    pub(super) fn of_file(file: &RawWeights) -> Option<Config> {
+        let extent = |name: &str, checkpoint: &str| Some(file.shape(name, checkpoint)?.extent(0));
+        Some(Config {
+            out_channels: blocks::out_channels(file),
+            units: extent("gru1.bias_z", "gru1_b_z")?,
+            labels: extent("output.bias", "output_b")?,
+            ..Config::default()
+        })
     }
 
     fn frames(&self) -> usize {

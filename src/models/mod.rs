@@ -15,8 +15,11 @@ mod blocks;
 pub mod cnn;
 pub mod compact;
 pub mod crnn;
+mod file;
+mod head;
 
 pub use crate::frontend::{Framing, MelConfig};
+pub use file::{open, read};
 
 #[cfg(not(feature = "unstable"))]
 pub(crate) use crate::frontend::Starts;
@@ -50,6 +53,34 @@ pub enum ModelError {
         /// Name of the model.
         model: String,
     },
+    /// The arrays of a model file are of no known architecture.
+    #[error(
+        "unknown architecture: expected the arrays of cnn, crnn or compact, or \"head.weight\" and \"head.bias\"; \
+         found {}", found.join(", ")
+    )]
+    Architecture {
+        /// Names in the file, at most eight.
+        found: Vec<String>,
+    },
+    /// A model file without labels.
+    #[error(
+        "the file has {scores} scores and no labels: add the metadata \"labels\", a JSON list of {scores} names, or \
+         pass a list of labels"
+    )]
+    NoLabels {
+        /// Number of scores.
+        scores: usize,
+    },
+    /// Invalid metadata of a model file.
+    #[error("metadata \"{key}\": expected {expected}, found {found}")]
+    Metadata {
+        /// Name of the metadata.
+        key: &'static str,
+        /// Valid values.
+        expected: String,
+        /// Value in the file.
+        found: String,
+    },
     /// Missing or invalid weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -71,9 +102,12 @@ impl ModelError {
     /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ModelError::Unknown { .. } | ModelError::Compat { .. } | ModelError::Unpublished { .. } => {
-                ErrorKind::Input
-            }
+            ModelError::Unknown { .. }
+            | ModelError::Compat { .. }
+            | ModelError::Unpublished { .. }
+            | ModelError::Architecture { .. }
+            | ModelError::NoLabels { .. }
+            | ModelError::Metadata { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),
             ModelError::Vocabulary(_) | ModelError::Statistics { .. } => ErrorKind::Internal,
@@ -200,10 +234,14 @@ impl Model {
         architecture: impl Architecture + 'static,
         labels: Vocabulary,
     ) -> Model {
+        Model::of_caller(name.into(), Arc::new(architecture), labels)
+    }
+
+    fn of_caller(name: String, architecture: Arc<dyn Architecture>, labels: Vocabulary) -> Model {
         Model {
-            name: Cow::Owned(name.into()),
+            name: Cow::Owned(name),
             title: "a model of the caller",
-            architecture: Arc::new(architecture),
+            architecture,
             stated_auc: None,
             compats: BOTH,
             origin: ModelOrigin::Caller(labels),

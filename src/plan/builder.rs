@@ -43,6 +43,16 @@ impl Builder {
         Builder::default()
     }
 
+    /// Goes on after the steps of `plan`, which must not be fused.
+    pub fn after(plan: Plan) -> Builder {
+        Builder { plan }
+    }
+
+    /// Tensor of the output called `name`.
+    pub fn output_tensor(&self, name: &str) -> Option<TensorId> {
+        self.plan.outputs.iter().find(|(output, _)| output == name).map(|(_, id)| *id)
+    }
+
     /// Returns the plan.
     pub fn finish(self) -> Plan {
         self.plan

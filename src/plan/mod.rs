@@ -217,10 +217,7 @@ impl Plan {
             if plan.output_index(name).is_some() {
                 continue;
             }
-            let id = self.find(name).ok_or_else(|| PlanError::UnknownTap {
-                name: name.to_string(),
-                known: self.activations().map(|tensor| tensor.name.clone()).collect(),
-            })?;
+            let id = self.find(name).ok_or_else(|| self.unknown_tap(name))?;
             plan.outputs.push((name.to_string(), id));
         }
         Ok(plan)
@@ -232,6 +229,25 @@ impl Plan {
         plan.outputs.retain(|(output, _)| names.iter().any(|name| name.as_ref() == output));
         plan.drop_unused_steps();
         plan
+    }
+
+    /// Returns the plan with the activation called `name` as its input, and only the steps after it.
+    ///
+    /// # Errors
+    /// [`PlanError::UnknownTap`] for a name that no activation has.
+    pub fn starting_at(&self, name: &str) -> Result<Plan, PlanError> {
+        let mut plan = self.clone();
+        let id = plan.find(name).ok_or_else(|| self.unknown_tap(name))?;
+        plan.steps.retain(|step| step.output != id);
+        plan.tensors[id].origin = Origin::Input(0);
+        plan.inputs = vec![id];
+        plan.drop_unused_steps();
+        Ok(plan)
+    }
+
+    fn unknown_tap(&self, name: &str) -> PlanError {
+        let known = self.activations().map(|tensor| tensor.name.clone()).collect();
+        PlanError::UnknownTap { name: name.to_string(), known }
     }
 
     fn drop_unused_steps(&mut self) {

@@ -172,7 +172,7 @@ pub trait Sink {
 }
 
 /// Rounds to six decimals, as scores and features are written.
-fn six_decimals(value: f64) -> f64 {
+pub fn six_decimals(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 

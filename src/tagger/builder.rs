@@ -1,7 +1,7 @@
 //! Builder of a tagger.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::active::Context;
@@ -40,10 +40,18 @@ pub enum Outputs {
     Tap,
 }
 
+/// Where a model comes from.
+#[derive(Clone, Debug)]
+enum ModelSource {
+    Name(String),
+    File(PathBuf),
+    Bytes(Arc<[u8]>),
+}
+
 /// Settings of a [`Tagger`].
 #[derive(Clone, Debug)]
 pub struct TaggerBuilder {
-    model: String,
+    model: ModelSource,
     compat: Compat,
     weights: Locator,
     labels: Option<Vocabulary>,
@@ -69,7 +77,7 @@ impl Default for TaggerBuilder {
     /// [`models::DEFAULT`], the clip in the middle of a track, the best device.
     fn default() -> TaggerBuilder {
         TaggerBuilder {
-            model: models::DEFAULT.into(),
+            model: ModelSource::Name(models::DEFAULT.into()),
             compat: Compat::default(),
             weights: Locator::default(),
             labels: None,
@@ -143,7 +151,20 @@ impl TaggerBuilder {
 impl TaggerBuilder {
     /// Sets the model by name; [`models::DEFAULT`] by default.
     pub fn model(mut self, name: impl Into<String>) -> Self {
-        self.model = name.into();
+        self.model = ModelSource::Name(name.into());
+        self
+    }
+
+    /// Sets a model file: safetensors or Keras weights with sizes and labels of their own, or a head on the embedding of
+    /// another model (docs/models.md).
+    pub fn model_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.model = ModelSource::File(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// Sets the bytes of a model file, as [`TaggerBuilder::model_file`].
+    pub fn model_bytes(mut self, bytes: impl Into<Arc<[u8]>>) -> Self {
+        self.model = ModelSource::Bytes(bytes.into());
         self
     }
 
@@ -269,8 +290,16 @@ impl TaggerBuilder {
     /// number of labels, a model whose clips depend on each other ([`OriginalBatch`](super::OriginalBatch)), a device that
     /// cannot be opened.
     pub fn build(self) -> Result<Tagger, Error> {
-        let model = models::find(&self.model)?;
-        let weights = model.weights(&self.weights)?;
+        let labels = self.labels.as_ref();
+        let (model, weights) = match &self.model {
+            ModelSource::Name(name) => {
+                let model = models::find(name)?;
+                let weights = model.weights(&self.weights)?;
+                (model, weights)
+            }
+            ModelSource::File(path) => models::open(path, labels, &self.weights)?,
+            ModelSource::Bytes(bytes) => models::read(bytes.to_vec(), labels, &self.weights)?,
+        };
         self.build_from(model, &weights)
     }
 
@@ -308,6 +337,7 @@ impl TaggerBuilder {
             let (gpus, cpu_threads) = (self.gpus.clone(), self.cpu_threads);
             let factory = DeviceFactory { device: device.clone(), gpus, cpu_threads };
             Engine::new(factory, self.gpu.as_ref(), plan.clone(), self.max_batch, warnings.clone())
+                .map(Arc::new)
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
         let clip = model.architecture().clip();
@@ -325,6 +355,7 @@ impl TaggerBuilder {
             model,
             compat: self.compat,
             engines,
+            stream_frames: Mutex::default(),
             weights_digest: weights.info().sha256.clone().or(weights.info().source_sha256.clone()),
             decoding: Arc::new(Decoding {
                 request,

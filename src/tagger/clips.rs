@@ -13,7 +13,7 @@ use crate::tensor::HostTensor;
 
 /// Largest magnitude of a sample. A single larger one overflows every spectrogram: its power is `0.25e40` in each bin
 /// of a frame, and f32 ends at 3.4e38. The Fourier transform of much larger samples is NaN, which some drivers hide.
-const MAX_SAMPLE: f32 = 1e20;
+pub(super) const MAX_SAMPLE: f32 = 1e20;
 /// Standard deviation of a spectrogram, in dB, below which a clip is silent.
 const SILENCE_DB: f32 = 1e-5;
 
@@ -37,6 +37,13 @@ pub(super) struct SubmittedClip {
     start_s: f64,
     /// True if a sample exceeds [`MAX_SAMPLE`].
     is_too_large: bool,
+}
+
+impl SubmittedClip {
+    /// The only clip of a batch, whose samples were checked.
+    pub(super) fn single(start_s: f64) -> SubmittedClip {
+        SubmittedClip { index: 0, start_s, is_too_large: false }
+    }
 }
 
 /// Result of one clip of a batch.

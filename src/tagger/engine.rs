@@ -94,6 +94,22 @@ impl Engine {
         })
     }
 
+    /// Another plan on the same device.
+    pub(super) fn with_plan(&self, plan: Plan, max_batch: usize) -> Result<Engine, Error> {
+        let mut factory = self.factory.clone();
+        let active = factory.prepare(self.active().gpu.as_ref(), &plan, Some(max_batch), &self.warnings)?;
+        Ok(Engine {
+            factory,
+            is_shared: self.is_shared,
+            plan,
+            name: active.executor.device().into(),
+            max_batch: active.executor.max_batch(),
+            active: Mutex::new(Arc::new(active)),
+            health: Mutex::default(),
+            warnings: self.warnings.clone(),
+        })
+    }
+
     /// Name of the device that it was opened on.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -161,6 +177,20 @@ impl Engine {
             Err(error) => error,
         };
         self.retry(&inputs, active, error)
+    }
+
+    /// As [`Engine::wait`], but returns the batch if it is not complete. Only after an error of the device does it wait, for
+    /// the batch to be run again.
+    pub(super) fn try_wait(&self, batch: PendingBatch) -> Result<Result<BatchOutputs, Error>, PendingBatch> {
+        let PendingBatch { inputs, active, submission } = batch;
+        let submission = match submission {
+            Ok(mut submission) => match submission.try_take() {
+                None => return Err(PendingBatch { inputs, active, submission: Ok(submission) }),
+                Some(result) => result.map(|outputs| Submission::ready(Ok(outputs))),
+            },
+            Err(error) => Err(error),
+        };
+        Ok(self.wait(PendingBatch { inputs, active, submission }))
     }
 
     /// Runs a batch that failed with `error` on `failed` again.

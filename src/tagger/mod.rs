@@ -4,7 +4,7 @@
 //! fails does not affect others. Not here: output formats and the command line.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::audio::Source;
 use crate::cancel::CancelToken;
@@ -31,6 +31,7 @@ mod pending;
 mod pipeline;
 mod results;
 mod stats;
+mod stream;
 mod warnings;
 
 #[cfg(all(feature = "unstable", feature = "wgpu"))]
@@ -47,10 +48,12 @@ pub use device::{Device, ParseDeviceError};
 pub use pending::Pending;
 pub use results::{ClipResult, Track};
 pub use stats::StageTimes;
+pub use stream::{Stream, StreamConfig, StreamInput, StreamUpdate, StreamWorker};
 pub use warnings::TaggerWarning;
 
 use engine::Engine;
 use pipeline::decoders::Decoding;
+use stream::SharedFrames;
 use warnings::Warnings;
 
 /// Tags audio with one model on one or more devices. `Send` and `Sync`: threads may share it.
@@ -78,7 +81,9 @@ pub struct Tagger {
     model: Model,
     compat: Compat,
     /// At least one.
-    engines: Vec<Engine>,
+    engines: Vec<Arc<Engine>>,
+    /// Spectrogram of streams, made for the first one; `None` inside if the plan has none.
+    stream_frames: Mutex<Option<Option<SharedFrames>>>,
     vocabulary: Vocabulary,
     weights_digest: Option<String>,
     decoding: Arc<Decoding>,
@@ -177,6 +182,34 @@ impl Tagger {
         Pending::new(self, Source::samples(samples, rate_hz))
     }
 
+    /// Opens a stream of live audio: its input for the audio thread, and the half that computes.
+    ///
+    /// ```
+    /// use tagwave::tagger::{Device, StreamConfig, Tagger};
+    ///
+    /// # fn main() -> Result<(), tagwave::Error> {
+    /// let tagger = Tagger::builder().device(Device::Cpu).build()?;
+    /// let (mut input, mut stream) = tagger.stream(StreamConfig::new(48_000, 2).hop_s(0.5))?;
+    /// // On the audio thread, for every block:
+    /// input.push_interleaved(&[0.1; 2 * 48_000]);
+    /// // On a thread with time, or `stream.spawn()?` for one of tagwave's own:
+    /// let update = loop {
+    ///     if let Some(update) = stream.pump()? {
+    ///         break update;
+    ///     }
+    /// };
+    /// assert_eq!((update.heard_s, update.scores.len()), (1.0, 50));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) for invalid settings; errors of the device, on which the first stream
+    /// of a tagger prepares the model once more, without the spectrogram.
+    pub fn stream(&self, config: StreamConfig) -> Result<(StreamInput, Stream), Error> {
+        Stream::open(self, config)
+    }
+
     /// Computes the embedding of a file: the features before the last dense layer.
     ///
     /// # Errors
@@ -237,7 +270,7 @@ impl Tagger {
 
     /// Bytes of activations and weights in memory of GPUs.
     pub fn device_bytes(&self) -> u64 {
-        self.engines.iter().map(Engine::device_bytes).sum()
+        self.engines.iter().map(|engine| engine.device_bytes()).sum()
     }
 
     /// Runs a silent clip on every device, so that the next call does not pay for the first use.
@@ -264,7 +297,7 @@ impl Tagger {
 
     /// Name of the device, or names of all devices.
     pub fn device_name(&self) -> String {
-        self.engines.iter().map(Engine::name).collect::<Vec<_>>().join(", ")
+        self.engines.iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", ")
     }
 
     /// SHA-256 of the weight file, if the weights come from one.
@@ -274,7 +307,7 @@ impl Tagger {
 
     /// Maximum number of clips per batch.
     pub fn max_batch(&self) -> usize {
-        self.engines.iter().map(Engine::max_batch).min().unwrap_or(1)
+        self.engines.iter().map(|engine| engine.max_batch()).min().unwrap_or(1)
     }
 
     /// Takes the warnings since the last call: a fallback to another device, weights that are not the published ones, a

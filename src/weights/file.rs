@@ -12,7 +12,7 @@ use super::error::WeightsError;
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Reads a regular file of at most [`MAX_FILE_BYTES`].
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, WeightsError> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, WeightsError> {
     // Checked before opening: opening a pipe would wait for a writer.
     let before = std::fs::metadata(path).map_err(WeightsError::io("read", path))?;
     if !before.is_file() {

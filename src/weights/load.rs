@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-#[cfg(feature = "keras")]
-use super::checkpoint::Checkpoint;
 use super::checkpoint::HDF5_SIGNATURE;
 use super::error::WeightsError;
 use super::file::{read_file, sha256_hex};
 use super::info::WeightsFormat;
 use super::manifest::{DigestCheck, Manifest};
-use super::named::{Weights, select};
-use super::safetensors;
+use super::named::Weights;
+use super::raw::RawWeights;
 use super::table::TensorSpec;
 
 /// Loads the weights of one model from a file of either format, detected by its first bytes.
@@ -75,10 +73,7 @@ pub fn load_embedded(
 /// # Errors
 /// As [`load`].
 pub fn from_bytes(bytes: Vec<u8>, specs: &[TensorSpec]) -> Result<Weights, WeightsError> {
-    let sha256 = sha256_hex(&bytes);
-    let mut weights = parse(bytes, specs, None)?;
-    weights.info.sha256 = Some(sha256);
-    Ok(weights)
+    RawWeights::read(bytes)?.into_weights(specs)
 }
 
 /// Reads arrays and metadata of either format. Metadata that names a model must name `model`.
@@ -87,25 +82,14 @@ pub(super) fn parse(
     specs: &[TensorSpec],
     model: Option<&str>,
 ) -> Result<Weights, WeightsError> {
-    match format_of(&bytes)? {
-        #[cfg(feature = "keras")]
-        WeightsFormat::Keras => Weights::from_checkpoint(specs, Checkpoint::from_bytes(bytes)?),
-        #[cfg(not(feature = "keras"))]
-        WeightsFormat::Keras => Err(WeightsError::NoKeras),
-        WeightsFormat::Safetensors => {
-            let (mut raw, mut info) = safetensors::read(&bytes)?;
-            drop(bytes);
-            if let (Some(found), Some(expected)) = (&info.model, model)
-                && found != expected
-            {
-                let (expected, found) = (format!("\"{expected}\""), format!("\"{found}\""));
-                return Err(WeightsError::Metadata { key: "model", expected, found });
-            }
-            let tensors = select(specs, &mut raw, |spec| &spec.name)?;
-            info.ignored = raw.into_keys().collect();
-            Ok(Weights { tensors, info })
-        }
+    let raw = RawWeights::read(bytes)?;
+    if let (Some(found), Some(expected)) = (raw.metadata("model"), model)
+        && found != expected
+    {
+        let (expected, found) = (format!("\"{expected}\""), format!("\"{found}\""));
+        return Err(WeightsError::Metadata { key: "model", expected, found });
     }
+    raw.into_weights(specs)
 }
 
 pub(super) fn format_of(bytes: &[u8]) -> Result<WeightsFormat, WeightsError> {

@@ -21,6 +21,7 @@ mod keras;
 mod load;
 mod manifest;
 mod named;
+mod raw;
 mod safetensors;
 mod store;
 mod table;
@@ -30,6 +31,7 @@ mod fetch;
 
 pub use checkpoint::Variant;
 pub use error::{FetchError, WeightsError};
+pub(crate) use file::read_file;
 pub use named::Weights;
 pub use store::Locator;
 pub use table::{TensorRole, TensorSpec, Transform};
@@ -43,6 +45,7 @@ pub use self::{
     info::{WeightsFormat, WeightsInfo},
     load::{from_bytes, load, load_embedded},
     manifest::{DigestCheck, EmbeddedFile, Manifest, ManifestFile},
+    raw::RawWeights,
     safetensors::{FORMAT_VERSION, LAYOUT},
     store::{Contents, ImportReport, StoreEntry, VerifyReport, export, import, list, own_file_name, verify},
     table::parameter_count,
@@ -52,4 +55,5 @@ pub(crate) use self::{
     info::WeightsInfo,
     load::{from_bytes, load, load_embedded},
     manifest::{DigestCheck, Manifest},
+    raw::RawWeights,
 };

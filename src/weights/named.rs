@@ -85,6 +85,11 @@ impl Weights {
         self.info.digest = DigestCheck::Unknown;
     }
 
+    /// The same arrays with another origin.
+    pub(crate) fn with_info(self, info: WeightsInfo) -> Weights {
+        Weights { info, ..self }
+    }
+
     /// All names, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -33,8 +33,11 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 const VERSION_KEY: &str = "tagwave_format";
 const LAYOUT_KEY: &str = "layout";
 
+/// Arrays by name, their origin, and all metadata of a file.
+type SafetensorsFile = (BTreeMap<String, HostTensor>, WeightsInfo, BTreeMap<String, String>);
+
 /// Reads all arrays by name, and the metadata.
-pub(crate) fn read(bytes: &[u8]) -> Result<(BTreeMap<String, HostTensor>, WeightsInfo), WeightsError> {
+pub(crate) fn read(bytes: &[u8]) -> Result<SafetensorsFile, WeightsError> {
     let damaged = |reason: String| WeightsError::Safetensors { reason };
     let header = match bytes.first_chunk::<8>() {
         Some(length) => u64::from_le_bytes(*length),
@@ -68,7 +71,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(BTreeMap<String, HostTensor>, Weight
         let tensor = HostTensor::new(Shape::new(shape), data).map_err(|error| damaged(error.to_string()))?;
         tensors.insert(name.to_string(), tensor);
     }
-    Ok((tensors, info))
+    let metadata = metadata.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
+    Ok((tensors, info, metadata.collect()))
 }
 
 fn read_info(metadata: Option<&HashMap<String, String>>) -> Result<WeightsInfo, WeightsError> {

@@ -15,6 +15,7 @@ use crate::audio::error::{AudioError, PositionLost};
 use crate::audio::heartbeat::Heartbeat;
 use crate::audio::level::MixPower;
 use crate::audio::limits::MAX_CHANNELS;
+use crate::audio::mix::mix;
 use crate::audio::polyphase::Resamplers;
 use crate::audio::request::{DecoderMode, check_rate};
 use crate::audio::resample::Resampling;
@@ -616,20 +617,6 @@ fn round_to_i16(x: f32) -> f32 {
     (x * 32_768.0).round_ties_even().clamp(-32_768.0, 32_767.0) / 32_768.0
 }
 
-/// Mixes interleaved channels to mono: their mean.
-pub(super) fn mix(interleaved: &[f32], channels: usize, out: &mut Vec<f32>) {
-    out.clear();
-    match channels {
-        1 => out.extend_from_slice(interleaved),
-        2 => out.extend(interleaved.as_chunks::<2>().0.iter().map(|[l, r]| 0.5 * l + 0.5 * r)),
-        _ => out.extend(
-            interleaved
-                .chunks_exact(channels)
-                .map(|x| (x.iter().map(|&x| f64::from(x)).sum::<f64>() / channels as f64) as f32),
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -643,14 +630,5 @@ mod tests {
         assert_eq!(round_to_i16(1.0), 32_767.0 / 32_768.0);
         assert_eq!(round_to_i16(-3.0), -1.0);
         assert!(round_to_i16(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn channels_are_averaged() {
-        let mut out = vec![9.0];
-        mix(&[1.0, -1.0, 0.5, 0.25], 2, &mut out);
-        assert_eq!(out, [0.0, 0.375]);
-        mix(&[1.0, 2.0, 6.0], 3, &mut out);
-        assert_eq!(out, [3.0]);
     }
 }

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::decode::mix;
 use crate::audio::decoded::DecodedTrack;
 use crate::audio::error::AudioError;
 use crate::audio::heartbeat::Heartbeat;
 use crate::audio::level::MixPower;
 use crate::audio::limits::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
+use crate::audio::mix::mix;
 use crate::audio::request::check_rate;
 
 /// Maximum time without output.

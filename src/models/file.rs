@@ -1,0 +1,138 @@
+//! Model files: weights with labels, whose sizes are read from their arrays. docs/models.md describes them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::head::Head;
+use super::{Architecture, Model, ModelError, cnn, compact, crnn, find};
+use crate::tags::Vocabulary;
+use crate::weights::{Locator, RawWeights, Weights, read_file};
+
+/// Metadata with the labels, a JSON list.
+const LABELS_KEY: &str = "labels";
+/// Metadata with the name of the model whose embedding a head takes.
+const BASE_KEY: &str = "base";
+/// Metadata with the SHA-256 of that model's weights.
+const BASE_DIGEST_KEY: &str = "base_sha256";
+/// Most names of an error message.
+const MAX_NAMES: usize = 8;
+
+/// Opens a model file. As [`read`], with the file's name as the default name of the model.
+///
+/// # Errors
+/// As [`read`]; [`ModelError::Weights`] if the file cannot be read.
+pub fn open(
+    path: impl AsRef<Path>,
+    labels: Option<&Vocabulary>,
+    base: &Locator,
+) -> Result<(Model, Weights), ModelError> {
+    let path = path.as_ref();
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let in_file = |error| match error {
+        ModelError::Weights(error) => ModelError::Weights(error.in_file(path)),
+        error => error,
+    };
+    read_named(read_file(path)?, &name, labels, base).map_err(in_file)
+}
+
+/// Reads a model from the bytes of a safetensors or Keras file: an architecture of the published models with sizes of its
+/// own, or a head on the embedding of a published model.
+///
+/// Labels are `labels`, else the metadata `labels` of the file. `base` finds the weights of a head's model.
+///
+/// # Errors
+/// [`ModelError::Architecture`] for unknown arrays, [`ModelError::NoLabels`], [`ModelError::Metadata`],
+/// [`ModelError::Weights`] for missing arrays, wrong shapes and numbers that are not finite.
+pub fn read(
+    bytes: Vec<u8>,
+    labels: Option<&Vocabulary>,
+    base: &Locator,
+) -> Result<(Model, Weights), ModelError> {
+    read_named(bytes, "unnamed", labels, base)
+}
+
+fn read_named(
+    bytes: Vec<u8>,
+    name: &str,
+    labels: Option<&Vocabulary>,
+    base: &Locator,
+) -> Result<(Model, Weights), ModelError> {
+    let raw = RawWeights::read(bytes)?;
+    let name = raw.metadata("model").unwrap_or(name).to_string();
+    if let Some(weight) = raw.shape("head.weight", "head.weight") {
+        let labels = vocabulary(&raw, labels, weight.extent(1))?;
+        let (base, base_weights) = base_model(&raw, base)?;
+        let head = Head::new(base, labels.labels().len());
+        let weights = head.weights(&base_weights, raw)?;
+        return Ok((Model::of_caller(name, Arc::new(head), labels), weights));
+    }
+    let Some((architecture, scores)) = architecture(&raw) else {
+        let found = raw.names().take(MAX_NAMES).map(String::from).collect();
+        return Err(ModelError::Architecture { found });
+    };
+    let labels = vocabulary(&raw, labels, scores)?;
+    let weights = raw.into_weights(&architecture.tensors())?;
+    Ok((Model::of_caller(name, architecture, labels), weights))
+}
+
+/// Architecture with the sizes of a file, and its number of scores.
+fn architecture(raw: &RawWeights) -> Option<(Arc<dyn Architecture>, usize)> {
+    if let Some(config) = crnn::Config::of_file(raw) {
+        let scores = config.labels;
+        return Some((Arc::new(config), scores));
+    }
+    if let Some(config) = compact::Config::of_file(raw) {
+        let scores = config.labels;
+        return Some((Arc::new(config), scores));
+    }
+    let config = cnn::Config::of_file(raw)?;
+    let scores = config.labels;
+    Some((Arc::new(config), scores))
+}
+
+/// Labels of `scores` scores: those of the caller, of the file, or, for a file exported from published weights, of the
+/// published models.
+fn vocabulary(
+    raw: &RawWeights,
+    labels: Option<&Vocabulary>,
+    scores: usize,
+) -> Result<Vocabulary, ModelError> {
+    let expected = || format!("a JSON list of {scores} names");
+    if let Some(labels) = labels {
+        return match labels.labels().len() {
+            count if count == scores => Ok(labels.clone()),
+            count => {
+                let found = format!("a list of {count}");
+                Err(ModelError::Metadata { key: LABELS_KEY, expected: format!("{scores} names"), found })
+            }
+        };
+    }
+    if let Some(text) = raw.metadata(LABELS_KEY) {
+        let invalid = |found: String| ModelError::Metadata { key: LABELS_KEY, expected: expected(), found };
+        let labels: Vec<String> = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        if labels.len() != scores {
+            return Err(invalid(format!("a list of {}", labels.len())));
+        }
+        return Vocabulary::new(labels).map_err(|error| invalid(error.to_string()));
+    }
+    let published = raw.metadata("model").and_then(|name| find(name).ok());
+    match published.map(|model| model.vocabulary()).transpose()? {
+        Some(labels) if labels.labels().len() == scores => Ok(labels),
+        _ => Err(ModelError::NoLabels { scores }),
+    }
+}
+
+/// Model whose embedding a head takes, with its weights.
+fn base_model(raw: &RawWeights, locator: &Locator) -> Result<(Model, Weights), ModelError> {
+    let model = find(raw.metadata(BASE_KEY).unwrap_or(super::DEFAULT))?;
+    let weights = model.weights(locator)?;
+    let (expected, found) = (raw.metadata(BASE_DIGEST_KEY), weights.info().sha256.as_deref());
+    match (expected, found) {
+        (Some(expected), Some(found)) if expected != found => Err(ModelError::Metadata {
+            key: BASE_DIGEST_KEY,
+            expected: format!("weights of {} with the SHA-256 {expected}", model.name()),
+            found: found.to_string(),
+        }),
+        _ => Ok((model, weights)),
+    }
+}
