@@ -193,6 +193,17 @@ pub enum Cause {
         /// Feature of the library that adds it.
         feature: &'static str,
     },
+    /// A clip of another length than the model's.
+    #[error("{found} samples, expected {expected}: one clip at the model's rate")]
+    ClipLength {
+        /// Length of a clip in samples.
+        expected: usize,
+        /// Number of samples.
+        found: usize,
+    },
+    /// A recorder without a device of the caller.
+    #[error("a recorder needs a device of the caller: set it with `TaggerBuilder::gpu`")]
+    NoDevice,
     /// Invalid setting of a stream.
     #[error("stream: {field} is {found}, expected {expected}")]
     Stream {
@@ -231,6 +242,8 @@ impl Cause {
             | Cause::NoClips
             | Cause::DecoderTimeout { .. }
             | Cause::Labels { .. }
+            | Cause::ClipLength { .. }
+            | Cause::NoDevice
             | Cause::Stream { .. } => ErrorKind::Input,
             Cause::NotFinite { .. } => ErrorKind::Device,
             Cause::Length(_) | Cause::Panicked | Cause::Kernel { .. } => ErrorKind::Internal,

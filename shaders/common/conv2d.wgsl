@@ -1,4 +1,4 @@
-// conv2d: sizes and bindings of the convolutions, and their epilogue. Needs element_* and activation, and the kernel's
+// conv2d: sizes, bindings and workgroups of the convolutions, and their epilogue. Needs element_* and activation, and the kernel's
 // binding 1, `x`.
 
 struct Params {
@@ -10,12 +10,18 @@ struct Params {
     TO: u32,
     O4: u32,
     OP4: u32,  // O/4 as the weights are padded
+    FIRST: u32,  // first workgroup along x, for a dispatch in slices
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> w: array<Element4>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<Element4>;
+
+// Index of a workgroup along x, which is folded over x and z; `count` is num_workgroups.
+fn workgroup_along_x(id: vec3<u32>, count: vec3<u32>) -> u32 {
+    return params.FIRST + id.z * count.x + id.x;
+}
 
 // Initial maximum of a pool window: below every sum.
 const NONE = vec4<f32>(-3.0e38);

@@ -53,7 +53,7 @@ fn main(
 ) {
     let sr = subgroup / SC;
     let sc = subgroup % SC;
-    let first = (workgroup.z * workgroups.x + workgroup.x) * WINDOWS;
+    let first = workgroup_along_x(workgroup, workgroups) * WINDOWS;
     let windows = min(WINDOWS, params.N * params.FO * params.TO - min(first, params.N * params.FO * params.TO));
     let o4 = workgroup.y * COLUMNS / 4u;
 

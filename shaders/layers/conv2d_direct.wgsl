@@ -32,7 +32,7 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let tiles = (params.TO + QT - 1u) / QT;
-    let index = (workgroup.z * workgroups.x + workgroup.x) * WG + thread;
+    let index = workgroup_along_x(workgroup, workgroups) * WG + thread;
     if index >= params.N * params.FO * tiles {
         return;
     }

@@ -54,7 +54,7 @@ fn main(
     let sc = subgroup % SC;
     let tiles_t = (params.TO * PT + TT - 1u) / TT;
     let tiles_f = (params.FO * PF + FT - 1u) / FT;
-    let index = workgroup.z * workgroups.x + workgroup.x;
+    let index = workgroup_along_x(workgroup, workgroups);
     let t0 = index % tiles_t * TT;
     let f0 = index / tiles_t % tiles_f * FT;
     let n = index / tiles_t / tiles_f;

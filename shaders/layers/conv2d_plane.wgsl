@@ -27,7 +27,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let index = (workgroup.z * workgroups.x + workgroup.x) * WG + thread;
+    let index = workgroup_along_x(workgroup, workgroups) * WG + thread;
     if index >= params.N * params.FO * params.TO {
         return;
     }

@@ -35,7 +35,7 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let tiles = (params.TO + QT - 1u) / QT;
-    let index = (workgroup.z * workgroups.x + workgroup.x) * WG + lane;
+    let index = workgroup_along_x(workgroup, workgroups) * WG + lane;
     let inside = index < params.N * params.FO * tiles;
     let tile = min(index, params.N * params.FO * tiles - 1u);
     let to = tile % tiles * QT;

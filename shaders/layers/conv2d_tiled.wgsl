@@ -49,7 +49,7 @@ fn main(
     let thread = select(local % SLICE, local, KS == 1u);
     let tx = thread % TX;
     let ty = thread / TX;
-    let first = (workgroup.z * workgroups.x + workgroup.x) * TY * QT;
+    let first = workgroup_along_x(workgroup, workgroups) * TY * QT;
     let windows = params.N * params.FO * params.TO;
     let o = workgroup.y * COLUMNS;
 

@@ -109,7 +109,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let first = (workgroup.z * workgroups.x + workgroup.x) * UN;
+    let first = workgroup_along_x(workgroup, workgroups) * UN;
     let o = workgroup.y * TK;
     let column = thread % COLUMNS;
     let block = thread / COLUMNS % BLOCKS;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::decoded::DecodedTrack;
 use super::error::AudioError;
-use super::limits::SPOOL_LIMIT_BYTES;
+use super::limits::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
+use super::mix::mix;
 
 /// Bytes copied at a time from a pipe to its temporary file.
 const SPOOL_BUFFER_BYTES: usize = 64 << 10;
@@ -28,6 +29,8 @@ pub(super) enum SourceKind {
     Decoded(DecodedTrack),
     /// A file that was not found.
     Missing(io::Error),
+    /// Samples of a number of channels that cannot be mixed.
+    Channels(usize),
 }
 
 impl Source {
@@ -53,6 +56,21 @@ impl Source {
     }
 }
 
+/// Samples of several channels.
+impl Source {
+    /// Interleaved samples of `channels` channels in memory, in -1..1, at `rate_hz`; mixed to mono here. An incomplete
+    /// frame at the end is dropped. Reading fails for no channel, or more than [`MAX_CHANNELS`](super::MAX_CHANNELS).
+    pub fn interleaved(samples: &[f32], channels: usize, rate_hz: u32) -> Source {
+        if channels == 0 || channels > MAX_CHANNELS {
+            return Source(SourceKind::Channels(channels));
+        }
+        let whole = samples.len() / channels * channels;
+        let mut mono = Vec::with_capacity(samples.len() / channels);
+        mix(&samples[..whole], channels, &mut mono);
+        Source::samples(mono, rate_hz)
+    }
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -64,6 +82,7 @@ impl fmt::Debug for Source {
             }
             SourceKind::Decoded(decoded) => write!(f, "Source::decoded({decoded:?})"),
             SourceKind::Missing(reason) => write!(f, "Source::missing({reason:?})"),
+            SourceKind::Channels(channels) => write!(f, "Source::interleaved({channels} channels)"),
         }
     }
 }
@@ -78,6 +97,7 @@ impl SourceKind {
         match self {
             SourceKind::Reader(reader) => spool(reader, SPOOL_LIMIT_BYTES).map(SourceKind::Spooled),
             SourceKind::Missing(reason) => Err(AudioError::Open(reason)),
+            SourceKind::Channels(found) => Err(AudioError::Channels { found }),
             kind => Ok(kind),
         }
     }
@@ -106,9 +126,10 @@ impl SourceKind {
                 file.rewind().map_err(AudioError::Spool)?;
                 Ok(file)
             }
-            SourceKind::Reader(_) | SourceKind::Samples { .. } | SourceKind::Missing(_) => {
-                Err(AudioError::Empty)
-            }
+            SourceKind::Reader(_)
+            | SourceKind::Samples { .. }
+            | SourceKind::Missing(_)
+            | SourceKind::Channels(_) => Err(AudioError::Empty),
         }
     }
 }

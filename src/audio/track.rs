@@ -69,7 +69,11 @@ impl Input {
                 let file = BufReader::with_capacity(BLOCK * size_of::<f32>(), source.open()?);
                 Ok((Input::Decoded { file, frames: *frames, power: *power }, *rate_hz))
             }
-            SourceKind::Path(_) | SourceKind::Reader(_) | SourceKind::Spooled(_) | SourceKind::Missing(_) => {
+            SourceKind::Path(_)
+            | SourceKind::Reader(_)
+            | SourceKind::Spooled(_)
+            | SourceKind::Missing(_)
+            | SourceKind::Channels(_) => {
                 let decoder = Decoder::open(source.open()?, request.decoder)?;
                 let rate_hz = decoder.rate_hz();
                 Ok((Input::Decoder(Box::new(decoder)), rate_hz))

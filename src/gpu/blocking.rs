@@ -5,7 +5,9 @@ use std::sync::{PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::{AdapterSummary, Adapters, Context, GpuError, Selection};
+use super::recorder::PlanRecorder;
+use super::timing::Timestamps;
+use super::{AdapterSummary, Adapters, Context, GpuError, Selection, failed};
 use crate::executor::{Driver, ExecuteError};
 
 /// Timeout for a `map_async` callback after its submission has completed.
@@ -160,5 +162,59 @@ impl Context {
                 return;
             }
         }
+    }
+}
+
+impl PlanRecorder {
+    /// Runs a silent clip on the device, waits for it, and measures each dispatch: by timestamps, or else by a submission
+    /// each. After it, steps fit their budget from the first one on.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn warm_up(&mut self) -> Result<(), GpuError> {
+        let gpu = self.prepared.gpu.clone();
+        let limit = gpu.default_timeout(1);
+        let submit = |record: &dyn Fn(&mut wgpu::CommandEncoder)| -> Result<(), GpuError> {
+            let index = gpu.scoped(|| {
+                let mut encoder = gpu.device.create_command_encoder(&Default::default());
+                record(&mut encoder);
+                gpu.queue.submit([encoder.finish()])
+            });
+            Ok(gpu.wait(Some(index.map_err(failed)?), limit)?)
+        };
+        if let Some(slot) = self.program.inputs.first().and_then(|input| input.0) {
+            submit(&|encoder| encoder.clear_buffer(&self.prepared.slots[slot], 0, None))?;
+        }
+        let mut measured = vec![f64::INFINITY; self.program.runs.len()];
+        // The first round compiles and allocates.
+        for round in 0..3 {
+            let seconds: Vec<f64> = if gpu.summary().timestamps {
+                let timestamps = Timestamps::new(&gpu, self.program.runs.len())?;
+                submit(&|encoder| {
+                    self.program.record(encoder, Some(&timestamps));
+                    timestamps.resolve(encoder);
+                })?;
+                let times = gpu.read_buffer(&timestamps.readback, |bytes| timestamps.times(&gpu, bytes))?;
+                times.iter().map(Duration::as_secs_f64).collect()
+            } else {
+                let clock = &self.prepared.options.clock;
+                let timed = |record: &dyn Fn(&mut wgpu::CommandEncoder)| -> Result<f64, GpuError> {
+                    let start = clock.now();
+                    submit(record)?;
+                    Ok(clock.now().saturating_sub(start).as_secs_f64())
+                };
+                let empty = timed(&|_| {})?;
+                let runs = self.program.runs.iter().map(|run| {
+                    let seconds = timed(&|encoder| run.record(&mut encoder.begin_compute_pass(&Default::default())));
+                    Ok((seconds? - empty).max(0.0))
+                });
+                runs.collect::<Result<_, GpuError>>()?
+            };
+            if round > 0 {
+                measured.iter_mut().zip(seconds).for_each(|(least, seconds)| *least = least.min(seconds));
+            }
+        }
+        self.costs.lock().unwrap_or_else(PoisonError::into_inner).set(&measured);
+        Ok(())
     }
 }

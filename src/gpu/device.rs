@@ -119,6 +119,17 @@ const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
+/// Limits that a device of the caller needs at least, for every published model in f32, one clip at a time: those that all
+/// of WebGPU's devices have, except that six storage buffers of a kernel are enough. [`wgpu::Limits::default`] has more.
+pub fn required_limits() -> wgpu::Limits {
+    wgpu::Limits { max_storage_buffers_per_shader_stage: 6, ..wgpu::Limits::downlevel_defaults() }
+}
+
+/// Features of an adapter that make kernels faster or times measurable; a caller may enable any of them, or none.
+pub fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    adapter.features() & WANTED
+}
+
 /// Features that cooperative kernels need.
 const WANTED_BY_MATRICES: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
@@ -211,7 +222,7 @@ impl Adapters {
             return Err(GpuError::NoMatch { wanted, found });
         };
         let adapter = &self.adapters[index];
-        let mut features = adapter.features() & WANTED;
+        let mut features = wanted_features(adapter);
         let matrices = matrices(adapter);
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if !matrices.is_empty() {
@@ -269,8 +280,11 @@ const SOFTWARE_TIMEOUT: Duration = Duration::from_secs(600);
 const SOFTWARE_TIMEOUT_OF_A_CLIP: Duration = Duration::from_secs(60);
 
 impl Context {
-    /// A device and queue that the caller shares, as a game or a media tool does. Features that the caller
-    /// enabled are used (`SHADER_F16`, timestamps); none is needed.
+    /// A device and queue that the caller shares, as a game or a media tool does. It needs [`required_limits`]; features
+    /// that the caller enabled are used ([`wanted_features`]), and none is needed.
+    ///
+    /// The caller polls the device: tagwave does so only while one of its blocking calls waits, and callbacks of the
+    /// caller that are due then run on that thread.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Context {
         let summary = AdapterSummary::new(&device.adapter_info(), device.features(), &device.limits());
         let (summary, is_stuck) = (Arc::new(summary), Arc::default());

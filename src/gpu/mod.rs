@@ -19,6 +19,7 @@ mod layout;
 mod options;
 mod pipeline_files;
 mod probe;
+mod recorder;
 mod select;
 mod shader;
 mod timing;
@@ -26,7 +27,10 @@ mod trial;
 
 pub use crate::executor::Selection;
 pub use blocking::adapters;
-pub use device::{AdapterSummary, AdapterType, Adapters, Context};
+pub use device::{AdapterSummary, AdapterType, Adapters, Context, required_limits, wanted_features};
+pub use recorder::{RecorderInput, StepProgress};
+
+pub(crate) use select::check_plan;
 
 #[cfg(feature = "unstable")]
 pub use self::{
@@ -35,10 +39,13 @@ pub use self::{
     executor::Executor,
     options::Options,
     probe::Probe,
+    recorder::PlanRecorder,
     trial::{Prepared, Trial},
 };
 #[cfg(not(feature = "unstable"))]
-pub(crate) use self::{batch::suitable_batch, executor::Executor, options::Options, trial::Trial};
+pub(crate) use self::{
+    batch::suitable_batch, executor::Executor, options::Options, recorder::PlanRecorder, trial::Trial,
+};
 
 #[cfg(test)]
 pub(crate) use tests::adapter;

@@ -32,6 +32,9 @@ pub struct Options {
     /// True to time every submission kernel by kernel, where the device has timestamps; they keep kernels from
     /// overlapping.
     pub timed: bool,
+    /// Floating-point operations above which a dispatch is cut into slices, where its kernel can be; `None` for never. The
+    /// results are the same.
+    pub slice_flops: Option<u64>,
     /// Maximum number of batches in flight; more are [`ExecuteError::Busy`](crate::executor::ExecuteError::Busy).
     pub in_flight: usize,
     /// Source of time for limiting submissions.
@@ -50,6 +53,7 @@ impl Default for Options {
             submission: Duration::from_millis(100),
             timeout: None,
             timed: false,
+            slice_flops: None,
             in_flight: MAX_IN_FLIGHT,
             clock: Arc::new(SystemClock::default()),
         }

@@ -8,7 +8,7 @@ use crate::kernels::{
     Dispatch, DispatchError, KernelConfig, LayerKey, Operation, Packed, UserKernel, is_within_bounds,
 };
 use crate::plan::{Plan, Step};
-use crate::tensor::HostTensor;
+use crate::tensor::{DType, HostTensor};
 
 /// Kernel selected for a step.
 #[derive(Clone, Debug)]
@@ -51,6 +51,31 @@ pub(super) fn select_kernel(
     let (config, dispatch) =
         dispatched.map_err(|source| GpuError::Dispatch { step: step.name.clone(), source })?;
     Ok(SelectedKernel { config, dispatch, user_kernel: None })
+}
+
+/// Checks that a device can run one clip of `plan`, without compiling anything.
+///
+/// # Errors
+/// [`GpuError::Dispatch`] with what is missing, [`GpuError::MissingFeature`].
+pub(crate) fn check_plan(gpu: &Context, plan: &Plan) -> Result<(), GpuError> {
+    gpu.check_precision(plan)?;
+    let (plan, options) = (plan.with_batch(1), Options::default());
+    plan.steps().iter().try_for_each(|step| select_kernel(gpu, &plan, step, &options).map(drop))
+}
+
+impl Context {
+    /// Fails for a plan in f16 on a device without f16.
+    pub(super) fn check_precision(&self, plan: &Plan) -> Result<(), GpuError> {
+        let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == DType::F16);
+        if f16 && !self.summary().limits.f16 {
+            return Err(GpuError::MissingFeature {
+                adapter: self.summary().name.clone(),
+                feature: "16-bit floats in shaders",
+                advice: "use f32",
+            });
+        }
+        Ok(())
+    }
 }
 
 impl SelectedKernel {

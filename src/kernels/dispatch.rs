@@ -256,6 +256,12 @@ impl Params {
         self
     }
 
+    /// The same fields, one with another value.
+    fn with(mut self, name: &str, value: u32) -> Params {
+        self.0.iter_mut().filter(|(field, _)| *field == name).for_each(|field| field.1 = Value::U32(value));
+        self
+    }
+
     /// Name and value of each field; field `i` lies at byte `4 * i`.
     pub fn fields(&self) -> &[(&'static str, Value)] {
         &self.0
@@ -293,7 +299,32 @@ pub struct Dispatch {
     pub workgroups: [u32; 3],
 }
 
+/// Name of the parameter of kernels whose dispatches can be cut into slices: the first workgroup along x, which is folded
+/// over x and z.
+pub(super) const FIRST_WORKGROUP: &str = "FIRST";
+
 impl Dispatch {
+    /// Cuts the dispatch into `parts` slices of its workgroups, or fewer; together they compute the same. One where the
+    /// kernel has no parameter for it.
+    pub fn sliced(&self, parts: usize, limits: &Limits) -> Vec<Dispatch> {
+        let can_begin_later = self.params.fields().iter().any(|(name, _)| *name == FIRST_WORKGROUP);
+        let [x, y, z] = self.workgroups;
+        let total = u64::from(x) * u64::from(z);
+        let count = total.div_ceil(parts.max(1) as u64).max(1);
+        let (Ok(count), Ok(total)) = (u32::try_from(count), u32::try_from(total)) else {
+            return vec![self.clone()];
+        };
+        if !can_begin_later || count >= total || count > limits.max_workgroups_per_axis {
+            return vec![self.clone()];
+        }
+        let slice = |first: u32| Dispatch {
+            params: self.params.clone().with(FIRST_WORKGROUP, first),
+            workgroups: [count.min(total - first), y, 1],
+            ..self.clone()
+        };
+        (0..total).step_by(count as usize).map(slice).collect()
+    }
+
     /// The shader text: `enable`, header, kernel, appended pieces. A kernel without unrolled loops
     /// keeps its own line numbers.
     pub fn source(&self) -> String {

@@ -57,7 +57,7 @@ pub use tolerance::Tolerance;
 pub use tuning::{Kernels, LayerKey, TuningTable};
 pub use user_kernel::{UserKernel, UserKernelError, parse_constant};
 
-use dispatch::{elementwise, split_workgroups};
+use dispatch::{FIRST_WORKGROUP, elementwise, split_workgroups};
 use variant::{KernelVariant, KernelVariants};
 
 /// Error of an op that was given tensors of the wrong shape.

@@ -96,10 +96,10 @@ pub(super) fn conv_tensors(number: usize, out_channels: usize, channels: usize) 
     rows
 }
 
-/// Output channels of the convolution blocks of a file, as many as it has.
-pub(super) fn out_channels(file: &RawWeights) -> Vec<usize> {
+/// Output channels of `blocks` convolution blocks of a file; zero where the kernel is missing.
+pub(super) fn out_channels(file: &RawWeights, blocks: usize) -> Vec<usize> {
     let shape = |number: usize| file.shape(&format!("conv{number}.kernel"), &format!("conv{number}_W"));
-    (1..).map_while(shape).map(|kernel| kernel.extent(0)).collect()
+    (1..=blocks).map(|number| shape(number).map_or(0, |kernel| kernel.extent(0))).collect()
 }
 
 /// Weights of convolution block `number`.

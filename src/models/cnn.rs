@@ -52,10 +52,11 @@ impl Config {
     /// Sizes by the arrays of a file; `None` if it is of another architecture.
     pub(super) fn of_file(file: &RawWeights) -> Option<Config> {
         let extent = |name: &str, checkpoint: &str| Some(file.shape(name, checkpoint)?.extent(0));
+        let published = Config::default();
         Some(Config {
-            out_channels: blocks::out_channels(file),
+            out_channels: blocks::out_channels(file, published.pools.len()),
             labels: extent("output.bias", "output_b")?,
-            ..Config::default()
+            ..published
         })
     }
 

@@ -57,6 +57,16 @@ impl Config {
         })
     }
 
+    /// Specs of frozen statistics, which published files lack and model files may have.
+    pub(super) fn statistics(&self) -> Vec<TensorSpec> {
+        let spec = |number: usize, part: &str| {
+            let name = format!("bn{number}.{part}");
+            // Those of Keras files were never updated: 0 and 1.
+            TensorSpec::statistic(name.clone(), name, [self.out_channels]).optional()
+        };
+        (1..=self.pools.len()).flat_map(|number| ["mean", "variance"].map(|part| spec(number, part))).collect()
+    }
+
     /// A small network of the same layers, for tests.
     pub fn tiny() -> Config {
         Config {

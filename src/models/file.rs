@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::head::Head;
 use super::{Architecture, Model, ModelError, cnn, compact, crnn, find};
 use crate::tags::Vocabulary;
-use crate::weights::{Locator, RawWeights, Weights, read_file};
+use crate::weights::{Locator, RawWeights, TensorSpec, Weights, WeightsFormat, read_file};
 
 /// Metadata with the labels, a JSON list.
 const LABELS_KEY: &str = "labels";
@@ -66,28 +66,41 @@ fn read_named(
         let weights = head.weights(&base_weights, raw)?;
         return Ok((Model::of_caller(name, Arc::new(head), labels), weights));
     }
-    let Some((architecture, scores)) = architecture(&raw) else {
+    let Some(Found { architecture, name: known, scores, specs }) = architecture(&raw) else {
         let found = raw.names().take(MAX_NAMES).map(String::from).collect();
         return Err(ModelError::Architecture { found });
     };
     let labels = vocabulary(&raw, labels, scores)?;
-    let weights = raw.into_weights(&architecture.tensors())?;
+    let weights = raw.into_weights(&specs)?;
+    // Files of Keras have statistics that the models do not use.
+    if weights.info().format == Some(WeightsFormat::Safetensors) && !weights.info().ignored.is_empty() {
+        let found = weights.info().ignored.iter().take(MAX_NAMES).cloned().collect();
+        return Err(ModelError::UnknownArrays { architecture: known, found });
+    }
     Ok((Model::of_caller(name, architecture, labels), weights))
 }
 
-/// Architecture with the sizes of a file, and its number of scores.
-fn architecture(raw: &RawWeights) -> Option<(Arc<dyn Architecture>, usize)> {
+/// Architecture of a file, with sizes.
+struct Found {
+    name: &'static str,
+    architecture: Arc<dyn Architecture>,
+    scores: usize,
+    specs: Vec<TensorSpec>,
+}
+
+/// Finds the architecture by the arrays.
+fn architecture(raw: &RawWeights) -> Option<Found> {
     if let Some(config) = crnn::Config::of_file(raw) {
-        let scores = config.labels;
-        return Some((Arc::new(config), scores));
+        let (scores, specs) = (config.labels, config.tensors());
+        return Some(Found { name: "crnn", architecture: Arc::new(config), scores, specs });
     }
     if let Some(config) = compact::Config::of_file(raw) {
-        let scores = config.labels;
-        return Some((Arc::new(config), scores));
+        let (scores, specs) = (config.labels, [config.tensors(), config.statistics()].concat());
+        return Some(Found { name: "compact", architecture: Arc::new(config), scores, specs });
     }
     let config = cnn::Config::of_file(raw)?;
-    let scores = config.labels;
-    Some((Arc::new(config), scores))
+    let (scores, specs) = (config.labels, config.tensors());
+    Some(Found { name: "cnn", architecture: Arc::new(config), scores, specs })
 }
 
 /// Labels of `scores` scores: those of the caller, of the file, or, for a file exported from published weights, of the

@@ -62,6 +62,14 @@ pub enum ModelError {
         /// Names in the file, at most eight.
         found: Vec<String>,
     },
+    /// Arrays of a model file that its architecture does not have.
+    #[error("unknown arrays: expected those of {architecture} only, found {}", found.join(", "))]
+    UnknownArrays {
+        /// The architecture.
+        architecture: &'static str,
+        /// Names in the file, at most eight.
+        found: Vec<String>,
+    },
     /// A model file without labels.
     #[error(
         "the file has {scores} scores and no labels: add the metadata \"labels\", a JSON list of {scores} names, or \
@@ -107,6 +115,7 @@ impl ModelError {
             | ModelError::Unpublished { .. }
             | ModelError::Architecture { .. }
             | ModelError::NoLabels { .. }
+            | ModelError::UnknownArrays { .. }
             | ModelError::Metadata { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),

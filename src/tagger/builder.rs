@@ -6,22 +6,30 @@ use std::time::Duration;
 
 use super::active::Context;
 use super::engine::Engine;
-use super::factory::DeviceFactory;
+use super::factory::{DeviceFactory, Fallback};
 use super::gpus::GpuSettings;
 #[cfg(feature = "wgpu")]
 use super::gpus::KernelPolicy;
 use super::pipeline::decoders::{self, Decoding};
+#[cfg(feature = "wgpu")]
+use super::recorder::Recorder;
 use super::stats::Stats;
 use super::warnings::{TaggerWarning, Warnings};
 use super::{Device, Tagger};
 use crate::audio::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, Resamplers, SeekMode};
 use crate::error::{Cause, Error};
 #[cfg(feature = "wgpu")]
+use crate::gpu;
+#[cfg(feature = "wgpu")]
 use crate::kernels::Kernels;
 use crate::models::{self, Compat, EMBEDDING, Model, SCORES, STATS, Starts};
 use crate::plan::Plan;
 use crate::tags::{Aggregation, Vocabulary};
 use crate::tensor::DType;
+#[cfg(feature = "wgpu")]
+use crate::tensor::HostTensor;
+#[cfg(feature = "wgpu")]
+use crate::weights::TensorSpec;
 use crate::weights::{DigestCheck, Locator, Weights};
 
 /// Default decoder timeout: longer than a disk takes to spin up, or a server to recover.
@@ -59,6 +67,7 @@ pub struct TaggerBuilder {
     gpu: Option<Context>,
     gpus: GpuSettings,
     cpu_threads: Option<usize>,
+    fallback: Option<Fallback>,
     max_batch: Option<usize>,
     placement: Placement,
     padding: ClipPadding,
@@ -85,6 +94,7 @@ impl Default for TaggerBuilder {
             gpu: None,
             gpus: GpuSettings::default(),
             cpu_threads: None,
+            fallback: None,
             max_batch: None,
             placement: Placement::default(),
             padding: ClipPadding::default(),
@@ -141,10 +151,41 @@ impl TaggerBuilder {
         self
     }
 
-    /// Sets a device of the caller to run on.
+    /// Sets a device of the caller to run on, by default one clip at a time.
     pub fn gpu(mut self, gpu: Context) -> Self {
         self.gpu = Some(gpu);
         self
+    }
+
+    /// Checks that a device can run the model, without compiling anything or reading weights.
+    ///
+    /// # Errors
+    /// The missing limit or feature, and the kernel that needs it.
+    pub fn check_gpu(&self, gpu: &Context) -> Result<(), Error> {
+        let (model, weights) = match &self.model {
+            // Only the shapes matter.
+            ModelSource::Name(name) => {
+                let model = models::find(name)?;
+                let zeros = |spec: TensorSpec| (spec.name, HostTensor::zeros(spec.shape));
+                let weights = Weights::from_tensors(model.architecture().tensors().into_iter().map(zeros));
+                (model, weights)
+            }
+            _ => self.load()?,
+        };
+        let (plan, _) = self.plan(&model, &weights)?;
+        Ok(gpu::check_plan(gpu, &plan)?)
+    }
+
+    /// Builds a recorder in place of a tagger: it records clips into command encoders of the caller, on the device given
+    /// by [`TaggerBuilder::gpu`].
+    ///
+    /// # Errors
+    /// As [`TaggerBuilder::build`]; [`ErrorKind::Input`](crate::ErrorKind::Input) without a device.
+    pub fn build_recorder(self) -> Result<Recorder, Error> {
+        let Some(gpu) = &self.gpu else { return Err(Cause::NoDevice.into()) };
+        let (model, weights) = self.load()?;
+        let (plan, vocabulary) = self.plan(&model, &weights)?;
+        Recorder::new(gpu, &plan, model, vocabulary, self.tap)
     }
 }
 
@@ -206,6 +247,13 @@ impl TaggerBuilder {
     /// Sets the number of threads of the CPU executor; one per core by default.
     pub fn cpu_threads(mut self, threads: usize) -> Self {
         self.cpu_threads = Some(threads.max(1));
+        self
+    }
+
+    /// Sets what replaces a GPU that lacks something or fails. By default a device of the caller that cannot run the model
+    /// is an error of [`TaggerBuilder::build`], and the CPU takes over from one that fails later.
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.fallback = Some(fallback);
         self
     }
 
@@ -290,8 +338,14 @@ impl TaggerBuilder {
     /// number of labels, a model whose clips depend on each other ([`OriginalBatch`](super::OriginalBatch)), a device that
     /// cannot be opened.
     pub fn build(self) -> Result<Tagger, Error> {
+        let (model, weights) = self.load()?;
+        self.build_from(model, &weights)
+    }
+
+    /// Loads the model.
+    fn load(&self) -> Result<(Model, Weights), Error> {
         let labels = self.labels.as_ref();
-        let (model, weights) = match &self.model {
+        Ok(match &self.model {
             ModelSource::Name(name) => {
                 let model = models::find(name)?;
                 let weights = model.weights(&self.weights)?;
@@ -299,15 +353,11 @@ impl TaggerBuilder {
             }
             ModelSource::File(path) => models::open(path, labels, &self.weights)?,
             ModelSource::Bytes(bytes) => models::read(bytes.to_vec(), labels, &self.weights)?,
-        };
-        self.build_from(model, &weights)
+        })
     }
 
-    /// As [`TaggerBuilder::build`], with a model and weights of the caller.
-    ///
-    /// # Errors
-    /// As [`TaggerBuilder::build`].
-    pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
+    /// Fused plan of the requested outputs, and the labels of its scores.
+    fn plan(&self, model: &Model, weights: &Weights) -> Result<(Plan, Vocabulary), Error> {
         if self.precision == DType::F16 && !self.compat.fits_f16() {
             return Err(Cause::Precision.into());
         }
@@ -316,8 +366,20 @@ impl TaggerBuilder {
         if self.outputs == Outputs::All && plan.output_index(SCORES).is_none() {
             return Err(Cause::NoScores { model: model.name().to_string() }.into());
         }
-        let vocabulary = self.vocabulary(&model, &plan)?;
+        let vocabulary = self.vocabulary(model, &plan)?;
         let plan = self.select_outputs(&plan)?;
+        if plan.depends_on_batch() {
+            return Err(Cause::DependentClips { model: model.name().to_string() }.into());
+        }
+        Ok((plan.fused().with_precision(self.precision), vocabulary))
+    }
+
+    /// As [`TaggerBuilder::build`], with a model and weights of the caller.
+    ///
+    /// # Errors
+    /// As [`TaggerBuilder::build`].
+    pub fn build_from(self, model: Model, weights: &Weights) -> Result<Tagger, Error> {
+        let (plan, vocabulary) = self.plan(&model, weights)?;
         let warnings = Warnings::default();
         if let DigestCheck::Mismatch { file, expected, found } = &weights.info().digest {
             warnings.add(TaggerWarning::UnpublishedWeights {
@@ -326,16 +388,12 @@ impl TaggerBuilder {
                 found: found.clone(),
             });
         }
-        if plan.depends_on_batch() {
-            return Err(Cause::DependentClips { model: model.name().to_string() }.into());
-        }
-        let plan = plan.fused().with_precision(self.precision);
         // A device of the caller replaces all others.
         let devices =
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
         let engine = |device: &Device| {
             let (gpus, cpu_threads) = (self.gpus.clone(), self.cpu_threads);
-            let factory = DeviceFactory { device: device.clone(), gpus, cpu_threads };
+            let factory = DeviceFactory { device: device.clone(), gpus, cpu_threads, fallback: self.fallback };
             Engine::new(factory, self.gpu.as_ref(), plan.clone(), self.max_batch, warnings.clone())
                 .map(Arc::new)
         };

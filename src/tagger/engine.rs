@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::StageTimes;
 use super::active::{Active, Context};
-use super::factory::DeviceFactory;
+use super::factory::{DeviceFactory, Fallback};
 use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
 use crate::executor::blocking::{self, Run};
@@ -245,6 +245,9 @@ impl Engine {
             health.reopened = 0;
         }
         health.good = 0;
+        if self.factory.fallback == Some(Fallback::Error) && (self.is_shared || !is_lost) {
+            return Err(error.into());
+        }
         if is_lost && !self.is_shared && health.reopened < MAX_REOPENS {
             health.reopened += 1;
             match self.reopened(batch) {
@@ -255,6 +258,9 @@ impl Engine {
                 }
                 Err(reason) => self.warnings.add(TaggerWarning::NotReopened { device: name.into(), reason }),
             }
+        }
+        if self.factory.fallback == Some(Fallback::Error) {
+            return Err(error.into());
         }
         self.cpu_fallback(name, error.to_string())
     }

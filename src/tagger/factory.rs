@@ -24,12 +24,28 @@ pub(super) struct DeviceFactory {
     pub(super) gpus: GpuSettings,
     /// Threads of the CPU executor; `None` for one per core.
     pub(super) cpu_threads: Option<usize>,
+    /// What replaces a GPU that fails; `None` for the default.
+    pub(super) fallback: Option<Fallback>,
 }
+
+/// What replaces a GPU that lacks something or fails ([`TaggerBuilder::fallback`](super::TaggerBuilder::fallback)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fallback {
+    /// The CPU executor, with a warning.
+    Cpu,
+    /// Nothing: the error is returned, of the kind [`Device`](crate::ErrorKind::Device) or
+    /// [`Resource`](crate::ErrorKind::Resource).
+    Error,
+}
+
+/// Default batch size on a device of the caller, which has other uses for its memory.
+const SHARED_BATCH: usize = 1;
 
 impl DeviceFactory {
     /// Default settings for a device.
     pub(super) fn new(device: Device) -> DeviceFactory {
-        DeviceFactory { device, gpus: GpuSettings::default(), cpu_threads: None }
+        DeviceFactory { device, gpus: GpuSettings::default(), cpu_threads: None, fallback: None }
     }
 
     /// Opens the device for `plan`.
@@ -42,7 +58,16 @@ impl DeviceFactory {
     ) -> Result<Active, Error> {
         let host_batch = max_batch.unwrap_or(CPU_BATCH);
         Ok(match (shared, &self.device) {
-            (Some(gpu), _) => self.gpus.prepare(gpu, plan, max_batch, warnings)?,
+            (Some(gpu), _) => {
+                match self.gpus.prepare(gpu, plan, max_batch.or(Some(SHARED_BATCH)), warnings) {
+                    Err(error) if self.fallback == Some(Fallback::Cpu) => {
+                        let (device, reason) = (gpu.summary().name.clone(), error.to_string());
+                        warnings.add(TaggerWarning::CpuFallback { device, reason });
+                        self.prepare_cpu(&plan.with_precision(DType::F32), max_batch)?
+                    }
+                    prepared => prepared?,
+                }
+            }
             (None, Device::Auto) => match self.gpus.open_auto(plan, max_batch, self.cpu_threads, warnings)? {
                 Ok(active) => active,
                 Err(reason) => {

@@ -29,11 +29,15 @@ mod gpus;
 mod original_batch;
 mod pending;
 mod pipeline;
+#[cfg(feature = "wgpu")]
+mod recorder;
 mod results;
 mod stats;
 mod stream;
 mod warnings;
 
+#[cfg(feature = "wgpu")]
+pub use self::recorder::{Reading, Recorder};
 #[cfg(all(feature = "unstable", feature = "wgpu"))]
 pub use self::calibrate::measure_statistics;
 #[cfg(all(feature = "wgpu", feature = "unstable"))]
@@ -45,6 +49,7 @@ pub use self::{
 };
 pub use builder::{Outputs, TaggerBuilder};
 pub use device::{Device, ParseDeviceError};
+pub use factory::Fallback;
 pub use pending::Pending;
 pub use results::{ClipResult, Track};
 pub use stats::StageTimes;

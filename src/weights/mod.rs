@@ -52,7 +52,7 @@ pub use self::{
 };
 #[cfg(not(feature = "unstable"))]
 pub(crate) use self::{
-    info::WeightsInfo,
+    info::{WeightsFormat, WeightsInfo},
     load::{from_bytes, load, load_embedded},
     manifest::{DigestCheck, Manifest},
     raw::RawWeights,

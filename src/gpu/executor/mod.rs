@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use budget::Budget;
 use part::{Batch, BatchPart, Progress};
-use prepared::DevicePlan;
-use program::{Program, Staging};
+use program::Staging;
 
 use super::layout::to_stored;
+pub(super) use prepared::DevicePlan;
+pub(super) use program::Program;
 use super::options::Options;
 use super::{Context, GpuError};
 use crate::executor::{self, ExecuteError, Inputs, PlanOutputs, Submission, Times, check_batch};

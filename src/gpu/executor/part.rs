@@ -238,10 +238,25 @@ impl BatchPart {
             Some(timestamps) => read(&timestamps.readback, |bytes| timestamps.times(&self.gpu, bytes))?,
             None => Vec::new(),
         };
-        let steps = program.runs.iter().zip(program.plan.steps()).zip(times).map(|((run, step), time)| {
-            StepTime { step: step.name.clone(), kernel: run.kernel, time, flops: run.flops }
-        });
-        Ok((outputs, steps.collect()))
+        let mut steps: Vec<StepTime> = Vec::new();
+        let mut last = None;
+        for (run, time) in program.runs.iter().zip(times) {
+            match steps.last_mut().filter(|_| last == Some(run.step)) {
+                // Another slice.
+                Some(step) => {
+                    step.time += time;
+                    step.flops += run.flops;
+                }
+                None => steps.push(StepTime {
+                    step: program.plan.steps()[run.step].name.clone(),
+                    kernel: run.kernel,
+                    time,
+                    flops: run.flops,
+                }),
+            }
+            last = Some(run.step);
+        }
+        Ok((outputs, steps))
     }
 }
 

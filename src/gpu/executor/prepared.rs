@@ -9,28 +9,21 @@ use crate::plan::{Arena, Plan};
 
 /// A plan with its compiled kernels, uploaded weights and buffers of activations.
 #[derive(Debug)]
-pub(super) struct DevicePlan {
-    pub(super) gpu: Context,
+pub(in crate::gpu) struct DevicePlan {
+    pub(in crate::gpu) gpu: Context,
     /// The plan for the largest batch.
-    pub(super) plan: Plan,
-    pub(super) arena: Arena,
-    pub(super) options: Options,
-    pub(super) pipelines: Vec<Pipeline>,
-    pub(super) weights: Vec<Vec<wgpu::Buffer>>,
-    pub(super) slots: Vec<wgpu::Buffer>,
+    pub(in crate::gpu) plan: Plan,
+    pub(in crate::gpu) arena: Arena,
+    pub(in crate::gpu) options: Options,
+    pub(in crate::gpu) pipelines: Vec<Pipeline>,
+    pub(in crate::gpu) weights: Vec<Vec<wgpu::Buffer>>,
+    pub(in crate::gpu) slots: Vec<wgpu::Buffer>,
 }
 
 impl DevicePlan {
     /// As [`Executor::new`](super::Executor::new).
-    pub(super) fn new(gpu: &Context, plan: &Plan, options: &Options) -> Result<DevicePlan, GpuError> {
-        let f16 = plan.tensors().iter().any(|tensor| tensor.dtype == crate::tensor::DType::F16);
-        if f16 && !gpu.summary().limits.f16 {
-            return Err(GpuError::MissingFeature {
-                adapter: gpu.summary().name.clone(),
-                feature: "16-bit floats in shaders",
-                advice: "use f32",
-            });
-        }
+    pub(in crate::gpu) fn new(gpu: &Context, plan: &Plan, options: &Options) -> Result<DevicePlan, GpuError> {
+        gpu.check_precision(plan)?;
         let max_batch = largest_batch(gpu, plan, options)?;
         let plan = plan.with_batch(max_batch);
         let arena = Arena::new(&plan);

@@ -8,39 +8,39 @@ use crate::gpu::select::select_kernel;
 use crate::gpu::timing::Timestamps;
 use crate::gpu::{Context, GpuError, failed};
 use crate::kernels::{Dispatch, Operation, Role};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 
 /// Maximum number of unused staging buffers of a program.
 const MAX_FREE_STAGING: usize = 4;
 
 /// A plan at one batch size, ready to be recorded.
 #[derive(Debug)]
-pub(super) struct Program {
-    pub(super) batch: usize,
-    pub(super) plan: Plan,
-    pub(super) runs: Vec<BoundDispatch>,
+pub(in crate::gpu) struct Program {
+    pub(in crate::gpu) batch: usize,
+    pub(in crate::gpu) plan: Plan,
+    pub(in crate::gpu) runs: Vec<BoundDispatch>,
     /// Staging buffers that no batch uses at the moment.
     staging: Mutex<Vec<Staging>>,
     /// Slot and bytes of each input; `None` for an input that no step reads.
-    pub(super) inputs: Vec<(Option<usize>, u64)>,
+    pub(in crate::gpu) inputs: Vec<(Option<usize>, u64)>,
     /// Bytes of all outputs.
-    pub(super) output_bytes: u64,
+    pub(in crate::gpu) output_bytes: u64,
     /// Slot, bytes and place in the staging buffer of each output.
-    pub(super) outputs: Vec<(usize, u64, u64)>,
+    pub(in crate::gpu) outputs: Vec<(usize, u64, u64)>,
 }
 
 /// Host-visible buffers of one submission, kept from batch to batch: making such memory costs more than filling it.
 #[derive(Debug)]
-pub(super) struct Staging {
+pub(in crate::gpu) struct Staging {
     /// One for each input of the plan, mapped for writing while no submission uses it.
-    pub(super) inputs: Vec<wgpu::Buffer>,
-    pub(super) outputs: wgpu::Buffer,
+    pub(in crate::gpu) inputs: Vec<wgpu::Buffer>,
+    pub(in crate::gpu) outputs: wgpu::Buffer,
     /// Present if the submission is timed.
-    pub(super) timestamps: Option<Timestamps>,
+    pub(in crate::gpu) timestamps: Option<Timestamps>,
 }
 
 impl Staging {
-    pub(super) fn new(gpu: &Context, program: &Program, timed: bool) -> Result<Staging, GpuError> {
+    pub(in crate::gpu) fn new(gpu: &Context, program: &Program, timed: bool) -> Result<Staging, GpuError> {
         let inputs = program.inputs.iter().map(|&(_, bytes)| gpu.upload_buffer("inputs", bytes));
         let inputs = inputs.collect::<Result<_, _>>()?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -50,43 +50,63 @@ impl Staging {
     }
 }
 
-/// A kernel with all it needs.
+/// A kernel with all it needs, or a slice of it.
 #[derive(Debug)]
-pub(super) struct BoundDispatch {
-    pub(super) kernel: &'static str,
-    pub(super) pipeline: wgpu::ComputePipeline,
-    pub(super) bind_group: wgpu::BindGroup,
-    pub(super) workgroups: [u32; 3],
+pub(in crate::gpu) struct BoundDispatch {
+    /// Index of the step in the plan.
+    pub(in crate::gpu) step: usize,
+    pub(in crate::gpu) kernel: &'static str,
+    pub(in crate::gpu) pipeline: wgpu::ComputePipeline,
+    pub(in crate::gpu) bind_group: wgpu::BindGroup,
+    pub(in crate::gpu) workgroups: [u32; 3],
     /// Floating-point operations of the batch.
-    pub(super) flops: u64,
+    pub(in crate::gpu) flops: u64,
+}
+
+/// Dispatches of all steps, each with the index of its step and its floating-point operations.
+fn dispatches(prepared: &DevicePlan, plan: &Plan) -> Result<Vec<(usize, Dispatch, u64)>, GpuError> {
+    let options = &prepared.options;
+    let limits = options.limits.as_ref().unwrap_or(&prepared.gpu.summary().limits);
+    let mut all = Vec::new();
+    for (index, step) in plan.steps().iter().enumerate() {
+        let selected = select_kernel(&prepared.gpu, plan, step, options)?;
+        let flops = step.op.flops(&plan.call(step, &plan.shapes(step)));
+        let parts = match options.slice_flops {
+            Some(most) if selected.user_kernel.is_none() => flops.div_ceil(most.max(1)).max(1),
+            _ => 1,
+        };
+        let slices = selected.dispatch.sliced(usize::try_from(parts).unwrap_or(usize::MAX), limits);
+        let share = flops / slices.len().max(1) as u64;
+        all.extend(slices.into_iter().map(|slice| (index, slice, share)));
+    }
+    Ok(all)
+}
+
+impl BoundDispatch {
+    pub(in crate::gpu) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.workgroups[0], self.workgroups[1], self.workgroups[2]);
+    }
 }
 
 impl Program {
     /// Parameters and bind groups for batches of `clips`.
-    pub(super) fn new(prepared: &DevicePlan, clips: usize) -> Result<Program, GpuError> {
+    pub(in crate::gpu) fn new(prepared: &DevicePlan, clips: usize) -> Result<Program, GpuError> {
         let plan = prepared.plan.with_batch(clips);
-        let dispatches = plan
-            .steps()
-            .iter()
-            .map(|step| {
-                select_kernel(&prepared.gpu, &plan, step, &prepared.options).map(|chosen| chosen.dispatch)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let params = upload_params(&prepared.gpu, &dispatches)?;
+        let dispatches = dispatches(prepared, &plan)?;
+        let (params, places) = upload_params(&prepared.gpu, dispatches.iter().map(|(_, dispatch, _)| dispatch))?;
+        let bound = |((step, dispatch, flops), place): (&(usize, Dispatch, u64), &(u64, u64))| BoundDispatch {
+            step: *step,
+            kernel: dispatch.kernel.name,
+            pipeline: prepared.pipelines[*step].pipeline.clone(),
+            bind_group: bind_group(prepared, &plan, *step, dispatch, (&params, *place)),
+            workgroups: dispatch.workgroups,
+            flops: *flops,
+        };
         let runs = prepared
             .gpu
-            .scoped(|| {
-                let steps = plan.steps().iter().zip(&dispatches).enumerate();
-                steps
-                    .map(|(index, (step, dispatch))| BoundDispatch {
-                        kernel: dispatch.kernel.name,
-                        pipeline: prepared.pipelines[index].pipeline.clone(),
-                        bind_group: bind_group(prepared, &plan, index, step, dispatch, &params),
-                        workgroups: dispatch.workgroups,
-                        flops: step.op.flops(&plan.call(step, &plan.shapes(step))),
-                    })
-                    .collect()
-            })
+            .scoped(|| dispatches.iter().zip(&places).map(bound).collect())
             .map_err(failed)?;
         let bytes = |id: usize| {
             let tensor = &plan.tensors()[id];
@@ -113,14 +133,14 @@ impl Program {
     }
 
     /// Staging buffers, timed or not, that no submission uses at the moment.
-    pub(super) fn free_staging(&self, timed: bool) -> Option<Staging> {
+    pub(in crate::gpu) fn free_staging(&self, timed: bool) -> Option<Staging> {
         let mut free = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         let place = free.iter().position(|staging| staging.timestamps.is_some() == timed)?;
         Some(free.swap_remove(place))
     }
 
     /// Keeps staging buffers for a later batch; more than batches usually in flight are dropped.
-    pub(super) fn give_back(&self, staging: Staging) {
+    pub(in crate::gpu) fn give_back(&self, staging: Staging) {
         let mut free = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < MAX_FREE_STAGING {
             free.push(staging);
@@ -128,7 +148,7 @@ impl Program {
     }
 
     /// Submits one command buffer: copies of the inputs, one compute pass, copies of the outputs.
-    pub(super) fn submit(
+    pub(in crate::gpu) fn submit(
         &self,
         gpu: &Context,
         slots: &[wgpu::Buffer],
@@ -152,15 +172,13 @@ impl Program {
     }
 
     /// Records all steps in one compute pass.
-    fn record(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) {
+    pub(in crate::gpu) fn record(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         if let Some(timestamps) = timestamps {
             pass.write_timestamp(&timestamps.queries, 0);
         }
         for (index, run) in self.runs.iter().enumerate() {
-            pass.set_pipeline(&run.pipeline);
-            pass.set_bind_group(0, &run.bind_group, &[]);
-            pass.dispatch_workgroups(run.workgroups[0], run.workgroups[1], run.workgroups[2]);
+            run.record(&mut pass);
             if let Some(timestamps) = timestamps {
                 pass.write_timestamp(&timestamps.queries, index as u32 + 1);
             }
@@ -169,9 +187,9 @@ impl Program {
 }
 
 /// All parameter blocks in one buffer, at the device's alignment.
-fn upload_params(
+fn upload_params<'a>(
     gpu: &Context,
-    dispatches: &[Dispatch],
+    dispatches: impl Iterator<Item = &'a Dispatch>,
 ) -> Result<(wgpu::Buffer, Vec<(u64, u64)>), GpuError> {
     let alignment = gpu.device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
     let (mut bytes, mut places) = (Vec::new(), Vec::new());
@@ -191,11 +209,10 @@ fn bind_group(
     prepared: &DevicePlan,
     plan: &Plan,
     index: usize,
-    step: &Step,
     dispatch: &Dispatch,
-    (params, places): &(wgpu::Buffer, Vec<(u64, u64)>),
+    (params, (offset, size)): (&wgpu::Buffer, (u64, u64)),
 ) -> wgpu::BindGroup {
-    let (offset, size) = places[index];
+    let step = &plan.steps()[index];
     let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: binding(params, offset, size) }];
     for (place, item) in dispatch.kernel.bindings.iter().enumerate() {
         let activation = |id: usize| {

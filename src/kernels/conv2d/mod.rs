@@ -1,7 +1,7 @@
 //! 3x3 convolution with bias, max-pool and activation in its epilogue.
 
 use super::{
-    Activation, Axis, Binding, Call, Dispatch, DispatchError, Fused, KernelConfig, KernelVariants, Limits,
+    Activation, Axis, Binding, Call, Dispatch, DispatchError, FIRST_WORKGROUP, Fused, KernelConfig, KernelVariants, Limits,
     MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, Tolerance, expect_count, expect_rank,
     expect_shape,
 };
@@ -123,7 +123,8 @@ impl Operation for Conv2d {
                 .u32("FO", y.extent(2))
                 .u32("TO", y.extent(3))
                 .u32("O4", stored_channels(y.extent(1)) / 4)
-                .u32("OP4", padded_channels4(variant, call, config)),
+                .u32("OP4", padded_channels4(variant, call, config))
+                .u32(FIRST_WORKGROUP, 0),
             ..variant.dispatch(self, call, config, limits)?
         })
     }

@@ -1,0 +1,185 @@
+//! The header, the exported symbols, and the C examples, compiled as C99 and C++ and run.
+#![cfg(unix)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const NAME: &str = "tagwave_capi";
+
+/// System libraries of the static library, as `rustc --print native-static-libs` lists them.
+const SYSTEM_LIBRARIES: [&str; 5] = ["-lm", "-lpthread", "-ldl", "-lgcc_s", "-lc"];
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Folder of the built libraries.
+fn libraries() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().unwrap();
+    assert!(folder.join(format!("lib{NAME}.so")).exists(), "no library in {}", folder.display());
+    folder.to_path_buf()
+}
+
+fn succeeded(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+/// `UPDATE_HEADER=1` writes the header anew.
+#[test]
+fn the_header_is_up_to_date() {
+    let path = package().join("include/tagwave.h");
+    let config = cbindgen::Config::from_file(package().join("cbindgen.toml")).unwrap();
+    let bindings = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(package().join("src/lib.rs"))
+        .with_src(package().join("src/status.rs"))
+        .with_src(package().join("src/handle.rs"))
+        .with_src(package().join("src/tagging.rs"))
+        .with_src(package().join("src/stream.rs"))
+        .generate()
+        .unwrap();
+    let mut header = Vec::new();
+    bindings.write(&mut header);
+    // Notes on safety are for readers of the Rust source.
+    let mut text = String::new();
+    let mut is_safety = false;
+    for line in String::from_utf8(header).unwrap().lines() {
+        is_safety = line.contains("# Safety") || (is_safety && line.starts_with("//"));
+        if !is_safety {
+            text += line;
+            text.push('\n');
+        }
+    }
+    let text = text.replace("\n//\n", "\n").replace("///", "//");
+    if std::env::var_os("UPDATE_HEADER").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "capi/include/tagwave.h is out of date: run with UPDATE_HEADER=1");
+}
+
+#[test]
+fn only_these_symbols_are_exported() {
+    let library = libraries().join(format!("lib{NAME}.so"));
+    let output = succeeded(Command::new("nm").args(["-D", "--defined-only"]).arg(library));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut found: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    found.sort_unstable();
+    let expected = [
+        "tagwave_abi_version",
+        "tagwave_cancel",
+        "tagwave_clip_samples",
+        "tagwave_device",
+        "tagwave_embedding_len",
+        "tagwave_free",
+        "tagwave_label",
+        "tagwave_label_count",
+        "tagwave_last_error",
+        "tagwave_new",
+        "tagwave_open",
+        "tagwave_sample_rate",
+        "tagwave_set",
+        "tagwave_set_log",
+        "tagwave_set_model",
+        "tagwave_stream_close",
+        "tagwave_stream_end",
+        "tagwave_stream_free_frames",
+        "tagwave_stream_next",
+        "tagwave_stream_open",
+        "tagwave_stream_overrun_frames",
+        "tagwave_stream_push",
+        "tagwave_stream_push_i16",
+        "tagwave_stream_reset",
+        "tagwave_tag_file",
+        "tagwave_tag_files",
+        "tagwave_tag_samples",
+        "tagwave_version",
+    ];
+    assert_eq!(found, expected);
+    let header = std::fs::read_to_string(package().join("include/tagwave.h")).unwrap();
+    for name in expected {
+        assert!(header.contains(&format!("{name}(")), "{name} is not in the header");
+    }
+}
+
+/// Compiles a program, with the shared or the static library.
+fn compiled(source: &str, language: &str, is_static: bool, folder: &Path) -> PathBuf {
+    let libraries = libraries();
+    let program = folder.join(format!("{}-{language}-{is_static}", Path::new(source).file_stem().unwrap().display()));
+    let compiler = if language == "c99" { "cc" } else { "c++" };
+    let mut command = Command::new(compiler);
+    command
+        .args([&format!("-std={language}"), "-g", "-Wall", "-Wextra", "-Werror", "-pedantic"])
+        .args(if language == "c99" { &[][..] } else { &["-x", "c++"] })
+        .arg(package().join(source))
+        .args(["-x", "none", "-I"])
+        .arg(package().join("include"))
+        .arg("-o")
+        .arg(&program);
+    if is_static {
+        command.arg(libraries.join(format!("lib{NAME}.a"))).args(SYSTEM_LIBRARIES);
+    } else {
+        command.arg("-L").arg(&libraries).arg(format!("-l{NAME}")).arg("-lm");
+        command.arg(format!("-Wl,-rpath,{}", libraries.display()));
+    }
+    succeeded(&mut command);
+    program
+}
+
+/// Path of the demo and of a file that does not exist.
+fn files() -> [PathBuf; 3] {
+    let demo = package().join("../assets/demo.ogg");
+    [demo.clone(), demo.with_file_name("missing.mp3"), demo]
+}
+
+#[test]
+fn examples_run_as_c_and_as_cpp() {
+    let folder = tempfile::tempdir().unwrap();
+    for (language, is_static) in [("c99", false), ("c++11", false), ("c99", true)] {
+        let program = compiled("../examples/c/tag.c", language, is_static, folder.path());
+        let text = String::from_utf8(succeeded(Command::new(program).args(files())).stdout).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("on cpu, 50 labels"), "{text}");
+        assert!(lines[2].starts_with("file 0: electronic 0.4"), "{text}");
+        assert!(lines[3].starts_with("file 1: cannot open"), "{text}");
+        assert!(lines[4].starts_with("file 2: electronic 0.4") && lines.len() == 5, "{text}");
+        let program = compiled("../examples/c/stream.c", language, is_static, folder.path());
+        let text = String::from_utf8(succeeded(&mut Command::new(program)).stdout).unwrap();
+        assert_eq!(text.lines().count(), 6, "{text}");
+    }
+}
+
+/// Misuse is a status and a message, never a crash.
+#[test]
+fn misuse_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = compiled("tests/misuse.c", "c99", false, folder.path());
+    succeeded(Command::new(program).arg(&files()[0]));
+}
+
+/// No leak and no invalid access, where valgrind is installed; under `REQUIRE_VALGRIND=1` it must be.
+#[test]
+fn valgrind_finds_nothing() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        assert!(std::env::var_os("REQUIRE_VALGRIND").is_none(), "REQUIRE_VALGRIND is set: no valgrind");
+        println!("not run: no valgrind");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (source, arguments) in [
+        ("../examples/c/tag.c", &files()[..1]),
+        ("../examples/c/stream.c", &[]),
+        ("tests/misuse.c", &files()[..1]),
+    ] {
+        let program = compiled(source, "c99", false, folder.path());
+        let mut command = Command::new("valgrind");
+        command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
+        // Threads of the pool that are still running hold their memory.
+        command.args(["--show-leak-kinds=definite"]).arg(program).args(arguments);
+        succeeded(&mut command);
+    }
+}
