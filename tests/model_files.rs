@@ -1,8 +1,9 @@
 //! Model files: sizes from the arrays, labels from the metadata, heads on another model's embedding.
 #![cfg(all(feature = "cpu", feature = "gpu", feature = "small"))]
 
+mod common;
+
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -24,8 +25,10 @@ fn metadata(entries: &[(&str, &str)]) -> Metadata {
 
 /// A file as the safetensors package of Python writes it.
 fn file(tensors: &[(String, HostTensor)], metadata: Metadata) -> Vec<u8> {
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, tensor)| tensor.data().iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, tensor)| tensor.data().iter().flat_map(|v| v.to_le_bytes()).collect())
+        .collect();
     let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
         let shape = tensor.shape().extents().to_vec();
         (name.clone(), TensorView::new(Dtype::F32, shape, bytes).unwrap())
@@ -40,7 +43,8 @@ fn weights_of(architecture: &dyn Architecture) -> Weights {
         let channels = weights.get("conv1.bias").unwrap().shape().extent(0);
         for number in 1..=5 {
             weights.insert(format!("bn{number}.mean"), HostTensor::from_fn([channels], |i| 0.1 * i as f32));
-            weights.insert(format!("bn{number}.variance"), HostTensor::from_fn([channels], |i| 1.0 + i as f32));
+            weights
+                .insert(format!("bn{number}.variance"), HostTensor::from_fn([channels], |i| 1.0 + i as f32));
         }
     }
     weights
@@ -66,8 +70,10 @@ const LABELS: &str = r#"["birdsong", "rain", "speech"]"#;
 fn sizes_are_read_from_the_arrays() {
     let (channels, count) = (vec![6, 9, 4, 8], 3);
     let architectures: [(&str, Box<dyn Architecture>, Model); 3] = {
-        let crnn = crnn::Config { out_channels: channels.clone(), units: 7, labels: count, ..Default::default() };
-        let cnn = cnn::Config { out_channels: [channels, vec![5]].concat(), labels: count, ..Default::default() };
+        let crnn =
+            crnn::Config { out_channels: channels.clone(), units: 7, labels: count, ..Default::default() };
+        let cnn =
+            cnn::Config { out_channels: [channels, vec![5]].concat(), labels: count, ..Default::default() };
         let compact = compact::Config { out_channels: 6, labels: count, ..Default::default() };
         [
             ("crnn", Box::new(crnn.clone()), Model::new("mine", crnn, labels())),
@@ -111,7 +117,8 @@ fn heads_score_the_embedding() {
         let tagger = cpu().device(device).model_bytes(bytes.clone()).build().unwrap();
         let track = tagger.tag_samples(&clip, 12_000).unwrap();
         for label in 0..3 {
-            let sum: f64 = (0..64).map(|i| f64::from(embedding[i]) * f64::from(weight.data()[i * 3 + label])).sum();
+            let sum: f64 =
+                (0..64).map(|i| f64::from(embedding[i]) * f64::from(weight.data()[i * 3 + label])).sum();
             let expected = 1.0 / (1.0 + (-sum - f64::from(bias.data()[label])).exp());
             assert!((f64::from(track.scores[label]) - expected).abs() < 2e-5);
         }
@@ -121,7 +128,11 @@ fn heads_score_the_embedding() {
     // Weights of another base, an unknown base, another number of features.
     let refused = |entries: &[(&str, &str)], tensors: &[(String, HostTensor)]| {
         let labels = [("labels", LABELS)];
-        cpu().model_bytes(file(tensors, metadata(&[&labels, entries].concat()))).build().unwrap_err().to_string()
+        cpu()
+            .model_bytes(file(tensors, metadata(&[&labels, entries].concat())))
+            .build()
+            .unwrap_err()
+            .to_string()
     };
     let error = refused(&[("base_sha256", "00")], &tensors);
     assert!(error.contains("expected weights of small with the SHA-256 00"), "{error}");
@@ -135,7 +146,8 @@ fn heads_score_the_embedding() {
 #[test]
 fn invalid_files_say_what_was_expected() {
     let config = crnn::Config { out_channels: vec![4; 4], units: 4, labels: 3, ..Default::default() };
-    let read = |bytes: Vec<u8>| models::read(bytes, None, &Locator::default()).map(|_| "no error").unwrap_err();
+    let read =
+        |bytes: Vec<u8>| models::read(bytes, None, &Locator::default()).map(|_| "no error").unwrap_err();
     let broken = |entries: &[(&str, &str)], change: fn(&mut Vec<(String, HostTensor)>)| {
         let weights = synthetic_weights(&config, 3);
         let mut tensors = weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())).collect();
@@ -145,12 +157,21 @@ fn invalid_files_say_what_was_expected() {
     let labels = [("labels", LABELS)];
     let none: fn(&mut Vec<(String, HostTensor)>) = |_| {};
     for (error, message) in [
-        (broken(&[("labels", "[\"a\"]")], none), "metadata \"labels\": expected a JSON list of 3 names, found a list of 1"),
+        (
+            broken(&[("labels", "[\"a\"]")], none),
+            "metadata \"labels\": expected a JSON list of 3 names, found a list of 1",
+        ),
         (broken(&[("labels", "a, b, c")], none), "expected a JSON list of 3 names, found expected value"),
-        (broken(&[("labels", r#"["a", "a", "b"]"#)], none), "expected a unique, non-empty label, found \"a\""),
+        (
+            broken(&[("labels", r#"["a", "a", "b"]"#)], none),
+            "expected a unique, non-empty label, found \"a\"",
+        ),
         (broken(&labels, |t| t.retain(|(name, _)| name != "conv2.bias")), "missing weights: \"conv2.bias\""),
         (broken(&labels, |t| t.retain(|(name, _)| !name.starts_with("output"))), "unknown architecture"),
-        (broken(&labels, |t| t.retain(|(name, _)| !name.ends_with("4.bias"))), "missing weights: \"conv4.bias\""),
+        (
+            broken(&labels, |t| t.retain(|(name, _)| !name.ends_with("4.bias"))),
+            "missing weights: \"conv4.bias\"",
+        ),
         (broken(&labels, |t| t.retain(|(name, _)| !name.starts_with("conv4"))), "bn4"),
         (
             broken(&labels, |t| t.push(("conv5.kernel".into(), HostTensor::zeros([4, 4, 3, 3])))),
@@ -163,10 +184,7 @@ fn invalid_files_say_what_was_expected() {
             }),
             "expected [4], found [5]",
         ),
-        (
-            broken(&labels, |t| t[0].1.data_mut()[0] = f32::NAN),
-            "NaN",
-        ),
+        (broken(&labels, |t| t[0].1.data_mut()[0] = f32::NAN), "NaN"),
     ] {
         assert!(error.to_string().contains(message), "{error}");
         assert!(matches!(error.kind(), ErrorKind::Input | ErrorKind::Unsupported), "{error}");
@@ -178,17 +196,14 @@ fn invalid_files_say_what_was_expected() {
 /// The published weights as files of no name, where they are at hand.
 #[test]
 fn published_files_are_model_files() {
-    let Some(fixtures) = std::env::var_os("TAGWAVE_FIXTURES") else {
-        println!("not run: TAGWAVE_FIXTURES is not set");
-        return;
-    };
-    let weights = PathBuf::from(fixtures).join("weights");
+    let Some(weights) = common::fixture("weights") else { return };
     let clip = synthetic_clip(12_000 * 31);
     let mut checked = 0;
     for entry in std::fs::read_dir(&weights).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let Some(model) = ["crnn", "cnn"].into_iter().find(|model| name.contains(&format!("tagger_{model}"))) else {
+        let Some(model) = ["crnn", "cnn"].into_iter().find(|model| name.contains(&format!("tagger_{model}")))
+        else {
             continue;
         };
         if !name.ends_with(".h5") {

@@ -249,7 +249,10 @@ proptest! {
 
     #[test]
     fn recurrent_layers_of_any_shape_agree_with_the_reference(n in 1..4usize, t in 1..9usize, units in 1..40usize) {
-        agrees(Op::Gru(Gru), fill([n, t, 3 * units], 11), vec![weights([units, 3 * units], 10)])?;
+        for reset_after in [false, true] {
+            let weights = vec![weights([units, 3 * units], 10), fill([units], 12)];
+            agrees(Op::Gru(Gru { reset_after }), fill([n, t, 3 * units], 11), weights)?;
+        }
     }
 
     /// Whatever prefix of rows and journal reached the disk, resuming ends with the rows of an undisturbed run.

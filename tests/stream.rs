@@ -1,5 +1,7 @@
 //! Streams of live audio against the same windows of a track, and what an audio thread relies on.
-#![cfg(all(feature = "cpu", feature = "small"))]
+#![cfg(all(feature = "cpu", feature = "gpu", feature = "small"))]
+
+mod common;
 
 use std::time::{Duration, Instant};
 
@@ -77,11 +79,7 @@ fn windows_have_the_scores_of_the_same_clips_of_a_track() {
 /// Another framing and compatibility, where the published weights are at hand.
 #[test]
 fn windows_of_compact_and_of_short_hops() {
-    let Some(fixtures) = std::env::var_os("TAGWAVE_FIXTURES") else {
-        println!("not run: TAGWAVE_FIXTURES is not set");
-        return;
-    };
-    let weights = std::path::Path::new(&fixtures).join("weights");
+    let Some(weights) = common::fixture("weights") else { return };
     let mono = music(31.0, 12_000);
     for model in ["compact", "crnn"] {
         let builder = || cpu().model(model).weights(&weights);

@@ -82,7 +82,9 @@ impl Options {
                 value,
                 &[("corrected", Compat::Corrected), ("original", Compat::Original)],
             )?),
-            "precision" => builder.precision(one_of(key, value, &[("f32", DType::F32), ("f16", DType::F16)])?),
+            "precision" => {
+                builder.precision(one_of(key, value, &[("f32", DType::F32), ("f16", DType::F16)])?)
+            }
             "padding" => builder.padding(one_of(
                 key,
                 value,
@@ -118,5 +120,6 @@ impl Options {
 fn is_file(name: &str) -> bool {
     let path = Path::new(name);
     let extension = path.extension().unwrap_or_default();
-    path.components().count() > 1 || MODEL_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+    path.components().count() > 1
+        || MODEL_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }

@@ -124,9 +124,10 @@ pub extern "C" fn tagwave_abi_version() -> u32 {
 /// Version of tagwave, such as "0.1.0". [thread-safe]
 #[unsafe(no_mangle)]
 pub extern "C" fn tagwave_version() -> *const c_char {
-    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(version) => version,
-        Err(_) => c"",
-    };
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => c"",
+        };
     VERSION.as_ptr()
 }

@@ -30,7 +30,10 @@ unsafe fn of<'a>(stream: *const TagwaveStream) -> Result<&'a TagwaveStream, Fail
 ///
 /// # Safety
 /// As [`of`], and no other function of the audio thread runs on the stream.
-unsafe fn with_input<T>(stream: *const TagwaveStream, work: impl FnOnce(&mut StreamInput, usize) -> T) -> Option<T> {
+unsafe fn with_input<T>(
+    stream: *const TagwaveStream,
+    work: impl FnOnce(&mut StreamInput, usize) -> T,
+) -> Option<T> {
     // SAFETY: the caller's promise.
     let stream = unsafe { of(stream) }.ok()?;
     // SAFETY: only these functions use the cell, one at a time.
@@ -184,14 +187,17 @@ pub unsafe extern "C" fn tagwave_stream_next(
     embedding: *mut f32,
     embedding_count: *mut usize,
 ) -> TagwaveStatus {
-    let arrays =
-        [OutArray::new("scores", scores, score_count), OutArray::new("embedding", embedding, embedding_count)];
+    let arrays = [
+        OutArray::new("scores", scores, score_count),
+        OutArray::new("embedding", embedding, embedding_count),
+    ];
     guarded(|| {
         // SAFETY: the caller's promise.
         let stream = unsafe { of(stream)? };
         let has_ended = stream.worker.has_ended();
         let update = stream.worker.next_timeout(Duration::from_millis(timeout_ms.into()))?;
-        let Some(StreamUpdate { start_s, end_s, heard_s, scores: values, embedding: features, .. }) = update else {
+        let Some(StreamUpdate { start_s, end_s, heard_s, scores: values, embedding: features, .. }) = update
+        else {
             return Ok(if has_ended { TagwaveStatus::Ended } else { TagwaveStatus::Pending });
         };
         if !times.is_null() {

@@ -47,8 +47,10 @@ pub unsafe extern "C" fn tagwave_tag_file(
     embedding: *mut f32,
     embedding_count: *mut usize,
 ) -> TagwaveStatus {
-    let arrays =
-        [OutArray::new("scores", scores, score_count), OutArray::new("embedding", embedding, embedding_count)];
+    let arrays = [
+        OutArray::new("scores", scores, score_count),
+        OutArray::new("embedding", embedding, embedding_count),
+    ];
     guarded(|| {
         // SAFETY: the caller's promise.
         let (object, path) = unsafe { (object(handle)?, text("path", path)?) };
@@ -75,8 +77,10 @@ pub unsafe extern "C" fn tagwave_tag_samples(
     embedding: *mut f32,
     embedding_count: *mut usize,
 ) -> TagwaveStatus {
-    let arrays =
-        [OutArray::new("scores", scores, score_count), OutArray::new("embedding", embedding, embedding_count)];
+    let arrays = [
+        OutArray::new("scores", scores, score_count),
+        OutArray::new("embedding", embedding, embedding_count),
+    ];
     guarded(|| {
         // SAFETY: the caller's promise.
         let object = unsafe { object(handle)? };
@@ -93,10 +97,7 @@ pub unsafe extern "C" fn tagwave_tag_samples(
 
 /// # Safety
 /// As [`write_all`].
-unsafe fn write_track(
-    [scores, embedding]: [OutArray; 2],
-    track: &Track,
-) -> Result<TagwaveStatus, Failed> {
+unsafe fn write_track([scores, embedding]: [OutArray; 2], track: &Track) -> Result<TagwaveStatus, Failed> {
     // SAFETY: the caller's promise.
     unsafe { write_all(&[(scores, &track.scores), (embedding, &track.embedding)]) }
 }
@@ -125,45 +126,51 @@ pub unsafe extern "C" fn tagwave_tag_files(
         // SAFETY: the caller's promise.
         let paths = unsafe { std::slice::from_raw_parts(paths, count) };
         // SAFETY: the caller's promise.
-        let paths: Vec<String> =
-            paths.iter().map(|&path| unsafe { text("a path", path) }.map(String::from)).collect::<Result<_, _>>()?;
+        let paths: Vec<String> = paths
+            .iter()
+            .map(|&path| unsafe { text("a path", path) }.map(String::from))
+            .collect::<Result<_, _>>()?;
         let mut is_stopped = false;
-        object.run(|opened, cancel| {
-            let sources = paths.into_iter().map(Source::path);
-            let each = |index: usize, result: Result<Track, Error>| {
-                if is_stopped {
-                    return;
-                }
-                let failed = result.as_ref().err().map(|error| (error.kind().into(), c_string(&error.to_string())));
-                let (status, message) = failed.unwrap_or((TagwaveStatus::Ok, c_string("")));
-                let [scores, embedding]: [&[f32]; 2] = match &result {
-                    Ok(track) => [&track.scores, &track.embedding],
-                    Err(_) => [&[], &[]],
+        object
+            .run(|opened, cancel| {
+                let sources = paths.into_iter().map(Source::path);
+                let each = |index: usize, result: Result<Track, Error>| {
+                    if is_stopped {
+                        return;
+                    }
+                    let failed = result
+                        .as_ref()
+                        .err()
+                        .map(|error| (error.kind().into(), c_string(&error.to_string())));
+                    let (status, message) = failed.unwrap_or((TagwaveStatus::Ok, c_string("")));
+                    let [scores, embedding]: [&[f32]; 2] = match &result {
+                        Ok(track) => [&track.scores, &track.embedding],
+                        Err(_) => [&[], &[]],
+                    };
+                    // SAFETY: the caller gave the function for these arguments.
+                    let ends = unsafe {
+                        row(
+                            user,
+                            index,
+                            status,
+                            message.as_ptr(),
+                            scores.as_ptr(),
+                            scores.len(),
+                            embedding.as_ptr(),
+                            embedding.len(),
+                        )
+                    };
+                    if ends != 0 {
+                        is_stopped = true;
+                        cancel.cancel();
+                    }
                 };
-                // SAFETY: the caller gave the function for these arguments.
-                let ends = unsafe {
-                    row(
-                        user,
-                        index,
-                        status,
-                        message.as_ptr(),
-                        scores.as_ptr(),
-                        scores.len(),
-                        embedding.as_ptr(),
-                        embedding.len(),
-                    )
-                };
-                if ends != 0 {
-                    is_stopped = true;
-                    cancel.cancel();
-                }
-            };
-            opened.tagger.tag_each_until(cancel, sources, each);
-            cancel.is_cancelled()
-        })
-        .and_then(|is_cancelled| match is_cancelled {
-            true => Err(Failed { status: TagwaveStatus::Cancelled, message: "cancelled".into() }),
-            false => Ok(TagwaveStatus::Ok),
-        })
+                opened.tagger.tag_each_until(cancel, sources, each);
+                cancel.is_cancelled()
+            })
+            .and_then(|is_cancelled| match is_cancelled {
+                true => Err(Failed { status: TagwaveStatus::Cancelled, message: "cancelled".into() }),
+                false => Ok(TagwaveStatus::Ok),
+            })
     })
 }

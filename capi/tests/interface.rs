@@ -109,7 +109,8 @@ fn only_these_symbols_are_exported() {
 /// Compiles a program, with the shared or the static library.
 fn compiled(source: &str, language: &str, is_static: bool, folder: &Path) -> PathBuf {
     let libraries = libraries();
-    let program = folder.join(format!("{}-{language}-{is_static}", Path::new(source).file_stem().unwrap().display()));
+    let program =
+        folder.join(format!("{}-{language}-{is_static}", Path::new(source).file_stem().unwrap().display()));
     let compiler = if language == "c99" { "cc" } else { "c++" };
     let mut command = Command::new(compiler);
     command
@@ -177,7 +178,12 @@ fn valgrind_finds_nothing() {
     ] {
         let program = compiled(source, "c99", false, folder.path());
         let mut command = Command::new("valgrind");
-        command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
+        command.args([
+            "--quiet",
+            "--error-exitcode=9",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite",
+        ]);
         // Threads of the pool that are still running hold their memory.
         command.args(["--show-leak-kinds=definite"]).arg(program).args(arguments);
         succeeded(&mut command);

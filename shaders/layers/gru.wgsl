@@ -1,19 +1,21 @@
 // gru: the recurrence of a gated recurrent unit; one workgroup per clip, one thread per unit, time in a loop.
 //
-//   z = hs(x[t,z] + h Uz)    r = hs(x[t,r] + h Ur)    c = tanh(x[t,h] + (r*h) Uh)    h = z*h + (1-z)*c
-//   hs(v) = clamp(0.2 v + 0.5, 0, 1), h = 0 before the first frame, y[n,t] = h
+//   z = s(x[t,z] + h Uz)    r = s(x[t,r] + h Ur)    h = z*h + (1-z)*c, h = 0 before the first frame, y[n,t] = h
+//   Keras 1.x:    c = tanh(x[t,h] + (r*h) Uh),      s(v) = clamp(0.2 v + 0.5, 0, 1)
+//   RESET_AFTER:  c = tanh(x[t,h] + r*(h Uh + b)),  s(v) = 1 / (1 + exp(-v))
 //
-// Keras 1.x: the reset gate is applied before the recurrent product. x is the input projection W x + b of
+// RESET_AFTER is the form of PyTorch, and of later Keras with reset_after. x is the input projection W x + b of
 // all frames at once (a dense layer), the gates side by side in the order z, r, h.
 //
 // group(0)
 //   0  params  uniform               Params
 //   1  x       storage, read         f32[N, T, 3*U]  (rows padded to XS)
 //   2  u       storage, read         f32[U, 3*U]
-//   3  y       storage, read_write (only written)  f32[N, T, U]  (rows padded to YS)
+//   3  b       storage, read         f32[U]  (read with RESET_AFTER only)
+//   4  y       storage, read_write (only written)  f32[N, T, U]  (rows padded to YS)
 //
 // constants  WG threads per workgroup, at least U and at most 256
-// header     HELD rows of u that a thread keeps in registers for all frames, at most U
+// header     HELD rows of u that a thread keeps in registers for all frames, at most U; RESET_AFTER form of the gates
 // dispatch   N workgroups, folded over x and y
 // numerics   f32
 // includes   element_*, index
@@ -30,14 +32,19 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> u: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 override WG: u32 = 32u;
 
 var<workgroup> state: array<f32, 256>;
 var<workgroup> reset_state: array<f32, 256>;
 
-fn hard_sigmoid(v: f32) -> f32 {
+fn gate(v: f32) -> f32 {
+    if RESET_AFTER {
+        // The clamp keeps exp finite.
+        return 1.0 / (1.0 + exp(-clamp(v, -80.0, 80.0)));
+    }
     return clamp(0.2 * v + 0.5, 0.0, 1.0);
 }
 
@@ -76,16 +83,23 @@ fn main(
             z += state[k] * u[k * 3u * U + j];
             r += state[k] * u[k * 3u * U + U + j];
         }
-        z = hard_sigmoid(z);
-        reset_state[unit] = hard_sigmoid(r) * state[j];
+        z = gate(z);
+        r = gate(r);
+        reset_state[unit] = select(r * state[j], state[j], RESET_AFTER);
         workgroupBarrier();
 
         var c = x[frame + 2u * U + j];
+        if RESET_AFTER {
+            c = b[j];
+        }
         for (var k = 0u; k < HELD; k++) { // unrolled
             c += reset_state[k] * uc[k];
         }
         for (var k = HELD; k < U; k++) {
             c += reset_state[k] * u[k * 3u * U + 2u * U + j];
+        }
+        if RESET_AFTER {
+            c = x[frame + 2u * U + j] + r * c;
         }
         // tanh of a large argument is NaN on drivers that compute it from exponentials.
         let h = z * state[j] + (1.0 - z) * tanh(clamp(c, -15.0, 15.0));

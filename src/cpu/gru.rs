@@ -2,6 +2,7 @@
 
 use super::kernel::{CpuKernel, KernelContext};
 use super::scratch::Scratch;
+use crate::kernels::Gru;
 use crate::tensor::HostTensor;
 
 /// Prepared recurrence.
@@ -12,17 +13,20 @@ pub(super) struct Recurrence {
     gates: Vec<f32>,
     /// Weights `[U, U]` of candidate h.
     candidate: Vec<f32>,
+    /// Recurrent bias of candidate h, if the reset gate comes after the product.
+    bias: Option<Vec<f32>>,
 }
 
 impl Recurrence {
     /// Splits recurrent weights `[U, 3 U]`.
-    pub(super) fn new(u: &HostTensor) -> Recurrence {
+    pub(super) fn new(op: &Gru, [u, b]: [&HostTensor; 2]) -> Recurrence {
         let units = u.shape().extent(0);
         let rows = || u.data().chunks_exact(3 * units);
         Recurrence {
             units,
             gates: rows().flat_map(|row| &row[..2 * units]).copied().collect(),
             candidate: rows().flat_map(|row| &row[2 * units..]).copied().collect(),
+            bias: op.reset_after.then(|| b.data().to_vec()),
         }
     }
 
@@ -36,15 +40,20 @@ impl Recurrence {
         for (x, y) in x.chunks_exact(3 * units).zip(y.chunks_exact_mut(units)) {
             gates.copy_from_slice(&x[..2 * units]);
             add_product(gates, h, &self.gates);
-            for gate in gates.iter_mut() {
-                *gate = (0.2 * *gate + 0.5).clamp(0.0, 1.0);
+            if let Some(bias) = &self.bias {
+                gates.iter_mut().for_each(|gate| *gate = 1.0 / (1.0 + (-*gate).exp()));
+                candidate.copy_from_slice(bias);
+                add_product(candidate, h, &self.candidate);
+                let (r, x) = (&gates[units..], &x[2 * units..]);
+                candidate.iter_mut().zip(r).zip(x).for_each(|((c, r), x)| *c = x + r * *c);
+            } else {
+                gates.iter_mut().for_each(|gate| *gate = (0.2 * *gate + 0.5).clamp(0.0, 1.0));
+                let r = &gates[units..];
+                reset.iter_mut().zip(&*h).zip(r).for_each(|((reset, h), r)| *reset = r * h);
+                candidate.copy_from_slice(&x[2 * units..]);
+                add_product(candidate, reset, &self.candidate);
             }
-            let (z, r) = gates.split_at(units);
-            for ((reset, h), r) in reset.iter_mut().zip(&*h).zip(r) {
-                *reset = r * h;
-            }
-            candidate.copy_from_slice(&x[2 * units..]);
-            add_product(candidate, reset, &self.candidate);
+            let z = &gates[..units];
             for ((h, z), c) in h.iter_mut().zip(z).zip(&*candidate) {
                 *h = z * *h + (1.0 - z) * c.tanh();
             }

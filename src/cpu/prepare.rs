@@ -27,7 +27,7 @@ pub(super) fn prepare(
         Op::ClipStats(op) => Box::new(ClipStatistics(op.clone())),
         Op::Conv2d(op) => Box::new(Conv::new(arch, op, x[0], y, [w[0], w[1]], convolution)),
         Op::Dense(op) => Box::new(DenseLayer::new(arch, op, [w[0], w[1]])),
-        Op::Gru(_) => Box::new(Recurrence::new(w[0])),
+        Op::Gru(op) => Box::new(Recurrence::new(op, [w[0], w[1]])),
         Op::LastState(_) => Box::new(Elementwise::LastState),
         Op::LogMel(op) => Box::new(Spectrogram::new(op, y, [w[0], w[1]])),
         Op::MaxPool2d(op) => Box::new(Elementwise::MaxPool2d(op.clone(), x[0])),

@@ -205,7 +205,8 @@ impl PlanRecorder {
                 };
                 let empty = timed(&|_| {})?;
                 let runs = self.program.runs.iter().map(|run| {
-                    let seconds = timed(&|encoder| run.record(&mut encoder.begin_compute_pass(&Default::default())));
+                    let seconds =
+                        timed(&|encoder| run.record(&mut encoder.begin_compute_pass(&Default::default())));
                     Ok((seconds? - empty).max(0.0))
                 });
                 runs.collect::<Result<_, GpuError>>()?

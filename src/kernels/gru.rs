@@ -13,6 +13,7 @@ static KERNEL: Kernel = Kernel {
     bindings: &[
         Binding { name: "x", role: Role::Input(0) },
         Binding { name: "u", role: Role::Weight(0) },
+        Binding { name: "b", role: Role::Weight(1) },
         Binding { name: "y", role: Role::Output },
     ],
 };
@@ -23,13 +24,16 @@ const HELD: usize = 64;
 /// Units that the kernel's shared state holds.
 const MAX_UNITS: usize = 256;
 
-/// Input projections `[N, T, 3 U]` and recurrent weights `[U, 3 U]`, gates in the order z, r, h, to all
-/// states `[N, T, U]`, from a state of zeros.
-///
-/// As in Keras 1: hard sigmoid gates, the reset gate before the recurrent product (Cho et al. 2014,
-/// arXiv:1406.1078). The input projection is a [`super::Dense`] over all frames at once.
+/// Input projections `[N, T, 3 U]`, recurrent weights `[U, 3 U]`, gates in the order z, r, h, and the recurrent bias of h
+/// `[U]`, to all states `[N, T, U]`, from a state of zeros. The input projection is a [`super::Dense`] over all frames at
+/// once.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gru;
+pub struct Gru {
+    /// `false`: as in Keras 1, hard sigmoid gates, the reset gate before the recurrent product (Cho et al. 2014,
+    /// arXiv:1406.1078), no recurrent bias (it is not read). `true`: as in PyTorch, and in Keras 2 and later with
+    /// `reset_after`, sigmoid gates, the reset gate after the recurrent product and its bias.
+    pub reset_after: bool,
+}
 
 impl Operation for Gru {
     fn name(&self) -> &'static str {
@@ -38,10 +42,11 @@ impl Operation for Gru {
 
     fn output_shape(&self, inputs: &[Shape], weights: &[Shape]) -> Result<Shape, ShapeError> {
         let [x] = expect_count(self.name(), "number of inputs", inputs)?;
-        let [u] = expect_count(self.name(), "number of weights", weights)?;
+        let [u, b] = expect_count(self.name(), "number of weights", weights)?;
         expect_rank(self.name(), "x", 3, x)?;
         let units = u.extent(0);
         expect_shape(self.name(), "u", [units, 3 * units], u)?;
+        expect_shape(self.name(), "b", [units], b)?;
         expect_shape(self.name(), "x", [x.extent(0), x.extent(1), 3 * units], x)?;
         Ok([x.extent(0), x.extent(1), units].into())
     }
@@ -74,7 +79,7 @@ impl Operation for Gru {
         }
         Ok(Dispatch {
             kernel: &KERNEL,
-            header: format!("const HELD = {}u; ", units.min(HELD)),
+            header: format!("const HELD = {}u; const RESET_AFTER = {}; ", units.min(HELD), self.reset_after),
             element: DType::F32,
             constants: vec![("WG", threads as f64)],
             params: Params::new()
@@ -90,7 +95,7 @@ impl Operation for Gru {
     /// Threads past the last unit read what it reads; rows have their padding.
     fn max_index(&self, call: &Call, _config: KernelConfig, _packed: &[Packed]) -> Option<Vec<usize>> {
         let units = call.output.extent(2);
-        Some(vec![call.inputs[0].stored_len(), 3 * units * units, call.output.stored_len()])
+        Some(vec![call.inputs[0].stored_len(), 3 * units * units, units, call.output.stored_len()])
     }
 
     fn tolerance(&self) -> Tolerance {
@@ -98,7 +103,7 @@ impl Operation for Gru {
     }
 
     fn pack(&self, _call: &Call, _config: KernelConfig, weights: &[&HostTensor]) -> Vec<Packed> {
-        vec![Packed::F32(weights[0].data().to_vec())]
+        weights.iter().map(|weight| Packed::F32(weight.data().to_vec())).collect()
     }
 
     fn flops(&self, call: &Call) -> u64 {

@@ -64,7 +64,9 @@ impl Config {
             // Those of Keras files were never updated: 0 and 1.
             TensorSpec::statistic(name.clone(), name, [self.out_channels]).optional()
         };
-        (1..=self.pools.len()).flat_map(|number| ["mean", "variance"].map(|part| spec(number, part))).collect()
+        (1..=self.pools.len())
+            .flat_map(|number| ["mean", "variance"].map(|part| spec(number, part)))
+            .collect()
     }
 
     /// A small network of the same layers, for tests.

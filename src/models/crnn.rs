@@ -78,6 +78,15 @@ impl Config {
         })
     }
 
+    /// Specs of recurrent biases, which model files may have: GRUs of PyTorch, or of later Keras.
+    pub(super) fn recurrent_biases(&self) -> Vec<TensorSpec> {
+        let spec = |layer: &str, gate: &str| {
+            let name = format!("{layer}.recurrent_bias_{gate}");
+            TensorSpec::trainable(name.clone(), name, [self.units]).optional()
+        };
+        ["gru1", "gru2"].iter().flat_map(|layer| GATES.map(|gate| spec(layer, gate))).collect()
+    }
+
     fn frames(&self) -> usize {
         self.mel.frames(self.clip_samples) + 2 * self.pad_frames
     }
@@ -149,7 +158,7 @@ impl Architecture for Config {
     }
 }
 
-/// Weights of a GRU layer, with concatenated gates.
+/// Weights of a GRU layer, with concatenated gates. Recurrent biases select the form of PyTorch.
 fn gru(weights: &Weights, layer: &str) -> Result<GruWeights, WeightsError> {
     let beside = |part: &str| -> Result<HostTensor, WeightsError> {
         let gates = GATES.map(|gate| weights.get(&format!("{layer}.{part}_{gate}")));
@@ -164,5 +173,15 @@ fn gru(weights: &Weights, layer: &str) -> Result<GruWeights, WeightsError> {
         };
         Ok(HostTensor::from_fn(shape, value))
     };
-    Ok(GruWeights { input: beside("input")?, bias: beside("bias")?, recurrent: beside("recurrent")? })
+    let mut bias = beside("bias")?;
+    let mut recurrent_bias = None;
+    if GATES.iter().any(|gate| weights.get_optional(&format!("{layer}.recurrent_bias_{gate}")).is_some()) {
+        let [z, r, h] = GATES.map(|gate| weights.get(&format!("{layer}.recurrent_bias_{gate}")).cloned());
+        // Those of the gates are added to the input's.
+        let of_gates = [z?, r?];
+        let added = of_gates.iter().flat_map(HostTensor::data);
+        bias.data_mut().iter_mut().zip(added).for_each(|(bias, added)| *bias += added);
+        recurrent_bias = Some(h?);
+    }
+    Ok(GruWeights { input: beside("input")?, bias, recurrent: beside("recurrent")?, recurrent_bias })
 }

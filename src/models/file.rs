@@ -91,7 +91,7 @@ struct Found {
 /// Finds the architecture by the arrays.
 fn architecture(raw: &RawWeights) -> Option<Found> {
     if let Some(config) = crnn::Config::of_file(raw) {
-        let (scores, specs) = (config.labels, config.tensors());
+        let (scores, specs) = (config.labels, [config.tensors(), config.recurrent_biases()].concat());
         return Some(Found { name: "crnn", architecture: Arc::new(config), scores, specs });
     }
     if let Some(config) = compact::Config::of_file(raw) {

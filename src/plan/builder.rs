@@ -20,7 +20,7 @@ pub struct ConvBlock {
     pub pool: [usize; 2],
 }
 
-/// Weights of a GRU layer, gates in the order z, r, h; see [`Builder::gru`].
+/// Weights of a GRU layer, gates in the order z, r, h; see [`Builder::gru`] and [`Gru`].
 #[derive(Clone, Debug)]
 pub struct GruWeights {
     /// `[D, 3 U]`.
@@ -29,6 +29,9 @@ pub struct GruWeights {
     pub bias: HostTensor,
     /// `[U, 3 U]`.
     pub recurrent: HostTensor,
+    /// Recurrent bias of gate h, `[U]`, of the form with the reset gate after the product. Those of z and r are part of
+    /// `bias`.
+    pub recurrent_bias: Option<HostTensor>,
 }
 
 /// Builder of a [`Plan`].
@@ -304,7 +307,10 @@ impl Builder {
     /// [`PlanError::Shape`].
     pub fn gru(&mut self, name: &str, x: TensorId, weights: GruWeights) -> Result<TensorId, PlanError> {
         let x = self.dense(&format!("{name}_input"), x, weights.input, weights.bias)?;
-        self.step(name, Op::Gru(Gru), &[x], vec![weights.recurrent])
+        let units = weights.recurrent.shape().extent(0);
+        let op = Gru { reset_after: weights.recurrent_bias.is_some() };
+        let bias = weights.recurrent_bias.unwrap_or_else(|| HostTensor::zeros([units]));
+        self.step(name, Op::Gru(op), &[x], vec![weights.recurrent, bias])
     }
 
     /// `[N, T, D]` to its last frame `[N, D]`.

@@ -164,7 +164,7 @@ fn apply(op: &Op, x: &[Arc<HostTensor>], w: &[Arc<HostTensor>], y: &[usize]) -> 
         Op::ClipStats(op) => clip_stats::clip_stats(op, &x[0]),
         Op::Conv2d(op) => conv2d::conv2d(op, &x[0], &w[0], &w[1]),
         Op::Dense(op) => dense::dense(op, &x[0], &w[0], &w[1]),
-        Op::Gru(_) => gru::gru(&x[0], &w[0]),
+        Op::Gru(op) => gru::gru(op, &x[0], [&w[0], &w[1]]),
         Op::LastState(_) => last_state::last_state(&x[0]),
         Op::LogMel(op) => log_mel::log_mel(op, &x[0], &w[0], &w[1], y[3]),
         Op::MaxPool2d(op) => max_pool2d::max_pool2d(op, &x[0]),

@@ -393,7 +393,8 @@ impl TaggerBuilder {
             if self.gpu.is_some() || self.devices.is_empty() { &[Device::Auto] } else { &*self.devices };
         let engine = |device: &Device| {
             let (gpus, cpu_threads) = (self.gpus.clone(), self.cpu_threads);
-            let factory = DeviceFactory { device: device.clone(), gpus, cpu_threads, fallback: self.fallback };
+            let factory =
+                DeviceFactory { device: device.clone(), gpus, cpu_threads, fallback: self.fallback };
             Engine::new(factory, self.gpu.as_ref(), plan.clone(), self.max_batch, warnings.clone())
                 .map(Arc::new)
         };

@@ -36,12 +36,12 @@ mod stats;
 mod stream;
 mod warnings;
 
-#[cfg(feature = "wgpu")]
-pub use self::recorder::{Reading, Recorder};
 #[cfg(all(feature = "unstable", feature = "wgpu"))]
 pub use self::calibrate::measure_statistics;
 #[cfg(all(feature = "wgpu", feature = "unstable"))]
 pub use self::gpus::device_finding;
+#[cfg(feature = "wgpu")]
+pub use self::recorder::{Reading, Recorder};
 #[cfg(feature = "unstable")]
 pub use self::{
     original_batch::{OriginalBatch, OriginalClip},

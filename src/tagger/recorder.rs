@@ -83,7 +83,11 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`Recorder::begin`].
-    pub fn encode(&mut self, encoder: &mut wgpu::CommandEncoder, input: RecorderInput<'_>) -> Result<(), Error> {
+    pub fn encode(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: RecorderInput<'_>,
+    ) -> Result<(), Error> {
         self.begin(input)?;
         self.recorder.step(encoder, Duration::MAX)?;
         Ok(())

@@ -57,7 +57,11 @@ pub(super) fn cases() -> Vec<TestCase> {
     for (n, t, units) in [(2, 3, 5), (1, 15, 32), (3, 7, 33), (2, 1, 2), (1, 4, 61)] {
         let u = fill_scaled([units, 3 * units], 10, 0.5);
         let x = fill_scaled([n, t, 3 * units], 11, 2.0);
-        cases.push(TestCase::new(&format!("[{n}, {t}, {units}]"), Op::Gru(Gru), vec![x], vec![u]));
+        for reset_after in [false, true] {
+            let case = format!("[{n}, {t}, {units}]{}", if reset_after { ", reset after" } else { "" });
+            let weights = vec![u.clone(), fill([units], 12)];
+            cases.push(TestCase::new(&case, Op::Gru(Gru { reset_after }), vec![x.clone()], weights));
+        }
     }
     for shape in [[2, 3, 5, 7], [3, 33, 1, 1], [2, 5, 48, 85], [1, 2, 3, 700]] {
         let x = || vec![fill_scaled(shape, 12, 30.0)];

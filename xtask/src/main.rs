@@ -165,6 +165,7 @@ fn test(filter: &[String]) -> Outcome {
     println!("adapter: {}", first.lines().next().unwrap_or("none"));
 
     let mut command = cargo(&["test", "--all-features"]);
+    command.args(["-p", "tagwave", "-p", "tagwave-cli", "-p", "tagwave-capi"]);
     command.args(filter).args(["--", "--nocapture"]).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let (mut not_run, mut skipped) = (0, 0);

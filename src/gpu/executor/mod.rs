@@ -15,13 +15,13 @@ use part::{Batch, BatchPart, Progress};
 use program::Staging;
 
 use super::layout::to_stored;
-pub(super) use prepared::DevicePlan;
-pub(super) use program::Program;
 use super::options::Options;
 use super::{Context, GpuError};
 use crate::executor::{self, ExecuteError, Inputs, PlanOutputs, Submission, Times, check_batch};
 use crate::plan::Plan;
 use crate::tensor::HostTensor;
+pub(super) use prepared::DevicePlan;
+pub(super) use program::Program;
 
 mod budget;
 mod part;

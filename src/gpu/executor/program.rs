@@ -95,19 +95,19 @@ impl Program {
     pub(in crate::gpu) fn new(prepared: &DevicePlan, clips: usize) -> Result<Program, GpuError> {
         let plan = prepared.plan.with_batch(clips);
         let dispatches = dispatches(prepared, &plan)?;
-        let (params, places) = upload_params(&prepared.gpu, dispatches.iter().map(|(_, dispatch, _)| dispatch))?;
-        let bound = |((step, dispatch, flops), place): (&(usize, Dispatch, u64), &(u64, u64))| BoundDispatch {
-            step: *step,
-            kernel: dispatch.kernel.name,
-            pipeline: prepared.pipelines[*step].pipeline.clone(),
-            bind_group: bind_group(prepared, &plan, *step, dispatch, (&params, *place)),
-            workgroups: dispatch.workgroups,
-            flops: *flops,
-        };
-        let runs = prepared
-            .gpu
-            .scoped(|| dispatches.iter().zip(&places).map(bound).collect())
-            .map_err(failed)?;
+        let (params, places) =
+            upload_params(&prepared.gpu, dispatches.iter().map(|(_, dispatch, _)| dispatch))?;
+        let bound =
+            |((step, dispatch, flops), place): (&(usize, Dispatch, u64), &(u64, u64))| BoundDispatch {
+                step: *step,
+                kernel: dispatch.kernel.name,
+                pipeline: prepared.pipelines[*step].pipeline.clone(),
+                bind_group: bind_group(prepared, &plan, *step, dispatch, (&params, *place)),
+                workgroups: dispatch.workgroups,
+                flops: *flops,
+            };
+        let runs =
+            prepared.gpu.scoped(|| dispatches.iter().zip(&places).map(bound).collect()).map_err(failed)?;
         let bytes = |id: usize| {
             let tensor = &plan.tensors()[id];
             ((tensor.shape.stored_len() * tensor.dtype.size()) as u64).next_multiple_of(4)

@@ -94,7 +94,9 @@ impl PlanRecorder {
         let program = Program::new(&prepared, 1)?;
         let mut places = Vec::new();
         let mut end = 0u64;
-        for (index, ((_, bytes, _), (name, _))) in program.outputs.iter().zip(program.plan.outputs()).enumerate() {
+        for (index, ((_, bytes, _), (name, _))) in
+            program.outputs.iter().zip(program.plan.outputs()).enumerate()
+        {
             let start = end.next_multiple_of(OUTPUT_ALIGNMENT);
             end = start + bytes;
             places.push(OutputPlace { name: name.clone(), index, bytes: start..end });
@@ -168,7 +170,8 @@ impl PlanRecorder {
                 };
                 {
                     let view = staging.get_mapped_range_mut(..);
-                    let mut view = view.map_err(|error| ExecuteError::Failed { reason: error.to_string() })?;
+                    let mut view =
+                        view.map_err(|error| ExecuteError::Failed { reason: error.to_string() })?;
                     let stored = to_stored(tensor.shape, tensor.dtype, samples);
                     view.slice(..stored.len()).copy_from_slice(&stored);
                 }

@@ -47,11 +47,9 @@ impl PassTimer {
     ) -> Result<(), GpuError> {
         let buffer = match self.readbacks.take() {
             Some(buffer) => buffer,
-            None => gpu.buffer(
-                "timestamps",
-                BYTES,
-                wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            )?,
+            None => {
+                gpu.buffer("timestamps", BYTES, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?
+            }
         };
         encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &buffer, 0, BYTES);

@@ -1,9 +1,9 @@
 //! 3x3 convolution with bias, max-pool and activation in its epilogue.
 
 use super::{
-    Activation, Axis, Binding, Call, Dispatch, DispatchError, FIRST_WORKGROUP, Fused, KernelConfig, KernelVariants, Limits,
-    MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, Tolerance, expect_count, expect_rank,
-    expect_shape,
+    Activation, Axis, Binding, Call, Dispatch, DispatchError, FIRST_WORKGROUP, Fused, KernelConfig,
+    KernelVariants, Limits, MaxPool2d, Op, Operation, Packed, Params, Role, ShapeError, Tolerance,
+    expect_count, expect_rank, expect_shape,
 };
 use crate::tensor::{HostTensor, Shape, stored_channels};
 
