@@ -27,7 +27,9 @@ int main(void) {
     tagwave_stream *stream = NULL;
     unsigned long frame;
     int updates = 0;
+    /* One thread is enough for live audio, and leaves the others to the host. */
     if (tagwave_set(model, "device", "cpu") != TAGWAVE_STATUS_OK ||
+        tagwave_set(model, "cpu_threads", "1") != TAGWAVE_STATUS_OK ||
         tagwave_set(model, "hop", "0.5") != TAGWAVE_STATUS_OK ||
         tagwave_set(model, "every_hop", "true") != TAGWAVE_STATUS_OK || tagwave_open(model) != TAGWAVE_STATUS_OK ||
         tagwave_stream_open(model, RATE, 2, &stream) != TAGWAVE_STATUS_OK) {

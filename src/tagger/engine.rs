@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::StageTimes;
 use super::active::{Active, Context};
+use super::device::Device;
 use super::factory::{DeviceFactory, Fallback};
 use super::warnings::{TaggerWarning, Warnings};
 use crate::error::Error;
@@ -97,7 +98,13 @@ impl Engine {
     /// Another plan on the same device.
     pub(super) fn with_plan(&self, plan: Plan, max_batch: usize) -> Result<Engine, Error> {
         let mut factory = self.factory.clone();
-        let active = factory.prepare(self.active().gpu.as_ref(), &plan, Some(max_batch), &self.warnings)?;
+        let active = match &self.active().gpu {
+            // The search found no GPU, or the CPU took over.
+            None if !matches!(factory.device, Device::Cpu | Device::Reference | Device::None) => {
+                factory.prepare_cpu(&plan.with_precision(DType::F32), Some(max_batch))?
+            }
+            gpu => factory.prepare(gpu.as_ref(), &plan, Some(max_batch), &self.warnings)?,
+        };
         Ok(Engine {
             factory,
             is_shared: self.is_shared,
@@ -299,7 +306,6 @@ mod tests {
     use crate::kernels::Kernels;
     use crate::lab::synthetic_weights;
     use crate::models::{self, Compat, STATS, Starts};
-    use crate::tagger::Device;
     use crate::tagger::gpus::{GpuSettings, KernelPolicy};
     use crate::test_cases::synthetic_clip;
 

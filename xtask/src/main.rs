@@ -118,6 +118,8 @@ fn check() -> Outcome {
         let library = ["clippy", "-p", "tagwave", "--lib", "--no-default-features", "--features", features];
         run(&mut cargo(&[&library[..], &["--", "-D", "warnings"]].concat()))?;
     }
+    // Bindings see the stable API only: without the program, nothing switches `unstable` on.
+    run(&mut cargo(&["clippy", "-p", "tagwave-capi", "--lib", "--", "-D", "warnings"]))?;
     // Tests without the features that they need are left out, not broken.
     let tests = ["clippy", "-p", "tagwave", "--tests", "--no-default-features", "--features", "cpu,small"];
     run(&mut cargo(&[&tests[..], &["--", "-D", "warnings"]].concat()))?;

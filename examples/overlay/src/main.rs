@@ -1,7 +1,7 @@
 //! tagwave beside egui, another user of the same device: an overlay is drawn in every frame while a clip is computed, and
 //! then shows its tags. Headless: writes the last frame as a PPM image.
 //!
-//! `cargo run --release --example overlay -- overlay.ppm`
+//! `cargo run --release --manifest-path examples/overlay/Cargo.toml -- overlay.ppm`
 
 use std::io::Write;
 use std::time::Duration;
