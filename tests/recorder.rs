@@ -278,23 +278,24 @@ fn the_host_chooses_what_follows_a_loss() {
 #[test]
 fn slices_change_nothing() {
     let Some(gpu) = common::gpu() else { return };
-    let mut runs = 0;
-    for case in test_cases::all() {
+    let mut kernels = std::collections::BTreeSet::new();
+    let cases = test_cases::all().into_iter().filter(|case| {
+        case.plan.steps()[0].op.name() == "conv2d" && case.inputs[0].data().len() < 1 << 16
+    });
+    for case in cases.step_by(5) {
         let step = &case.plan.steps()[0];
-        if step.op.name() != "conv2d" || case.inputs[0].data().len() > 1 << 16 {
-            continue;
-        }
         let shapes = case.plan.shapes(step);
-        let configs = step.op.configs(&case.plan.call(step, &shapes), &gpu.summary().limits);
-        for config in configs.into_iter().take(12) {
+        let mut configs = step.op.configs(&case.plan.call(step, &shapes), &gpu.summary().limits);
+        configs.dedup_by_key(|config| config.kernel());
+        for config in configs {
             let [whole, sliced] = [None, Some(1)].map(|slice_flops| {
                 let options = Options { config: Some(config), slice_flops, ..Options::default() };
                 Executor::new(&gpu, &case.plan, &options).unwrap().run(&case.inputs).unwrap()
             });
             assert_eq!(whole, sliced, "{} ({config})", case.name);
-            runs += 1;
+            kernels.insert(config.kernel());
         }
     }
-    println!("{runs} runs");
-    assert!(runs > 50);
+    println!("{kernels:?}");
+    assert!(kernels.len() > 3);
 }
