@@ -279,9 +279,9 @@ fn the_host_chooses_what_follows_a_loss() {
 fn slices_change_nothing() {
     let Some(gpu) = common::gpu() else { return };
     let mut kernels = std::collections::BTreeSet::new();
-    let cases = test_cases::all().into_iter().filter(|case| {
-        case.plan.steps()[0].op.name() == "conv2d" && case.inputs[0].data().len() < 1 << 16
-    });
+    let cases = test_cases::all()
+        .into_iter()
+        .filter(|case| case.plan.steps()[0].op.name() == "conv2d" && case.inputs[0].data().len() < 1 << 16);
     for case in cases.step_by(5) {
         let step = &case.plan.steps()[0];
         let shapes = case.plan.shapes(step);

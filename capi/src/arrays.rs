@@ -20,9 +20,10 @@ impl OutArray {
     /// `length` is null or valid.
     unsafe fn check(&self, count: usize) -> Result<(), Failed> {
         if self.length.is_null() {
-            return match self.data.is_null() {
-                true => Ok(()),
-                false => Err(Failed::argument(format!("the length of {} is null", self.name))),
+            return if self.data.is_null() {
+                Ok(())
+            } else {
+                Err(Failed::argument(format!("the length of {} is null", self.name)))
             };
         }
         // SAFETY: it is not null, and valid by the caller's promise.

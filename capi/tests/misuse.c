@@ -49,6 +49,8 @@ int main(int argc, char **argv) {
     EXPECT(tagwave_set(model, "precision", "f8") == TAGWAVE_STATUS_ARGUMENT);
     EXPECT(tagwave_set(model, "cpu_threads", "-1") == TAGWAVE_STATUS_ARGUMENT);
     EXPECT(tagwave_set(model, "device", "cpu") == TAGWAVE_STATUS_OK);
+    EXPECT(tagwave_set(model, "cpu_threads", "1") == TAGWAVE_STATUS_OK);
+    EXPECT(tagwave_set(model, "decode_threads", "1") == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_set(model, "model", "huge") == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_open(model) == TAGWAVE_STATUS_INPUT);
     EXPECT(tagwave_set_model(model, (const uint8_t *)"junk", 4) == TAGWAVE_STATUS_OK);

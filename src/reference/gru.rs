@@ -9,10 +9,8 @@ pub(super) fn gru(op: &Gru, x: &HostTensor, [u, b]: [&HostTensor; 2]) -> Vec<f32
     let recurrent = |h: &[f64], gate: usize, j: usize| -> f64 {
         (0..units).map(|k| h[k] * f64::from(u.data()[k * 3 * units + gate * units + j])).sum()
     };
-    let gate = |v: f64| match op.reset_after {
-        false => (0.2 * v + 0.5).clamp(0.0, 1.0),
-        true => 1.0 / (1.0 + (-v).exp()),
-    };
+    let gate =
+        |v: f64| if op.reset_after { 1.0 / (1.0 + (-v).exp()) } else { (0.2 * v + 0.5).clamp(0.0, 1.0) };
     let mut y = Vec::new();
     for n in 0..batch {
         let mut h = vec![0f64; units];
@@ -22,9 +20,12 @@ pub(super) fn gru(op: &Gru, x: &HostTensor, [u, b]: [&HostTensor; 2]) -> Vec<f32
             let z: Vec<f64> = (0..units).map(|j| gate(x(0, j) + recurrent(&h, 0, j))).collect();
             let r: Vec<f64> = (0..units).map(|j| gate(x(1, j) + recurrent(&h, 1, j))).collect();
             let reset: Vec<f64> = (0..units).map(|j| r[j] * h[j]).collect();
-            let candidate = |j: usize| match op.reset_after {
-                false => x(2, j) + recurrent(&reset, 2, j),
-                true => x(2, j) + r[j] * (recurrent(&h, 2, j) + f64::from(b.data()[j])),
+            let candidate = |j: usize| {
+                if op.reset_after {
+                    x(2, j) + r[j] * (recurrent(&h, 2, j) + f64::from(b.data()[j]))
+                } else {
+                    x(2, j) + recurrent(&reset, 2, j)
+                }
             };
             let c: Vec<f64> = (0..units).map(|j| candidate(j).tanh()).collect();
             h = (0..units).map(|j| z[j] * h[j] + (1.0 - z[j]) * c[j]).collect();

@@ -48,7 +48,7 @@ pub enum Outputs {
     Tap,
 }
 
-/// Where a model comes from.
+/// Source of a model.
 #[derive(Clone, Debug)]
 enum ModelSource {
     Name(String),

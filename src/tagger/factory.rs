@@ -24,11 +24,11 @@ pub(super) struct DeviceFactory {
     pub(super) gpus: GpuSettings,
     /// Threads of the CPU executor; `None` for one per core.
     pub(super) cpu_threads: Option<usize>,
-    /// What replaces a GPU that fails; `None` for the default.
+    /// Replacement of a GPU that fails; `None` for the default.
     pub(super) fallback: Option<Fallback>,
 }
 
-/// What replaces a GPU that lacks something or fails ([`TaggerBuilder::fallback`](super::TaggerBuilder::fallback)).
+/// Replacement of a GPU that lacks something or fails ([`TaggerBuilder::fallback`](super::TaggerBuilder::fallback)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fallback {

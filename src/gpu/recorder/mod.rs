@@ -39,7 +39,7 @@ pub enum RecorderInput<'a> {
     Buffer(&'a wgpu::Buffer, u64),
 }
 
-/// What a call of `step` recorded.
+/// Result of one step of a recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StepProgress {

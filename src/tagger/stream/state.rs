@@ -92,10 +92,8 @@ impl Stream {
         let (rate_hz, clip_samples) = (tagger.sample_rate_hz(), tagger.clip_samples());
         let in_samples = |seconds: f64| (seconds * f64::from(rate_hz)).round().max(1.0) as u64;
         let window_samples = config.window_s.map_or(clip_samples as u64, in_samples).min(clip_samples as u64);
-        let frames = match window_samples == clip_samples as u64 {
-            true => shared_frames(tagger)?.map(FrameCache::new),
-            false => None,
-        };
+        let is_whole = window_samples == clip_samples as u64;
+        let frames = if is_whole { shared_frames(tagger)?.map(FrameCache::new) } else { None };
         let rates_hz = [config.sample_rate_hz, rate_hz];
         // A window that begins at a frame ends up to a hop of frames before the last sample.
         let keep = clip_samples + clip_samples / 8;
