@@ -7,7 +7,7 @@ use super::files;
 use super::heartbeat::Heartbeat;
 use super::level::{Loudness, loudness};
 use super::polyphase::Resamplers;
-use super::request::{ClipPadding, ClipRequest, ExternalDecoder, Placement, SeekMode};
+use super::request::{ClipPadding, ClipRequest, DecoderMode, ExternalDecoder, Placement, SeekMode};
 use super::source::{Source, SourceKind};
 use super::track::TrackReader;
 use super::warning::Warning;
@@ -102,7 +102,14 @@ impl ClipReader {
         request.check()?;
         heartbeat.check()?;
         let source = Source(source.0.rereadable()?);
-        match ClipReader::open_track(&source, request, resamplers, heartbeat) {
+        let mut request = request;
+        let full = ClipRequest { decoder: DecoderMode::FullBand, ..*request };
+        let mut open_track = ClipReader::open_track(&source, request, resamplers, heartbeat);
+        if let Err(AudioError::Refused { .. }) = open_track {
+            request = &full;
+            open_track = ClipReader::open_track(&source, request, resamplers, heartbeat);
+        }
+        match open_track {
             Ok(open_track) => Ok(ClipReader::new(source, open_track, request, resamplers, heartbeat)),
             Err(error) if error.is_of_content() && request.external_decoder == ExternalDecoder::Ffmpeg => {
                 ClipReader::open_decoded(&source, error, request, resamplers, heartbeat)
@@ -172,7 +179,7 @@ impl ClipReader {
         Ok(OpenTrack { track, frames, length_warning })
     }
 
-    /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
+    /// Name of the decoder: `tagwave`, `nanomp3`, `symphonia`, `ffmpeg`, or `none` for samples from memory.
     pub fn decoder_name(&self) -> &'static str {
         self.track.decoder_name()
     }
@@ -287,7 +294,10 @@ impl ClipReader {
                 sliding.base += unused;
             }
             let wanted = sliding.recent.len() + STRIP.min(missing as usize);
-            self.track.read(&mut sliding.recent, wanted)?;
+            if let Err(error) = self.track.read(&mut sliding.recent, wanted) {
+                self.use_full_band(error)?;
+                self.track.resume_at(sliding.base + sliding.recent.len() as u64);
+            }
         }
         let total = sliding.base + sliding.recent.len() as u64;
         if sliding.next_start + length as u64 <= total {
@@ -385,11 +395,43 @@ impl ClipReader {
         self.next_clip()
     }
 
+    /// Reads the only clip of its placement.
+    fn one(&mut self) -> Result<Clip, AudioError> {
+        match self.request.placement {
+            Placement::At(seconds) => self.at(seconds),
+            _ => self.centre(),
+        }
+    }
+
+    /// Opens the track again in full bandwidth after `error`.
+    ///
+    /// # Errors
+    /// `error` itself if it has another cause.
+    fn use_full_band(&mut self, error: AudioError) -> Result<(), AudioError> {
+        if !matches!(error, AudioError::Refused { .. }) {
+            return Err(error);
+        }
+        self.request.decoder = DecoderMode::FullBand;
+        let open_track =
+            ClipReader::open_track(&self.source, &self.request, &self.resamplers, &self.heartbeat)?;
+        (self.track, self.frames) = (open_track.track, open_track.frames);
+        self.length_warning = open_track.length_warning;
+        Ok(())
+    }
+
     fn next_clip(&mut self) -> Result<Option<Clip>, AudioError> {
         // After an error the reader is done.
         match (std::mem::replace(&mut self.state, ReadState::Done), self.request.placement) {
-            (ReadState::One, Placement::At(seconds)) => self.at(seconds).map(Some),
-            (ReadState::One, _) => self.centre().map(Some),
+            (ReadState::One, _) => {
+                let clip = self.one();
+                match clip {
+                    Err(error @ AudioError::Refused { .. }) => {
+                        self.use_full_band(error)?;
+                        self.one().map(Some)
+                    }
+                    clip => clip.map(Some),
+                }
+            }
             (ReadState::All(mut sliding), Placement::All { stride_samples }) => {
                 let before = sliding.next_start;
                 let clip = self.slide(&mut sliding, stride_samples);

@@ -21,14 +21,19 @@ mod files;
 #[cfg(not(feature = "decode"))]
 #[path = "no_files.rs"]
 mod files;
+mod half_rate;
 mod heartbeat;
 mod level;
 mod limits;
+#[cfg(feature = "decode")]
+mod mp3;
+mod phase;
 mod polyphase;
 mod request;
 mod resample;
 mod sinc;
 mod source;
+mod spacing;
 mod track;
 mod warning;
 

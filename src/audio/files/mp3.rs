@@ -1,9 +1,12 @@
-//! MP3 decoder on nanomp3, which is faster than symphonia's.
+//! MP3 decoders: ours at a limited bandwidth, and nanomp3, which is faster than symphonia's.
 
 use std::collections::VecDeque;
 
 use nanomp3_core::{DecodeError, MAX_SAMPLES_PER_FRAME};
 use symphonia::core::packet::Packet;
+
+use crate::audio::level::MixPower;
+use crate::audio::mp3::{FrameError, Layer3Decoder};
 
 /// Number of recent frames that determine the state of a decoder: the bit reservoir reaches back 511 bytes.
 const REMEMBERED: usize = 32;
@@ -13,8 +16,49 @@ const REMEMBERED: usize = 32;
 pub(super) struct BlockSpec {
     pub(super) rate_hz: u32,
     pub(super) channels: usize,
-    /// Samples per channel.
+    /// Samples per channel, including those that are not computed.
     pub(super) frames: usize,
+    /// Distance of the computed samples.
+    pub(super) step: usize,
+}
+
+/// Decoder of what is heard at a rate.
+pub(super) struct HeardMp3 {
+    decoder: Layer3Decoder,
+    samples: [Vec<f32>; 2],
+    power: MixPower,
+}
+
+impl HeardMp3 {
+    pub(super) const NAME: &'static str = "tagwave";
+
+    pub(super) fn new(to_hz: u32) -> HeardMp3 {
+        let decoder = Layer3Decoder::mono_at(to_hz);
+        HeardMp3 { decoder, samples: Default::default(), power: MixPower::default() }
+    }
+
+    /// Resets the decoder after a seek.
+    pub(super) fn reset(&mut self) {
+        self.decoder.reset();
+    }
+
+    /// Replaces `mono` by the samples of the frame.
+    ///
+    /// # Errors
+    /// [`FrameError`] for a frame that must be decoded by another decoder, as all others of its track.
+    pub(super) fn decode(&mut self, frame: &[u8], mono: &mut Vec<f32>) -> Result<BlockSpec, FrameError> {
+        self.samples[0].clear();
+        let spec = self.decoder.decode(frame, &mut self.samples)?;
+        std::mem::swap(mono, &mut self.samples[0]);
+        self.power = MixPower::new(spec.power.channels, spec.power.mono);
+        let step = if spec.is_half_rate { 2 } else { 1 };
+        Ok(BlockSpec { rate_hz: spec.rate_hz, channels: 1, frames: spec.samples, step })
+    }
+
+    /// Power of the latest frame before and after mixing.
+    pub(super) fn power(&self) -> MixPower {
+        self.power
+    }
 }
 
 /// nanomp3 with the most recent packets, so that another decoder can take over.
@@ -46,7 +90,7 @@ impl Mp3 {
         let spec = match result {
             Ok(info) => {
                 let channels = usize::from(info.channels.num());
-                BlockSpec { rate_hz: info.sample_rate, channels, frames: info.samples_produced }
+                BlockSpec { rate_hz: info.sample_rate, channels, frames: info.samples_produced, step: 1 }
             }
             Err(DecodeError::ReservoirUnavailable(_)) if self.may_lack_bits => BlockSpec::default(),
             Err(_) => return None,

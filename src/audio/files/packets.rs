@@ -397,7 +397,7 @@ fn open_first_track(
                     ..facts(track, params.sample_rate)
                 };
                 // The original's decoder rounds to 16 bits, so the last bit matters: only symphonia's decoder is used.
-                let faster = facts.is_mp3 && is_bare_mpeg && mode == DecoderMode::Plain;
+                let faster = facts.is_mp3 && is_bare_mpeg && mode != DecoderMode::Original;
                 let codec = Codec::new(decoder, faster.then(Mp3::new));
                 let codec = if is_mpeg { codec.renewed_by(params.clone(), options) } else { codec };
                 return Ok((track.id, codec, facts));

@@ -223,5 +223,6 @@ pub(super) const CODES: usize = 15;
 
 /// All codes of pairs.
 pub(super) static LEAVES: [&[Leaf]; CODES] = [
-    &CODE_1, &CODE_2, &CODE_3, &CODE_5, &CODE_6, &CODE_7, &CODE_8, &CODE_9, &CODE_10, &CODE_11, &CODE_12, &CODE_13, &CODE_15, &CODE_16, &CODE_24,
+    &CODE_1, &CODE_2, &CODE_3, &CODE_5, &CODE_6, &CODE_7, &CODE_8, &CODE_9, &CODE_10, &CODE_11, &CODE_12,
+    &CODE_13, &CODE_15, &CODE_16, &CODE_24,
 ];

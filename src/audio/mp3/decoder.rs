@@ -62,8 +62,10 @@ pub(in crate::audio) struct FrameSpec {
     pub(in crate::audio) rate_hz: u32,
     /// Channels of the output.
     pub(in crate::audio) channels: usize,
-    /// Samples per channel at the frame's rate; at half the rate every second of them is computed.
+    /// Samples per channel at the frame's rate.
     pub(in crate::audio) samples: usize,
+    /// Only every second sample is computed, the first and so on.
+    pub(in crate::audio) is_half_rate: bool,
     /// Power, if the frame was measured.
     pub(in crate::audio) power: SpectralPower,
 }
@@ -148,6 +150,7 @@ impl Layer3Decoder {
             rate_hz: header.rate_hz,
             channels: if is_mono { 1 } else { header.channels },
             samples: header.granules() * LINES,
+            is_half_rate: bandwidth.is_half_rate,
             power,
         })
     }

@@ -380,7 +380,9 @@ mod tests {
                 let value = PROTOTYPE[if i > 256 { 512 - i } else { i }];
                 f64::from(if i / 64 % 2 == 0 { value } else { -value }) / 65_536.0
             };
-            let u = |i: usize| self.v[if i % 64 < 32 { i / 64 * 128 + i % 64 } else { i / 64 * 128 + 64 + i % 64 }];
+            let u = |i: usize| {
+                self.v[if i % 64 < 32 { i / 64 * 128 + i % 64 } else { i / 64 * 128 + 64 + i % 64 }]
+            };
             (0..32).map(|j| (0..16).map(|i| u(j + 32 * i) * d(j + 32 * i)).sum()).collect()
         }
     }
@@ -392,8 +394,11 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) as f32 / (1 << 24) as f32 - 0.5
         };
-        let blocks = [Long, Long, Start, Short, Short, Stop, Long, Start, Mixed, Short, Mixed, Stop, Long, Mixed];
-        blocks.map(|block| (block, std::array::from_fn(|i| if i < 18 * subbands { random() } else { 0.0 }))).into()
+        let blocks =
+            [Long, Long, Start, Short, Short, Stop, Long, Start, Mixed, Short, Mixed, Stop, Long, Mixed];
+        blocks
+            .map(|block| (block, std::array::from_fn(|i| if i < 18 * subbands { random() } else { 0.0 })))
+            .into()
     }
 
     fn archs() -> Vec<Arch> {
@@ -425,7 +430,8 @@ mod tests {
     fn half_rate_is_every_second_sample() {
         for arch in archs() {
             let (full, half) = (FilterTables::<32>::new(), FilterTables::<16>::new());
-            let (mut bank, mut half_bank) = (FilterBank::<32>::new(arch, 10), FilterBank::<16>::new(arch, 10));
+            let (mut bank, mut half_bank) =
+                (FilterBank::<32>::new(arch, 10), FilterBank::<16>::new(arch, 10));
             for (block, lines) in granules(10) {
                 let (mut all, mut second) = (Vec::new(), Vec::new());
                 bank.add(&full, block, &mut lines.clone());

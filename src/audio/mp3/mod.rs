@@ -28,8 +28,7 @@ mod side;
 mod stereo;
 mod tables;
 
-pub(super) use bandwidth::Bandwidth;
-pub(super) use decoder::{Layer3Decoder, SpectralPower};
+pub(super) use decoder::Layer3Decoder;
 
 /// Reason to refuse a frame.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

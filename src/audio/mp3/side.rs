@@ -115,11 +115,8 @@ impl GranuleInfo {
             };
             info.tables = [bits.read(5) as u8, bits.read(5) as u8, 0];
             info.subblock_gains = std::array::from_fn(|_| bits.read(3) as u8);
-            let first = if info.block.is_short() {
-                3 * SHORT_BANDS[header.rate_index][3]
-            } else {
-                long_bands[8]
-            };
+            let first =
+                if info.block.is_short() { 3 * SHORT_BANDS[header.rate_index][3] } else { long_bands[8] };
             info.region_starts = [first.into(), LINES];
         } else {
             info.tables = std::array::from_fn(|_| bits.read(5) as u8);
