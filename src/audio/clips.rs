@@ -14,6 +14,8 @@ use super::warning::Warning;
 
 /// Samples read at a time for [`Placement::All`].
 const STRIP: usize = 16_384;
+/// Reach of the resampler's filter at the clip's rate.
+const REACH_SAMPLES: u64 = 64;
 
 /// Part of a track, with the sample rate and length of the request.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +181,7 @@ impl ClipReader {
         Ok(OpenTrack { track, frames, length_warning })
     }
 
-    /// Name of the decoder: `tagwave`, `nanomp3`, `symphonia`, `ffmpeg`, or `none` for samples from memory.
+    /// Name of the decoder: `tagwave`, `tagwave-full`, `symphonia`, `ffmpeg`, or `none` for samples from memory.
     pub fn decoder_name(&self) -> &'static str {
         self.track.decoder_name()
     }
@@ -236,6 +238,7 @@ impl ClipReader {
         let length = self.request.length_samples;
         let mut frames = self.frames.unwrap_or(0);
         let mut start = self.centre_start(frames);
+        self.decode_edges_in_full(start)?;
         let mut samples = self.read_from(start, length)?;
         let total = self.track.outputs(frames);
         if samples.len() < length || total < length as u64 {
@@ -260,12 +263,27 @@ impl ClipReader {
         self.track.read_from(start, length)
     }
 
+    /// Opens the track again in full bandwidth if the clip at `start` reaches the start or the end of the track: a
+    /// signal that is cut there has all frequencies, and sounds different if some are missing.
+    fn decode_edges_in_full(&mut self, start: u64) -> Result<(), AudioError> {
+        let end = start.saturating_add(self.request.length_samples as u64 + REACH_SAMPLES);
+        let total = self.frames.map_or(u64::MAX, |frames| self.track.outputs(frames));
+        let is_limited = self.track.decoder().is_some_and(|decoder| decoder.is_limited());
+        if is_limited && (start < REACH_SAMPLES || end > total) {
+            self.use_full_band(AudioError::Refused {
+                reason: "the clip reaches an end of the track".into(),
+            })?;
+        }
+        Ok(())
+    }
+
     fn centre_start(&self, frames: u64) -> u64 {
         self.track.outputs(frames).saturating_sub(self.request.length_samples as u64) / 2
     }
 
     fn at(&mut self, seconds: f64) -> Result<Clip, AudioError> {
         let start = (seconds * f64::from(self.request.rate_hz)).round() as u64;
+        self.decode_edges_in_full(start)?;
         let samples = self.read_from(start, self.request.length_samples)?;
         if samples.len() < self.request.length_samples {
             let frames = self.track.read_to_end()?;

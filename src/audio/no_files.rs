@@ -67,6 +67,10 @@ impl Decoder {
         match *self {}
     }
 
+    pub(super) fn is_limited(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn span(&self) -> u64 {
         match *self {}
     }

@@ -5,7 +5,7 @@ use symphonia::core::errors::Error;
 use symphonia::core::packet::Packet;
 
 use super::frames;
-use super::mp3::{BlockSpec, HeardMp3, Mp3};
+use super::mp3::{BlockSpec, FullMp3, HeardMp3};
 use crate::audio::level::MixPower;
 use crate::audio::mp3::FrameError;
 
@@ -18,7 +18,7 @@ use crate::audio::mp3::FrameError;
 /// most recent packets again, which puts it in the right state, and takes over.
 pub(super) struct Codec {
     decoder: Box<dyn AudioDecoder>,
-    faster: Option<Mp3>,
+    faster: Option<FullMp3>,
     heard: Option<HeardMp3>,
     /// Parameters to recreate the decoder with when rate or channels change, for MPEG audio.
     renewal: Option<Renewal>,
@@ -31,7 +31,7 @@ struct Renewal {
 }
 
 impl Codec {
-    pub(super) fn new(decoder: Box<dyn AudioDecoder>, faster: Option<Mp3>) -> Codec {
+    pub(super) fn new(decoder: Box<dyn AudioDecoder>, faster: Option<FullMp3>) -> Codec {
         Codec { decoder, faster, heard: None, renewal: None }
     }
 
@@ -93,16 +93,21 @@ impl Codec {
         Ok(BlockSpec { rate_hz, channels, frames: buffer.frames(), step: 1 })
     }
 
+    /// True if only what is heard is decoded.
+    pub(super) fn is_limited(&self) -> bool {
+        self.heard.is_some()
+    }
+
     /// Power of the latest packet before and after mixing, if the decoder measured it.
     pub(super) fn power(&self) -> Option<MixPower> {
         self.heard.as_ref().map(HeardMp3::power)
     }
 
-    /// Name of the decoder in use: `tagwave`, `nanomp3` or `symphonia`.
+    /// Name of the decoder in use: `tagwave`, `tagwave-full` or `symphonia`.
     pub(super) fn name(&self) -> &'static str {
         match (&self.heard, &self.faster) {
             (Some(_), _) => HeardMp3::NAME,
-            (None, Some(_)) => Mp3::NAME,
+            (None, Some(_)) => FullMp3::NAME,
             (None, None) => "symphonia",
         }
     }
@@ -137,11 +142,11 @@ mod tests {
     /// Tolerance between the decoders: both compute in f32, in a different order.
     const TOLERANCE: f32 = 1e-5;
 
-    /// Samples of each packet by nanomp3 with symphonia as fallback, or by symphonia alone; `None` for a refused packet.
+    /// Samples of each packet by our decoder with symphonia as fallback, or by symphonia alone; `None` for a refused packet.
     fn packets(path: &Path, faster: bool) -> Vec<Option<Vec<f32>>> {
         let (mut packets, mut codec, _) =
             Packets::open(File::open(path).unwrap(), DecoderMode::Plain).unwrap();
-        assert_eq!(codec.name(), "nanomp3");
+        assert_eq!(codec.name(), "tagwave-full");
         if !faster {
             codec.faster = None;
         }

@@ -228,6 +228,11 @@ impl Decoder {
         self.spacing
     }
 
+    /// True if only what is heard is decoded.
+    pub(in crate::audio) fn is_limited(&self) -> bool {
+        self.codec.is_limited()
+    }
+
     /// Number of samples of the latest block, including those that are not computed.
     pub(in crate::audio) fn span(&self) -> u64 {
         self.span as u64

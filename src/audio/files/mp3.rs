@@ -1,8 +1,7 @@
-//! MP3 decoders: ours at a limited bandwidth, and nanomp3, which is faster than symphonia's.
+//! MP3 decoders on [`crate::audio::mp3`]: of what is heard, and of everything.
 
 use std::collections::VecDeque;
 
-use nanomp3_core::{DecodeError, MAX_SAMPLES_PER_FRAME};
 use symphonia::core::packet::Packet;
 
 use crate::audio::level::MixPower;
@@ -61,45 +60,38 @@ impl HeardMp3 {
     }
 }
 
-/// nanomp3 with the most recent packets, so that another decoder can take over.
-pub(super) struct Mp3 {
-    decoder: Box<nanomp3_core::Decoder>,
+/// Decoder of all channels and frequencies with the most recent packets, so that another decoder can take over.
+pub(super) struct FullMp3 {
+    decoder: Layer3Decoder,
+    channels: [Vec<f32>; 2],
     recent: VecDeque<Packet>,
-    /// True after a seek: the bit reservoir of the first frames may be missing.
-    may_lack_bits: bool,
 }
 
-impl Mp3 {
-    pub(super) const NAME: &'static str = "nanomp3";
+impl FullMp3 {
+    pub(super) const NAME: &'static str = "tagwave-full";
 
-    pub(super) fn new() -> Mp3 {
-        Mp3 { decoder: Box::default(), recent: VecDeque::new(), may_lack_bits: false }
+    pub(super) fn new() -> FullMp3 {
+        FullMp3 { decoder: Layer3Decoder::full(), channels: Default::default(), recent: VecDeque::new() }
     }
 
     /// Resets the decoder after a seek.
     pub(super) fn reset(&mut self) {
-        *self.decoder = nanomp3_core::Decoder::new();
+        self.decoder.reset();
         self.recent.clear();
-        self.may_lack_bits = true;
     }
 
     /// Replaces `interleaved` by the samples of the frame; `None` for a frame that this decoder refuses.
     pub(super) fn decode(&mut self, packet: &Packet, interleaved: &mut Vec<f32>) -> Option<BlockSpec> {
-        interleaved.resize(MAX_SAMPLES_PER_FRAME, 0.0);
-        let (read, result) = self.decoder.decode(&packet.data, interleaved);
-        let spec = match result {
-            Ok(info) => {
-                let channels = usize::from(info.channels.num());
-                BlockSpec { rate_hz: info.sample_rate, channels, frames: info.samples_produced, step: 1 }
-            }
-            Err(DecodeError::ReservoirUnavailable(_)) if self.may_lack_bits => BlockSpec::default(),
-            Err(_) => return None,
-        };
-        if spec.frames > 0 {
-            self.may_lack_bits = false;
+        self.channels.iter_mut().for_each(Vec::clear);
+        let spec = self.decoder.decode(&packet.data, &mut self.channels).ok()?;
+        let [left, right] = &self.channels;
+        interleaved.clear();
+        if spec.channels == 1 {
+            interleaved.extend_from_slice(left);
+        } else {
+            interleaved.extend(left.iter().zip(right).flat_map(|(&left, &right)| [left, right]));
         }
-        interleaved.truncate(spec.frames * spec.channels);
-        (read == packet.data.len()).then_some(spec)
+        Some(BlockSpec { rate_hz: spec.rate_hz, channels: spec.channels, frames: spec.samples, step: 1 })
     }
 
     /// Keeps a decoded packet.

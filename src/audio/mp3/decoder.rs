@@ -9,7 +9,7 @@ use super::filterbank::{FilterBank, FilterTables};
 use super::header::Layer3Header;
 use super::huffman::{Powers, decode_lines};
 use super::scale::{ScaleFactors, read_factors};
-use super::side::{Block, GranuleInfo, LINES, SideInfo};
+use super::side::{BlockType, GranuleInfo, LINES, SideInfo};
 use super::stereo::to_left_right;
 use super::tables::SHORT_BANDS;
 
@@ -21,7 +21,7 @@ const MEASURED_OF: u64 = 8;
 /// Decoder of Layer III frames to planar samples.
 pub(in crate::audio) struct Layer3Decoder {
     arch: Arch,
-    selection: Selection,
+    selection: DecodedPart,
     /// Rate of the frames in Hz, and the bandwidth it leads to.
     spec: Option<(u32, Bandwidth)>,
     banks: Option<Banks>,
@@ -34,9 +34,9 @@ pub(in crate::audio) struct Layer3Decoder {
     frames: u64,
 }
 
-/// What is decoded.
+/// Decoded channels and frequencies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Selection {
+enum DecodedPart {
     /// All subbands of all channels.
     All,
     /// The mean of the channels, as heard at a rate in Hz.
@@ -81,15 +81,15 @@ struct GranulePlace {
 impl Layer3Decoder {
     /// Decoder of all channels at full bandwidth.
     pub(in crate::audio) fn full() -> Layer3Decoder {
-        Layer3Decoder::new(Selection::All)
+        Layer3Decoder::new(DecodedPart::All)
     }
 
     /// Decoder of the mean of the channels, as heard after resampling to `to_hz`.
     pub(in crate::audio) fn mono_at(to_hz: u32) -> Layer3Decoder {
-        Layer3Decoder::new(Selection::MonoAt(to_hz))
+        Layer3Decoder::new(DecodedPart::MonoAt(to_hz))
     }
 
-    fn new(selection: Selection) -> Layer3Decoder {
+    fn new(selection: DecodedPart) -> Layer3Decoder {
         Layer3Decoder {
             arch: Arch::new(),
             selection,
@@ -126,7 +126,7 @@ impl Layer3Decoder {
         let mut power = SpectralPower::default();
         // Bits of main data before the first one that exists, in a file that was cut.
         let mut start = -(8 * missing as i64);
-        let is_mono = self.selection != Selection::All;
+        let is_mono = self.selection != DecodedPart::All;
         for granule in 0..header.granules() {
             let bits: usize = side.granules[granule].iter().map(|info| info.bits).sum();
             if let Ok(place) = usize::try_from(start) {
@@ -158,10 +158,10 @@ impl Layer3Decoder {
     /// Makes the filter banks for the rate of the first frame.
     fn prepare(&mut self, header: &Layer3Header) -> Result<Bandwidth, FrameError> {
         let bandwidth = match (self.selection, self.spec) {
-            (Selection::All, _) => Bandwidth::FULL,
+            (DecodedPart::All, _) => Bandwidth::FULL,
             (_, Some((rate_hz, bandwidth))) if rate_hz == header.rate_hz => bandwidth,
             (_, Some(_)) => return Err(FrameError::RateChange),
-            (Selection::MonoAt(to_hz), None) => Bandwidth::heard(header.rate_hz, to_hz),
+            (DecodedPart::MonoAt(to_hz), None) => Bandwidth::heard(header.rate_hz, to_hz),
         };
         self.spec = Some((header.rate_hz, bandwidth));
         if self.banks.is_none() {
@@ -214,7 +214,7 @@ impl Layer3Decoder {
     ) -> Result<usize, FrameError> {
         let GranulePlace { granule, channel, start } = place;
         let info = &side.granules[granule][channel];
-        if info.block == Block::Mixed && header.rate_index == 8 {
+        if info.block == BlockType::Mixed && header.rate_index == 8 {
             // The long bands end between two short ones.
             return Err(FrameError::SideInfo);
         }
@@ -235,16 +235,16 @@ impl Layer3Decoder {
     ) -> Result<(), FrameError> {
         let infos = &side.granules[place.granule];
         let quarters = if header.joint.middle_side { -2 } else { 0 };
-        for channel in 0..header.channels {
+        for (channel, info) in infos.iter().enumerate().take(header.channels) {
             place.channel = channel;
             self.read(header, side, place, (quarters, LINES))?;
-            place.start += infos[channel].bits;
+            place.start += info.bits;
         }
         if header.channels == 2 {
             to_left_right(header, &infos[1], &self.scales[1], &mut self.lines);
         }
-        for channel in 0..header.channels {
-            self.add(header, infos[channel].block, channel, channel);
+        for (channel, info) in infos.iter().enumerate().take(header.channels) {
+            self.add(header, info.block, channel, channel);
         }
         Ok(())
     }
@@ -301,7 +301,7 @@ impl Layer3Decoder {
     fn add_mean(
         &mut self,
         header: &Layer3Header,
-        blocks: [Block; 2],
+        blocks: [BlockType; 2],
         count: usize,
         is_measured: bool,
     ) -> SpectralPower {
@@ -327,7 +327,7 @@ impl Layer3Decoder {
     }
 
     /// Adds the lines of `channel` to filter bank `bank`.
-    fn add(&mut self, header: &Layer3Header, block: Block, channel: usize, bank: usize) {
+    fn add(&mut self, header: &Layer3Header, block: BlockType, channel: usize, bank: usize) {
         let lines = &mut self.lines[channel];
         if block.is_short() {
             reorder(header, block, lines);
@@ -378,9 +378,9 @@ fn energy(lines: &[f32]) -> f64 {
 
 /// Brings the lines of short blocks from the order of their bands and windows into the order of frequency, where the
 /// lines of the three windows alternate.
-fn reorder(header: &Layer3Header, block: Block, lines: &mut [f32; LINES]) {
+fn reorder(header: &Layer3Header, block: BlockType, lines: &mut [f32; LINES]) {
     let coded = *lines;
-    let first = if block == Block::Mixed { 3 } else { 0 };
+    let first = if block == BlockType::Mixed { 3 } else { 0 };
     for band in SHORT_BANDS[header.rate_index][first..].windows(2) {
         let (start, end) = (3 * usize::from(band[0]), 3 * usize::from(band[1]));
         let (coded, width) = (&coded[start..end], (end - start) / 3);

@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::side::{Block, LINES};
+use super::side::{BlockType, LINES};
 use super::tables::{ALIAS, PROTOTYPE};
 
 /// Lines of a subband, and samples of a subband in a granule.
@@ -56,7 +56,8 @@ impl<const W: usize> FilterTables<W> {
             })
         });
         FilterTables {
-            imdcts: [Block::Long, Block::Start, Block::Short, Block::Stop].map(|block| imdct(block, cosine)),
+            imdcts: [BlockType::Long, BlockType::Start, BlockType::Short, BlockType::Stop]
+                .map(|block| imdct(block, cosine)),
             alias: ALIAS.map(|c| {
                 let norm = (1.0 + c * c).sqrt();
                 [(1.0 / norm) as f32, (c / norm) as f32]
@@ -68,7 +69,7 @@ impl<const W: usize> FilterTables<W> {
 }
 
 /// Windowed inverse MDCT of a block; `cosine` takes 144ths of a turn.
-fn imdct(block: Block, cosine: impl Fn(usize) -> f64) -> Imdct {
+fn imdct(block: BlockType, cosine: impl Fn(usize) -> f64) -> Imdct {
     let sine = |n: usize, of: usize| (PI * (n as f64 + 0.5) / of as f64).sin();
     let mut matrix = [[0.0; 2 * SLOTS]; SLOTS];
     if block.is_short() {
@@ -86,10 +87,10 @@ fn imdct(block: Block, cosine: impl Fn(usize) -> f64) -> Imdct {
     for (k, row) in matrix.iter_mut().enumerate() {
         for (n, value) in row.iter_mut().enumerate() {
             let window = match (block, n) {
-                (Block::Start, 18..24) | (Block::Stop, 12..18) => 1.0,
-                (Block::Start, 24..30) => sine(n - 18, 12),
-                (Block::Stop, 6..12) => sine(n - 6, 12),
-                (Block::Start, 30..) | (Block::Stop, ..6) => 0.0,
+                (BlockType::Start, 18..24) | (BlockType::Stop, 12..18) => 1.0,
+                (BlockType::Start, 24..30) => sine(n - 18, 12),
+                (BlockType::Stop, 6..12) => sine(n - 6, 12),
+                (BlockType::Start, 30..) | (BlockType::Stop, ..6) => 0.0,
                 _ => sine(n, 36),
             };
             // cos(pi / 72 * (2n + 1 + 18) * (2k + 1))
@@ -128,16 +129,16 @@ impl<const W: usize> FilterBank<W> {
 
     /// Adds the transforms of `lines`, in the order of frequency, to those of this granule. Several spectra may be
     /// added before [`FilterBank::synthesise`]. `lines` is changed.
-    pub(super) fn add(&mut self, tables: &FilterTables<W>, block: Block, lines: &mut [f32; LINES]) {
+    pub(super) fn add(&mut self, tables: &FilterTables<W>, block: BlockType, lines: &mut [f32; LINES]) {
         reduce_aliases(&tables.alias, block, self.subbands, lines);
         let of = |block| match block {
-            Block::Long => 0,
-            Block::Start => 1,
-            Block::Short | Block::Mixed => 2,
-            Block::Stop => 3,
+            BlockType::Long => 0,
+            BlockType::Start => 1,
+            BlockType::Short | BlockType::Mixed => 2,
+            BlockType::Stop => 3,
         };
         match block {
-            Block::Mixed => {
+            BlockType::Mixed => {
                 self.transform(&tables.imdcts[0], lines, 0, 2.min(self.subbands));
                 self.transform(&tables.imdcts[2], lines, 2, self.subbands);
             }
@@ -156,7 +157,7 @@ impl<const W: usize> FilterBank<W> {
                 row[subband] = line;
             }
         }
-        self.arch.dispatch(Transform { imdct, lines: &self.lines, y: &mut self.transforms });
+        self.arch.dispatch(ImdctProducts { imdct, lines: &self.lines, y: &mut self.transforms });
     }
 
     /// Ends the granule and appends its samples: 18 times `W`.
@@ -186,10 +187,10 @@ impl<const W: usize> FilterBank<W> {
 }
 
 /// Reduces the aliases between neighbouring subbands.
-fn reduce_aliases(alias: &[[f32; 2]; 8], block: Block, subbands: usize, lines: &mut [f32; LINES]) {
+fn reduce_aliases(alias: &[[f32; 2]; 8], block: BlockType, subbands: usize, lines: &mut [f32; LINES]) {
     let count = match block {
-        Block::Short => 0,
-        Block::Mixed => 1,
+        BlockType::Short => 0,
+        BlockType::Mixed => 1,
         _ => subbands.saturating_sub(1),
     };
     for edge in (1..=count).map(|subband| subband * SLOTS) {
@@ -201,13 +202,13 @@ fn reduce_aliases(alias: &[[f32; 2]; 8], block: Block, subbands: usize, lines: &
 }
 
 /// Adds the products of the transform to `y`.
-struct Transform<'a, const W: usize> {
+struct ImdctProducts<'a, const W: usize> {
     imdct: &'a Imdct,
     lines: &'a [[f32; W]; SLOTS],
     y: &'a mut [[f32; W]; 2 * SLOTS],
 }
 
-impl<const W: usize> WithSimd for Transform<'_, W> {
+impl<const W: usize> WithSimd for ImdctProducts<'_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -310,7 +311,7 @@ mod tests {
         }
 
         /// Windowed transform of a subband (2.4.3.4.10.2 and 2.4.3.4.10.3).
-        fn transform(block: Block, x: &[f64]) -> [f64; 36] {
+        fn transform(block: BlockType, x: &[f64]) -> [f64; 36] {
             let cosine = |n: usize, i: usize, k: usize| {
                 (PI / (2 * n) as f64 * (2 * i + 1 + n / 2) as f64 * (2 * k + 1) as f64).cos()
             };
@@ -328,12 +329,12 @@ mod tests {
                 let sum: f64 = (0..18).map(|k| x[k] * cosine(36, i, k)).sum();
                 let long = (PI / 36.0 * (i as f64 + 0.5)).sin();
                 let window = match block {
-                    Block::Start if i >= 30 => 0.0,
-                    Block::Start if i >= 24 => (PI / 12.0 * (i as f64 - 18.0 + 0.5)).sin(),
-                    Block::Start if i >= 18 => 1.0,
-                    Block::Stop if i < 6 => 0.0,
-                    Block::Stop if i < 12 => (PI / 12.0 * (i as f64 - 6.0 + 0.5)).sin(),
-                    Block::Stop if i < 18 => 1.0,
+                    BlockType::Start if i >= 30 => 0.0,
+                    BlockType::Start if i >= 24 => (PI / 12.0 * (i as f64 - 18.0 + 0.5)).sin(),
+                    BlockType::Start if i >= 18 => 1.0,
+                    BlockType::Stop if i < 6 => 0.0,
+                    BlockType::Stop if i < 12 => (PI / 12.0 * (i as f64 - 6.0 + 0.5)).sin(),
+                    BlockType::Stop if i < 18 => 1.0,
                     _ => long,
                 };
                 *y = sum * window;
@@ -341,11 +342,11 @@ mod tests {
             y
         }
 
-        fn granule(&mut self, block: Block, lines: &[f32; LINES]) -> Vec<f64> {
+        fn granule(&mut self, block: BlockType, lines: &[f32; LINES]) -> Vec<f64> {
             let mut x: Vec<f64> = lines.iter().map(|&x| f64::from(x)).collect();
             let edges = match block {
-                Block::Short => 0,
-                Block::Mixed => 1,
+                BlockType::Short => 0,
+                BlockType::Mixed => 1,
                 _ => 31,
             };
             for subband in 1..=edges {
@@ -358,7 +359,7 @@ mod tests {
             }
             let mut values = [[0.0; 32]; SLOTS];
             for subband in 0..32 {
-                let own = if block == Block::Mixed && subband < 2 { Block::Long } else { block };
+                let own = if block == BlockType::Mixed && subband < 2 { BlockType::Long } else { block };
                 let y = Reference::transform(own, &x[18 * subband..][..18]);
                 for slot in 0..SLOTS {
                     let sign = if slot % 2 == 1 && subband % 2 == 1 { -1.0 } else { 1.0 };
@@ -387,8 +388,8 @@ mod tests {
         }
     }
 
-    fn granules(subbands: usize) -> Vec<(Block, [f32; LINES])> {
-        use Block::{Long, Mixed, Short, Start, Stop};
+    fn granules(subbands: usize) -> Vec<(BlockType, [f32; LINES])> {
+        use BlockType::{Long, Mixed, Short, Start, Stop};
         let mut state = 1u32;
         let mut random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

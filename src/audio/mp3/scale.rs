@@ -3,7 +3,7 @@
 use super::FrameError;
 use super::bits::BitReader;
 use super::header::Layer3Header;
-use super::side::{Block, GranuleInfo, LINES};
+use super::side::{BlockType, GranuleInfo, LINES};
 use super::tables::{LONG_BANDS, PREEMPHASIS, SCALE_BITS, SCALE_COUNTS, SHORT_BANDS};
 
 /// Scale factors of a granule: 22 of long bands, 13 times three of short bands, or both in mixed blocks.
@@ -38,17 +38,17 @@ impl ScaleFactors {
             }
         };
         match info.block {
-            Block::Short => {
+            BlockType::Short => {
                 read(0, 18, low);
                 read(18, 36, high);
                 self.factors[36..].fill(0);
             }
-            Block::Mixed => {
+            BlockType::Mixed => {
                 read(0, 17, low);
                 read(17, 35, high);
                 self.factors[35..].fill(0);
             }
-            Block::Long | Block::Start | Block::Stop => {
+            BlockType::Long | BlockType::Start | BlockType::Stop => {
                 for ((from, to), shared) in SHARED_GROUPS.into_iter().zip(shared) {
                     if !shared {
                         read(from, to, if from < 11 { low } else { high });
@@ -65,21 +65,21 @@ impl ScaleFactors {
         let code = u32::from(info.scale_code);
         let (range, lengths) = if positions {
             match code >> 1 {
-                half @ ..180 => (3, [half / 36, half % 36 / 6, half % 6, 0]),
-                half @ ..244 => (4, [(half - 180) >> 4, (half - 180) >> 2 & 3, (half - 180) & 3, 0]),
+                half @ 0..180 => (3, [half / 36, half % 36 / 6, half % 6, 0]),
+                half @ 180..244 => (4, [(half - 180) >> 4, (half - 180) >> 2 & 3, (half - 180) & 3, 0]),
                 half => (5, [(half - 244) / 3, (half - 244) % 3, 0, 0]),
             }
         } else {
             match code {
-                ..400 => (0, [code / 80, code / 16 % 5, code / 4 % 4, code % 4]),
-                ..500 => (1, [(code - 400) / 20, (code - 400) / 4 % 5, (code - 400) % 4, 0]),
+                0..400 => (0, [code / 80, code / 16 % 5, code / 4 % 4, code % 4]),
+                400..500 => (1, [(code - 400) / 20, (code - 400) / 4 % 5, (code - 400) % 4, 0]),
                 _ => (2, [(code - 500) / 3, (code - 500) % 3, 0, 0]),
             }
         };
         let row = match info.block {
-            Block::Short => 1,
-            Block::Mixed => 2,
-            Block::Long | Block::Start | Block::Stop => 0,
+            BlockType::Short => 1,
+            BlockType::Mixed => 2,
+            BlockType::Long | BlockType::Start | BlockType::Stop => 0,
         };
         self.factors.fill(0);
         self.largest.fill(0);
@@ -140,12 +140,12 @@ pub(super) fn mixed_long_bands(header: &Layer3Header) -> usize {
 }
 
 /// The bands of a block, in the order of their scale factors and lines.
-pub(super) fn bands(header: &Layer3Header, block: Block) -> impl Iterator<Item = LineBand> {
+pub(super) fn bands(header: &Layer3Header, block: BlockType) -> impl Iterator<Item = LineBand> {
     let (long, short) = (&LONG_BANDS[header.rate_index], &SHORT_BANDS[header.rate_index]);
     let (longs, first_short) = match block {
-        Block::Short => (0, 0),
-        Block::Mixed => (mixed_long_bands(header), 3),
-        Block::Long | Block::Start | Block::Stop => (22, 13),
+        BlockType::Short => (0, 0),
+        BlockType::Mixed => (mixed_long_bands(header), 3),
+        BlockType::Long | BlockType::Start | BlockType::Stop => (22, 13),
     };
     let long_bands = (0..longs).map(|index| LineBand {
         start: long[index].into(),
@@ -213,9 +213,9 @@ mod tests {
                 joint: Default::default(),
                 has_crc: false,
             };
-            for block in [Block::Long, Block::Short, Block::Mixed] {
+            for block in [BlockType::Long, BlockType::Short, BlockType::Mixed] {
                 // The decoder refuses mixed blocks at 8 kHz, where the long bands end between two short ones.
-                if rate_index == 8 && block == Block::Mixed {
+                if rate_index == 8 && block == BlockType::Mixed {
                     continue;
                 }
                 let mut at = 0;

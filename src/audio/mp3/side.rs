@@ -10,7 +10,7 @@ pub(super) const LINES: usize = 576;
 
 /// Block of a granule: the window of its transform.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Block {
+pub(super) enum BlockType {
     #[default]
     Long,
     /// Long, before short blocks.
@@ -23,10 +23,10 @@ pub(super) enum Block {
     Stop,
 }
 
-impl Block {
+impl BlockType {
     /// True if the upper subbands have short transforms.
     pub(super) fn is_short(self) -> bool {
-        matches!(self, Block::Short | Block::Mixed)
+        matches!(self, BlockType::Short | BlockType::Mixed)
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) struct GranuleInfo {
     pub(super) pair_lines: usize,
     pub(super) global_gain: u8,
     pub(super) scale_code: u16,
-    pub(super) block: Block,
+    pub(super) block: BlockType,
     pub(super) tables: [u8; 3],
     /// First lines of the second and third region, each with its own code.
     pub(super) region_starts: [usize; 2],
@@ -107,10 +107,10 @@ impl GranuleInfo {
         if bits.flag() {
             let (kind, is_mixed) = (bits.read(2), bits.flag());
             info.block = match (kind, is_mixed) {
-                (1, _) => Block::Start,
-                (2, false) => Block::Short,
-                (2, true) => Block::Mixed,
-                (3, _) => Block::Stop,
+                (1, _) => BlockType::Start,
+                (2, false) => BlockType::Short,
+                (2, true) => BlockType::Mixed,
+                (3, _) => BlockType::Stop,
                 _ => return Err(FrameError::SideInfo),
             };
             info.tables = [bits.read(5) as u8, bits.read(5) as u8, 0];

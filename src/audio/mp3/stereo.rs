@@ -43,10 +43,7 @@ pub(super) fn to_left_right(
         let back = if band.window.is_some() { 3 } else { 1 };
         let is_last = band.end == LINES || i >= last;
         let place = if is_last { i.saturating_sub(back) } else { i };
-        let ratios = match is_intensity[i] {
-            true => ratios(header, info, positions, place),
-            false => None,
-        };
+        let ratios = if is_intensity[i] { ratios(header, info, positions, place) } else { None };
         match ratios {
             Some(ratios) => intensity(header, lines, (band.start, band.end), ratios),
             None if header.joint.middle_side => middle_side(lines, band.start, band.end),
