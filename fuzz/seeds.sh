@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 root=..
-for target in decode frame_index keras safetensors contract journal lists; do mkdir -p "corpus/$target"; done
+for target in decode frame_index mp3 keras safetensors contract journal lists; do mkdir -p "corpus/$target"; done
 
 ff() { ffmpeg -nostdin -v error -y -ss 3 -t 4 -i $root/assets/demo.ogg -map_metadata -1 "$@"; }
 out=corpus/decode
@@ -28,6 +28,9 @@ ff -t 1 -ac 1 -ar 12000 -c:a pcm_s16le $out/a.caf
 ff -t 1 -ac 1 -ar 12000 -c:a pcm_s24be $out/a.mov
 ff -t 1 -ac 1 -ar 12000 -c:a pcm_s16le -rf64 always $out/rf64.wav
 cp $out/a.mp3 $out/b.mp3 $out/a.mp2 $out/a.aac $out/a.ogg corpus/frame_index/
+ff -ac 2 -ar 44100 -c:a libmp3lame -b:a 64k corpus/mp3/joint.mp3
+ff -ac 2 -ar 32000 -c:a libmp3lame -b:a 64k -joint_stereo 0 corpus/mp3/stereo.mp3
+ff -ac 1 -ar 22050 -c:a libmp3lame -b:a 32k corpus/mp3/low.mp3
 cp $root/tests/golden/weights/*.h5 corpus/keras/ 2>/dev/null || true
 python3 - <<'PY'
 import json, struct

@@ -7,13 +7,15 @@ use super::files;
 use super::heartbeat::Heartbeat;
 use super::level::{Loudness, loudness};
 use super::polyphase::Resamplers;
-use super::request::{ClipRequest, ExternalDecoder, Placement, SeekMode};
+use super::request::{ClipRequest, DecoderMode, ExternalDecoder, Placement, SeekMode};
 use super::source::{Source, SourceKind};
 use super::track::TrackReader;
 use super::warning::Warning;
 
 /// Samples read at a time for [`Placement::All`].
 const STRIP: usize = 16_384;
+/// Reach of the resampler's filter at the clip's rate.
+const REACH_SAMPLES: u64 = 64;
 
 /// Part of a track, with the sample rate and length of the request.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +104,14 @@ impl ClipReader {
         request.check()?;
         heartbeat.check()?;
         let source = Source(source.0.rereadable()?);
-        match ClipReader::open_track(&source, request, resamplers, heartbeat) {
+        let mut request = request;
+        let full = ClipRequest { decoder: DecoderMode::FullBand, ..*request };
+        let mut open_track = ClipReader::open_track(&source, request, resamplers, heartbeat);
+        if let Err(AudioError::Refused { .. }) = open_track {
+            request = &full;
+            open_track = ClipReader::open_track(&source, request, resamplers, heartbeat);
+        }
+        match open_track {
             Ok(open_track) => Ok(ClipReader::new(source, open_track, request, resamplers, heartbeat)),
             Err(error) if error.is_of_content() && request.external_decoder == ExternalDecoder::Ffmpeg => {
                 ClipReader::open_decoded(&source, error, request, resamplers, heartbeat)
@@ -172,7 +181,7 @@ impl ClipReader {
         Ok(OpenTrack { track, frames, length_warning })
     }
 
-    /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
+    /// Name of the decoder: `tagwave`, `tagwave-full`, `symphonia`, `ffmpeg`, or `none` for samples from memory.
     pub fn decoder_name(&self) -> &'static str {
         self.track.decoder_name()
     }
@@ -229,6 +238,7 @@ impl ClipReader {
         let length = self.request.length_samples;
         let mut frames = self.frames.unwrap_or(0);
         let mut start = self.centre_start(frames);
+        self.decode_edges_in_full(start)?;
         let mut samples = self.read_from(start, length)?;
         let total = self.track.outputs(frames);
         if samples.len() < length || total < length as u64 {
@@ -253,12 +263,27 @@ impl ClipReader {
         self.track.read_from(start, length)
     }
 
+    /// Opens the track again in full bandwidth if the clip at `start` reaches the start or the end of the track: a
+    /// signal that is cut there has all frequencies, and sounds different if some are missing.
+    fn decode_edges_in_full(&mut self, start: u64) -> Result<(), AudioError> {
+        let end = start.saturating_add(self.request.length_samples as u64 + REACH_SAMPLES);
+        let total = self.frames.map_or(u64::MAX, |frames| self.track.outputs(frames));
+        let is_limited = self.track.decoder().is_some_and(|decoder| decoder.is_limited());
+        if is_limited && (start < REACH_SAMPLES || end > total) {
+            self.use_full_band(AudioError::Refused {
+                reason: "the clip reaches an end of the track".into(),
+            })?;
+        }
+        Ok(())
+    }
+
     fn centre_start(&self, frames: u64) -> u64 {
         self.track.outputs(frames).saturating_sub(self.request.length_samples as u64) / 2
     }
 
     fn at(&mut self, seconds: f64) -> Result<Clip, AudioError> {
         let start = (seconds * f64::from(self.request.rate_hz)).round() as u64;
+        self.decode_edges_in_full(start)?;
         let samples = self.read_from(start, self.request.length_samples)?;
         if samples.len() < self.request.length_samples {
             let frames = self.track.read_to_end()?;
@@ -287,7 +312,10 @@ impl ClipReader {
                 sliding.base += unused;
             }
             let wanted = sliding.recent.len() + STRIP.min(missing as usize);
-            self.track.read(&mut sliding.recent, wanted)?;
+            if let Err(error) = self.track.read(&mut sliding.recent, wanted) {
+                self.use_full_band(error)?;
+                self.track.resume_at(sliding.base + sliding.recent.len() as u64);
+            }
         }
         let total = sliding.base + sliding.recent.len() as u64;
         if sliding.next_start + length as u64 <= total {
@@ -377,11 +405,43 @@ impl ClipReader {
         self.next_clip()
     }
 
+    /// Reads the only clip of its placement.
+    fn one(&mut self) -> Result<Clip, AudioError> {
+        match self.request.placement {
+            Placement::At(seconds) => self.at(seconds),
+            _ => self.centre(),
+        }
+    }
+
+    /// Opens the track again in full bandwidth after `error`.
+    ///
+    /// # Errors
+    /// `error` itself if it has another cause.
+    fn use_full_band(&mut self, error: AudioError) -> Result<(), AudioError> {
+        if !matches!(error, AudioError::Refused { .. }) {
+            return Err(error);
+        }
+        self.request.decoder = DecoderMode::FullBand;
+        let open_track =
+            ClipReader::open_track(&self.source, &self.request, &self.resamplers, &self.heartbeat)?;
+        (self.track, self.frames) = (open_track.track, open_track.frames);
+        self.length_warning = open_track.length_warning;
+        Ok(())
+    }
+
     fn next_clip(&mut self) -> Result<Option<Clip>, AudioError> {
         // After an error the reader is done.
         match (std::mem::replace(&mut self.state, ReadState::Done), self.request.placement) {
-            (ReadState::One, Placement::At(seconds)) => self.at(seconds).map(Some),
-            (ReadState::One, _) => self.centre().map(Some),
+            (ReadState::One, _) => {
+                let clip = self.one();
+                match clip {
+                    Err(error @ AudioError::Refused { .. }) => {
+                        self.use_full_band(error)?;
+                        self.one().map(Some)
+                    }
+                    clip => clip.map(Some),
+                }
+            }
             (ReadState::All(mut sliding), Placement::All { stride_samples }) => {
                 let before = sliding.next_start;
                 let clip = self.slide(&mut sliding, stride_samples);

@@ -114,6 +114,12 @@ pub enum AudioError {
         /// Message of the built-in decoder.
         reason: String,
     },
+    /// The decoder of limited bandwidth refused a frame; the others have to read the file.
+    #[error("not decodable at a limited bandwidth: {reason}")]
+    Refused {
+        /// Fault of the frame.
+        reason: String,
+    },
     /// `ffmpeg` is not on PATH.
     #[error("no ffmpeg on PATH")]
     NoFfmpeg,

@@ -15,6 +15,11 @@ pub(super) struct MixPower {
 }
 
 impl MixPower {
+    /// Takes sums of squares: the mean of the channels', and that of the channels' mean.
+    pub(super) fn new(channels: f64, mono: f64) -> MixPower {
+        MixPower { channels, mono }
+    }
+
     /// Computes the power of one block; `mono` is the mean of the channels.
     pub(super) fn of(interleaved: &[f32], channels: usize, mono: &[f32]) -> MixPower {
         if channels < 2 {

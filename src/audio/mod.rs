@@ -21,15 +21,20 @@ mod files;
 #[cfg(not(feature = "decode"))]
 #[path = "no_files.rs"]
 mod files;
+mod half_rate;
 mod heartbeat;
 mod level;
 mod limits;
 mod mix;
+#[cfg(feature = "decode")]
+mod mp3;
+mod phase;
 mod polyphase;
 mod request;
 mod resample;
 mod sinc;
 mod source;
+mod spacing;
 mod track;
 mod warning;
 
@@ -49,7 +54,7 @@ pub use self::{
     polyphase::{PolyphaseFilter, Resamplers},
     request::ClipRequest,
 };
-pub(crate) use self::{mix::mix, request::check_rate, resample::Resampling};
+pub(crate) use self::{mix::mix, request::check_rate, resample::Resampling, spacing::Spacing};
 pub use limits::{MAX_CHANNELS, RATES_HZ};
 pub use request::{ClipPadding, DecoderMode, ExternalDecoder, Placement, SeekMode};
 pub use source::Source;

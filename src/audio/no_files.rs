@@ -7,6 +7,7 @@ use super::heartbeat::Heartbeat;
 use super::level::MixPower;
 use super::request::DecoderMode;
 use super::source::SourceKind;
+use super::spacing::Spacing;
 use super::warning::Warning;
 
 /// Decoder of a file; never constructed.
@@ -14,7 +15,7 @@ pub(super) enum Decoder {}
 
 #[allow(clippy::unused_self, reason = "the signatures of `files::Decoder`")]
 impl Decoder {
-    pub(super) fn open(_: File, _: DecoderMode) -> Result<Decoder, AudioError> {
+    pub(super) fn open(_: File, _: DecoderMode, _: u32) -> Result<Decoder, AudioError> {
         Err(AudioError::NoDecoder)
     }
 
@@ -59,6 +60,18 @@ impl Decoder {
     }
 
     pub(super) fn damaged(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(super) fn spacing(&self) -> Spacing {
+        match *self {}
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn span(&self) -> u64 {
         match *self {}
     }
 

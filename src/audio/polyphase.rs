@@ -25,6 +25,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pulp::Arch;
 
 use super::dot::{LANES, TILE, Tiles};
+use super::half_rate::{HalfRateFilter, RowLayout};
+use super::phase::PhaseAccumulator;
+use super::spacing::Spacing;
 
 const ZERO_CROSSINGS: usize = 64;
 const TABLE_STEPS: usize = 512;
@@ -81,21 +84,40 @@ impl PolyphaseFilter {
         if period * width as u64 > MAX_TAPS {
             return None;
         }
+        let (tiles, below) = (Vec::new(), Vec::new());
+        let mut filter = PolyphaseFilter { from_hz, to_hz, l, m, half_taps, width, tiles, below };
         let table = half_window(scale);
-        let fill = |row: &mut [f64], phase: u64| {
-            let before = scale * (phase as f64 / l as f64);
-            let (left, right) = row[..2 * half_taps].split_at_mut(half_taps);
-            fill_half(left.iter_mut().rev(), before, step, &table);
-            fill_half(right.iter_mut(), scale - before, step, &table);
-        };
         let mut tiles = vec![0.0; period as usize * width];
         for (k, row) in (0..).zip(tiles.chunks_exact_mut(width)) {
             let tile_position = k / TILE as u64 * TILE as u64 * m / l;
-            fill(&mut row[(k * m / l - tile_position) as usize..], k * m % l);
+            filter.fill(&mut row[(k * m / l - tile_position) as usize..], k * m % l, &table);
         }
         let mut below = vec![0.0; (2 * half_taps).next_multiple_of(LANES)];
-        fill(&mut below, l);
-        Some(PolyphaseFilter { from_hz, to_hz, l, m, half_taps, width, tiles, below })
+        filter.fill(&mut below, l, &table);
+        (filter.tiles, filter.below) = (tiles, below);
+        Some(filter)
+    }
+
+    /// Fills a row with the taps of a phase.
+    fn fill(&self, row: &mut [f64], phase: u64, table: &[f64]) {
+        let scale = self.scale();
+        let step = (scale * TABLE_STEPS as f64) as usize;
+        let before = scale * (phase as f64 / self.l as f64);
+        let (left, right) = row[..2 * self.half_taps].split_at_mut(self.half_taps);
+        fill_half(left.iter_mut().rev(), before, step, table);
+        fill_half(right.iter_mut(), scale - before, step, table);
+    }
+
+    /// Stretch of the filter when downsampling.
+    fn scale(&self) -> f64 {
+        (f64::from(self.to_hz) / f64::from(self.from_hz)).min(1.0)
+    }
+
+    /// The filter for a track of which every second sample is computed.
+    fn halved(&self, spacing: Spacing) -> HalfRateFilter {
+        let table = half_window(self.scale());
+        let layout = RowLayout { ratio: (self.l, self.m), half_taps: self.half_taps, spacing };
+        HalfRateFilter::new(layout, |row, phase| self.fill(row, phase, &table))
     }
 
     /// Input and output rate in Hz.
@@ -136,7 +158,7 @@ impl PolyphaseFilter {
         let (mut position, mut phase) =
             (self.position(k), (u128::from(k) * u128::from(self.m) % u128::from(self.l)) as u64);
         for y in y {
-            if phase == 0 && time.t < position as f64 {
+            if phase == 0 && time.is_below(position) {
                 let (taps, first) = (&self.below[..], (position - start) as usize);
                 let y = std::slice::from_mut(y);
                 Tiles { taps, rows: 1, x, first, stride: 0, y, spacing: 1 }.compute(arch);
@@ -179,49 +201,16 @@ pub(super) fn output_lens(n_in: u64, from_hz: u32, to_hz: u32) -> (u64, u64) {
     (product.floor() as u64, product.ceil() as u64)
 }
 
-/// Running sum of `1 / ratio` after `k` additions, as in the original.
-#[derive(Clone, Debug)]
-pub(super) struct PhaseAccumulator {
-    pub(super) k: u64,
-    t: f64,
-    increment: f64,
-}
-
-impl PhaseAccumulator {
-    pub(super) fn new(from_hz: u32, to_hz: u32) -> PhaseAccumulator {
-        PhaseAccumulator { k: 0, t: 0.0, increment: 1.0 / (f64::from(to_hz) / f64::from(from_hz)) }
-    }
-
-    pub(super) fn step(&mut self) {
-        self.t += self.increment;
-        self.k += 1;
-    }
-
-    /// Advances to output `k` with the same bits as single steps. Between two powers of two the sum has a fixed
-    /// spacing, so after a tie has been rounded to even each addition adds the same rounded increment, and many
-    /// additions can be done at once.
-    pub(super) fn advance_to(&mut self, k: u64) {
-        while self.k < k {
-            for _settling in 0..3.min(k - self.k) {
-                self.step();
-            }
-            let rounded = (self.t + self.increment) - self.t;
-            let next_power = f64::from_bits(((self.t.to_bits() >> 52) + 1) << 52);
-            let fit = ((next_power - self.t) / rounded) as u64;
-            let steps = fit.saturating_sub(2).min(k - self.k);
-            self.t += steps as f64 * rounded;
-            self.k += steps;
-        }
-    }
-}
-
 /// Cached filter, or `None` for rates without one.
 type CachedFilter = Option<Arc<PolyphaseFilter>>;
+/// Rates and spacing of a filter for every second sample.
+type HalfRateKey = (u32, u32, Spacing);
 
 /// Cache of polyphase filters, one per pair of rates. Clones share the cache.
 #[derive(Clone, Debug, Default)]
 pub struct Resamplers {
     filters: Arc<Mutex<HashMap<(u32, u32), CachedFilter>>>,
+    half_rate: Arc<Mutex<HashMap<HalfRateKey, Arc<HalfRateFilter>>>>,
 }
 
 impl Resamplers {
@@ -242,6 +231,16 @@ impl Resamplers {
             .entry((from_hz, to_hz))
             .or_insert_with(|| PolyphaseFilter::new(from_hz, to_hz).map(Arc::new))
             .clone()
+    }
+
+    /// The filter for every second sample of a track, computed on first use.
+    pub(super) fn half_rate_filter(&self, filter: &PolyphaseFilter, spacing: Spacing) -> Arc<HalfRateFilter> {
+        let mut filters = self.half_rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if filters.len() >= 64 {
+            filters.clear();
+        }
+        let (from_hz, to_hz) = filter.rates_hz();
+        filters.entry((from_hz, to_hz, spacing)).or_insert_with(|| Arc::new(filter.halved(spacing))).clone()
     }
 }
 
@@ -291,22 +290,6 @@ fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_phase_accumulator_advances_with_the_bits_of_single_steps() {
-        for (from_hz, to_hz) in [(44_100, 12_000), (22_050, 12_000), (8_000, 12_000), (96_000, 12_000)] {
-            let mut stepped = PhaseAccumulator::new(from_hz, to_hz);
-            for target in [1u64, 2, 3, 5, 97, 98, 4_099, 250_007, 1_000_003] {
-                while stepped.k < target {
-                    stepped.step();
-                }
-                let mut jumped = PhaseAccumulator::new(from_hz, to_hz);
-                jumped.advance_to(target);
-                assert_eq!(jumped.k, target);
-                assert_eq!(jumped.t.to_bits(), stepped.t.to_bits(), "{from_hz} Hz, output {target}");
-            }
-        }
-    }
 
     #[test]
     fn lengths_follow_the_products_rounding() {

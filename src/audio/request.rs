@@ -65,9 +65,12 @@ pub enum SeekMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecoderMode {
-    /// Samples as decoded, without the encoder delay and padding that the file states.
+    /// Without the encoder delay and padding that the file states. Of MP3 only what is heard at the clip's rate is
+    /// decoded: the frequencies below half that rate, of the mean of the channels.
     #[default]
     Plain,
+    /// As `Plain`, but all frequencies and channels are decoded.
+    FullBand,
     /// As the original's decoder: nothing is trimmed, and each channel is rounded to 16-bit integers with saturation.
     /// Of MP3 the first 529 samples are dropped and 529 zeros are appended; other codecs are not shifted.
     Original,

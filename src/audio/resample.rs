@@ -6,8 +6,11 @@ use std::sync::Arc;
 use pulp::Arch;
 
 use super::error::AudioError;
-use super::polyphase::{PhaseAccumulator, PolyphaseFilter, Resamplers, output_lens};
+use super::half_rate::HalfRateFilter;
+use super::phase::PhaseAccumulator;
+use super::polyphase::{PolyphaseFilter, Resamplers, output_lens};
 use super::sinc::SincResampler;
+use super::spacing::Spacing;
 
 /// Unused input samples at the front of a buffer before it is compacted.
 const SLACK: usize = 1 << 15;
@@ -20,9 +23,11 @@ pub(crate) struct Resampling {
     from_hz: u32,
     to_hz: u32,
     method: Method,
+    /// The input samples that are computed.
+    spacing: Spacing,
     /// Position of the next output sample.
     time: PhaseAccumulator,
-    /// Number of input samples received.
+    /// Number of input samples received, including those that are not computed.
     received: u64,
     /// Number of computed output samples, and of all including trailing zeros, once the input has ended.
     lens: Option<(u64, u64)>,
@@ -33,26 +38,41 @@ pub(crate) struct Resampling {
 enum Method {
     Copy(InputBuffer<f32>),
     Polyphase(Arc<PolyphaseFilter>, InputBuffer<f64>),
+    /// Of every second sample, whose indices the buffer counts.
+    HalfRate(Arc<PolyphaseFilter>, Arc<HalfRateFilter>, InputBuffer<f32>),
     Sinc(Box<SincResampler>),
 }
 
 impl Resampling {
-    pub(crate) fn new(from_hz: u32, to_hz: u32, resamplers: &Resamplers) -> Result<Resampling, AudioError> {
+    /// A resampler of samples at `spacing`. Only rates with a polyphase filter may have another spacing than
+    /// [`Spacing::ALL`].
+    pub(crate) fn new(
+        from_hz: u32,
+        to_hz: u32,
+        spacing: Spacing,
+        resamplers: &Resamplers,
+    ) -> Result<Resampling, AudioError> {
         let method = if from_hz == to_hz {
             Method::Copy(InputBuffer::new(0))
         } else if let Some(filter) = resamplers.filter(from_hz, to_hz) {
-            let before = filter.input_range(0).0;
-            Method::Polyphase(filter, InputBuffer::new(before))
+            if spacing == Spacing::ALL {
+                let before = filter.input_range(0).0;
+                Method::Polyphase(filter, InputBuffer::new(before))
+            } else {
+                let half = resamplers.half_rate_filter(&filter, spacing);
+                let before = half.first_index(0);
+                Method::HalfRate(filter, half, InputBuffer::new(before))
+            }
         } else {
             Method::Sinc(Box::new(SincResampler::new(from_hz, to_hz)?))
         };
-        Ok(Resampling::at_start(from_hz, to_hz, method))
+        Ok(Resampling::at_start(from_hz, to_hz, spacing, method))
     }
 
-    fn at_start(from_hz: u32, to_hz: u32, method: Method) -> Resampling {
+    fn at_start(from_hz: u32, to_hz: u32, spacing: Spacing, method: Method) -> Resampling {
         let time = PhaseAccumulator::new(from_hz, to_hz);
         let (lens, non_finite) = (None, VecDeque::new());
-        Resampling { from_hz, to_hz, method, time, received: 0, lens, non_finite, arch: Arch::new() }
+        Resampling { from_hz, to_hz, method, spacing, time, received: 0, lens, non_finite, arch: Arch::new() }
     }
 
     /// A resampler of the same rates at the start of a track.
@@ -62,9 +82,12 @@ impl Resampling {
             Method::Polyphase(filter, _) => {
                 Method::Polyphase(filter.clone(), InputBuffer::new(filter.input_range(0).0))
             }
+            Method::HalfRate(filter, half, _) => {
+                Method::HalfRate(filter.clone(), half.clone(), InputBuffer::new(half.first_index(0)))
+            }
             Method::Sinc(_) => Method::Sinc(Box::new(SincResampler::new(self.from_hz, self.to_hz)?)),
         };
-        Ok(Resampling::at_start(self.from_hz, self.to_hz, method))
+        Ok(Resampling::at_start(self.from_hz, self.to_hz, self.spacing, method))
     }
 
     pub(super) fn is_fallback(&self) -> bool {
@@ -81,23 +104,27 @@ impl Resampling {
         self.time.advance_to(k);
     }
 
-    /// Appends input samples.
-    pub(crate) fn push(&mut self, x: &[f32]) -> Result<(), AudioError> {
+    /// Appends input samples: those that are computed of the next `span`.
+    pub(crate) fn push(&mut self, x: &[f32], span: u64) -> Result<(), AudioError> {
         let first = self.input_range(self.time.k).0;
         if !all_finite(x) {
-            for (i, &value) in x.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
-                let index = self.received + i as u64;
-                if index as i64 >= first && self.non_finite.len() < MAX_REMEMBERED {
-                    self.non_finite.push_back((index, value));
+            let index = self.spacing.index(self.received as i64);
+            for (i, &value) in (index..).zip(x).filter(|(_, value)| !value.is_finite()) {
+                let position = self.spacing.position(i);
+                if position >= first && self.non_finite.len() < MAX_REMEMBERED {
+                    self.non_finite.push_back((position as u64, value));
                 }
             }
         }
         match &mut self.method {
             Method::Copy(buffer) => buffer.push(first, x.iter().copied()),
             Method::Polyphase(_, buffer) => buffer.push(first, x.iter().map(|&x| f64::from(x))),
+            Method::HalfRate(_, half, buffer) => {
+                buffer.push(half.first_index(self.time.k), x.iter().copied())
+            }
             Method::Sinc(fallback) => fallback.push(x, self.time.k)?,
         }
-        self.received += x.len() as u64;
+        self.received += span;
         Ok(())
     }
 
@@ -111,6 +138,9 @@ impl Resampling {
                     let after = filter.input_range(0).1 + 1;
                     buffer.push(i64::MIN, std::iter::repeat_n(0.0, after));
                 }
+                Method::HalfRate(_, half, buffer) => {
+                    buffer.push(i64::MIN, std::iter::repeat_n(0.0, half.span()));
+                }
                 Method::Sinc(fallback) => fallback.finish(lens.1, self.time.k)?,
             }
         }
@@ -123,6 +153,9 @@ impl Resampling {
         match &mut self.method {
             Method::Copy(buffer) => *buffer = InputBuffer { start: at as i64, samples: Vec::new() },
             Method::Polyphase(_, buffer) => *buffer = InputBuffer { start: at as i64, samples: Vec::new() },
+            Method::HalfRate(_, _, buffer) => {
+                *buffer = InputBuffer { start: self.spacing.index(at as i64), samples: Vec::new() };
+            }
             Method::Sinc(_) => return false,
         }
         self.received = at;
@@ -181,6 +214,11 @@ impl Resampling {
                 y.resize(from + count - zeros, 0.0);
                 filter.outputs(self.arch, &mut self.time, buffer.all(first), &mut y[from..]);
             }
+            Method::HalfRate(_, half, buffer) => {
+                y.resize(from + count - zeros, 0.0);
+                let x = buffer.all(half.first_index(self.time.k));
+                half.outputs(self.arch, &mut self.time, x, &mut y[from..]);
+            }
             Method::Sinc(fallback) => {
                 while y.len() < wanted && self.time.k < computed {
                     let Some(sample) = fallback.pull(self.time.k) else { return Ok(()) };
@@ -207,6 +245,7 @@ impl Resampling {
         match &self.method {
             Method::Copy(_) => (k as i64, 1),
             Method::Polyphase(filter, _) => filter.input_range(k),
+            Method::HalfRate(filter, half, _) => (filter.input_range(k).0, half.span()),
             Method::Sinc(fallback) => fallback.input_range(k),
         }
     }

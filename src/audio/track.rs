@@ -14,6 +14,7 @@ use super::polyphase::{Resamplers, output_lens};
 use super::request::{ClipRequest, check_rate};
 use super::resample::Resampling;
 use super::source::SourceKind;
+use super::spacing::Spacing;
 
 /// Samples per block of sources that are not decoded here.
 const BLOCK: usize = 8192;
@@ -74,22 +75,31 @@ impl Input {
             | SourceKind::Spooled(_)
             | SourceKind::Missing(_)
             | SourceKind::Channels(_) => {
-                let decoder = Decoder::open(source.open()?, request.decoder)?;
+                let decoder = Decoder::open(source.open()?, request.decoder, request.rate_hz)?;
                 let rate_hz = decoder.rate_hz();
                 Ok((Input::Decoder(Box::new(decoder)), rate_hz))
             }
         }
     }
 
-    /// Replaces `out` by the next samples; `false` at the end.
-    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
+    /// The samples that are computed.
+    fn spacing(&self) -> Spacing {
         match self {
-            Input::Decoder(decoder) => decoder.next_block(out),
+            Input::Decoder(decoder) => decoder.spacing(),
+            Input::Samples { .. } | Input::Decoded { .. } => Spacing::ALL,
+        }
+    }
+
+    /// Replaces `out` by the next samples and returns their number, including those that are not computed; `None` at
+    /// the end.
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<Option<u64>, AudioError> {
+        let is_more = match self {
+            Input::Decoder(decoder) => decoder.next_block(out)?,
             Input::Samples { samples, at } => {
                 out.clear();
                 out.extend(samples[*at..].iter().take(BLOCK));
                 *at += out.len();
-                Ok(!out.is_empty())
+                !out.is_empty()
             }
             Input::Decoded { file, .. } => {
                 let mut bytes = Vec::new();
@@ -97,9 +107,14 @@ impl Input {
                 file.by_ref().take(block).read_to_end(&mut bytes).map_err(AudioError::Spool)?;
                 out.clear();
                 out.extend(bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)));
-                Ok(!out.is_empty())
+                !out.is_empty()
             }
-        }
+        };
+        let span = match self {
+            Input::Decoder(decoder) => decoder.span(),
+            Input::Samples { .. } | Input::Decoded { .. } => out.len() as u64,
+        };
+        Ok(is_more.then_some(span))
     }
 
     /// Skips to sample `wanted` or shortly before it, as [`Decoder::skip_to`].
@@ -128,7 +143,7 @@ impl TrackReader {
     ) -> Result<TrackReader, AudioError> {
         let (input, rate_hz) = Input::open(source, request)?;
         let to_hz = request.rate_hz;
-        let resampling = Resampling::new(rate_hz, to_hz, resamplers)?;
+        let resampling = Resampling::new(rate_hz, to_hz, input.spacing(), resamplers)?;
         let (block, heartbeat, resample_time) = (Vec::new(), heartbeat.clone(), Duration::ZERO);
         Ok(TrackReader {
             input,
@@ -162,10 +177,13 @@ impl TrackReader {
     ) -> Result<(), AudioError> {
         let Input::Decoder(decoder) = &mut self.input else { return Ok(()) };
         decoder.scan(source.open()?, &self.heartbeat)?;
+        if decoder.predominant_rate_hz().is_some() && decoder.spacing() != Spacing::ALL {
+            return Err(AudioError::Refused { reason: "several sample rates".into() });
+        }
         if let Some(rate_hz) = decoder.predominant_rate_hz() {
             // Reopened so that the first frames are resampled to the rate of the others.
             self.rate_hz = rate_hz;
-            self.resampling = Resampling::new(rate_hz, self.to_hz, resamplers)?;
+            self.resampling = Resampling::new(rate_hz, self.to_hz, Spacing::ALL, resamplers)?;
             self.restart(source, request)?;
         }
         Ok(())
@@ -276,6 +294,11 @@ impl TrackReader {
         }
     }
 
+    /// Continues at output sample `k` of a track at its start.
+    pub(super) fn resume_at(&mut self, k: u64) {
+        self.resampling.skip_to(k);
+    }
+
     /// Reads `length` output samples from position `start`; fewer at the end of the track.
     pub(super) fn read_from(&mut self, start: u64, length: usize) -> Result<Vec<f32>, AudioError> {
         self.resampling.skip_to(start);
@@ -316,14 +339,14 @@ impl TrackReader {
 
     fn feed(&mut self) -> Result<(), AudioError> {
         self.heartbeat.check()?;
-        if self.input.next_block(&mut self.block)? {
+        if let Some(span) = self.input.next_block(&mut self.block)? {
             if let Input::Decoder(decoder) = &self.input
-                && self.resampling.received() + self.block.len() as u64 > self.from_input
+                && self.resampling.received() + span > self.from_input
                 && !self.is_done
             {
                 self.power.add(decoder.power());
             }
-            self.resampling.push(&self.block)
+            self.resampling.push(&self.block, span)
         } else {
             self.ended = true;
             self.resampling.finish()

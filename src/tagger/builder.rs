@@ -400,10 +400,15 @@ impl TaggerBuilder {
         };
         let engines = devices.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
         let clip = model.architecture().clip();
+        // Published results came from all frequencies and channels.
+        let decoder = match (self.compat, self.decoder) {
+            (Compat::Original, DecoderMode::Plain) => DecoderMode::FullBand,
+            (_, decoder) => decoder,
+        };
         let request = ClipRequest {
             placement: self.placement,
             padding: self.padding,
-            decoder: self.decoder,
+            decoder,
             seek_mode: self.seek_mode,
             external_decoder: self.external_decoder,
             ..ClipRequest::new(clip.sample_rate, clip.samples)

@@ -34,7 +34,7 @@ pub struct Track {
     pub tap: Vec<f32>,
     /// Length of the track in seconds, if known.
     pub track_s: Option<f64>,
-    /// Name of the decoder: `symphonia`, `nanomp3`, `ffmpeg`, or `none` for samples from memory.
+    /// Name of the decoder: `tagwave`, `tagwave-full`, `symphonia`, `ffmpeg`, or `none` for samples from memory.
     pub decoder: &'static str,
     /// Warnings about the file.
     pub warnings: Vec<Warning>,

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use crate::root;
 
-const TARGETS: [&str; 7] = ["decode", "frame_index", "keras", "safetensors", "contract", "journal", "lists"];
+const TARGETS: [&str; 8] =
+    ["decode", "frame_index", "mp3", "keras", "safetensors", "contract", "journal", "lists"];
 /// Longest time for one input, in seconds, and most memory, in MiB.
 const LIMITS: [&str; 3] = ["-timeout=30", "-rss_limit_mb=3072", "-max_len=131072"];
 

@@ -5,15 +5,21 @@ use symphonia::core::errors::Error;
 use symphonia::core::packet::Packet;
 
 use super::frames;
-use super::mp3::{BlockSpec, Mp3};
+use super::mp3::{BlockSpec, FullMp3, HeardMp3};
+use crate::audio::level::MixPower;
+use crate::audio::mp3::FrameError;
 
 /// Decoder of one track.
+///
+/// MP3 may be decoded at a limited bandwidth ([`Codec::heard_at`]) until a frame is refused; the track must then be
+/// opened again.
 ///
 /// A faster decoder may be used instead of symphonia's until it refuses a packet. symphonia's decoder then decodes the
 /// most recent packets again, which puts it in the right state, and takes over.
 pub(super) struct Codec {
     decoder: Box<dyn AudioDecoder>,
-    faster: Option<Mp3>,
+    faster: Option<FullMp3>,
+    heard: Option<HeardMp3>,
     /// Parameters to recreate the decoder with when rate or channels change, for MPEG audio.
     renewal: Option<Renewal>,
 }
@@ -25,8 +31,13 @@ struct Renewal {
 }
 
 impl Codec {
-    pub(super) fn new(decoder: Box<dyn AudioDecoder>, faster: Option<Mp3>) -> Codec {
-        Codec { decoder, faster, renewal: None }
+    pub(super) fn new(decoder: Box<dyn AudioDecoder>, faster: Option<FullMp3>) -> Codec {
+        Codec { decoder, faster, heard: None, renewal: None }
+    }
+
+    /// Decodes only what is heard after resampling to `to_hz`. For MP3.
+    pub(super) fn heard_at(self, to_hz: u32) -> Codec {
+        Codec { heard: Some(HeardMp3::new(to_hz)), faster: None, ..self }
     }
 
     /// Lets the decoder be recreated when rate or channels change between packets.
@@ -46,7 +57,23 @@ impl Codec {
     }
 
     /// Decodes a packet into `interleaved`.
-    pub(super) fn decode(&mut self, packet: Packet, interleaved: &mut Vec<f32>) -> Result<BlockSpec, Error> {
+    ///
+    /// # Errors
+    /// [`CodecError::Refused`] if the track must be opened again without [`Codec::heard_at`], else that of a damaged
+    /// packet.
+    pub(super) fn decode(
+        &mut self,
+        packet: Packet,
+        interleaved: &mut Vec<f32>,
+    ) -> Result<BlockSpec, CodecError> {
+        if let Some(heard) = &mut self.heard {
+            return heard.decode(&packet.data, interleaved).map_err(CodecError::Refused);
+        }
+        self.decode_all(packet, interleaved).map_err(CodecError::Damaged)
+    }
+
+    /// Decodes all channels of a packet in full bandwidth.
+    fn decode_all(&mut self, packet: Packet, interleaved: &mut Vec<f32>) -> Result<BlockSpec, Error> {
         if let Some(mp3) = &mut self.faster {
             if let Some(spec) = mp3.decode(&packet, interleaved) {
                 mp3.remember(packet);
@@ -63,12 +90,26 @@ impl Codec {
         let buffer = self.decoder.last_decoded();
         buffer.copy_to_vec_interleaved(interleaved);
         let (rate_hz, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
-        Ok(BlockSpec { rate_hz, channels, frames: buffer.frames() })
+        Ok(BlockSpec { rate_hz, channels, frames: buffer.frames(), step: 1 })
     }
 
-    /// Name of the decoder in use: `symphonia` or `nanomp3`.
+    /// True if only what is heard is decoded.
+    pub(super) fn is_limited(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// Power of the latest packet before and after mixing, if the decoder measured it.
+    pub(super) fn power(&self) -> Option<MixPower> {
+        self.heard.as_ref().map(HeardMp3::power)
+    }
+
+    /// Name of the decoder in use: `tagwave`, `tagwave-full` or `symphonia`.
     pub(super) fn name(&self) -> &'static str {
-        if self.faster.is_some() { Mp3::NAME } else { "symphonia" }
+        match (&self.heard, &self.faster) {
+            (Some(_), _) => HeardMp3::NAME,
+            (None, Some(_)) => FullMp3::NAME,
+            (None, None) => "symphonia",
+        }
     }
 
     /// Resets the decoder after a seek.
@@ -77,7 +118,17 @@ impl Codec {
         if let Some(mp3) = &mut self.faster {
             mp3.reset();
         }
+        if let Some(heard) = &mut self.heard {
+            heard.reset();
+        }
     }
+}
+
+/// Error of a packet.
+pub(super) enum CodecError {
+    /// The packet cannot be decoded at a limited bandwidth.
+    Refused(FrameError),
+    Damaged(Error),
 }
 
 #[cfg(test)]
@@ -91,11 +142,11 @@ mod tests {
     /// Tolerance between the decoders: both compute in f32, in a different order.
     const TOLERANCE: f32 = 1e-5;
 
-    /// Samples of each packet by nanomp3 with symphonia as fallback, or by symphonia alone; `None` for a refused packet.
+    /// Samples of each packet by our decoder with symphonia as fallback, or by symphonia alone; `None` for a refused packet.
     fn packets(path: &Path, faster: bool) -> Vec<Option<Vec<f32>>> {
         let (mut packets, mut codec, _) =
             Packets::open(File::open(path).unwrap(), DecoderMode::Plain).unwrap();
-        assert_eq!(codec.name(), "nanomp3");
+        assert_eq!(codec.name(), "tagwave-full");
         if !faster {
             codec.faster = None;
         }

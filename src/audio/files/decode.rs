@@ -4,7 +4,7 @@ use std::fs::File;
 
 use symphonia::core::errors::Error;
 
-use super::codec::Codec;
+use super::codec::{Codec, CodecError};
 use super::dts;
 use super::ending::{self, Ending};
 use super::frames;
@@ -19,6 +19,7 @@ use crate::audio::mix::mix;
 use crate::audio::polyphase::Resamplers;
 use crate::audio::request::{DecoderMode, check_rate};
 use crate::audio::resample::Resampling;
+use crate::audio::spacing::Spacing;
 use crate::audio::warning::Warning;
 
 /// Number of samples that the original's MP3 decoder dropped at the start and appended as zeros at the end.
@@ -43,14 +44,24 @@ pub(in crate::audio) struct Decoder {
     rate_hz: u32,
     /// Number of samples still to be dropped at the start.
     skip: usize,
-    /// The last `hold` samples, held back: at the end of the track they are padding.
+    /// The samples that are computed.
+    spacing: Spacing,
+    /// Those of the last `hold` samples, held back: at the end of the track they are padding.
     held: Vec<f32>,
     hold: usize,
+    /// Position of the first of the held samples, or of the next, and number of held samples.
+    held_start: u64,
+    held_span: usize,
+    /// Number of samples of the latest block, including those that are not computed.
+    span: usize,
     /// Number of zeros still to be appended at the end.
     tail: usize,
     interleaved: Vec<f32>,
     /// First block, decoded on opening because the decoder knows the exact sample rate.
     first: Vec<f32>,
+    /// Numbers of samples of `first` and of the latest decoded block, including those that are not computed.
+    first_span: usize,
+    block_span: usize,
     damaged: u64,
     failure: Option<Error>,
     end: Option<End>,
@@ -77,9 +88,16 @@ pub(in crate::audio) struct Decoder {
 }
 
 impl Decoder {
-    /// Opens the first decodable audio track and decodes up to its first samples.
-    pub(in crate::audio) fn open(file: File, mode: DecoderMode) -> Result<Decoder, AudioError> {
-        let (packets, codec, facts) = Packets::open(file, mode)?;
+    /// Opens the first decodable audio track and decodes up to its first samples. In mode [`DecoderMode::Plain`] only
+    /// what is heard after resampling to `to_hz` is decoded.
+    ///
+    /// # Errors
+    /// [`AudioError::Refused`], here or when samples are read, if the mode must be [`DecoderMode::FullBand`].
+    pub(in crate::audio) fn open(file: File, mode: DecoderMode, to_hz: u32) -> Result<Decoder, AudioError> {
+        let (packets, mut codec, facts) = Packets::open(file, mode)?;
+        if mode == DecoderMode::Plain && facts.is_mp3 && facts.is_bare_mpeg {
+            codec = codec.heard_at(to_hz);
+        }
         // A rate above 65535 Hz does not fit the field of an MP4 file, and is 0 there.
         if let Some(found_hz) = facts.rate_hz.filter(|&rate_hz| rate_hz > 0) {
             check_rate(found_hz)?;
@@ -94,7 +112,7 @@ impl Decoder {
             };
             return Err(AudioError::NothingDecoded { damaged: opened.damaged, reason });
         }
-        opened.first = first;
+        (opened.first, opened.first_span) = (first, opened.block_span);
         opened.origin = opened.time;
         Ok(opened)
     }
@@ -108,11 +126,17 @@ impl Decoder {
             facts,
             rate_hz: 0,
             skip,
+            spacing: Spacing::ALL,
             held: Vec::new(),
             hold,
+            held_start: 0,
+            held_span: 0,
+            span: 0,
             tail,
             interleaved: Vec::new(),
             first: Vec::new(),
+            first_span: 0,
+            block_span: 0,
             damaged: 0,
             failure: None,
             end: None,
@@ -182,21 +206,42 @@ impl Decoder {
             if position > raw {
                 return Err(PositionLost);
             }
-            if position + block.len() as u64 > raw {
+            if position + self.block_span as u64 > raw {
                 // Errors while the codec settles do not count as damage.
                 self.damaged = damaged;
                 let surplus = dropped.saturating_sub(position);
-                block.drain(..surplus as usize);
+                self.drop_first(&mut block, surplus);
                 self.skip = 0;
-                self.first = block;
+                (self.first, self.first_span) = (block, self.block_span - surplus as usize);
+                self.held_start = position + surplus - dropped;
                 return Ok(Some(position + surplus - dropped));
             }
         }
     }
 
+    /// Drops the computed ones of the first `count` samples of a block, which begins with a computed one.
+    fn drop_first(&self, block: &mut Vec<f32>, count: u64) {
+        block.drain(..block.len().min(count.div_ceil(self.spacing.step()) as usize));
+    }
+
+    /// The samples that are computed, as positions after trimming.
+    pub(in crate::audio) fn spacing(&self) -> Spacing {
+        self.spacing
+    }
+
+    /// True if only what is heard is decoded.
+    pub(in crate::audio) fn is_limited(&self) -> bool {
+        self.codec.is_limited()
+    }
+
+    /// Number of samples of the latest block, including those that are not computed.
+    pub(in crate::audio) fn span(&self) -> u64 {
+        self.span as u64
+    }
+
     /// True if the first packets decode to the expected number of samples.
     fn has_regular_packets(&self) -> bool {
-        self.position + self.first.len() as u64 == self.next_position
+        self.position + self.first_span as u64 == self.next_position
     }
 
     /// Scans the whole file without decoding: exact number of samples where frame headers tell it, the predominant
@@ -341,8 +386,8 @@ impl Decoder {
 
     /// Opens a track of 16-bit samples that store another stream, for [`Decoder::next_words`].
     pub(super) fn open_words(file: File) -> Result<Decoder, AudioError> {
-        let (packets, codec, facts) = Packets::open(file, DecoderMode::Plain)?;
-        Ok(Decoder::new(packets, codec, facts, DecoderMode::Plain))
+        let (packets, codec, facts) = Packets::open(file, DecoderMode::FullBand)?;
+        Ok(Decoder::new(packets, codec, facts, DecoderMode::FullBand))
     }
 
     /// Replaces `out` by the next packet's samples as little-endian 16-bit words; `false` at the end.
@@ -386,7 +431,8 @@ impl Decoder {
             return Some((stated_s * f64::from(self.rate_hz)) as u64);
         }
         // Without a stated encoder delay, the length may be the demuxer's estimate.
-        let claims = self.facts.is_bare_mpeg && self.facts.delay.is_some() && self.mode == DecoderMode::Plain;
+        let claims =
+            self.facts.is_bare_mpeg && self.facts.delay.is_some() && self.mode != DecoderMode::Original;
         if claims {
             self.facts.frames
         } else if self.scan.frames.is_some() {
@@ -401,25 +447,37 @@ impl Decoder {
         self.damaged
     }
 
-    /// Replaces `out` by the next samples; `false` at the end.
+    /// Replaces `out` by the next samples, of which there may be none; `false` at the end. [`Decoder::span`] then is
+    /// their number including those that are not computed.
     pub(in crate::audio) fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         out.clear();
-        if !self.first.is_empty() {
+        self.span = if !self.first.is_empty() {
             std::mem::swap(out, &mut self.first);
+            self.first_span
         } else if self.end.is_some() || !self.decode_block(out)? {
             out.resize(std::mem::take(&mut self.tail), 0.0);
+            self.span = out.len();
             return Ok(!out.is_empty());
-        }
-        let skipped = self.skip.min(out.len());
+        } else {
+            self.block_span
+        };
+        let skipped = self.skip.min(self.span);
         self.skip -= skipped;
-        out.drain(..skipped);
+        self.span -= skipped;
+        self.drop_first(out, skipped as u64);
         if self.hold > 0 {
             self.held.extend_from_slice(out);
-            let settled = self.held.len().saturating_sub(self.hold);
+            self.held_span += self.span;
+            self.span = self.held_span.saturating_sub(self.hold);
+            self.held_span -= self.span;
+            let index = |position: u64| self.spacing.index(position as i64);
+            let settled = index(self.held_start + self.span as u64) - index(self.held_start);
+            let settled = self.held.len().min(settled as usize);
             out.clear();
             out.extend_from_slice(&self.held[..settled]);
             self.held.drain(..settled);
         }
+        self.held_start += self.span as u64;
         Ok(true)
     }
 
@@ -430,6 +488,7 @@ impl Decoder {
                 Next::End(end) => {
                     self.end = Some(end);
                     self.end_adapter(out)?;
+                    self.block_span = out.len();
                     return Ok(!out.is_empty());
                 }
                 Next::Restart => match self.packets.restart(self.mode) {
@@ -454,7 +513,10 @@ impl Decoder {
                                 return Ok(true);
                             }
                         }
-                        Err(error) => {
+                        Err(CodecError::Refused(fault)) => {
+                            return Err(AudioError::Refused { reason: fault.to_string() });
+                        }
+                        Err(CodecError::Damaged(error)) => {
                             self.damaged += 1;
                             self.failure.get_or_insert(error);
                         }
@@ -468,7 +530,7 @@ impl Decoder {
 
     /// Mixes the samples of a packet to mono and resamples them to the track's rate.
     fn accept(&mut self, spec: BlockSpec, out: &mut Vec<f32>) -> Result<(), AudioError> {
-        let BlockSpec { rate_hz, channels, frames } = spec;
+        let BlockSpec { rate_hz, channels, frames, step } = spec;
         check_rate(rate_hz)?;
         if self.rate_hz == 0 {
             self.rate_hz = rate_hz;
@@ -483,14 +545,23 @@ impl Decoder {
             self.interleaved.iter_mut().for_each(|x| *x = round_to_i16(*x));
         }
         mix(&self.interleaved, channels, out);
-        self.power = MixPower::of(&self.interleaved, channels, out);
+        let measured = self.codec.power();
+        self.power = measured.unwrap_or_else(|| MixPower::of(&self.interleaved, channels, out));
         if let (None, Some(units_per_s)) = (self.facts.skip_method, self.facts.units_per_s) {
             let start_s = self.time as f64 / units_per_s;
             let gap_s = self.covered_s.map_or(0.0, |covered_s| start_s - covered_s);
             self.missing_s += if gap_s > GAP_S { gap_s } else { 0.0 };
             self.covered_s = Some(start_s + frames as f64 / f64::from(rate_hz));
         }
-        self.adapt(rate_hz, out)
+        if step == 2 {
+            // The decoder refuses changes of the rate.
+            let (delay, _, _) = trim_lengths(&self.facts, self.mode);
+            (self.spacing, self.block_span) = (Spacing::halves(delay as u64), frames);
+            return Ok(());
+        }
+        self.adapt(rate_hz, out)?;
+        self.block_span = out.len();
+        Ok(())
     }
 
     /// Resamples `out` from `rate_hz` to the track's rate.
@@ -507,12 +578,12 @@ impl Decoder {
                 return Ok(());
             }
             // Such files are rare: the filter is not cached.
-            let resampling = Resampling::new(rate_hz, self.rate_hz, &Resamplers::new())?;
+            let resampling = Resampling::new(rate_hz, self.rate_hz, Spacing::ALL, &Resamplers::new())?;
             self.adapter = Some((rate_hz, resampling));
             self.other_rate_hz = Some(rate_hz);
         }
         if let Some((_, resampling)) = &mut self.adapter {
-            resampling.push(&samples)?;
+            resampling.push(&samples, samples.len() as u64)?;
             let wanted = out.len().saturating_add(resampling.computable().min(1 << 24) as usize);
             resampling.pull(out, wanted)?;
         }
@@ -571,7 +642,7 @@ impl FileScan {
 fn trim_lengths(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
     match mode {
         DecoderMode::Original if facts.is_mp3 => (ORIGINAL_DELAY, 0, ORIGINAL_DELAY),
-        DecoderMode::Plain if facts.is_bare_mpeg => {
+        DecoderMode::Plain | DecoderMode::FullBand if facts.is_bare_mpeg => {
             (facts.delay.unwrap_or(0) as usize, facts.padding.unwrap_or(0) as usize, 0)
         }
         _ => (0, 0, 0),
@@ -584,11 +655,12 @@ pub(in crate::audio) fn count_frames(
     decoder: &Decoder,
     heartbeat: &Heartbeat,
 ) -> Result<u64, AudioError> {
-    let mut counter = Decoder::open(file, decoder.mode)?;
+    let mode = if decoder.mode == DecoderMode::Plain { DecoderMode::FullBand } else { decoder.mode };
+    let mut counter = Decoder::open(file, mode, decoder.rate_hz)?;
     let (mut frames, mut block) = (0, Vec::new());
     while counter.next_block(&mut block)? {
         heartbeat.check()?;
-        frames += block.len() as u64;
+        frames += counter.span();
     }
     Ok(frames)
 }

@@ -33,7 +33,7 @@ use super::bytes::Bytes;
 use super::codec::Codec;
 use super::detect::{InputFormat, detect};
 use super::frames::{Mp3Frames, Mp3Index, frame_samples};
-use super::mp3::Mp3;
+use super::mp3::FullMp3;
 use super::repair::{Repair, repair};
 use crate::audio::error::AudioError;
 use crate::audio::heartbeat::Heartbeat;
@@ -397,8 +397,8 @@ fn open_first_track(
                     ..facts(track, params.sample_rate)
                 };
                 // The original's decoder rounds to 16 bits, so the last bit matters: only symphonia's decoder is used.
-                let faster = facts.is_mp3 && is_bare_mpeg && mode == DecoderMode::Plain;
-                let codec = Codec::new(decoder, faster.then(Mp3::new));
+                let faster = facts.is_mp3 && is_bare_mpeg && mode != DecoderMode::Original;
+                let codec = Codec::new(decoder, faster.then(FullMp3::new));
                 let codec = if is_mpeg { codec.renewed_by(params.clone(), options) } else { codec };
                 return Ok((track.id, codec, facts));
             }

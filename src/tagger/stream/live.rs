@@ -1,6 +1,6 @@
 //! Audio of a stream: mixed, resampled, and kept for one clip.
 
-use crate::audio::{Resamplers, Resampling, mix};
+use crate::audio::{Resamplers, Resampling, Spacing, mix};
 use crate::error::Error;
 use crate::tagger::clips::MAX_SAMPLE;
 
@@ -37,7 +37,7 @@ impl LiveAudio {
         keep: usize,
         resamplers: &Resamplers,
     ) -> Result<LiveAudio, Error> {
-        let resampling = Resampling::new(rates_hz[0], rates_hz[1], resamplers)?;
+        let resampling = Resampling::new(rates_hz[0], rates_hz[1], Spacing::ALL, resamplers)?;
         let (mono, samples) = (Vec::new(), Vec::new());
         Ok(LiveAudio { channels, keep, resampling, mono, samples, base: 0, invalid: None })
     }
@@ -62,7 +62,7 @@ impl LiveAudio {
                 }
             }
         }
-        self.resampling.push(&self.mono)?;
+        self.resampling.push(&self.mono, self.mono.len() as u64)?;
         let computable = self.resampling.computable();
         if computable >= STRIP || self.end().saturating_add(computable) >= due {
             self.resample()?;
