@@ -117,6 +117,11 @@ impl FileArgs {
         Ok(())
     }
 
+    /// Paths given directly, without those of lists.
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// Number of files, if the arguments are only files.
     fn plain_files(&self) -> Option<usize> {
         let plain = self.files_from.is_none() && self.shard.is_none();

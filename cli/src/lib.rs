@@ -35,6 +35,7 @@ mod output;
 mod pca;
 mod progress;
 mod reproduce;
+mod results;
 mod selftest;
 mod tag;
 mod target;
@@ -42,6 +43,7 @@ mod tune;
 mod walk;
 mod weights;
 mod wildcards;
+mod write;
 
 use error::CliError;
 
@@ -82,6 +84,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Compare predictions with labels: metrics, intervals, thresholds, calibration
     Eval(eval::EvalArgs),
+    /// Write genre and mood into songs, where players read them; shows the changes first, and can undo them
+    Write(write::WriteArgs),
     /// Join the results of several runs, shards or parts
     Merge(merge::MergeArgs),
     /// Tag groups of files as the original compact_cnn does, whose scores depend on the batch
@@ -190,6 +194,13 @@ fn cache_dir() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("tagwave"))
 }
 
+/// Per-user folder for state: journals and locks. Platforms without one use the folder for data.
+fn state_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("tagwave"))
+}
+
 /// Folder of compiled pipelines.
 fn pipeline_cache_dir() -> Option<PathBuf> {
     Some(cache_dir()?.join("pipelines"))
@@ -248,6 +259,7 @@ pub fn main() -> ExitCode {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Write(args) => write::write(&args),
         Command::Merge(args) => merge::merge(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Devices => devices::devices(),
