@@ -13,6 +13,7 @@ use tagwave::weights::WeightsError;
 use crate::{INTERRUPTED, NO_DEVICE, SOME_FAILED, USAGE};
 
 /// Error of a command, with its exit code.
+#[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) message: String,
     pub(crate) code: u8,

@@ -138,6 +138,14 @@ impl Sink for CollectedRows {
 /// Sums of the scores of a track's clips, by tag, with their number.
 type ScoreSums = HashMap<String, (f64, u32)>;
 
+/// Track whose rows are being joined.
+#[derive(Default)]
+struct TrackSums {
+    path: String,
+    made: Option<(String, String)>,
+    sums: Option<ScoreSums>,
+}
+
 /// Joins rows to tracks. Rows of one path that follow each other are its clips, whose scores are averaged; a later row of
 /// the path replaces an earlier one. `names` are the names of the numbers in rows without tags.
 ///
@@ -145,26 +153,26 @@ type ScoreSums = HashMap<String, (f64, u32)>;
 /// A score that is not finite, or numbers without names.
 pub(super) fn tracks(rows: Vec<ReadRow>, names: Option<&[String]>) -> Result<Vec<TrackScores>, String> {
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut sums: Vec<(String, Option<(String, String)>, Option<ScoreSums>)> = Vec::new();
+    let mut sums: Vec<TrackSums> = Vec::new();
     let mut before = None;
     for row in rows {
         let place = *places.entry(row.path.clone()).or_insert(sums.len());
         if place == sums.len() {
-            sums.push((row.path.clone(), None, None));
+            sums.push(TrackSums { path: row.path.clone(), ..TrackSums::default() });
         }
         let tags = match row.values {
             ReadValues::Failed(_) => None,
             ReadValues::Tags(tags) => Some(tags),
             ReadValues::Features(features) => Some(named(features, names)?),
         };
-        let (_, made, known) = &mut sums[place];
+        let track = &mut sums[place];
         if before != Some(place) {
-            (*made, *known) = (None, None);
+            (track.made, track.sums) = (None, None);
         }
         before = Some(place);
-        *made = row.made.or(made.take());
+        track.made = row.made.or(track.made.take());
         let Some(tags) = tags else { continue };
-        let known = known.get_or_insert_default();
+        let known = track.sums.get_or_insert_default();
         for (tag, score) in tags {
             if !score.is_finite() {
                 return Err(format!("{}: the score of {tag:?} is not a finite number", row.path));
@@ -175,10 +183,10 @@ pub(super) fn tracks(rows: Vec<ReadRow>, names: Option<&[String]>) -> Result<Vec
         }
     }
     let mean = |(tag, (sum, count)): (String, (f64, u32))| (tag, sum / f64::from(count));
-    let track = |(path, made, sums): (String, _, Option<ScoreSums>)| TrackScores {
+    let track = |TrackSums { path, made, sums }| TrackScores {
         path,
         made,
-        scores: sums.map(|sums| sums.into_iter().map(mean).collect()),
+        scores: sums.map(|sums: ScoreSums| sums.into_iter().map(mean).collect()),
     };
     Ok(sums.into_iter().map(track).collect())
 }

@@ -60,7 +60,7 @@ pub(super) enum Id3Target {
     V4,
 }
 
-fn kind_of(reader: &mut (impl Read + Seek + BufRead)) -> Result<FileType, String> {
+fn kind_of(reader: &mut (impl Seek + BufRead)) -> Result<FileType, String> {
     let probe = Probe::new(&mut *reader).guess_file_type().map_err(|error| error.to_string())?;
     let kind = probe.file_type().ok_or("tags of this kind of file are not supported")?;
     reader.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
@@ -73,10 +73,7 @@ impl SongTags {
     ///
     /// # Errors
     /// A kind of file without tags, or tags that cannot be read.
-    pub(super) fn read(
-        reader: &mut (impl Read + Seek + BufRead),
-        upgraded: bool,
-    ) -> Result<SongTags, String> {
+    pub(super) fn read(reader: &mut (impl Seek + BufRead), upgraded: bool) -> Result<SongTags, String> {
         let kind = kind_of(reader)?;
         let mut options = ParseOptions::new();
         options.read_properties(false);
@@ -243,7 +240,7 @@ impl SongTags {
         rest
     }
 
-    /// What the program wrote about its own work, if it did.
+    /// Description of earlier work of the program, if there is one.
     pub(super) fn own(&self) -> Option<String> {
         self.values(&Field::Custom(OWN.into())).into_iter().next()
     }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::clips::ClipArgs;
 use super::inputs::FileArgs;
@@ -24,15 +24,17 @@ mod pieces;
 mod plan;
 mod replace;
 mod report;
+mod rewrite;
 mod sidecar;
 mod undo;
 
-use container::{Id3Target, SongTags, properties};
+use container::SongTags;
 use journal::{JournalLine, RunLock, WriteJournal};
 use mapping::{FieldRules, Preset, RuleOverrides, WriteMode};
 use plan::{FieldChange, Provenance, TaggedTrack, changes};
 use replace::{Original, check, create, replace};
 use report::{ReportFormat, SongOutcome, SongReport};
+use rewrite::{Id3Arg, rewritten};
 use sidecar::Sidecar;
 
 /// Arguments of `tagwave write`.
@@ -132,19 +134,6 @@ struct ChangeArgs {
     /// Write files beside the songs instead of the songs
     #[arg(long, value_enum)]
     sidecar: Option<Sidecar>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
-enum Id3Arg {
-    /// As the tag has it; 2.4 for new tags, and if 2.3 would lose a frame
-    #[default]
-    Keep,
-    /// ID3v2.3; an error for tags that would lose a frame
-    #[value(name = "2.3")]
-    V3,
-    /// ID3v2.4
-    #[value(name = "2.4")]
-    V4,
 }
 
 fn score(word: &str) -> Result<f64, String> {
@@ -398,83 +387,4 @@ impl Sink for SongWriter<'_> {
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Contents of a song with changed fields, and the name of its kind of tag. Everything else in the tags and the properties
-/// of the audio are checked to be the same.
-fn rewritten(
-    old: &[u8],
-    changes: &[FieldChange],
-    version: Id3Arg,
-) -> Result<(&'static str, Vec<u8>), String> {
-    let found = SongTags::read(&mut io::Cursor::new(old), false)?;
-    let kept = found.id3_version();
-    let target = match version {
-        Id3Arg::Keep => kept,
-        Id3Arg::V3 => kept.map(|_| Id3Target::V3),
-        Id3Arg::V4 => kept.map(|_| Id3Target::V4),
-    };
-    let first = rewritten_as(old, changes, target, target != kept);
-    match first {
-        // ID3v2.3 lacks some frames that programs put into it nevertheless.
-        Err(Rewriting::Loses(_)) if version == Id3Arg::Keep && kept == Some(Id3Target::V3) => {
-            rewritten_as(old, changes, Some(Id3Target::V4), true)
-        }
-        first => first,
-    }
-    .map_err(|error| match error {
-        Rewriting::Loses(item) => format!("rewriting the tag would lose or change {item}: left as it is"),
-        Rewriting::Failed(message) => message,
-    })
-}
-
-/// Error of rewriting a tag.
-enum Rewriting {
-    /// An item of the tag is not the same afterwards.
-    Loses(String),
-    Failed(String),
-}
-
-impl From<String> for Rewriting {
-    fn from(message: String) -> Rewriting {
-        Rewriting::Failed(message)
-    }
-}
-
-fn rewritten_as(
-    old: &[u8],
-    changes: &[FieldChange],
-    target: Option<Id3Target>,
-    is_converted: bool,
-) -> Result<(&'static str, Vec<u8>), Rewriting> {
-    let mut song = SongTags::read(&mut io::Cursor::new(old), is_converted)?;
-    let fields: Vec<&field::Field> = changes.iter().map(|change| &change.field).collect();
-    let before = song.rest(&fields);
-    target.into_iter().for_each(|target| song.set_id3_version(target));
-    for change in changes {
-        song.set(&change.field, &change.after)?;
-    }
-    let new = song.write(old.to_vec())?;
-    let found = SongTags::read(&mut io::Cursor::new(&new), is_converted)?;
-    let after = found.rest(&fields);
-    if let Some(item) = before.iter().find(|item| !after.contains(item)) {
-        return Err(Rewriting::Loses(item.chars().take(60).collect()));
-    }
-    if after.len() != before.len() {
-        return Err(Rewriting::Failed("rewriting the tag would add items: left as it is".into()));
-    }
-    for change in changes {
-        if found.values(&change.field) != change.after {
-            return Err(Rewriting::Failed(format!(
-                "field {}: written as {:?}, read back as {:?}: left as it is",
-                change.field,
-                change.after,
-                found.values(&change.field)
-            )));
-        }
-    }
-    if properties(old)? != properties(&new)? {
-        return Err(Rewriting::Failed("rewriting the tag would change the audio: left as it is".into()));
-    }
-    Ok((found.title(), new))
 }
