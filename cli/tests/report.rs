@@ -153,16 +153,18 @@ fn a_hundred_thousand_tracks_stay_fluid() {
         time('scroll', () => { for (let i = 0; i < 100; i++) { at('table').scrollTop = i * 20000; showRows(); } });
         time('search', () => { at('search').value = 'track 09'; at('search').oninput(); });
         time('sort', () => { document.querySelector('[data-key=tag]').click(); });
-        time('draw', drawNow);
+        time('draw', () => { for (let i = 0; i < 10; i++) drawNow(); });
+        time('hover', () => { for (let i = 0; i < 10; i++) nearest({ clientX: 200, clientY: 300 }); });
         body.elements = document.querySelectorAll('*').length;";
     let Some(dom) = in_browser(&home, &home.path("report.html"), test, None) else { return };
     println!(
-        "{} bytes; ms: 100 scrolls {}, search {}, sort {}, map {}; {} elements",
+        "{} bytes; ms: 100 scrolls {}, search {}, sort {}, 10 maps {}, 10 moves {}; {} elements",
         fs::metadata(home.path("report.html")).unwrap().len(),
         attribute(&dom, "scroll"),
         attribute(&dom, "search"),
         attribute(&dom, "sort"),
         attribute(&dom, "draw"),
+        attribute(&dom, "hover"),
         attribute(&dom, "elements"),
     );
     let elements: usize = attribute(&dom, "elements").parse().unwrap();

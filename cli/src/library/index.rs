@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{IndexArgs, path_of_track, text_of};
 use crate::clips::ClipArgs;
+use crate::error::guarded;
 use crate::inputs::{FileArgs, modified_ns};
 use crate::job::Job;
 use crate::progress::ProgressArgs;
@@ -296,8 +297,12 @@ impl Update {
 fn described(mut known: IndexedTrack, path: &Path, track: &Track) -> IndexedTrack {
     known.track_s = track.track_s;
     // Many formats have no tags that can be read here; they go without names.
-    let tagged =
-        lofty::probe::Probe::open(path).ok().and_then(|probe| probe.guess_file_type().ok()?.read().ok());
+    let read = || {
+        let found =
+            lofty::probe::Probe::open(path).ok().and_then(|probe| probe.guess_file_type().ok()?.read().ok());
+        found.ok_or_else(String::new)
+    };
+    let tagged = guarded(read).ok();
     if let Some(tag) = tagged.as_ref().and_then(|file| file.primary_tag().or_else(|| file.first_tag())) {
         let text = |found: Option<std::borrow::Cow<'_, str>>| {
             found.map(|text| text.trim().to_string()).filter(|text| !text.is_empty())

@@ -118,32 +118,41 @@ function select(row, plays) {
 // Map.
 const canvas = at('map'), view = { x: 0.5, y: 0.5, zoom: 1 };
 let hovered = -1;
-function toScreen(row) {
-  const scale = Math.min(canvas.clientWidth, canvas.clientHeight) * 0.94 * view.zoom;
-  return [canvas.clientWidth / 2 + (places[2 * row] / 65535 - view.x) * scale, canvas.clientHeight / 2 + (places[2 * row + 1] / 65535 - view.y) * scale];
+// Size of the canvas and scale of the map: asked for once per drawing, because asking is what takes time.
+function geometry() {
+  const width = canvas.clientWidth, height = canvas.clientHeight;
+  return { width, height, scale: Math.min(width, height) * 0.94 * view.zoom };
+}
+const screenX = (of, row) => of.width / 2 + (places[2 * row] / 65535 - view.x) * of.scale;
+const screenY = (of, row) => of.height / 2 + (places[2 * row + 1] / 65535 - view.y) * of.scale;
+// Colours as numbers, as the pixels of an image hold them.
+const brush = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+function pixel(fill) {
+  brush.fillStyle = fill;
+  brush.fillRect(0, 0, 1, 1);
+  return new Uint32Array(brush.getImageData(0, 0, 1, 1).data.buffer)[0];
 }
 function drawNow() {
-  const ratio = devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
-  canvas.width = width * ratio; canvas.height = height * ratio;
-  const to = canvas.getContext('2d');
-  to.scale(ratio, ratio);
-  const size = count > 20000 ? 2 : count > 2000 ? 3 : 5;
+  const ratio = devicePixelRatio || 1, of = geometry();
+  const width = canvas.width = Math.round(of.width * ratio), height = canvas.height = Math.round(of.height * ratio);
+  if (!width || !height) return;
+  const to = canvas.getContext('2d'), image = to.createImageData(width, height);
+  // A pixel buffer takes any number of dots; drawing them one by one does not.
+  const pixels = new Uint32Array(image.data.buffer);
+  const size = Math.round((count > 20000 ? 2 : count > 2000 ? 3 : 5) * ratio);
   const limit = Number(at('threshold').value) * 255;
-  // One colour at a time: changing it is what takes time.
-  const groups = labels.map(() => []);
-  const faint = [];
-  for (let row = 0; row < count; row++) (passes(row, limit) ? groups[highest[row]] : faint).push(row);
-  const dots = (rows, fill, alpha) => {
-    to.fillStyle = fill; to.globalAlpha = alpha;
-    for (const row of rows) {
-      const [x, y] = toScreen(row);
-      if (x > -9 && y > -9 && x < width + 9 && y < height + 9) to.fillRect(x - size / 2, y - size / 2, size, size);
-    }
+  const colours = labels.map((_, label) => pixel(colour(label))), faint = pixel(style.getPropertyValue('--line'));
+  const dot = (row, fill) => {
+    const left = Math.round(screenX(of, row) * ratio - size / 2), top = Math.round(screenY(of, row) * ratio - size / 2);
+    if (left < 0 || top < 0 || left + size > width || top + size > height) return;
+    for (let y = top; y < top + size; y++) pixels.fill(fill, y * width + left, y * width + left + size);
   };
-  dots(faint, style.getPropertyValue('--line'), 0.5);
-  groups.forEach((rows, label) => dots(rows, colour(label), 0.75));
-  to.globalAlpha = 1; to.lineWidth = 2; to.strokeStyle = style.getPropertyValue('--ink');
-  for (const row of [selected, hovered]) if (row >= 0) { const [x, y] = toScreen(row); to.beginPath(); to.arc(x, y, 7, 0, 7); to.stroke(); }
+  for (let row = 0; row < count; row++) if (!passes(row, limit)) dot(row, faint);
+  for (let row = 0; row < count; row++) if (passes(row, limit)) dot(row, colours[highest[row]]);
+  to.putImageData(image, 0, 0);
+  to.scale(ratio, ratio);
+  to.lineWidth = 2; to.strokeStyle = style.getPropertyValue('--ink');
+  for (const row of [selected, hovered]) if (row >= 0) { to.beginPath(); to.arc(screenX(of, row), screenY(of, row), 7, 0, 7); to.stroke(); }
 }
 let isWaiting = false;
 function draw() {
@@ -152,10 +161,10 @@ function draw() {
   requestAnimationFrame(() => { isWaiting = false; drawNow(); });
 }
 function nearest(event) {
-  const box = canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+  const box = canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top, of = geometry();
   let best = -1, least = 144;
   for (let row = 0; row < count; row++) {
-    const [x, y] = toScreen(row), distance = (x - px) ** 2 + (y - py) ** 2;
+    const distance = (screenX(of, row) - px) ** 2 + (screenY(of, row) - py) ** 2;
     if (distance < least) { least = distance; best = row; }
   }
   return best;
@@ -164,7 +173,7 @@ let drag = null;
 canvas.onpointerdown = event => { drag = { x: event.clientX, y: event.clientY, moved: false }; canvas.setPointerCapture(event.pointerId); };
 canvas.onpointermove = event => {
   if (drag) {
-    const scale = Math.min(canvas.clientWidth, canvas.clientHeight) * 0.94 * view.zoom;
+    const { scale } = geometry();
     const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
     if (drag.moved || Math.hypot(dx, dy) > 3) {
       view.x -= dx / scale; view.y -= dy / scale;

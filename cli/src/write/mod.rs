@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::clips::ClipArgs;
+use super::error::guarded;
 use super::inputs::FileArgs;
 use super::job::{Job, Requested};
 use super::progress::ProgressArgs;
@@ -292,7 +293,7 @@ impl<'a> SongWriter<'a> {
         let metadata = fs::metadata(&real).map_err(|error| format!("cannot open: {error}"))?;
         check(&metadata, self.args.change.break_hard_links)?;
         let file = File::open(&real).map_err(|error| format!("cannot open: {error}"))?;
-        let song = SongTags::read(&mut BufReader::new(file), false)?;
+        let song = guarded(|| SongTags::read(&mut BufReader::new(file), false))?;
         let found = changes(&song, &self.rules, track, self.args.rules.provenance);
         if found.is_empty() {
             return Ok(SongOutcome::Unchanged);
@@ -301,7 +302,7 @@ impl<'a> SongWriter<'a> {
             return Ok(SongOutcome::Changed { title: song.title(), changes: found });
         };
         let original = Original::read(&real, self.args.change.break_hard_links)?;
-        let (title, new) = rewritten(&original.bytes, &found, self.args.change.id3v2)?;
+        let (title, new) = guarded(|| rewritten(&original.bytes, &found, self.args.change.id3v2))?;
         let line = JournalLine::new(&real, Some(&original), &new);
         run.journal.add(&line).map_err(|error| format!("cannot write the journal: {error}"))?;
         let time = self.args.change.keep_time.then(|| original.modified_ns());
