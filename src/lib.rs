@@ -55,6 +55,7 @@
 //! | `small` | yes | weights of the default model inside the library |
 //! | `unstable` | | the modules of the engine, which may change in any version |
 //! | `evaluation` | | [`evaluation`] of scores against labels; switches `unstable` on |
+//! | `search` | | [`search`] in a music library: similar tracks, conditions, playlists; switches `unstable` on |
 //! | `fetch`, `pca`, `parquet`, `sinks` | | parts of the program (download of weights, output formats, ...); they switch `unstable` on |
 //!
 //! An engine that has samples and a device takes `gpu` and `small`. The reference implementation is always there.
@@ -78,6 +79,8 @@ pub mod gpu;
 pub mod models;
 #[cfg(feature = "pca")]
 pub mod pca;
+#[cfg(feature = "search")]
+pub mod search;
 #[cfg(feature = "sinks")]
 pub mod sinks;
 pub mod tagger;

@@ -13,6 +13,7 @@ use tagwave::weights::WeightsError;
 use crate::{INTERRUPTED, NO_DEVICE, SOME_FAILED, USAGE};
 
 /// Error of a command, with its exit code.
+#[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) message: String,
     pub(crate) code: u8,
@@ -85,5 +86,23 @@ fn weights_message(error: &WeightsError) -> String {
             format!("{error}; run `tagwave weights fetch {model}`, or pass the folder with --weights")
         }
         _ => error.to_string(),
+    }
+}
+
+/// Runs `read`, which parses tags of a stranger's file: a panic is an error of that file.
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    result.unwrap_or_else(|_| Err("its tags crash their reader: please report the file".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guarded;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+        let error = guarded::<()>(|| panic!("a panic of this test")).unwrap_err();
+        assert!(error.contains("report"), "{error}");
     }
 }

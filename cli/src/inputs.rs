@@ -117,6 +117,11 @@ impl FileArgs {
         Ok(())
     }
 
+    /// Paths given directly, without those of lists.
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// Number of files, if the arguments are only files.
     fn plain_files(&self) -> Option<usize> {
         let plain = self.files_from.is_none() && self.shard.is_none();
@@ -250,15 +255,19 @@ impl PendingInputs {
     }
 }
 
+/// Modification time of a file in nanoseconds since 1970; 0 if it is unknown.
+pub(super) fn modified_ns(found: &std::fs::Metadata) -> i64 {
+    let nanoseconds = |time: std::time::Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    found.modified().map_or(0, |time| match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => nanoseconds(since),
+        Err(before) => -nanoseconds(before.duration()),
+    })
+}
+
 /// Journal key of a file: settings, path, size and modification time.
 fn key(settings: &str, path: &Path) -> JournalKey {
     let found = std::fs::metadata(path).ok();
-    let modified = found.as_ref().and_then(|found| found.modified().ok()).map_or(0, |time| {
-        match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => since.as_nanos() as i128,
-            Err(before) => -(before.duration().as_nanos() as i128),
-        }
-    });
+    let modified = found.as_ref().map_or(0, |found| modified_ns(found).into());
     JournalKey::new(settings, path, found.map_or(u64::MAX, |found| found.len()), modified)
 }
 

@@ -1,8 +1,11 @@
 //! Shared part of `tag` and `embed`: runs a model on many files and writes a row for each.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use super::clips::ClipArgs;
+use super::entry::FileEntry;
 use super::inputs::{FileArgs, PendingInput, PendingInputs};
 use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
@@ -127,6 +130,12 @@ impl<'a> Job<'a> {
         &self.tagger
     }
 
+    /// True after the program was told to stop.
+    #[cfg(feature = "serve")]
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     fn print_warnings(&self) {
         let warnings = self.tagger.take_warnings();
         if !self.shown.quiet {
@@ -192,25 +201,47 @@ impl<'a> Job<'a> {
         Ok(code)
     }
 
+    /// Tags files and calls `each` with every result that is no failure, until it returns false. Failures are printed.
+    pub(super) fn each_track(
+        &self,
+        paths: Vec<PathBuf>,
+        each: &mut dyn FnMut(&Path, &Track) -> bool,
+    ) -> Result<u8, CliError> {
+        let pending = PendingInputs::default();
+        let total = Arc::new(AtomicUsize::new(paths.len()));
+        let entries = paths.into_iter().map(|path| FileEntry { path, error: None });
+        let sources = pending.sources(entries, self.settings.clone(), CompletedSet::default());
+        let mut progress = ProgressReporter::new(self.shown, true, || total);
+        let mut code = 0;
+        self.tagger.tag_each_until(&self.cancel, sources, |index, result| {
+            let Some(input) = pending.take(index) else { return };
+            let goes_on = result.as_ref().map_or(true, |track| each(&input.path, track));
+            if !goes_on {
+                self.cancel.cancel();
+            }
+            let row = self.row(input, result, &Requested::Tags(TagSelection::Top(0)));
+            if row.outcome.is_err() {
+                code = SOME_FAILED;
+            }
+            progress.suspend(|| {
+                self.print_warnings();
+                self.print_messages(&row);
+            });
+            progress.add(&row, 0);
+        });
+        progress.finish(0, &self.tagger.stage_times(), &LeftOut::default());
+        Ok(if self.cancel.is_cancelled() { INTERRUPTED } else { code })
+    }
+
     fn row(&self, input: PendingInput, result: Result<Track, Error>, requested: &Requested) -> Row {
         let tagger = &self.tagger;
         let outcome = match result {
-            Ok(track) => Ok(Prediction {
-                model: tagger.model().name().to_string(),
-                compat: tagger.compat().as_str(),
-                device: track.clips.first().map_or(String::new(), |clip| clip.device.to_string()),
-                decoder: track.decoder.to_string(),
-                clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),
-                track_s: track.track_s,
-                clip_count: track.clips.len(),
-                values: requested.of_track(tagger, &track),
-                clips: if self.per_clip {
-                    track.clips.iter().map(|clip| requested.of_clip(tagger, clip)).collect()
-                } else {
-                    Vec::new()
-                },
-                warnings: track.warnings.iter().map(ToString::to_string).collect(),
-            }),
+            Ok(track) => {
+                let values = requested.of_track(tagger, &track);
+                let clips = track.clips.iter().filter(|_| self.per_clip);
+                let clips = clips.map(|clip| requested.of_clip(tagger, clip)).collect();
+                Ok(prediction(tagger, &track, values, clips))
+            }
             Err(error) => Err(error::failure(&error)),
         };
         Row { path: input.path, key: input.key, outcome }
@@ -227,5 +258,26 @@ impl<'a> Job<'a> {
             Ok(_) => {}
             Err(failure) => eprintln!("tagwave: {path}: {}", failure.message),
         }
+    }
+}
+
+/// Prediction of a tagger for a track.
+pub(super) fn prediction(
+    tagger: &Tagger,
+    track: &Track,
+    values: Values,
+    clips: Vec<ClipPrediction>,
+) -> Prediction {
+    Prediction {
+        model: tagger.model().name().to_string(),
+        compat: tagger.compat().as_str(),
+        device: track.clips.first().map_or(String::new(), |clip| clip.device.to_string()),
+        decoder: track.decoder.to_string(),
+        clip_start_s: track.clips.first().map_or(0.0, |clip| clip.start_s),
+        track_s: track.track_s,
+        clip_count: track.clips.len(),
+        values,
+        clips,
+        warnings: track.warnings.iter().map(ToString::to_string).collect(),
     }
 }

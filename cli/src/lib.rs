@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use tagwave::CancelToken;
 use tagwave::error::Error;
@@ -27,10 +27,12 @@ mod embed;
 mod entry;
 mod error;
 mod eval;
+mod generated;
 mod identify;
 mod inputs;
 mod job;
 mod lab;
+mod library;
 mod list;
 mod listen;
 mod merge;
@@ -38,14 +40,20 @@ mod models;
 mod output;
 mod pca;
 mod progress;
+mod report;
 mod reproduce;
+mod results;
 mod selftest;
+#[cfg(feature = "serve")]
+mod serve;
 mod tag;
 mod target;
+mod terminal;
 mod tune;
 mod walk;
 mod weights;
 mod wildcards;
+mod write;
 
 use error::CliError;
 
@@ -88,6 +96,19 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Compare predictions with labels: metrics, intervals, thresholds, calibration
     Eval(eval::EvalArgs),
+    /// Write genre and mood into songs, where players read them; shows the changes first, and can undo them
+    Write(write::WriteArgs),
+    /// Keep an index of a music library: embeddings and scores of its tracks
+    Index(library::index::IndexCommandArgs),
+    /// List the tracks of the index that sound like a song
+    Similar(library::similar::SimilarArgs),
+    /// Make a playlist of the index: by a condition on tags, or from one song to another
+    Playlist(library::playlist::PlaylistArgs),
+    /// Make a page of a music library: counts, map, table, player
+    Report(report::PageArgs),
+    /// Tag songs for other programs, over HTTP
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     /// Join the results of several runs, shards or parts
     Merge(merge::MergeArgs),
     /// Tag groups of files as the original compact_cnn does, whose scores depend on the batch
@@ -108,6 +129,10 @@ enum Command {
     Tune(tune::TuneArgs),
     /// Check every kernel and model on a device
     Selftest(selftest::SelftestArgs),
+    /// Print completions for a shell
+    Completions(generated::CompletionsArgs),
+    /// Write man pages
+    Man(generated::ManArgs),
 }
 
 /// Arguments that select model, weights, device and kernels.
@@ -242,6 +267,13 @@ fn cache_dir() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("tagwave"))
 }
 
+/// Per-user folder for state: journals and locks. Platforms without one use the folder for data.
+fn state_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("tagwave"))
+}
+
 /// Folder of compiled pipelines.
 fn pipeline_cache_dir() -> Option<PathBuf> {
     Some(cache_dir()?.join("pipelines"))
@@ -295,12 +327,26 @@ impl From<CompatArg> for Compat {
 pub fn main() -> ExitCode {
     silence_decoder_panics();
     let arguments = std::env::args_os();
-    let arguments = if cfg!(windows) { wildcards::expand(arguments) } else { arguments.collect() };
-    let result = match Cli::parse_from(arguments).command {
+    let arguments: Vec<_> = if cfg!(windows) { wildcards::expand(arguments) } else { arguments.collect() };
+    let cli = Cli::try_parse_from(&arguments).unwrap_or_else(|error| {
+        if let Some(guide) = generated::guide(&error, &arguments) {
+            eprint!("{guide}");
+            std::process::exit(i32::from(USAGE));
+        }
+        error.exit()
+    });
+    let result = match cli.command {
         Command::Tag(args) => tag::tag(&args),
         Command::Embed(args) => embed::embed(&args),
         Command::Listen(args) => listen::listen(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Write(args) => write::write(&args),
+        Command::Index(args) => library::index::index(&args),
+        Command::Similar(args) => library::similar::similar(&args),
+        Command::Playlist(args) => library::playlist::playlist(&args),
+        Command::Report(args) => report::report(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::serve(&args),
         Command::Merge(args) => merge::merge(&args),
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Devices => devices::devices(),
@@ -311,6 +357,8 @@ pub fn main() -> ExitCode {
         Command::Lab(args) => lab::lab(&args),
         Command::Tune(args) => tune::tune(&args),
         Command::Selftest(args) => selftest::selftest(&args),
+        Command::Completions(args) => generated::completions(&args, Cli::command()),
+        Command::Man(args) => generated::man(&args, Cli::command()),
     };
     match result {
         Ok(code) => ExitCode::from(code),

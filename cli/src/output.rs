@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use super::terminal::{self, TerminalStyle};
 use super::{CliError, SOME_FAILED};
 use tagwave::sinks::{
     CompletedSet, DEFAULT_FORMAT, FORMATS, Format, JournaledFile, Layout, LineFormat, PartitionedDir, Sink,
@@ -67,6 +68,12 @@ impl OutputArgs {
             |error| CliError { message: format!("cannot write the results: {error}"), code: SOME_FAILED };
         let Some(path) = &self.output else {
             return match kind {
+                OutputKind::Lines(format) if io::stdout().is_terminal() => {
+                    let style = TerminalStyle::of_stdout();
+                    let sink = terminal::sink(format.name(), io::stdout().lock(), style);
+                    let sink = sink.unwrap_or_else(|| format.sink(io::stdout().lock()));
+                    Ok(Output { sink, done: CompletedSet::default() })
+                }
                 OutputKind::Lines(format) => {
                     Ok(Output { sink: format.sink(io::stdout().lock()), done: CompletedSet::default() })
                 }

@@ -82,6 +82,11 @@ impl PartialEq for Format {
 }
 
 impl LineFormat {
+    /// Name in options.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
     /// Makes a sink.
     pub fn sink<'a>(self, writer: impl Write + 'a) -> Box<dyn Sink + 'a> {
         (self.sink)(Box::new(writer))

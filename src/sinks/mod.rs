@@ -13,6 +13,7 @@ mod file;
 mod format;
 mod journal;
 mod jsonl;
+mod line;
 mod lock;
 mod merge;
 mod npy;
@@ -27,6 +28,7 @@ pub use file::{AtomicFile, write_file};
 pub use format::{Format, Layout, LineFormat, Merge, WholeFormat};
 pub use journal::{CompletedSet, JournalKey, JournaledFile, journal_file};
 pub use jsonl::JSON_LINES;
+pub use line::compact_line;
 pub use merge::Merged;
 pub use npy::{ArrayFile, ArrayReader, Npy, paths_file, write_array};
 #[cfg(feature = "parquet")]

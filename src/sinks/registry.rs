@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::format::Format;
-use super::{csv, jsonl, npy, parquet, table};
+use super::{csv, jsonl, line, npy, parquet, table};
 
 /// All output formats.
-pub static FORMATS: [&Format; 5] =
-    [&table::FORMAT, &jsonl::FORMAT, &csv::FORMAT, &npy::FORMAT, &parquet::FORMAT];
+pub static FORMATS: [&Format; 6] =
+    [&table::FORMAT, &line::FORMAT, &jsonl::FORMAT, &csv::FORMAT, &npy::FORMAT, &parquet::FORMAT];
 
 /// Format of files without a known extension.
 pub static DEFAULT_FORMAT: &Format = &jsonl::FORMAT;

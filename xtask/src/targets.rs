@@ -13,7 +13,7 @@ use crate::{cargo, run};
 /// those of an application with a device.
 const TARGETS: [(&str, &str); 3] =
     [(WINDOWS, NATIVE), ("aarch64-apple-darwin", NATIVE), ("wasm32-unknown-unknown", "small,webgpu")];
-const NATIVE: &str = "cpu,decode,evaluation,gpu,keras,pca,sinks,small";
+const NATIVE: &str = "cpu,decode,evaluation,gpu,keras,pca,search,sinks,small";
 const DLLTOOL: &str = "x86_64-w64-mingw32-dlltool";
 pub const WINDOWS: &str = "x86_64-pc-windows-gnu";
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::progress::ProgressArgs;
+use super::results::is_audio;
 use super::tag::{check_model, read_rules};
 use super::{CliError, INTERRUPTED, ModelArgs, SOME_FAILED, write_failed};
 use tagwave::evaluation::{
@@ -281,7 +282,7 @@ fn read_names(path: &Path) -> Result<Vec<String>, CliError> {
 
 /// Reads predictions, or tags audio.
 fn read_predictions(args: &EvalArgs, options: ReadOptions) -> Result<(ScoreTable, u8), CliError> {
-    let audio = args.predictions.iter().filter(|path| predictions::is_audio(path)).count();
+    let audio = args.predictions.iter().filter(|path| is_audio(path)).count();
     if audio == args.predictions.len() {
         return predictions::tag(&args.predictions, &args.model, &args.progress);
     }

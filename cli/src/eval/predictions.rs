@@ -1,21 +1,13 @@
 //! Predictions: rows of an output file, or of files that are tagged now.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::clips::ClipArgs;
+use crate::ModelArgs;
 use crate::error::CliError;
-use crate::inputs::FileArgs;
-use crate::job::{Job, Requested};
-use crate::merge::parts_in;
 use crate::progress::ProgressArgs;
-use crate::{ModelArgs, SOME_FAILED};
-use tagwave::sinks::{
-    CompletedSet, DEFAULT_FORMAT, Format, Layout, ReadRow, ReadValues, Row, Sink, Values, format_of,
-};
-use tagwave::tags::TagSelection;
+use crate::results::{TrackScores, read_rows, tag_rows, tracks};
+use tagwave::sinks::ReadRow;
 
 /// Scores of files.
 #[derive(Clone, Debug, Default)]
@@ -41,47 +33,9 @@ pub(super) struct ReadOptions<'a> {
     pub(super) missing: Option<f64>,
 }
 
-/// Files of predictions, of one format; `None` if the path is audio or a folder of audio.
-fn files_of(path: &Path) -> Option<(&'static Format, Vec<PathBuf>)> {
-    if path.is_dir() {
-        return parts_in(path);
-    }
-    if let Some(format) = format_of(path) {
-        return Some((format, vec![path.to_path_buf()]));
-    }
-    // Lines by another name, as written with -o.
-    let mut first = [0];
-    let is_lines =
-        File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *b"{";
-    is_lines.then(|| (DEFAULT_FORMAT, vec![path.to_path_buf()]))
-}
-
-/// True if a path is not a file of predictions.
-pub(super) fn is_audio(path: &Path) -> bool {
-    files_of(path).is_none()
-}
-
 /// Reads predictions from one output.
 pub(super) fn read(path: &Path, options: ReadOptions) -> Result<ScoreTable, CliError> {
-    let Some((format, files)) = files_of(path) else {
-        let message = format!("{}: expected predictions (jsonl, csv, npy, parquet)", path.display());
-        return Err(CliError::usage(message));
-    };
-    if let Layout::Whole(whole) = format.layout {
-        whole.check_built().map_err(|error| CliError::usage(error.to_string()))?;
-    }
-    let Some(read) = format.read else {
-        return Err(CliError::usage(format!("files of the format {} cannot be read", format.name())));
-    };
-    let mut rows = Vec::new();
-    let mut invalid = 0;
-    for file in &files {
-        let failed = |error: io::Error| CliError { message: error.to_string(), code: SOME_FAILED };
-        invalid += read(file, &mut |row| rows.push(row)).map_err(failed)?;
-    }
-    if invalid > 0 {
-        eprintln!("tagwave: {}: {invalid} truncated or invalid rows left out", path.display());
-    }
+    let rows = read_rows(path)?;
     table(rows, options).map_err(|message| CliError::usage(format!("{}: {message}", path.display())))
 }
 
@@ -91,107 +45,34 @@ pub(super) fn tag(
     model: &ModelArgs,
     progress: &ProgressArgs,
 ) -> Result<(ScoreTable, u8), CliError> {
-    let (files, clips) = (FileArgs::of_paths(paths), ClipArgs::default());
-    let job = Job::new(&files, progress, model, &clips, |builder| builder)?;
-    let mut sink = CollectedRows::default();
-    let code =
-        job.run(&mut sink, CompletedSet::default(), &Requested::Tags(TagSelection::Top(usize::MAX)))?;
+    let (rows, code) = tag_rows(paths, model, progress)?;
     let options = ReadOptions { names: None, missing: None };
-    Ok((table(sink.0, options).map_err(CliError::usage)?, code))
+    Ok((table(rows, options).map_err(CliError::usage)?, code))
 }
 
-/// Sink that keeps rows in memory.
-#[derive(Default)]
-struct CollectedRows(Vec<ReadRow>);
-
-impl Sink for CollectedRows {
-    fn row(&mut self, row: &Row) -> io::Result<()> {
-        let path = row.path.to_string_lossy().into_owned();
-        self.0.push(match &row.outcome {
-            Ok(found) => ReadRow {
-                path,
-                made: Some((found.model.clone(), found.compat.to_string())),
-                values: match &found.values {
-                    Values::Tags(tags) => ReadValues::Tags(
-                        tags.iter().map(|tag| (tag.label.clone(), tag.score.into())).collect(),
-                    ),
-                    Values::Embedding(features) | Values::Tap { features, .. } => {
-                        ReadValues::Features(features.iter().copied().map(f64::from).collect())
-                    }
-                },
-            },
-            Err(failure) => ReadRow { path, made: None, values: ReadValues::Failed(failure.message.clone()) },
-        });
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Failures are reported on standard error.
-    fn has_messages(&self) -> bool {
-        false
-    }
-}
-
-/// Scores of one path by tag; those of several clips are summed.
-type ScoreSums = HashMap<String, (f64, u32)>;
-
-/// Makes a table of rows. Rows of one path that follow each other are its clips, whose scores are averaged; a later row
-/// of the path replaces an earlier one.
+/// Makes a table of rows.
 fn table(rows: Vec<ReadRow>, options: ReadOptions) -> Result<ScoreTable, String> {
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut sums: Vec<(String, Option<ScoreSums>)> = Vec::new();
-    let mut made = BTreeSet::new();
-    let mut before = None;
-    for row in rows {
-        let place = *places.entry(row.path.clone()).or_insert(sums.len());
-        if place == sums.len() {
-            sums.push((row.path.clone(), None));
-        }
-        let tags = match row.values {
-            ReadValues::Failed(_) => None,
-            ReadValues::Tags(tags) => Some(tags),
-            ReadValues::Features(features) => Some(named(features, options.names)?),
-        };
-        if let Some(found) = row.made {
-            made.insert(found);
-        }
-        if before != Some(place) {
-            sums[place].1 = None;
-        }
-        before = Some(place);
-        let Some(tags) = tags else { continue };
-        let known = sums[place].1.get_or_insert_default();
-        for (tag, score) in tags {
-            if !score.is_finite() {
-                return Err(format!("{}: the score of {tag:?} is not a finite number", row.path));
-            }
-            let (sum, count) = known.entry(tag).or_default();
-            *sum += score;
-            *count += 1;
-        }
-    }
+    let tracks = tracks(rows, options.names)?;
+    let mut made: BTreeSet<_> = tracks.iter().filter_map(|track| track.made.clone()).collect();
     if made.len() > 1 {
         let names: Vec<String> = made.iter().map(|(model, compat)| format!("{model} ({compat})")).collect();
         return Err(format!("has rows of several models: {}; evaluate each by itself", names.join(", ")));
     }
-    let tags: BTreeSet<&String> = sums.iter().flat_map(|(_, sums)| sums).flat_map(HashMap::keys).collect();
+    let tags: BTreeSet<&String> =
+        tracks.iter().flat_map(|track| &track.scores).flat_map(HashMap::keys).collect();
     let tags: Vec<String> = tags.into_iter().cloned().collect();
     let mut table = ScoreTable { made: made.pop_first(), ..ScoreTable::default() };
-    for (path, sums) in &sums {
-        let Some(sums) = sums else {
+    for TrackScores { path, scores: found, .. } in &tracks {
+        let Some(found) = found else {
             table.failed += 1;
             continue;
         };
-        let score =
-            |tag: &String| sums.get(tag).map(|(sum, count)| sum / f64::from(*count)).or(options.missing);
+        let score = |tag: &String| found.get(tag).copied().or(options.missing);
         let Some(scores) = tags.iter().map(score).collect::<Option<Vec<f64>>>() else {
             return Err(format!(
                 "{path} has scores of {} of {} tags: write all of them, `tagwave tag --top {}`, or state a score for \
                  the others, --missing 0",
-                sums.len(),
+                found.len(),
                 tags.len(),
                 tags.len()
             ));
@@ -203,22 +84,10 @@ fn table(rows: Vec<ReadRow>, options: ReadOptions) -> Result<ScoreTable, String>
     Ok(table)
 }
 
-/// Names numbers.
-fn named(features: Vec<f64>, names: Option<&[String]>) -> Result<Vec<(String, f64)>, String> {
-    let Some(names) = names else {
-        return Err(
-            "holds numbers without tags: write scores with `tagwave tag`, or name them with --names".into()
-        );
-    };
-    if names.len() != features.len() {
-        return Err(format!("has {} numbers per row, and --names has {} names", features.len(), names.len()));
-    }
-    Ok(names.iter().cloned().zip(features).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tagwave::sinks::ReadValues;
 
     const OPTIONS: ReadOptions = ReadOptions { names: None, missing: None };
 

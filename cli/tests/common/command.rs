@@ -28,6 +28,7 @@ impl Home {
         }
         command.env("TAGWAVE_MODEL", "crnn");
         command.env("HOME", self.0.path()).env("XDG_DATA_HOME", self.path("data"));
+        command.env("XDG_STATE_HOME", self.path("state"));
         command.env("XDG_CACHE_HOME", self.path("cache"));
         command.env("APPDATA", self.path("data")).env("LOCALAPPDATA", self.path("cache"));
         command.current_dir(self.0.path()).args(arguments);
