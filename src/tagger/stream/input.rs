@@ -7,7 +7,7 @@ use rtrb::Producer;
 
 /// Counters that both halves of a stream share.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct StreamCounters {
     /// Number of frames pushed before the last reset.
     pub(super) reset_at: AtomicU64,
     /// Number of frames that did not fit the buffer.
@@ -20,7 +20,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct StreamInput {
     pub(super) ring: Producer<f32>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<StreamCounters>,
     pub(super) channels: usize,
     /// Number of frames pushed so far.
     pub(super) pushed: u64,

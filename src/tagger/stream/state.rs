@@ -8,7 +8,7 @@ use rtrb::{Consumer, RingBuffer};
 
 use super::config::StreamConfig;
 use super::frames::{FrameCache, SharedFrames};
-use super::input::{Shared, StreamInput};
+use super::input::{StreamCounters, StreamInput};
 use super::live::LiveAudio;
 use super::worker::StreamWorker;
 use crate::audio::{AudioError, ClipPadding};
@@ -62,7 +62,7 @@ struct Computing {
 pub struct Stream {
     config: StreamConfig,
     ring: Consumer<f32>,
-    shared: Arc<Shared>,
+    shared: Arc<StreamCounters>,
     /// Number of frames taken from the ring buffer.
     taken: u64,
     /// The reset that was last carried out.
@@ -99,7 +99,7 @@ impl Stream {
         let keep = clip_samples + clip_samples / 8;
         let audio = LiveAudio::new(rates_hz, config.channels, keep, &tagger.decoding.resamplers)?;
         let (producer, ring) = RingBuffer::new(config.ring_samples());
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<StreamCounters>::default();
         let input =
             StreamInput { ring: producer, shared: shared.clone(), channels: config.channels, pushed: 0 };
         let hop_samples = in_samples(config.hop_s);
