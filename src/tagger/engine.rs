@@ -186,18 +186,15 @@ impl Engine {
         self.retry(&inputs, active, error)
     }
 
-    /// As [`Engine::wait`], but returns the batch if it is not complete. Only after an error of the device does it wait, for
-    /// the batch to be run again.
-    pub(super) fn try_wait(&self, batch: PendingBatch) -> Result<Result<BatchOutputs, Error>, PendingBatch> {
-        let PendingBatch { inputs, active, submission } = batch;
-        let submission = match submission {
-            Ok(mut submission) => match submission.try_take() {
-                None => return Err(PendingBatch { inputs, active, submission: Ok(submission) }),
-                Some(result) => result.map(|outputs| Submission::ready(Ok(outputs))),
-            },
-            Err(error) => Err(error),
-        };
-        Ok(self.wait(PendingBatch { inputs, active, submission }))
+    /// As [`Engine::wait`], but leaves the batch where it is and returns `None` if it is not complete. Only after an error of
+    /// the device does it wait, for the batch to be run again.
+    pub(super) fn try_wait(&self, pending: &mut Option<PendingBatch>) -> Option<Result<BatchOutputs, Error>> {
+        let batch = pending.as_mut()?;
+        if let Ok(submission) = &mut batch.submission {
+            let result = submission.try_take()?;
+            batch.submission = result.map(|outputs| Submission::ready(Ok(outputs)));
+        }
+        pending.take().map(|batch| self.wait(batch))
     }
 
     /// Runs a batch that failed with `error` on `failed` again.

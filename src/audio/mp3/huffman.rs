@@ -289,7 +289,7 @@ mod tests {
         for (code, leaves) in LEAVES.iter().enumerate() {
             for (word, (symbol, length)) in words(leaves) {
                 // Followed by ones: two negative signs.
-                let bytes = ((u64::from(word) + 1 << (64 - length)).wrapping_sub(1)).to_be_bytes();
+                let bytes = (((u64::from(word) + 1) << (64 - length)).wrapping_sub(1)).to_be_bytes();
                 let mut bits = BitReader::new(&bytes, 0);
                 let mut pairs = [[0.0; 2]];
                 read_pairs(&mut bits, code, &Powers::new(), &mut pairs);
@@ -312,7 +312,7 @@ mod tests {
         // Table 24: the pair (15, 15) is the word 11; then 4 bits and a sign for each.
         let (word, leaf) = words(LEAVES[14]).into_iter().find(|(_, leaf)| leaf.0 == 0xff).unwrap();
         let mut value = u64::from(word);
-        for field in [0b0110_1, 0b1111_0] {
+        for field in [0b0_1101, 0b1_1110] {
             value = value << 5 | field;
         }
         let bytes = (value << (64 - 10 - leaf.1)).to_be_bytes();

@@ -55,7 +55,8 @@ struct Computing {
     heard: u64,
     skipped: u64,
     engine: Arc<Engine>,
-    batch: PendingBatch,
+    /// Taken when it is complete.
+    batch: Option<PendingBatch>,
 }
 
 /// Half of a stream that computes, made by [`Tagger::stream`](crate::tagger::Tagger::stream).
@@ -133,12 +134,12 @@ impl Stream {
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) for a window with samples that are not finite or far too large; the
     /// stream goes on, and later windows are not affected. Errors of the device, after retry and fallback.
     pub fn pump(&mut self) -> Result<Option<StreamUpdate>, Error> {
-        self.advance(|engine, batch| engine.try_wait(batch))
+        self.advance(Engine::try_wait)
     }
 
     /// As [`Stream::pump`], and waits for the device.
     pub(super) fn pump_blocking(&mut self) -> Result<Option<StreamUpdate>, Error> {
-        self.advance(|engine, batch| Ok(engine.wait(batch)))
+        self.advance(|engine, batch| batch.take().map(|batch| engine.wait(batch)))
     }
 
     /// True after the last update: the input was dropped and all its samples are taken.
@@ -161,22 +162,16 @@ impl Stream {
 
     fn advance(
         &mut self,
-        wait: impl Fn(&Engine, PendingBatch) -> Result<Result<BatchOutputs, Error>, PendingBatch>,
+        wait: impl Fn(&Engine, &mut Option<PendingBatch>) -> Option<Result<BatchOutputs, Error>>,
     ) -> Result<Option<StreamUpdate>, Error> {
         self.take_input()?;
         if self.computing.is_none() {
             self.begin()?;
         }
-        let Some(Computing { start, end, heard, skipped, engine, batch }) = self.computing.take() else {
-            return Ok(None);
-        };
-        match wait(&engine, batch) {
-            Ok(outputs) => self.update([start, end, heard, skipped], &engine, outputs?).map(Some),
-            Err(batch) => {
-                self.computing = Some(Computing { start, end, heard, skipped, engine, batch });
-                Ok(None)
-            }
-        }
+        let Some(computing) = &mut self.computing else { return Ok(None) };
+        let Some(outputs) = wait(&computing.engine, &mut computing.batch) else { return Ok(None) };
+        let Some(computing) = self.computing.take() else { return Ok(None) };
+        self.update(&computing, outputs?).map(Some)
     }
 
     /// Moves samples from the ring buffer to the window.
@@ -241,7 +236,7 @@ impl Stream {
         let (start, end, heard, engine, input) = self.window(due)?;
         self.last_end = end;
         self.check(start)?;
-        let batch = engine.submit(Inputs::from(input));
+        let batch = Some(engine.submit(Inputs::from(input)));
         self.computing = Some(Computing { start, end, heard, skipped, engine, batch });
         Ok(())
     }
@@ -287,26 +282,22 @@ impl Stream {
         samples as f64 / f64::from(self.rate_hz)
     }
 
-    fn update(
-        &mut self,
-        [start, end, heard, skipped]: [u64; 4],
-        engine: &Engine,
-        outputs: BatchOutputs,
-    ) -> Result<StreamUpdate, Error> {
-        let clip = [SubmittedClip::single(self.seconds(start))];
+    fn update(&mut self, computing: &Computing, outputs: BatchOutputs) -> Result<StreamUpdate, Error> {
+        let Computing { start, end, heard, skipped, engine, .. } = computing;
+        let clip = [SubmittedClip::single(self.seconds(*start))];
         let mut rows = clips::split(engine.plan(), None, &clip, &outputs.tensors, &outputs.device);
         let Some(row) = rows.pop() else { return Err(Cause::NoClips.into()) };
         clips::check_finite(&row)?;
         let is_silent = row.is_silent();
-        let scores = self.smooth(self.seconds(end), row.result.scores);
+        let scores = self.smooth(self.seconds(*end), row.result.scores);
         Ok(StreamUpdate {
-            start_s: self.seconds(start),
-            end_s: self.seconds(end),
-            heard_s: self.seconds(heard),
+            start_s: self.seconds(*start),
+            end_s: self.seconds(*end),
+            heard_s: self.seconds(*heard),
             scores,
             embedding: row.result.embedding,
             is_silent,
-            skipped,
+            skipped: *skipped,
             overrun_frames: self.shared.overrun_frames.load(Ordering::Relaxed),
             device: outputs.device,
         })
