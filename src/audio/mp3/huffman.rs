@@ -313,7 +313,7 @@ mod tests {
         let (word, leaf) = words(LEAVES[14]).into_iter().find(|(_, leaf)| leaf.0 == 0xff).unwrap();
         let mut value = u64::from(word);
         for field in [0b0_1101, 0b1_1110] {
-            value = value << 5 | field;
+            value = (value << 5) | field;
         }
         let bytes = (value << (64 - 10 - leaf.1)).to_be_bytes();
         let mut pairs = [[0.0; 2]];
