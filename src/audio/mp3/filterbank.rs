@@ -379,7 +379,7 @@ mod tests {
             }
             let d = |i: usize| {
                 let value = PROTOTYPE[if i > 256 { 512 - i } else { i }];
-                f64::from(if i / 64 % 2 == 0 { value } else { -value }) / 65_536.0
+                f64::from(if (i / 64).is_multiple_of(2) { value } else { -value }) / 65_536.0
             };
             let u = |i: usize| {
                 self.v[if i % 64 < 32 { i / 64 * 128 + i % 64 } else { i / 64 * 128 + 64 + i % 64 }]
