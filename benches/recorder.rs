@@ -1,4 +1,4 @@
-//! CPU time of recording a clip into an encoder of the host, which is dropped.
+//! CPU time of recording a clip into an encoder of the host, and finishing it; it is not submitted.
 //!
 //! `cargo bench --bench recorder`; model `small`, the best adapter.
 
@@ -30,7 +30,7 @@ fn recording(criterion: &mut Criterion) {
             encoder,
             |mut encoder| {
                 recorder.encode(&mut encoder, RecorderInput::Buffer(&buffer, 0)).unwrap();
-                encoder
+                encoder.finish()
             },
             BatchSize::PerIteration,
         );
@@ -44,7 +44,7 @@ fn recording(criterion: &mut Criterion) {
                     recorder.begin(RecorderInput::Buffer(&buffer, 0)).unwrap();
                 }
                 recorder.step(&mut encoder, Duration::ZERO).unwrap();
-                encoder
+                encoder.finish()
             },
             BatchSize::PerIteration,
         );

@@ -4,7 +4,7 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
-use tagwave::tagger::{Device, StreamConfig, Tagger};
+use tagwave::tagger::{Device, Stream, StreamConfig, StreamInput, Tagger};
 
 const RATE_HZ: usize = 48_000;
 
@@ -32,10 +32,13 @@ fn updates(criterion: &mut Criterion) {
             stream.pump().unwrap().unwrap()
         });
     });
-    group.bench_function("push 512 frames", |bencher| {
-        let (mut input, _stream) =
-            tagger.stream(StreamConfig::new(RATE_HZ as u32, 2).buffer_s(30.0)).unwrap();
-        bencher.iter(|| input.push_interleaved(&second[..1024]));
+    group.bench_function("push 300 blocks of 512 frames", |bencher| {
+        let open = || tagger.stream(StreamConfig::new(RATE_HZ as u32, 2)).unwrap();
+        let push = |(mut input, stream): (StreamInput, Stream)| {
+            (0..300).for_each(|_| assert_eq!(input.push_interleaved(&second[..1024]), 512));
+            (input, stream)
+        };
+        bencher.iter_batched(open, push, BatchSize::PerIteration);
     });
     group.bench_function("whole window anew", |bencher| {
         let mono = || samples.as_chunks::<2>().0.iter().map(|[l, r]| 0.5 * l + 0.5 * r).collect::<Vec<f32>>();
