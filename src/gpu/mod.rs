@@ -31,6 +31,8 @@ pub use device::{AdapterSummary, AdapterType, Adapters, Context, required_limits
 pub use recorder::{RecorderInput, StepProgress};
 
 pub(crate) use select::check_plan;
+// Types of the caller, for signatures of other modules.
+pub(crate) use wgpu::{Buffer, CommandEncoder};
 
 #[cfg(feature = "unstable")]
 pub use self::{

@@ -11,7 +11,7 @@ use super::clips::{self, SubmittedClip};
 use super::results::ClipResult;
 use crate::error::{Cause, Error};
 use crate::executor::{ExecuteError, PlanOutputs, Submission};
-use crate::gpu::{self, PlanRecorder, RecorderInput, StepProgress};
+use crate::gpu::{self, Buffer, CommandEncoder, PlanRecorder, RecorderInput, StepProgress};
 use crate::models::Model;
 use crate::plan::Plan;
 use crate::tags::Vocabulary;
@@ -83,11 +83,7 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`Recorder::begin`].
-    pub fn encode(
-        &mut self,
-        encoder: &mut wgpu::CommandEncoder,
-        input: RecorderInput<'_>,
-    ) -> Result<(), Error> {
+    pub fn encode(&mut self, encoder: &mut CommandEncoder, input: RecorderInput<'_>) -> Result<(), Error> {
         self.begin(input)?;
         self.recorder.step(encoder, Duration::MAX)?;
         Ok(())
@@ -117,11 +113,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`ErrorKind::Resource`](crate::ErrorKind::Resource) without memory.
-    pub fn step(
-        &mut self,
-        encoder: &mut wgpu::CommandEncoder,
-        budget: Duration,
-    ) -> Result<StepProgress, Error> {
+    pub fn step(&mut self, encoder: &mut CommandEncoder, budget: Duration) -> Result<StepProgress, Error> {
         Ok(self.recorder.step(encoder, budget)?)
     }
 
@@ -141,7 +133,7 @@ impl Recorder {
     /// # Errors
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) before a clip is complete,
     /// [`ErrorKind::Resource`](crate::ErrorKind::Resource) without memory.
-    pub fn read(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<Reading, Error> {
+    pub fn read(&mut self, encoder: &mut CommandEncoder) -> Result<Reading, Error> {
         Ok(Reading {
             submission: self.recorder.read(encoder)?,
             plan: self.recorder.plan().clone(),
@@ -153,7 +145,7 @@ impl Recorder {
     /// Buffer of an output and its range in bytes, for bindings (usage `STORAGE`) and copies of the caller: `scores`
     /// (`[K]`), `embedding` (`[D]`), or the tap of the builder, such as `mel` (`[M, T]` in dB). Values are f32, channels
     /// last. They are those of the last complete clip.
-    pub fn output(&self, name: &str) -> Option<(&wgpu::Buffer, Range<u64>)> {
+    pub fn output(&self, name: &str) -> Option<(&Buffer, Range<u64>)> {
         self.recorder.output(name)
     }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::checkpoint::HDF5_SIGNATURE;
 use super::error::WeightsError;
 use super::file::{read_file, sha256_hex};
 use super::info::WeightsFormat;
@@ -18,7 +17,7 @@ use super::table::TensorSpec;
 ///
 /// # Errors
 /// [`WeightsError::Io`], or [`WeightsError::File`] with the error of the contents (see
-/// [`Checkpoint::from_bytes`] and [`Weights::from_checkpoint`]).
+/// [`Checkpoint::from_bytes`](super::Checkpoint::from_bytes) and [`Weights::from_checkpoint`]).
 pub fn load(path: &Path, specs: &[TensorSpec], manifest: &Manifest) -> Result<Weights, WeightsError> {
     let bytes = read_file(path)?;
     let sha256 = sha256_hex(&bytes);
@@ -90,14 +89,4 @@ pub(super) fn parse(
         return Err(WeightsError::Metadata { key: "model", expected, found });
     }
     raw.into_weights(specs)
-}
-
-pub(super) fn format_of(bytes: &[u8]) -> Result<WeightsFormat, WeightsError> {
-    if bytes.starts_with(&HDF5_SIGNATURE) {
-        Ok(WeightsFormat::Keras)
-    } else if bytes.get(8) == Some(&b'{') {
-        Ok(WeightsFormat::Safetensors)
-    } else {
-        Err(WeightsError::UnknownFormat { first: bytes.iter().take(8).copied().collect() })
-    }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 #[cfg(feature = "keras")]
 use super::checkpoint::Checkpoint;
+use super::checkpoint::HDF5_SIGNATURE;
 use super::error::WeightsError;
 use super::file::sha256_hex;
 use super::info::{WeightsFormat, WeightsInfo};
-use super::load::format_of;
 use super::named::{Weights, select};
 use super::safetensors;
 use super::table::TensorSpec;
@@ -99,5 +99,16 @@ impl RawWeights {
         };
         weights.info.sha256 = Some(self.sha256);
         Ok(weights)
+    }
+}
+
+/// Format of a file by its first bytes.
+pub(super) fn format_of(bytes: &[u8]) -> Result<WeightsFormat, WeightsError> {
+    if bytes.starts_with(&HDF5_SIGNATURE) {
+        Ok(WeightsFormat::Keras)
+    } else if bytes.get(8) == Some(&b'{') {
+        Ok(WeightsFormat::Safetensors)
+    } else {
+        Err(WeightsError::UnknownFormat { first: bytes.iter().take(8).copied().collect() })
     }
 }

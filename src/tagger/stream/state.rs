@@ -10,7 +10,6 @@ use super::config::StreamConfig;
 use super::frames::{FrameCache, SharedFrames};
 use super::input::{StreamCounters, StreamInput};
 use super::live::LiveAudio;
-use super::worker::StreamWorker;
 use crate::audio::{AudioError, ClipPadding};
 use crate::error::{Cause, Error};
 use crate::executor::Inputs;
@@ -147,15 +146,7 @@ impl Stream {
         self.has_ended && self.computing.is_none()
     }
 
-    /// Starts a thread that does the work; updates are taken from the returned handle.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Resource`](crate::ErrorKind::Resource) if no thread can be started.
-    pub fn spawn(self) -> Result<StreamWorker, Error> {
-        StreamWorker::new(self)
-    }
-
-    /// Seconds between updates.
+    /// Settings.
     pub(super) fn config(&self) -> &StreamConfig {
         &self.config
     }

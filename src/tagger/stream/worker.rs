@@ -27,8 +27,18 @@ pub struct StreamWorker {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Stream {
+    /// Starts a thread that does the work; updates are taken from the returned handle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Resource`](crate::ErrorKind::Resource) if no thread can be started.
+    pub fn spawn(self) -> Result<StreamWorker, Error> {
+        StreamWorker::new(self)
+    }
+}
+
 impl StreamWorker {
-    pub(super) fn new(stream: Stream) -> Result<StreamWorker, Error> {
+    fn new(stream: Stream) -> Result<StreamWorker, Error> {
         let (sender, updates) = bounded(MAX_WAITING);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let (oldest, stop) = (updates.clone(), is_stopped.clone());
