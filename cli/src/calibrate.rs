@@ -72,7 +72,7 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, CliError> {
     let mut count = 0;
     let clips = files.iter().flat_map(|file| {
         let clips = clips_of(file, &request, &resamplers).unwrap_or_else(|error| {
-            eprintln!("tagwave: {}: {error}", file.display());
+            say!("tagwave: {}: {error}", file.display());
             failed += 1;
             Vec::new()
         });
@@ -81,7 +81,7 @@ pub(super) fn calibrate(args: &CalibrateArgs) -> Result<u8, CliError> {
     });
     let statistics = measure_statistics(&weights, clips, &gpu, print_progress)?;
     let seconds = clip.samples as f64 / f64::from(clip.sample_rate);
-    eprintln!("\r{count} clips of {seconds:.2} s, {failed} files failed");
+    say!("\r{count} clips of {seconds:.2} s, {failed} files failed");
     write(args, &statistics, count)?;
     Ok(if failed == 0 { 0 } else { SOME_FAILED })
 }

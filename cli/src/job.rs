@@ -139,7 +139,7 @@ impl<'a> Job<'a> {
     fn print_warnings(&self) {
         let warnings = self.tagger.take_warnings();
         if !self.shown.quiet {
-            warnings.iter().for_each(|warning| eprintln!("tagwave: {warning}"));
+            warnings.iter().for_each(|warning| say!("tagwave: {warning}"));
         }
     }
 
@@ -191,7 +191,7 @@ impl<'a> Job<'a> {
                 "the file was not written: with -o FOLDER finished parts are kept"
             };
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
-            eprintln!("tagwave: interrupted after {written} files{before}; {kept}");
+            say!("tagwave: interrupted after {written} files{before}; {kept}");
             return Ok(INTERRUPTED);
         }
         sink.finish().map_err(|error| write_failed(&error))?;
@@ -253,10 +253,10 @@ impl<'a> Job<'a> {
         let path = row.path.to_string_lossy().replace(char::is_control, "\u{fffd}");
         match &row.outcome {
             Ok(found) if !self.shown.quiet => {
-                found.warnings.iter().for_each(|warning| eprintln!("tagwave: {path}: warning: {warning}"));
+                found.warnings.iter().for_each(|warning| say!("tagwave: {path}: warning: {warning}"));
             }
             Ok(_) => {}
-            Err(failure) => eprintln!("tagwave: {path}: {}", failure.message),
+            Err(failure) => say!("tagwave: {path}: {}", failure.message),
         }
     }
 }

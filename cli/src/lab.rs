@@ -132,7 +132,7 @@ pub(super) fn lab(args: &LabArgs) -> Result<u8, CliError> {
             seen = saved;
             match run_once(args, file, &gpu) {
                 Ok(()) => print_line("waiting for the file to be saved")?,
-                Err(failed) => eprintln!("tagwave: {}", failed.message),
+                Err(failed) => say!("tagwave: {}", failed.message),
             }
         }
         std::thread::sleep(Duration::from_millis(200));

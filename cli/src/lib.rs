@@ -17,6 +17,14 @@ use tagwave::tags::Vocabulary;
 use tagwave::tensor::DType;
 use tagwave::weights::Locator;
 
+/// Prints a line on standard error. Unlike `eprintln!` it does not panic if nobody reads it.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($argument)*);
+    }};
+}
+
 mod address;
 mod bench;
 mod calibrate;
@@ -144,7 +152,7 @@ struct ModelArgs {
 
     /// Labels of the scores, one per line, for weights that were trained with others than the model's
     #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
+    label_list: Option<PathBuf>,
 
     /// Compatibility with the original project: corrected, or with its mistakes
     #[arg(long, value_enum, default_value_t)]
@@ -176,9 +184,9 @@ impl ModelArgs {
         (path.components().count() > 1 || path.extension().is_some_and(is_model)).then_some(path)
     }
 
-    /// The list of `--labels`.
+    /// The list of `--label-list`.
     fn vocabulary(&self) -> Result<Option<Vocabulary>, CliError> {
-        let Some(path) = &self.labels else { return Ok(None) };
+        let Some(path) = &self.label_list else { return Ok(None) };
         let named = |error: String| CliError::usage(format!("{}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
         Vocabulary::parse(&text).map(Some).map_err(|error| named(error.to_string()))
@@ -363,7 +371,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
-            eprintln!("tagwave: {}", failed.message);
+            say!("tagwave: {}", failed.message);
             ExitCode::from(failed.code)
         }
     }
@@ -388,7 +396,7 @@ fn stop_on_interrupt(cancel: CancelToken) {
         cancel.cancel();
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("tagwave: cannot install a Ctrl-C handler, Ctrl-C will exit at once: {error}");
+        say!("tagwave: cannot install a Ctrl-C handler, Ctrl-C will exit at once: {error}");
     }
 }
 

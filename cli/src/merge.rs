@@ -40,7 +40,7 @@ pub(super) fn merge(args: &MergeArgs) -> Result<u8, CliError> {
         )));
     }
     let merged = merge(&files, &args.output).map_err(failed)?;
-    eprintln!(
+    say!(
         "tagwave: {} rows of {} files; {} superseded or truncated rows dropped",
         merged.kept,
         files.len(),

@@ -172,7 +172,7 @@ impl ProgressReporter {
         ));
         if self.json && self.last_report.elapsed() >= REPORT_INTERVAL {
             self.last_report = Instant::now();
-            eprintln!("{}", self.object("progress", skipped));
+            say!("{}", self.object("progress", skipped));
         }
     }
 
@@ -222,7 +222,7 @@ impl ProgressReporter {
                 object["kernels_s"] = times.kernels.iter().map(seconds).collect();
                 object["bottleneck"] = self.bottleneck(times).into();
             }
-            eprintln!("{object}");
+            say!("{object}");
             return;
         }
         if self.summary && self.done() + skipped > 0 {
@@ -230,7 +230,7 @@ impl ProgressReporter {
                 self.tally.failed.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
             let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
-            eprintln!(
+            say!(
                 "tagwave: {} tracks in {:.1} s, {:.2} tracks/s, {:.2} audio hours/s; {} failed{kinds}{before}",
                 self.done(),
                 self.start.elapsed().as_secs_f64(),
@@ -241,24 +241,22 @@ impl ProgressReporter {
         }
         if self.summary {
             let lines = [left_out.sentence(), self.tally.failure_summary()];
-            lines.iter().flatten().for_each(|line| eprintln!("tagwave: {line}"));
+            lines.iter().flatten().for_each(|line| say!("tagwave: {line}"));
         }
         if self.stats {
             let per_track = 1e3 / self.done().max(1) as f64;
-            eprintln!(
-                "tagwave: stage                  seconds  ms/track   (sum over the threads of a stage)"
-            );
+            say!("tagwave: stage                  seconds  ms/track   (sum over the threads of a stage)");
             let line = |name: &str, seconds: f64| {
-                eprintln!("tagwave: {name:22} {seconds:9.3} {:9.3}", seconds * per_track);
+                say!("tagwave: {name:22} {seconds:9.3} {:9.3}", seconds * per_track);
             };
             self.stages(times).iter().for_each(|(name, seconds)| line(name, *seconds));
             if !times.kernels.is_empty() {
-                eprintln!("tagwave: kernel                 seconds  ms/track   (measured by the device)");
+                say!("tagwave: kernel                 seconds  ms/track   (measured by the device)");
             }
             let mut kernels: Vec<_> = times.kernels.iter().collect();
             kernels.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
             kernels.iter().for_each(|(name, time)| line(name, time.as_secs_f64()));
-            eprintln!(
+            say!(
                 "tagwave: {} batches of {} clips; bottleneck: {}",
                 times.batches,
                 times.clips,

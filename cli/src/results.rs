@@ -81,7 +81,7 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<ReadRow>, CliError> {
         invalid += read(file, &mut |row| rows.push(row)).map_err(failed)?;
     }
     if invalid > 0 {
-        eprintln!("tagwave: {}: {invalid} truncated or invalid rows left out", path.display());
+        say!("tagwave: {}: {invalid} truncated or invalid rows left out", path.display());
     }
     Ok(rows)
 }

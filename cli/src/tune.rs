@@ -136,7 +136,7 @@ fn search(
         save(all);
         let tuned = match tuned {
             Ok(tuned) => tuned,
-            Err(error) => return eprintln!("tagwave: {:16} not tuned: {error}", layer.name),
+            Err(error) => return say!("tagwave: {:16} not tuned: {error}", layer.name),
         };
         let gain = tuned.default.median.as_secs_f64() / tuned.best.median.as_secs_f64();
         let line = format!(
@@ -147,7 +147,7 @@ fn search(
             tuned.tried
         );
         if loud {
-            eprintln!("tagwave: {line}");
+            say!("tagwave: {line}");
         }
     })?;
     Ok(tuning)

@@ -199,7 +199,7 @@ fn warn_if_not_preferred(store: &Path, manifest: &Manifest, path: &Path) {
     if let Ok(taken) = preferred(store, manifest)
         && taken != path
     {
-        eprintln!(
+        say!(
             "tagwave: {} takes precedence: to use the new file, add --weights {}",
             taken.display(),
             path.display()
@@ -226,7 +226,7 @@ fn import(args: &ImportArgs) -> Result<u8, CliError> {
     };
     let report = weights::import(&args.file, &model.architecture().tensors(), &manifest, &store)?;
     if let DigestCheck::Mismatch { file, expected, found } = &report.source.digest {
-        eprintln!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
+        say!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
     }
     print_line(&format!("{}  {}", model.name(), report.path.display()))?;
     print_line(&format!("   from     {} ({})", args.file.display(), origin(&report.source, &manifest)))?;
@@ -245,7 +245,7 @@ fn list(args: &StoreArgs) -> Result<u8, CliError> {
     let models = all()?;
     let entries = weights::list(&store, models.iter().map(|(_, manifest)| manifest));
     if entries.is_empty() {
-        eprintln!("tagwave: no weights in {}: run `tagwave weights fetch crnn`", store.display());
+        say!("tagwave: no weights in {}: run `tagwave weights fetch crnn`", store.display());
     }
     for entry in entries {
         let manifest = models.iter().map(|(_, manifest)| manifest).find(|m| m.model == entry.model);
@@ -317,7 +317,7 @@ fn export(args: &ExportArgs) -> Result<u8, CliError> {
     };
     let loaded = weights::load(&path, &model.architecture().tensors(), &manifest)?;
     if let DigestCheck::Mismatch { file, expected, found } = &loaded.info().digest {
-        eprintln!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
+        say!("tagwave: this is not the published {file}: expected sha256 {expected}, found {found}");
     }
     let dtype = match args.precision {
         StoredAs::F32 => DType::F32,

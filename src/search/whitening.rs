@@ -1,7 +1,8 @@
 //! Whitening: principal components of embeddings, scaled to equal variance.
 //!
 //! A few directions carry most of the variance of embeddings, so that the cosine of raw ones is near 1 for all tracks.
-//! Whitened, directions count alike, but for those whose variance is below 1 % of the mean.
+//! Whitened, directions count alike, but for those whose variance is below 1 % of the mean; of few tracks, directions with
+//! more than the mean variance count most.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,13 @@ use crate::pca::Moments;
 
 /// Maximum number of components: those behind are mostly noise.
 const MAX_COMPONENTS: usize = 64;
-/// Variance that is added to each, as a part of their mean: a few tracks do not determine the smallest ones.
+/// Variance that is added to each, as a part of their mean: the smallest ones are mostly noise.
 const SHRINKAGE: f64 = 0.01;
+/// The same where there are fewer tracks than [`ENOUGH_TRACKS`] per feature: they do not determine the variances, and
+/// would all be at right angles to each other.
+const SHRINKAGE_OF_FEW: f64 = 1.0;
+/// Number of tracks per feature that determines the variances.
+const ENOUGH_TRACKS: usize = 4;
 
 /// Transformation of embeddings to unit vectors whose cosine measures similarity.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -41,7 +47,8 @@ impl Whitening {
             return Ok(Whitening { mean: vec![0.0; dimensions], rows: (0..dimensions).map(unit).collect() });
         }
         let components = moments.components(dimensions.min(MAX_COMPONENTS).min(found - 1))?;
-        let floor = SHRINKAGE * components.total_variance / dimensions as f64;
+        let shrinkage = if found < ENOUGH_TRACKS * dimensions { SHRINKAGE_OF_FEW } else { SHRINKAGE };
+        let floor = shrinkage * components.total_variance / dimensions as f64;
         let scaled = |(direction, variance): (&Vec<f64>, &f64)| {
             let deviation = (variance + floor).sqrt().max(f64::from(f32::MIN_POSITIVE));
             direction.iter().map(|value| (value / deviation) as f32).collect()
@@ -99,6 +106,24 @@ mod tests {
         );
         assert!((cosine(7, 7) - 1.0).abs() < 1e-6);
         assert!(fitted.apply(&[1.0]).is_err() && fitted.is_valid());
+    }
+
+    /// Whitening of few vectors in many dimensions would put all of them at right angles.
+    #[test]
+    fn a_few_tracks_keep_their_likeness() {
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        // Two kinds of 12 tracks each.
+        let rows: Vec<Vec<f32>> = (0..24)
+            .map(|track| (0..64).map(|i| noise() + if (track + i) % 2 == 0 { 1.0 } else { 0.0 }).collect())
+            .collect();
+        let fitted = Whitening::fit(64, rows.iter().map(|row| &row[..])).unwrap();
+        let vectors: Vec<_> = rows.iter().map(|row| fitted.apply(row).unwrap()).collect();
+        assert!(product(&vectors[0], &vectors[2]) > 0.5, "{}", product(&vectors[0], &vectors[2]));
+        assert!(product(&vectors[0], &vectors[1]) < -0.3, "{}", product(&vectors[0], &vectors[1]));
     }
 
     #[test]

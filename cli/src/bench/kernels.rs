@@ -106,7 +106,7 @@ pub(super) fn bench(args: &KernelBenchArgs) -> Result<u8, CliError> {
         return Err(CliError { message, code: SOME_FAILED });
     }
     if left_out > 0 {
-        eprintln!("tagwave: time limit reached; {left_out} measurements skipped");
+        say!("tagwave: time limit reached; {left_out} measurements skipped");
     }
     if let Some(file) = &args.plot {
         let svg = roofline::svg(&gpu.summary().name, peaks, &rows);
@@ -125,7 +125,7 @@ fn measure(
     rows: &mut Vec<BenchRow>,
 ) -> Result<usize, CliError> {
     let batch = usize::from(batch);
-    let report = |command: String| eprintln!("tagwave: {} at batch {batch}: {command}", layer.name);
+    let report = |command: String| say!("tagwave: {} at batch {batch}: {command}", layer.name);
     let bench = match Bench::new(gpu, layer, batch) {
         Ok(bench) => bench,
         Err(error) => {
@@ -193,7 +193,7 @@ fn passes_test_cases(
     let options = tagwave::gpu::Options { config: Some(config), ..Default::default() };
     let result = check_test_cases(gpu, layer.op().name(), Some(config.kernel()), precision, &options);
     if let Err(error) = &result {
-        eprintln!("tagwave: {key}: not timed: {error}");
+        say!("tagwave: {key}: not timed: {error}");
     }
     checked.push((key, result.is_ok()));
     result.is_ok()

@@ -70,7 +70,7 @@ impl Compiler {
             "kernel": name.map_or_else(|| selected.config.to_string(), String::from),
             "default": is_default, "workgroups": workgroups, "code": format!("{:016x}", selected.code),
         });
-        eprintln!("{MARK}{mark}");
+        say!("{MARK}{mark}");
         if self.compiled.insert(selected.code) {
             gpu::compile(&self.gpu, &selected).map_err(failed)?;
         }

@@ -347,7 +347,7 @@ fn fit_rules(
 fn print_unmatched(unmatched: &Unmatched) {
     for (title, names) in unmatched.lists() {
         if !names.is_empty() {
-            eprintln!("tagwave: {} {title}: {}", names.len(), report::some(names));
+            say!("tagwave: {} {title}: {}", names.len(), report::some(names));
         }
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn index(args: &IndexCommandArgs) -> Result<u8, CliError> {
     update.save()?;
     if !args.progress.quiet {
         let UpdateCounts { new, same, moved, gone } = counts;
-        eprintln!(
+        say!(
             "tagwave: {}: {} tracks, {new} new or changed, {same} as before, {moved} moved or copied, {gone} gone",
             update.folder.display(),
             update.rows.tracks.len()
@@ -212,7 +212,7 @@ impl Update {
                 Ok(found) => found,
                 Err(error) => {
                     has_errors = true;
-                    eprintln!("tagwave: {}: {error}", path.display());
+                    say!("tagwave: {}: {error}", path.display());
                     continue;
                 }
             };

@@ -14,6 +14,7 @@ pub(super) mod playlist;
 pub(super) mod similar;
 
 pub(super) use m3u::relative_to;
+pub(super) use similar::check_replaced;
 #[cfg(feature = "serve")]
 pub(super) use similar::similar_objects;
 

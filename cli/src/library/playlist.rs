@@ -84,7 +84,9 @@ pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
         _ => chosen(args, &index, condition.as_ref()),
     };
     if rows.is_empty() {
-        return Err(CliError::usage("no track satisfies the condition: lower its numbers"));
+        return Err(CliError::usage(
+            "no track satisfies the condition: lower its numbers, or allow more minutes",
+        ));
     }
     let tracks = || rows.iter().map(|&row| &index.tracks()[row]);
     let text = match ListFormat::of(args.format, args.output.as_deref()) {
@@ -102,7 +104,7 @@ pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
     };
     put(&text, args.output.as_deref())?;
     let seconds: f64 = tracks().filter_map(|track| track.track_s).sum();
-    eprintln!("tagwave: {} tracks, {:.0} minutes", rows.len(), seconds / 60.0);
+    say!("tagwave: {} tracks, {:.0} minutes", rows.len(), seconds / 60.0);
     Ok(0)
 }
 

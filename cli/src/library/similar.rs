@@ -148,7 +148,10 @@ fn embed(
         // A device is not worth opening for one clip.
         .device(Device::Cpu)
         .build()?;
-    let track = tagger.tag_file(song)?;
+    let track = tagger.tag_file(song).map_err(|error| {
+        let CliError { message, code } = error.into();
+        CliError { message: format!("{}: {message}", song.display()), code }
+    })?;
     Ok((index.whitening().apply(&track.embedding)?, track.track_s))
 }
 
@@ -199,11 +202,31 @@ pub(crate) fn similar_objects(
     Ok(hits.iter().map(|hit| object(index, hit, song.relation(index, hit))).collect())
 }
 
+/// Extensions of lists.
+const LIST_EXTENSIONS: &[&str] = &["m3u8", "m3u", "jsonl", "txt"];
+
+/// Refuses to replace a file that is no output of its kind, such as a song.
+pub(crate) fn check_replaced(path: &Path, extensions: &[&str]) -> Result<(), CliError> {
+    let extension = path.extension().unwrap_or_default();
+    if path.exists() && !extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+        let expected = extensions.join(", .");
+        let message = format!(
+            "{} exists and is no file of this kind: choose another name, or one that ends with .{expected}",
+            path.display()
+        );
+        return Err(CliError::usage(message));
+    }
+    Ok(())
+}
+
 /// Writes text to a file, or to standard output.
 pub(super) fn put(text: &str, output: Option<&Path>) -> Result<(), CliError> {
     match output {
         None => io::stdout().lock().write_all(text.as_bytes()).map_err(|error| write_failed(&error)),
-        Some(path) => write_file(path, text.as_bytes())
-            .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED }),
+        Some(path) => {
+            check_replaced(path, LIST_EXTENSIONS)?;
+            write_file(path, text.as_bytes())
+                .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED })
+        }
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn listen(args: &ListenArgs) -> Result<u8, CliError> {
     let tagger = builder.build()?;
     let print_warnings = || {
         let warnings = tagger.take_warnings();
-        warnings.iter().filter(|_| !args.quiet).for_each(|warning| eprintln!("tagwave: {warning}"));
+        warnings.iter().filter(|_| !args.quiet).for_each(|warning| say!("tagwave: {warning}"));
     };
     print_warnings();
     let mut audio = AudioInput::open(&args.raw)?;

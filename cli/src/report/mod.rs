@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::Serialize;
 
-use super::library::{IndexArgs, name_of, path_of_track, relative_to};
+use super::library::{IndexArgs, check_replaced, name_of, path_of_track, relative_to};
 use super::results::{path_of_text, read_rows, tracks};
 use super::{CliError, SOME_FAILED};
 use tagwave::pca::{Moments, PcaError};
@@ -93,9 +93,10 @@ pub(super) fn report(args: &PageArgs) -> Result<u8, CliError> {
     let timelines = args.timeline.as_deref().map(read_timelines).transpose()?.unwrap_or_default();
     let count = found.paths.len();
     let text = page(data(found, timelines, &args.output)?)?;
+    check_replaced(&args.output, &["html", "htm"])?;
     write_file(&args.output, text.as_bytes())
         .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED })?;
-    eprintln!("tagwave: {}: {count} tracks", args.output.display());
+    say!("tagwave: {}: {count} tracks", args.output.display());
     Ok(0)
 }
 

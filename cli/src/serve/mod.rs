@@ -127,13 +127,13 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CliError> {
                         .map_err(|error| CliError::usage(format!("--listen {}: {error}", args.listen)))?,
                 ),
             };
-            eprintln!("tagwave: listening on {}", listening.address());
+            say!("tagwave: listening on {}", listening.address());
             Ok(accept::serve(listening, routes::routes(shared), stop()).await)
         });
         // Connections that are still open go with the runtime.
         drop(runtime);
         let is_complete = result?;
-        eprintln!("tagwave: stopped{}", if is_complete { "" } else { "; some requests were not finished" });
+        say!("tagwave: stopped{}", if is_complete { "" } else { "; some requests were not finished" });
         Ok(if is_complete { 0 } else { SOME_FAILED })
     })
 }

@@ -220,6 +220,8 @@ struct SongWriter<'a> {
     /// Files of this run, without links.
     seen: HashSet<PathBuf>,
     counts: WriteCounts,
+    /// True while standard output is read.
+    is_read: bool,
 }
 
 #[derive(Default)]
@@ -234,7 +236,14 @@ impl<'a> SongWriter<'a> {
         if args.change.sidecar.is_some() && args.rules.provenance != Provenance::None {
             return Err(CliError::usage("--sidecar files always name the model: omit --provenance"));
         }
-        Ok(SongWriter { args, rules, run: None, seen: HashSet::new(), counts: WriteCounts::default() })
+        Ok(SongWriter {
+            args,
+            rules,
+            run: None,
+            seen: HashSet::new(),
+            counts: WriteCounts::default(),
+            is_read: true,
+        })
     }
 
     /// Takes the lock and creates the journal.
@@ -245,9 +254,8 @@ impl<'a> SongWriter<'a> {
         let failed = |error: io::Error| CliError::usage(format!("cannot keep a journal: {error}"));
         let lock = RunLock::acquire(state).map_err(|error| CliError::usage(error.to_string()))?;
         let journal = WriteJournal::create(journal, &state.join("journals")).map_err(failed)?;
-        if !self.args.progress.quiet {
-            eprintln!("tagwave: journal: {}", journal.path.display());
-        }
+        // Also with --quiet: without the name nothing can be undone.
+        say!("tagwave: journal: {}", journal.path.display());
         self.run = Some(OpenRun { journal, _lock: lock });
         Ok(())
     }
@@ -271,8 +279,18 @@ impl<'a> SongWriter<'a> {
             SongOutcome::Unchanged => self.counts.unchanged += 1,
             SongOutcome::Failed(_) => self.counts.failed += 1,
         }
-        SongReport { path, outcome: &outcome, is_applied: self.run.is_some() }
-            .print(self.args.format, &mut io::stdout().lock())
+        let report = SongReport { path, outcome: &outcome, is_applied: self.run.is_some() };
+        if !self.is_read {
+            return Ok(());
+        }
+        match report.print(self.args.format, &mut io::stdout().lock()) {
+            // The reader has seen enough, which is no reason to change only some of the files.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.run.is_some() => {
+                self.is_read = false;
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Path without links; an error if this run had it already.
@@ -353,15 +371,12 @@ impl<'a> SongWriter<'a> {
         match &self.run {
             None => {
                 let advice = if changed > 0 { "; nothing was written: add --apply" } else { "" };
-                eprintln!("tagwave: {changed} files would change, {unchanged} stay, {failed} failed{advice}");
+                say!("tagwave: {changed} files would change, {unchanged} stay, {failed} failed{advice}");
             }
             Some(run) => {
-                eprintln!("tagwave: {changed} files changed, {unchanged} as before, {failed} failed");
+                say!("tagwave: {changed} files changed, {unchanged} as before, {failed} failed");
                 if run.journal.lines() > 0 {
-                    eprintln!(
-                        "tagwave: to restore them: tagwave write --undo {}",
-                        run.journal.path.display()
-                    );
+                    say!("tagwave: to restore them: tagwave write --undo {}", run.journal.path.display());
                 }
             }
         }

@@ -50,7 +50,7 @@ impl SongReport<'_> {
         match self.outcome {
             SongOutcome::Unchanged => Ok(()),
             SongOutcome::Failed(message) => {
-                eprintln!("tagwave: {}: {message}", shown(self.path));
+                say!("tagwave: {}: {message}", shown(self.path));
                 Ok(())
             }
             SongOutcome::Changed { title, changes } => {

@@ -39,12 +39,12 @@ pub(super) fn undo(path: &Path, state: Option<&Path>) -> Result<u8, CliError> {
             }
             Ok((Err(error), path)) => {
                 failed += 1;
-                eprintln!("tagwave: {}: {error}", shown(&path));
+                say!("tagwave: {}: {error}", shown(&path));
                 return;
             }
             Err(error) => {
                 failed += 1;
-                eprintln!("tagwave: {}: {error}", path.display());
+                say!("tagwave: {}: {error}", path.display());
                 return;
             }
         };
@@ -55,9 +55,9 @@ pub(super) fn undo(path: &Path, state: Option<&Path>) -> Result<u8, CliError> {
     let is_cut = is_cut.map_err(named)?;
     output?;
     if is_cut {
-        eprintln!("tagwave: the last line of the journal is cut off: its file was not changed");
+        say!("tagwave: the last line of the journal is cut off: its file was not changed");
     }
-    eprintln!("tagwave: {restored} files restored, {before} as before, {failed} failed");
+    say!("tagwave: {restored} files restored, {before} as before, {failed} failed");
     Ok(if failed > 0 { SOME_FAILED } else { 0 })
 }
 
