@@ -138,6 +138,12 @@ fn heads_score_the_embedding() {
     assert!(error.contains("expected weights of small with the SHA-256 00"), "{error}");
     let error = refused(&[("base", "large")], &tensors);
     assert!(error.contains("unknown model \"large\""), "{error}");
+    let extra = [&tensors[..], &[("head.gamma".to_string(), HostTensor::zeros([3]))]].concat();
+    let error = refused(&[], &extra);
+    assert!(error.contains("expected those of a head only, found head.gamma"), "{error}");
+    let transposed = [("head.weight".to_string(), HostTensor::zeros([3, 64])), tensors[1].clone()];
+    let error = refused(&[], &transposed);
+    assert!(error.contains("expected [64, 3], found [3, 64]"), "{error}");
     let short = [("head.weight".to_string(), HostTensor::zeros([32, 3])), tensors[1].clone()];
     let error = refused(&[], &short);
     assert!(error.contains("expected [64, 3], found [32, 3]"), "{error}");

@@ -66,13 +66,15 @@ impl Tagwave {
     }
 
     fn report(&self, tagger: &Tagger) {
-        let warnings = tagger.take_warnings();
+        tagger.take_warnings().iter().for_each(|warning| self.log(&warning.to_string()));
+    }
+
+    /// Tells the caller a warning.
+    pub(crate) fn log(&self, message: &str) {
         if let Some(Log { function, user }) = &*lock(&self.log) {
-            for warning in warnings {
-                let message = c_string(&warning.to_string());
-                // SAFETY: the caller gave the function for these arguments.
-                unsafe { function(*user, message.as_ptr()) };
-            }
+            let message = c_string(message);
+            // SAFETY: the caller gave the function for these arguments.
+            unsafe { function(*user, message.as_ptr()) };
         }
     }
 }
@@ -113,12 +115,16 @@ pub unsafe extern "C" fn tagwave_free(handle: *mut Tagwave) {
 
 /// Sets an option. [thread-safe]
 ///
-/// Before tagwave_open: "model" (a name, or the path of a model file), "labels" (one per line), "weights" (a file or
-/// folder), "device" ("auto", "cpu", "gpu", a number or a part of a name), "compat" ("corrected", "original"),
-/// "precision" ("f32", "f16"), "padding" of short audio ("zeros", "repeat"), "cpu_threads", "decode_threads",
-/// "max_batch" (clips), "pipeline_cache" and "known_devices" (folders).
+/// Before tagwave_open: "model" (a name, or the path of a model file), "labels" (the labels themselves, one per line),
+/// "weights" (a file or folder), "device" ("auto", "cpu", "gpu", a number or a part of a name), "compat" ("corrected",
+/// "original"), "precision" ("f32", "f16"), "padding" of short audio ("zeros", "repeat"), "cpu_threads" and
+/// "decode_threads" (1 to 1024; one per core by default), "max_batch" (1 to 4096 clips), "pipeline_cache" and
+/// "known_devices" (folders). The first of each group of words is the default.
 ///
-/// For streams opened later: "hop", "window", "buffer", "smoothing" (seconds), "every_hop" ("true", "false").
+/// For streams opened later, in seconds: "hop" between updates (0.05 to 3600; 1), "window" that an update describes (at
+/// most, and by default, one clip), "buffer" for audio that waits (4), time constant of "smoothing" (0, none).
+/// "every_hop": with "false", the default, hops are skipped if they would be late; with "true" each gives an update, for
+/// input that can wait.
 ///
 /// # Safety
 /// `handle` comes from [`tagwave_new`]; `key` and `value` end with a zero byte.
@@ -131,7 +137,7 @@ pub unsafe extern "C" fn tagwave_set(
     guarded(|| {
         // SAFETY: the caller's promise.
         let (object, key, value) = unsafe { (object(handle)?, text("key", key)?, text("value", value)?) };
-        object.options().set(key, value)?;
+        object.options().set(key, value, object.opened.get().is_some())?;
         Ok(TagwaveStatus::Ok)
     })
 }
@@ -155,12 +161,15 @@ pub unsafe extern "C" fn tagwave_set_model(
         // SAFETY: the caller's promise.
         let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
         let mut options = object.options();
+        if object.opened.get().is_some() {
+            return Err(Failed::argument("the model is open: set it before tagwave_open"));
+        }
         options.builder = options.builder.clone().model_bytes(bytes);
         Ok(TagwaveStatus::Ok)
     })
 }
 
-/// Sets the function that is told warnings, or none. It runs during calls, on their threads, one at a time; it must not
+/// Sets the function that is told warnings about the device and the audio (short, silent, ...), or none. It runs during calls, on their threads, one at a time; it must not
 /// call tagwave with the same handle. [thread-safe]
 ///
 /// # Safety
@@ -179,7 +188,7 @@ pub unsafe extern "C" fn tagwave_set_log(
     })
 }
 
-/// Loads the model and opens the device; once per handle. Takes milliseconds on a CPU, and up to seconds on a GPU.
+/// Loads the model and opens the device; once per handle, but again after an error. Takes milliseconds on a CPU, and up to seconds on a GPU.
 /// [thread-safe]
 ///
 /// # Safety

@@ -14,6 +14,13 @@ use crate::status::Failed;
 /// Extensions of model files.
 const MODEL_EXTENSIONS: [&str; 3] = ["safetensors", "h5", "hdf5"];
 
+/// Options of streams.
+const STREAM_OPTIONS: [&str; 5] = ["hop", "window", "buffer", "smoothing", "every_hop"];
+/// Most threads of a kind.
+const MAX_THREADS: usize = 1024;
+/// Most clips of a batch.
+const MAX_BATCH: usize = 4096;
+
 /// Settings of streams.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StreamOptions {
@@ -60,10 +67,21 @@ fn one_of<T: Copy>(key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, F
 }
 
 impl Options {
-    /// Sets an option.
-    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), Failed> {
+    /// Sets an option; those of the model are refused once it `is_open`.
+    pub(crate) fn set(&mut self, key: &str, value: &str, is_open: bool) -> Result<(), Failed> {
+        if is_open && !STREAM_OPTIONS.contains(&key) {
+            return Err(Failed::argument(format!(
+                "option {key:?}: the model is open: set it before tagwave_open"
+            )));
+        }
         let builder = self.builder.clone();
-        let count = || parsed::<usize>(key, value, "a number of 1 or more");
+        let number = |most: usize| {
+            let expected = format!("a number from 1 to {most}");
+            match value.parse::<usize>() {
+                Ok(number) if (1..=most).contains(&number) => Ok(number),
+                _ => Err(Failed::argument(format!("option {key}: expected {expected}, found {value:?}"))),
+            }
+        };
         let seconds = || parsed::<f64>(key, value, "a number of seconds").map(Some);
         self.builder = match key {
             "model" if is_file(value) => builder.model_file(value),
@@ -90,9 +108,9 @@ impl Options {
                 value,
                 &[("zeros", ClipPadding::Zeros), ("repeat", ClipPadding::Repeat)],
             )?),
-            "cpu_threads" => builder.cpu_threads(count()?),
-            "decode_threads" => builder.decode_threads(count()?),
-            "max_batch" => builder.max_batch(count()?),
+            "cpu_threads" => builder.cpu_threads(number(MAX_THREADS)?),
+            "decode_threads" => builder.decode_threads(number(MAX_THREADS)?),
+            "max_batch" => builder.max_batch(number(MAX_BATCH)?),
             #[cfg(feature = "gpu")]
             "pipeline_cache" => builder.pipeline_cache(value),
             #[cfg(feature = "gpu")]

@@ -1,7 +1,7 @@
 //! Live audio.
 
 use std::cell::UnsafeCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tagwave::tagger::{StreamInput, StreamUpdate, StreamWorker};
 
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn tagwave_stream_end(stream: *mut TagwaveStream) {
 /// The next update, for which it waits at most `timeout_ms` milliseconds; without one in time, TAGWAVE_STATUS_PENDING.
 /// `times`, null or three values, gets the start and the end of the window and how much audio is in it, in seconds
 /// since the last reset. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are
-/// too short is lost. [thread-safe]
+/// too short is lost, and `times` is not written on an error. Updates from before a reset are not given. [thread-safe]
 ///
 /// # Safety
 /// `stream` comes from [`tagwave_stream_open`]; the arrays are as the header says.
@@ -194,10 +194,12 @@ pub unsafe extern "C" fn tagwave_stream_next(
     guarded(|| {
         // SAFETY: the caller's promise.
         let stream = unsafe { of(stream)? };
-        let has_ended = stream.worker.has_ended();
-        let update = stream.worker.next_timeout(Duration::from_millis(timeout_ms.into()))?;
+        let (start, limit) = (Instant::now(), Duration::from_millis(timeout_ms.into()));
+        let update = stream.worker.next_timeout(limit)?;
         let Some(StreamUpdate { start_s, end_s, heard_s, scores: values, embedding: features, .. }) = update
         else {
+            // A wait that is over early will never succeed.
+            let has_ended = start.elapsed() < limit || stream.worker.has_ended();
             return Ok(if has_ended { TagwaveStatus::Ended } else { TagwaveStatus::Pending });
         };
         if !times.is_null() {

@@ -1,13 +1,14 @@
 //! Tagging of files and samples.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::io;
 
+use tagwave::Error;
 use tagwave::audio::Source;
 use tagwave::tagger::Track;
-use tagwave::{CancelToken, Error};
 
 use crate::arrays::{OutArray, write_all};
-use crate::handle::{Opened, Tagwave, object};
+use crate::handle::{Tagwave, object};
 use crate::status::{Failed, TagwaveStatus, c_string, guarded, text};
 
 /// Function of the caller that gets the result of each file, in order. `status` and `message` say what failed; else
@@ -25,12 +26,28 @@ pub type TagwaveRow = Option<
     ) -> c_int,
 >;
 
-/// Tags one source.
-fn tag(opened: &Opened, cancel: &CancelToken, source: Source) -> Result<Track, Failed> {
+/// Tags one source, and tells the caller its warnings.
+fn tag(object: &Tagwave, source: Source) -> Result<Track, Failed> {
     let mut track = None;
-    opened.tagger.tag_each_until(cancel, [source], |_, result| track = Some(result));
+    object.run(|opened, cancel| {
+        opened.tagger.tag_each_until(cancel, [source], |_, result| track = Some(result));
+    })?;
     let cancelled = || Failed { status: TagwaveStatus::Cancelled, message: "cancelled".into() };
-    Ok(track.ok_or_else(cancelled)??)
+    let track = track.ok_or_else(cancelled)??;
+    track.warnings.iter().for_each(|warning| object.log(&warning.to_string()));
+    Ok(track)
+}
+
+/// Source of a path; one that is null or not UTF-8 fails when it is read, so that others are tagged.
+///
+/// # Safety
+/// As [`text`].
+unsafe fn source_of(path: *const c_char) -> Source {
+    // SAFETY: the caller's promise.
+    match unsafe { text("the path", path) } {
+        Ok(path) => Source::path(path),
+        Err(failed) => Source::missing(io::Error::new(io::ErrorKind::InvalidInput, failed.message)),
+    }
 }
 
 /// Tags a file: scores in the order of the labels, 0 to 1, and the embedding. [thread-safe]
@@ -54,7 +71,7 @@ pub unsafe extern "C" fn tagwave_tag_file(
     guarded(|| {
         // SAFETY: the caller's promise.
         let (object, path) = unsafe { (object(handle)?, text("path", path)?) };
-        let track = object.run(|opened, cancel| tag(opened, cancel, Source::path(path)))??;
+        let track = tag(object, Source::path(path))?;
         // SAFETY: the caller's promise.
         unsafe { write_track(arrays, &track) }
     })
@@ -89,7 +106,7 @@ pub unsafe extern "C" fn tagwave_tag_samples(
         // SAFETY: the caller's promise.
         let samples = unsafe { std::slice::from_raw_parts(samples, count) };
         let source = Source::interleaved(samples, channels as usize, sample_rate);
-        let track = object.run(|opened, cancel| tag(opened, cancel, source))??;
+        let track = tag(object, source)?;
         // SAFETY: the caller's promise.
         unsafe { write_track(arrays, &track) }
     })
@@ -126,14 +143,10 @@ pub unsafe extern "C" fn tagwave_tag_files(
         // SAFETY: the caller's promise.
         let paths = unsafe { std::slice::from_raw_parts(paths, count) };
         // SAFETY: the caller's promise.
-        let paths: Vec<String> = paths
-            .iter()
-            .map(|&path| unsafe { text("a path", path) }.map(String::from))
-            .collect::<Result<_, _>>()?;
+        let sources: Vec<Source> = paths.iter().map(|&path| unsafe { source_of(path) }).collect();
         let mut is_stopped = false;
         object
             .run(|opened, cancel| {
-                let sources = paths.into_iter().map(Source::path);
                 let each = |index: usize, result: Result<Track, Error>| {
                     if is_stopped {
                         return;

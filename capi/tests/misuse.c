@@ -26,12 +26,16 @@ static int stop(void *user, size_t index, tagwave_status status, const char *mes
     return 1;
 }
 
+static void count_log(void *user, const char *message) {
+    *(int *)user += message[0] != 0;
+}
+
 int main(int argc, char **argv) {
     tagwave *model = tagwave_new();
     tagwave_stream *stream = NULL;
     float scores[50], few[3], samples[200], embedding[64];
     size_t count = 50, features = 64;
-    int rows = 0;
+    int rows = 0, warnings = 0;
     const char *paths[3], *broken[1] = {NULL};
     if (argc != 2) {
         return EXIT_FAILURE;
@@ -48,6 +52,8 @@ int main(int argc, char **argv) {
     EXPECT(strstr(tagwave_last_error(), "colour") != NULL);
     EXPECT(tagwave_set(model, "precision", "f8") == TAGWAVE_STATUS_ARGUMENT);
     EXPECT(tagwave_set(model, "cpu_threads", "-1") == TAGWAVE_STATUS_ARGUMENT);
+    EXPECT(tagwave_set(model, "cpu_threads", "0") == TAGWAVE_STATUS_ARGUMENT);
+    EXPECT(tagwave_set(model, "cpu_threads", "100000") == TAGWAVE_STATUS_ARGUMENT);
     EXPECT(tagwave_set(model, "device", "cpu") == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_set(model, "cpu_threads", "1") == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_set(model, "decode_threads", "1") == TAGWAVE_STATUS_OK);
@@ -58,6 +64,10 @@ int main(int argc, char **argv) {
     EXPECT(tagwave_set(model, "model", "small") == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_open(model) == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_open(model) == TAGWAVE_STATUS_ARGUMENT);
+    EXPECT(tagwave_set(model, "padding", "repeat") == TAGWAVE_STATUS_ARGUMENT);
+    EXPECT(tagwave_set_model(model, (const uint8_t *)"junk", 4) == TAGWAVE_STATUS_ARGUMENT);
+    EXPECT(tagwave_set(model, "hop", "0.5") == TAGWAVE_STATUS_OK);
+    EXPECT(tagwave_set_log(model, count_log, &warnings) == TAGWAVE_STATUS_OK);
     EXPECT(tagwave_label(model, 50) == NULL && tagwave_embedding_len(model) == 64);
     EXPECT(tagwave_sample_rate(model) == 12000 && tagwave_clip_samples(model) == 349440);
 
@@ -74,6 +84,7 @@ int main(int argc, char **argv) {
     EXPECT(tagwave_tag_samples(model, samples, 9, 0, 12000, scores, &count, NULL, NULL) == TAGWAVE_STATUS_INPUT);
     EXPECT(tagwave_tag_samples(model, samples, 100, 2, 7, scores, &count, NULL, NULL) == TAGWAVE_STATUS_INPUT);
     EXPECT(tagwave_tag_samples(model, samples, 100, 2, 12000, scores, &count, NULL, NULL) == TAGWAVE_STATUS_OK);
+    EXPECT(warnings > 0);
     samples[7] = NAN;
     EXPECT(tagwave_tag_samples(model, samples, 100, 2, 12000, scores, &count, NULL, NULL) == TAGWAVE_STATUS_INPUT);
 
@@ -81,7 +92,7 @@ int main(int argc, char **argv) {
     paths[0] = paths[1] = paths[2] = argv[1];
     EXPECT(tagwave_tag_files(model, paths, 3, stop, &rows) == TAGWAVE_STATUS_CANCELLED && rows == 1);
     EXPECT(tagwave_tag_files(model, paths, 3, NULL, NULL) == TAGWAVE_STATUS_ARGUMENT);
-    EXPECT(tagwave_tag_files(model, broken, 1, stop, &rows) == TAGWAVE_STATUS_ARGUMENT);
+    EXPECT(tagwave_tag_files(model, broken, 1, stop, &rows) == TAGWAVE_STATUS_CANCELLED && rows == 1);
     tagwave_cancel(model);
 
     EXPECT(tagwave_stream_open(model, 48000, 0, &stream) == TAGWAVE_STATUS_INPUT && stream == NULL);
@@ -94,6 +105,7 @@ int main(int argc, char **argv) {
     tagwave_stream_reset(stream);
     tagwave_stream_end(stream);
     EXPECT(tagwave_stream_push(stream, samples, 100) == 0 && tagwave_stream_overrun_frames(stream) == 0);
+    EXPECT(tagwave_stream_next(stream, 60000, NULL, NULL, NULL, NULL, NULL) == TAGWAVE_STATUS_ENDED);
     tagwave_stream_close(stream);
     tagwave_stream_close(NULL);
     tagwave_free(NULL);

@@ -60,9 +60,16 @@ fn read_named(
     let raw = RawWeights::read(bytes)?;
     let name = raw.metadata("model").unwrap_or(name).to_string();
     if let Some(weight) = raw.shape("head.weight", "head.weight") {
-        let labels = vocabulary(&raw, labels, weight.extent(1))?;
         let (base, base_weights) = base_model(&raw, base)?;
-        let head = Head::new(base, labels.labels().len());
+        // The bias tells the number of labels even if the weights are transposed.
+        let scores = raw.shape("head.bias", "head.bias").map_or(weight.extent(1), |bias| bias.extent(0));
+        let head = Head::new(base, scores);
+        let unknown: Vec<String> =
+            raw.names().filter(|name| !head.has(name)).take(MAX_NAMES).map(String::from).collect();
+        if !unknown.is_empty() {
+            return Err(ModelError::UnknownArrays { architecture: "a head", found: unknown });
+        }
+        let labels = vocabulary(&raw, labels, scores)?;
         let weights = head.weights(&base_weights, raw)?;
         return Ok((Model::of_caller(name, Arc::new(head), labels), weights));
     }

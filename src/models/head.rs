@@ -16,6 +16,11 @@ impl Head {
         Head { base, labels }
     }
 
+    /// True for the name of an array of a head file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.own_tensors().iter().any(|spec| spec.name == name)
+    }
+
     /// Specs of the arrays of a head file: `[D, K]` and `[K]`.
     fn own_tensors(&self) -> [TensorSpec; 2] {
         let inputs = self.base.architecture().embedding_len();

@@ -1,8 +1,7 @@
 //! Whitening: principal components of embeddings, scaled to equal variance.
 //!
 //! A few directions carry most of the variance of embeddings, so that the cosine of raw ones is near 1 for all tracks.
-//! Whitened, directions count alike, but for those whose variance is below 1 % of the mean; of few tracks, directions with
-//! more than the mean variance count most.
+//! Whitened, directions count alike, but for those whose variance is below 1 % of the mean. Few tracks are only centred.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +13,9 @@ use crate::pca::Moments;
 const MAX_COMPONENTS: usize = 64;
 /// Variance that is added to each, as a part of their mean: the smallest ones are mostly noise.
 const SHRINKAGE: f64 = 0.01;
-/// The same where there are fewer tracks than [`ENOUGH_TRACKS`] per feature: they do not determine the variances, and
-/// would all be at right angles to each other.
-const SHRINKAGE_OF_FEW: f64 = 1.0;
+/// The same where there are fewer tracks than [`ENOUGH_TRACKS`] per feature: so much that embeddings are only centred. Few
+/// tracks do not determine the variances, and whitened they would all be at right angles to each other.
+const SHRINKAGE_OF_FEW: f64 = 1e4;
 /// Number of tracks per feature that determines the variances.
 const ENOUGH_TRACKS: usize = 4;
 

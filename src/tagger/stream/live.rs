@@ -1,5 +1,7 @@
 //! Audio of a stream: mixed, resampled, and kept for one clip.
 
+use std::collections::VecDeque;
+
 use crate::audio::{Resamplers, Resampling, Spacing, mix};
 use crate::error::Error;
 use crate::tagger::clips::MAX_SAMPLE;
@@ -9,13 +11,17 @@ const STRIP: u64 = 4096;
 /// Maximum number of outputs of one call of the resampler.
 const MAX_OUTPUTS: usize = 1 << 16;
 
-/// A sample that no model can take.
+/// Samples that no model can take, and those between them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct InvalidSample {
-    /// Frame since the last reset.
-    pub(super) frame: u64,
+pub(super) struct InvalidSamples {
+    /// First and last frame since the last reset.
+    pub(super) frames: [u64; 2],
+    /// The first of them.
     pub(super) value: f32,
 }
+
+/// Distance in frames below which invalid samples are taken together, so that their number stays bounded.
+const TOGETHER: u64 = 4096;
 
 /// Mono samples at the model's rate, of at least the last `keep` positions.
 pub(super) struct LiveAudio {
@@ -26,8 +32,8 @@ pub(super) struct LiveAudio {
     samples: Vec<f32>,
     /// Position of the first sample that is kept.
     base: u64,
-    /// The last invalid sample; it was replaced by zero.
-    pub(super) invalid: Option<InvalidSample>,
+    /// Invalid samples, which were replaced by zeros.
+    pub(super) invalid: VecDeque<InvalidSamples>,
 }
 
 impl LiveAudio {
@@ -39,14 +45,15 @@ impl LiveAudio {
     ) -> Result<LiveAudio, Error> {
         let resampling = Resampling::new(rates_hz[0], rates_hz[1], Spacing::ALL, resamplers)?;
         let (mono, samples) = (Vec::new(), Vec::new());
-        Ok(LiveAudio { channels, keep, resampling, mono, samples, base: 0, invalid: None })
+        Ok(LiveAudio { channels, keep, resampling, mono, samples, base: 0, invalid: VecDeque::new() })
     }
 
     /// Forgets all audio; positions begin at zero again.
     pub(super) fn reset(&mut self) -> Result<(), Error> {
         self.resampling = self.resampling.restarted()?;
         self.samples.clear();
-        (self.base, self.invalid) = (0, None);
+        self.base = 0;
+        self.invalid.clear();
         Ok(())
     }
 
@@ -57,7 +64,10 @@ impl LiveAudio {
         if self.mono.iter().any(|&sample| is_invalid(sample)) {
             for (frame, sample) in (self.resampling.received()..).zip(&mut self.mono) {
                 if is_invalid(*sample) {
-                    self.invalid = Some(InvalidSample { frame, value: *sample });
+                    match self.invalid.back_mut() {
+                        Some(last) if frame - last.frames[1] < TOGETHER => last.frames[1] = frame,
+                        _ => self.invalid.push_back(InvalidSamples { frames: [frame; 2], value: *sample }),
+                    }
                     *sample = 0.0;
                 }
             }

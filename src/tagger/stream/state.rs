@@ -20,8 +20,8 @@ use crate::tensor::HostTensor;
 
 /// Frames taken from the ring buffer at a time.
 const BLOCK_FRAMES: usize = 4096;
-/// Time around a window, in seconds, from which the resampler's filter reaches into it.
-const FILTER_S: f64 = 0.1;
+/// Periods of the lower rate around a window from which the resampler's filter reaches into it.
+const FILTER_PERIODS: f64 = 80.0;
 
 /// Result of a stream at one hop.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,6 +146,16 @@ impl Stream {
         self.has_ended && self.computing.is_none()
     }
 
+    /// Counters shared with the input.
+    pub(super) fn counters(&self) -> &Arc<StreamCounters> {
+        &self.shared
+    }
+
+    /// Position of the last reset that was carried out.
+    pub(super) fn reset_done(&self) -> u64 {
+        self.reset_done
+    }
+
     /// Settings.
     pub(super) fn config(&self) -> &StreamConfig {
         &self.config
@@ -226,7 +236,7 @@ impl Stream {
         self.due = due + self.hop_samples;
         let (start, end, heard, engine, input) = self.window(due)?;
         self.last_end = end;
-        self.check(start)?;
+        self.check(start, end)?;
         let batch = Some(engine.submit(Inputs::from(input)));
         self.computing = Some(Computing { start, end, heard, skipped, engine, batch });
         Ok(())
@@ -255,17 +265,28 @@ impl Stream {
         Ok((due - heard, due, heard, self.engine.clone(), input))
     }
 
-    /// Fails if the window that begins at `start` depends on an invalid sample.
-    fn check(&self, start: u64) -> Result<(), Error> {
-        let Some(invalid) = self.audio.invalid else { return Ok(()) };
-        let at_s = invalid.frame as f64 / f64::from(self.config.sample_rate_hz);
-        if at_s + FILTER_S < self.seconds(start) {
+    /// Fails if the window from `start` to `end` depends on an invalid sample.
+    fn check(&mut self, start: u64, end: u64) -> Result<(), Error> {
+        let input_hz = f64::from(self.config.sample_rate_hz);
+        let around_s = FILTER_PERIODS / input_hz.min(f64::from(self.rate_hz));
+        let [start_s, end_s] = [self.seconds(start) - around_s, self.seconds(end) + around_s];
+        // Later windows do not begin earlier.
+        while self
+            .audio
+            .invalid
+            .front()
+            .is_some_and(|invalid| (invalid.frames[1] as f64) < start_s * input_hz)
+        {
+            self.audio.invalid.pop_front();
+        }
+        let Some(invalid) = self.audio.invalid.front() else { return Ok(()) };
+        if invalid.frames[0] as f64 >= end_s * input_hz {
             return Ok(());
         }
         Err(if invalid.value.is_finite() {
             Cause::TooLoud.into()
         } else {
-            AudioError::NonFinite { index: invalid.frame, value: invalid.value }.into()
+            AudioError::NonFinite { index: invalid.frames[0], value: invalid.value }.into()
         })
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::input::StreamCounters;
 use super::state::{Stream, StreamUpdate};
 use crate::error::{Cause, Error};
 
@@ -18,11 +19,15 @@ const MAX_PAUSE_S: f64 = 0.05;
 /// Result of a hop.
 type UpdateResult = Result<StreamUpdate, Error>;
 
+/// Result of a hop, with the position of the reset before it.
+type SentUpdate = (u64, UpdateResult);
+
 /// Handle of a stream that runs on a thread of its own ([`Stream::spawn`]). Dropping it stops the thread, and waits for
 /// the window that is being computed.
 #[derive(Debug)]
 pub struct StreamWorker {
-    updates: Receiver<UpdateResult>,
+    updates: Receiver<SentUpdate>,
+    counters: Arc<StreamCounters>,
     is_stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,13 +45,14 @@ impl Stream {
 impl StreamWorker {
     fn new(stream: Stream) -> Result<StreamWorker, Error> {
         let (sender, updates) = bounded(MAX_WAITING);
+        let counters = stream.counters().clone();
         let is_stopped = Arc::new(AtomicBool::new(false));
         let (oldest, stop) = (updates.clone(), is_stopped.clone());
         let thread = thread::Builder::new()
             .name("tagwave-stream".into())
             .spawn(move || run(stream, &sender, &oldest, &stop))
             .map_err(|error| Cause::Threads { what: "a stream", reason: error.to_string() })?;
-        Ok(StreamWorker { updates, is_stopped, thread: Some(thread) })
+        Ok(StreamWorker { updates, counters, is_stopped, thread: Some(thread) })
     }
 
     /// The next update if there is one; returns at once.
@@ -54,7 +60,7 @@ impl StreamWorker {
     /// # Errors
     /// As [`Stream::pump`].
     pub fn try_next(&self) -> Result<Option<StreamUpdate>, Error> {
-        self.updates.try_recv().ok().transpose()
+        self.next_timeout(Duration::ZERO)
     }
 
     /// Waits at most `limit` for the next update; `None` if there was none, or none will come.
@@ -62,10 +68,22 @@ impl StreamWorker {
     /// # Errors
     /// As [`Stream::pump`].
     pub fn next_timeout(&self, limit: Duration) -> Result<Option<StreamUpdate>, Error> {
-        match self.updates.recv_timeout(limit) {
-            Ok(update) => update.map(Some),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
+        let start = Instant::now();
+        loop {
+            match self.updates.recv_timeout(limit.saturating_sub(start.elapsed())) {
+                Ok(sent) => {
+                    if let Some(update) = self.current(sent) {
+                        return update.map(Some);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
+            }
         }
+    }
+
+    /// The update, unless the input was reset after it.
+    fn current(&self, (reset, update): SentUpdate) -> Option<UpdateResult> {
+        (reset == self.counters.reset_at.load(Ordering::Acquire)).then_some(update)
     }
 
     /// True after the last update: the input was dropped, and all updates are taken.
@@ -79,7 +97,12 @@ impl Iterator for StreamWorker {
     type Item = UpdateResult;
 
     fn next(&mut self) -> Option<UpdateResult> {
-        self.updates.recv().ok()
+        loop {
+            let sent = self.updates.recv().ok()?;
+            if let Some(update) = self.current(sent) {
+                return Some(update);
+            }
+        }
     }
 }
 
@@ -101,8 +124,8 @@ impl Drop for StreamWorker {
 
 fn run(
     mut stream: Stream,
-    sender: &Sender<UpdateResult>,
-    oldest: &Receiver<UpdateResult>,
+    sender: &Sender<SentUpdate>,
+    oldest: &Receiver<SentUpdate>,
     is_stopped: &AtomicBool,
 ) {
     let pause = Duration::from_secs_f64((stream.config().hop_s / 8.0).min(MAX_PAUSE_S));
@@ -119,7 +142,7 @@ fn run(
         if sender.is_full() && !stream.config().every_hop {
             let _ = oldest.try_recv();
         }
-        if sender.send(update).is_err() {
+        if sender.send((stream.reset_done(), update)).is_err() {
             return;
         }
     }
