@@ -87,11 +87,15 @@ struct tagwave *tagwave_new(void);
 void tagwave_free(struct tagwave *handle);
 
 // Sets an option. [thread-safe]
-// Before tagwave_open: "model" (a name, or the path of a model file), "labels" (one per line), "weights" (a file or
-// folder), "device" ("auto", "cpu", "gpu", a number or a part of a name), "compat" ("corrected", "original"),
-// "precision" ("f32", "f16"), "padding" of short audio ("zeros", "repeat"), "cpu_threads", "decode_threads",
-// "max_batch" (clips), "pipeline_cache" and "known_devices" (folders).
-// For streams opened later: "hop", "window", "buffer", "smoothing" (seconds), "every_hop" ("true", "false").
+// Before tagwave_open: "model" (a name, or the path of a model file), "labels" (the labels themselves, one per line),
+// "weights" (a file or folder), "device" ("auto", "cpu", "gpu", a number or a part of a name), "compat" ("corrected",
+// "original"), "precision" ("f32", "f16"), "padding" of short audio ("zeros", "repeat"), "cpu_threads" and
+// "decode_threads" (1 to 1024; one per core by default), "max_batch" (1 to 4096 clips), "pipeline_cache" and
+// "known_devices" (folders). The first of each group of words is the default.
+// For streams opened later, in seconds: "hop" between updates (0.05 to 3600; 1), "window" that an update describes (at
+// most, and by default, one clip), "buffer" for audio that waits (4), time constant of "smoothing" (0, none).
+// "every_hop": with "false", the default, hops are skipped if they would be late; with "true" each gives an update, for
+// input that can wait.
 tagwave_status tagwave_set(struct tagwave *handle,
                            const char *key,
                            const char *value);
@@ -101,13 +105,13 @@ tagwave_status tagwave_set_model(struct tagwave *handle,
                                  const uint8_t *bytes,
                                  size_t length);
 
-// Sets the function that is told warnings, or none. It runs during calls, on their threads, one at a time; it must not
+// Sets the function that is told warnings about the device and the audio (short, silent, ...), or none. It runs during calls, on their threads, one at a time; it must not
 // call tagwave with the same handle. [thread-safe]
 tagwave_status tagwave_set_log(struct tagwave *handle,
                                TagwaveLog log,
                                void *user);
 
-// Loads the model and opens the device; once per handle. Takes milliseconds on a CPU, and up to seconds on a GPU.
+// Loads the model and opens the device; once per handle, but again after an error. Takes milliseconds on a CPU, and up to seconds on a GPU.
 // [thread-safe]
 tagwave_status tagwave_open(struct tagwave *handle);
 
@@ -180,7 +184,7 @@ void tagwave_stream_end(struct tagwave_stream *stream);
 // The next update, for which it waits at most `timeout_ms` milliseconds; without one in time, TAGWAVE_STATUS_PENDING.
 // `times`, null or three values, gets the start and the end of the window and how much audio is in it, in seconds
 // since the last reset. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are
-// too short is lost. [thread-safe]
+// too short is lost, and `times` is not written on an error. Updates from before a reset are not given. [thread-safe]
 tagwave_status tagwave_stream_next(const struct tagwave_stream *stream,
                                    uint32_t timeout_ms,
                                    double *times,
@@ -215,142 +219,6 @@ tagwave_status tagwave_tag_files(const struct tagwave *handle,
                                  size_t count,
                                  TagwaveRow row,
                                  void *user);
-
-// The message of the last error of this thread, empty without one; valid until the next failing call of the thread.
-// [thread-safe]
-const char *tagwave_last_error(void);
-
-// Version of this interface: programs built for the same number work with the library. [thread-safe]
-uint32_t tagwave_abi_version(void);
-
-// Version of tagwave, such as "0.1.0". [thread-safe]
-const char *tagwave_version(void);
-
-// Makes a handle with default options: the built-in model on the best device. Null if there is no memory. [thread-safe]
-struct tagwave *tagwave_new(void);
-
-// Frees a handle; null is allowed. Streams of it go on. No other call may use it meanwhile. [one thread at a time]
-void tagwave_free(struct tagwave *handle);
-
-// Sets an option. [thread-safe]
-// Before tagwave_open: "model" (a name, or the path of a model file), "labels" (one per line), "weights" (a file or
-// folder), "device" ("auto", "cpu", "gpu", a number or a part of a name), "compat" ("corrected", "original"),
-// "precision" ("f32", "f16"), "padding" of short audio ("zeros", "repeat"), "cpu_threads", "decode_threads",
-// "max_batch" (clips), "pipeline_cache" and "known_devices" (folders).
-// For streams opened later: "hop", "window", "buffer", "smoothing" (seconds), "every_hop" ("true", "false").
-tagwave_status tagwave_set(struct tagwave *handle,
-                           const char *key,
-                           const char *value);
-
-// Sets a model file from memory, in place of the option "model"; the bytes are copied. [thread-safe]
-tagwave_status tagwave_set_model(struct tagwave *handle,
-                                 const uint8_t *bytes,
-                                 size_t length);
-
-// Sets the function that is told warnings, or none. It runs during calls, on their threads, one at a time; it must not
-// call tagwave with the same handle. [thread-safe]
-tagwave_status tagwave_set_log(struct tagwave *handle,
-                               TagwaveLog log,
-                               void *user);
-
-// Loads the model and opens the device; once per handle. Takes milliseconds on a CPU, and up to seconds on a GPU.
-// [thread-safe]
-tagwave_status tagwave_open(struct tagwave *handle);
-
-// Cancels the calls that are running on the handle; they return TAGWAVE_STATUS_CANCELLED. [thread-safe]
-void tagwave_cancel(const struct tagwave *handle);
-
-// Sample rate of the model in Hz; 0 if it is not open. Audio of other rates is resampled. [thread-safe]
-uint32_t tagwave_sample_rate(const struct tagwave *handle);
-
-// Length of a clip in samples of the model; 0 if it is not open. [thread-safe]
-size_t tagwave_clip_samples(const struct tagwave *handle);
-
-// Number of labels, which is the number of scores; 0 if the model is not open. [thread-safe]
-size_t tagwave_label_count(const struct tagwave *handle);
-
-// The label of a score, or null; lives as long as the handle. [thread-safe]
-const char *tagwave_label(const struct tagwave *handle,
-                          size_t index);
-
-// Number of values of an embedding; 0 if the model is not open. [thread-safe]
-size_t tagwave_embedding_len(const struct tagwave *handle);
-
-// Name of the device, or null; lives as long as the handle. [thread-safe]
-const char *tagwave_device(const struct tagwave *handle);
-
-// Tags a file: scores in the order of the labels, 0 to 1, and the embedding. [thread-safe]
-tagwave_status tagwave_tag_file(const struct tagwave *handle,
-                                const char *path,
-                                float *scores,
-                                size_t *score_count,
-                                float *embedding,
-                                size_t *embedding_count);
-
-// Tags interleaved samples, nominally in -1 to 1; otherwise as tagwave_tag_file. [thread-safe]
-tagwave_status tagwave_tag_samples(const struct tagwave *handle,
-                                   const float *samples,
-                                   size_t frames,
-                                   uint32_t channels,
-                                   uint32_t sample_rate,
-                                   float *scores,
-                                   size_t *score_count,
-                                   float *embedding,
-                                   size_t *embedding_count);
-
-// Tags many files in batches and calls `row` for each, in order, on the calling thread. A file that fails does not end
-// the call. Returns TAGWAVE_STATUS_CANCELLED if `row` or tagwave_cancel ended it. [thread-safe]
-tagwave_status tagwave_tag_files(const struct tagwave *handle,
-                                 const char *const *paths,
-                                 size_t count,
-                                 TagwaveRow row,
-                                 void *user);
-
-// Opens a stream of audio with `channels` channels at `sample_rate` Hz, with the options set so far, and starts its
-// thread. [thread-safe]
-tagwave_status tagwave_stream_open(const struct tagwave *handle,
-                                   uint32_t sample_rate,
-                                   uint32_t channels,
-                                   struct tagwave_stream **stream);
-
-// Closes a stream; null is allowed. Waits for the window that is being computed. No other call may use the stream
-// meanwhile. [one thread at a time]
-void tagwave_stream_close(struct tagwave_stream *stream);
-
-// Appends interleaved samples and returns the number of frames taken; the others did not fit the buffer. [audio thread]
-size_t tagwave_stream_push(struct tagwave_stream *stream,
-                           const float *samples,
-                           size_t frames);
-
-// As tagwave_stream_push, for 16-bit integers. [audio thread]
-size_t tagwave_stream_push_i16(struct tagwave_stream *stream,
-                               const int16_t *samples,
-                               size_t frames);
-
-// Discards what was heard so far, after a seek or a change of track: times begin at 0 again. [audio thread]
-void tagwave_stream_reset(struct tagwave_stream *stream);
-
-// Number of frames that can be pushed now. [audio thread]
-size_t tagwave_stream_free_frames(const struct tagwave_stream *stream);
-
-// Number of frames that did not fit the buffer so far. [audio thread]
-uint64_t tagwave_stream_overrun_frames(const struct tagwave_stream *stream);
-
-// Ends the input: after the last update, tagwave_stream_next returns TAGWAVE_STATUS_ENDED. Frees memory, so it is no
-// function for an audio callback; no other function of the audio thread may run. [one thread at a time]
-void tagwave_stream_end(struct tagwave_stream *stream);
-
-// The next update, for which it waits at most `timeout_ms` milliseconds; without one in time, TAGWAVE_STATUS_PENDING.
-// `times`, null or three values, gets the start and the end of the window and how much audio is in it, in seconds
-// since the last reset. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are
-// too short is lost. [thread-safe]
-tagwave_status tagwave_stream_next(const struct tagwave_stream *stream,
-                                   uint32_t timeout_ms,
-                                   double *times,
-                                   float *scores,
-                                   size_t *score_count,
-                                   float *embedding,
-                                   size_t *embedding_count);
 
 #ifdef __cplusplus
 }  // extern "C"

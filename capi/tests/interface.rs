@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 const NAME: &str = "tagwave_capi";
 
@@ -13,12 +14,23 @@ fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Folder of the built libraries.
+/// Folder of the built libraries. Tests do not make cargo build libraries for C, so this does; with the features of the
+/// whole workspace, which a run of all tests has built already.
 fn libraries() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.parent().unwrap();
-    assert!(folder.join(format!("lib{NAME}.so")).exists(), "no library in {}", folder.display());
-    folder.to_path_buf()
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let test = std::env::current_exe().unwrap();
+        let folder = test.ancestors().nth(2).unwrap().to_path_buf();
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--workspace", "--all-features"]).current_dir(package());
+        command.env("CARGO_TARGET_DIR", folder.parent().unwrap());
+        if folder.ends_with("release") {
+            command.arg("--release");
+        }
+        succeeded(&mut command);
+        folder
+    };
+    FOLDER.get_or_init(build).clone()
 }
 
 fn succeeded(command: &mut Command) -> Output {
