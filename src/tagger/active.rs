@@ -11,6 +11,18 @@ pub(super) use crate::gpu::Context;
 #[derive(Clone, Debug)]
 pub(super) enum Context {}
 
+/// Name of a GPU.
+#[cfg(feature = "wgpu")]
+pub(super) fn name(gpu: &Context) -> &str {
+    &gpu.summary().name
+}
+
+/// Name of a GPU, of which there is none.
+#[cfg(not(feature = "wgpu"))]
+pub(super) fn name(gpu: &Context) -> &str {
+    match *gpu {}
+}
+
 /// Executor in use, and its device if it is a GPU.
 #[derive(Clone, Debug)]
 pub(super) struct Active {

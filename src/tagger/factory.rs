@@ -1,6 +1,6 @@
 //! Opening of the executor that a caller asked for.
 
-use super::active::{Active, Context};
+use super::active::{self, Active, Context};
 use super::device::Device;
 use super::gpus::GpuSettings;
 use super::warnings::{TaggerWarning, Warnings};
@@ -61,7 +61,7 @@ impl DeviceFactory {
             (Some(gpu), _) => {
                 match self.gpus.prepare(gpu, plan, max_batch.or(Some(SHARED_BATCH)), warnings) {
                     Err(error) if self.fallback == Some(Fallback::Cpu) => {
-                        let (device, reason) = (gpu.summary().name.clone(), error.to_string());
+                        let (device, reason) = (active::name(gpu).to_string(), error.to_string());
                         warnings.add(TaggerWarning::CpuFallback { device, reason });
                         self.prepare_cpu(&plan.with_precision(DType::F32), max_batch)?
                     }

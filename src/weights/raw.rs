@@ -66,6 +66,8 @@ impl RawWeights {
 
     /// Shape of an array: `name` in safetensors, `checkpoint` in Keras files.
     pub fn shape(&self, name: &str, checkpoint: &str) -> Option<Shape> {
+        #[cfg(not(feature = "keras"))]
+        let _ = checkpoint;
         let name = match &self.kind {
             #[cfg(feature = "keras")]
             RawKind::Keras(_) => checkpoint,
