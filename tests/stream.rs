@@ -138,7 +138,7 @@ fn a_reset_begins_again() {
     let (mut input, mut stream) = tagger.stream(StreamConfig::new(12_000, 1)).unwrap();
     input.push_interleaved(&before);
     assert_eq!(stream.pump().unwrap().unwrap().end_s, 2.0);
-    // What is in the buffer before the reset is discarded, what comes after it is not.
+    // The reset discards samples in the buffer that were pushed before it, and keeps later ones.
     input.push_interleaved(&before);
     input.reset();
     input.push_interleaved(&after);

@@ -18,7 +18,7 @@ pub struct Tagwave {
     running: Mutex<Vec<CancelToken>>,
 }
 
-/// What is known once a model is open.
+/// An open model, with its labels and device as C strings.
 pub(crate) struct Opened {
     pub(crate) tagger: Arc<Tagger>,
     labels: Vec<CString>,

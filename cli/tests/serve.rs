@@ -36,7 +36,7 @@ fn start(home: &Home, options: &[&str]) -> Server {
     let address = lines.by_ref().find_map(|line| {
         line.unwrap().split_once("listening on http://").map(|(_, address)| address.to_string())
     });
-    // What it says later must not block it.
+    // Later output is read and dropped, because a full pipe would block the server.
     std::thread::spawn(move || lines.for_each(drop));
     Server { child, address: address.unwrap() }
 }

@@ -197,7 +197,7 @@ impl TrackIndex {
         let pointer = folder.join("current");
         atomic_file::replace(&pointer, format!("{number}\n").as_bytes()).map_err(failed(&pointer))?;
         if let Some(before) = before {
-            // What cannot be removed does no harm.
+            // Files of an older index that cannot be removed are ignored by readers.
             let _ = fs::remove_dir_all(folder.join(before));
         }
         Ok(())

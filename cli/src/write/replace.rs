@@ -211,7 +211,7 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let original = Original::read(&path, false).unwrap();
         fs::write(&path, "other").unwrap();
-        // What a killed process left.
+        // The unfinished file of a killed process.
         fs::write(part_of(&path), "half").unwrap();
         let error = replace(&path, &original, b"new", None).unwrap_err();
         assert!(error.contains("changed"), "{error}");

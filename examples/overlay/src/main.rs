@@ -122,7 +122,7 @@ fn main() -> Outcome<()> {
     let tagger = Tagger::builder().gpu(Context::from_device(device.clone(), queue)).build()?;
     println!("{}", tagger.device_name());
 
-    // What a player has decoded.
+    // Stands for the samples that a player has decoded.
     let samples: Vec<f32> = (0..44_100 * 30).map(|n| chord(n as f32 / 44_100.0)).collect();
     let mut pending: Pending = tagger.submit(&samples, 44_100)?;
     let mut frames = 0;

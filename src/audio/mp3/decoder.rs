@@ -288,7 +288,7 @@ impl Layer3Decoder {
         let quarters = if header.joint.middle_side { -6 } else { -4 };
         let left = self.read(header, side, place, (quarters, limit))?;
         place = other;
-        // Where intensity stereo begins depends on the last line.
+        // Intensity stereo begins after the last nonzero line of the right channel, so all its lines are read.
         let right = self.read(header, side, place, (quarters, if is_plain { limit } else { LINES }))?;
         if !is_plain {
             to_left_right(header, &infos[1], &self.scales[1], &mut self.lines);
