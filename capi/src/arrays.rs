@@ -10,7 +10,7 @@ pub(crate) struct OutArray {
 }
 
 impl OutArray {
-    pub(crate) fn new(name: &'static str, data: *mut f32, length: *mut usize) -> OutArray {
+    fn new(name: &'static str, data: *mut f32, length: *mut usize) -> OutArray {
         OutArray { name, data, length }
     }
 
@@ -34,6 +34,16 @@ impl OutArray {
         }
         Ok(())
     }
+}
+
+/// Arrays for the scores and the embedding of a result.
+pub(crate) fn result_arrays(
+    scores: *mut f32,
+    score_count: *mut usize,
+    embedding: *mut f32,
+    embedding_count: *mut usize,
+) -> [OutArray; 2] {
+    [OutArray::new("scores", scores, score_count), OutArray::new("embedding", embedding, embedding_count)]
 }
 
 /// Writes rows of values to arrays, all or none of them.

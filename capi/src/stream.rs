@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tagwave::tagger::{StreamInput, StreamUpdate, StreamWorker};
 
-use crate::arrays::{OutArray, write_all};
+use crate::arrays::{result_arrays, write_all};
 use crate::handle::{Tagwave, object};
 use crate::status::{Failed, TagwaveStatus, guarded, value};
 
@@ -187,10 +187,7 @@ pub unsafe extern "C" fn tagwave_stream_next(
     embedding: *mut f32,
     embedding_count: *mut usize,
 ) -> TagwaveStatus {
-    let arrays = [
-        OutArray::new("scores", scores, score_count),
-        OutArray::new("embedding", embedding, embedding_count),
-    ];
+    let arrays = result_arrays(scores, score_count, embedding, embedding_count);
     guarded(|| {
         // SAFETY: the caller's promise.
         let stream = unsafe { of(stream)? };

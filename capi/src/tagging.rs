@@ -7,7 +7,7 @@ use tagwave::Error;
 use tagwave::audio::Source;
 use tagwave::tagger::Track;
 
-use crate::arrays::{OutArray, write_all};
+use crate::arrays::{OutArray, result_arrays, write_all};
 use crate::handle::{Tagwave, object};
 use crate::status::{Failed, TagwaveStatus, c_string, guarded, text};
 
@@ -64,10 +64,7 @@ pub unsafe extern "C" fn tagwave_tag_file(
     embedding: *mut f32,
     embedding_count: *mut usize,
 ) -> TagwaveStatus {
-    let arrays = [
-        OutArray::new("scores", scores, score_count),
-        OutArray::new("embedding", embedding, embedding_count),
-    ];
+    let arrays = result_arrays(scores, score_count, embedding, embedding_count);
     guarded(|| {
         // SAFETY: the caller's promise.
         let (object, path) = unsafe { (object(handle)?, text("path", path)?) };
@@ -94,10 +91,7 @@ pub unsafe extern "C" fn tagwave_tag_samples(
     embedding: *mut f32,
     embedding_count: *mut usize,
 ) -> TagwaveStatus {
-    let arrays = [
-        OutArray::new("scores", scores, score_count),
-        OutArray::new("embedding", embedding, embedding_count),
-    ];
+    let arrays = result_arrays(scores, score_count, embedding, embedding_count);
     guarded(|| {
         // SAFETY: the caller's promise.
         let object = unsafe { object(handle)? };

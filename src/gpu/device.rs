@@ -119,8 +119,8 @@ const WANTED: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
-/// Limits that a device of the caller needs at least, for every published model in f32, one clip at a time: those that all
-/// of WebGPU's devices have, except that six storage buffers of a kernel are enough. [`wgpu::Limits::default`] has more.
+/// Minimum limits of a device of the caller, for every published model in f32, one clip at a time: wgpu's downlevel
+/// defaults with six storage buffers per shader stage. [`wgpu::Limits::default`] has more.
 pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits { max_storage_buffers_per_shader_stage: 6, ..wgpu::Limits::downlevel_defaults() }
 }

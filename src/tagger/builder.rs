@@ -157,7 +157,7 @@ impl TaggerBuilder {
         self
     }
 
-    /// Checks that a device can run the model, without compiling anything or reading weights.
+    /// Checks that a device can run the model, without compiling anything. Weights are read of a model file only.
     ///
     /// # Errors
     /// The missing limit or feature, and the kernel that needs it.

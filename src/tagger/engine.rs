@@ -83,16 +83,21 @@ impl Engine {
         warnings: Warnings,
     ) -> Result<Engine, Error> {
         let active = factory.prepare(shared, &plan, max_batch, &warnings)?;
-        Ok(Engine {
+        Ok(Engine::on(active, factory, shared.is_some(), plan, warnings))
+    }
+
+    /// Engine that runs `plan` on an open executor.
+    fn on(active: Active, factory: DeviceFactory, is_shared: bool, plan: Plan, warnings: Warnings) -> Engine {
+        Engine {
             factory,
-            is_shared: shared.is_some(),
+            is_shared,
             plan,
             name: active.executor.device().into(),
             max_batch: active.executor.max_batch(),
             active: Mutex::new(Arc::new(active)),
             health: Mutex::default(),
             warnings,
-        })
+        }
     }
 
     /// Another plan on the same device.
@@ -105,16 +110,7 @@ impl Engine {
             }
             gpu => factory.prepare(gpu.as_ref(), &plan, Some(max_batch), &self.warnings)?,
         };
-        Ok(Engine {
-            factory,
-            is_shared: self.is_shared,
-            plan,
-            name: active.executor.device().into(),
-            max_batch: active.executor.max_batch(),
-            active: Mutex::new(Arc::new(active)),
-            health: Mutex::default(),
-            warnings: self.warnings.clone(),
-        })
+        Ok(Engine::on(active, factory, self.is_shared, plan, self.warnings.clone()))
     }
 
     /// Name of the device that it was opened on.
