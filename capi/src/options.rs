@@ -1,18 +1,14 @@
 //! Options of a handle, by name.
 
-use std::path::Path;
 use std::str::FromStr;
 
 use tagwave::audio::ClipPadding;
-use tagwave::models::Compat;
+use tagwave::models::{self, Compat};
 use tagwave::tagger::{Device, StreamConfig, Tagger, TaggerBuilder};
 use tagwave::tags::Vocabulary;
 use tagwave::tensor::DType;
 
 use crate::status::Failed;
-
-/// Extensions of model files.
-const MODEL_EXTENSIONS: [&str; 3] = ["safetensors", "h5", "hdf5"];
 
 /// Options of streams.
 const STREAM_OPTIONS: [&str; 5] = ["hop", "window", "buffer", "smoothing", "every_hop"];
@@ -84,8 +80,10 @@ impl Options {
         };
         let seconds = || parsed::<f64>(key, value, "a number of seconds").map(Some);
         self.builder = match key {
-            "model" if is_file(value) => builder.model_file(value),
-            "model" => builder.model(value),
+            "model" => match models::path_of(value) {
+                Some(path) => builder.model_file(path),
+                None => builder.model(value),
+            },
             "labels" => {
                 let labels = Vocabulary::parse(value);
                 builder.labels(labels.map_err(|error| Failed::argument(format!("option labels: {error}")))?)
@@ -132,12 +130,4 @@ impl Options {
         };
         Ok(())
     }
-}
-
-/// True if a model's name is that of a file.
-fn is_file(name: &str) -> bool {
-    let path = Path::new(name);
-    let extension = path.extension().unwrap_or_default();
-    path.components().count() > 1
-        || MODEL_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }

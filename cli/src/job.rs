@@ -111,8 +111,11 @@ impl<'a> Job<'a> {
         let builder = files.apply(builder.kernel_times(shown.stats), clips.are_many());
         let clip = model.find()?.architecture().clip();
         let tagger = settings(clips.apply(builder, clip)?).build()?;
+        // Without the option the labels follow from the model.
+        let labels =
+            model.label_list.as_ref().map_or_else(String::new, |_| format!(" labels={:?}", tagger.labels()));
         let settings = format!(
-            "schema={SCHEMA} model={} weights={} compat={} precision={precision} {} {}{}",
+            "schema={SCHEMA} model={} weights={} compat={} precision={precision} {} {}{}{labels}",
             tagger.model().name(),
             tagger.weights_digest().unwrap_or("none"),
             tagger.compat().as_str(),

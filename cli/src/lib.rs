@@ -2,8 +2,7 @@
 //!
 //! One file per command. Only this module and `main` read arguments and the environment, print, or exit.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -172,18 +171,7 @@ struct ModelArgs {
     kernels: tune::KernelArgs,
 }
 
-/// Extensions of model files.
-const MODEL_EXTENSIONS: [&str; 3] = ["safetensors", "h5", "hdf5"];
-
 impl ModelArgs {
-    /// The model file, if `--model` names one.
-    fn file(&self) -> Option<&Path> {
-        let path = Path::new(&self.model);
-        let is_model =
-            |extension: &OsStr| MODEL_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
-        (path.components().count() > 1 || path.extension().is_some_and(is_model)).then_some(path)
-    }
-
     /// The list of `--label-list`.
     fn vocabulary(&self) -> Result<Option<Vocabulary>, CliError> {
         let Some(path) = &self.label_list else { return Ok(None) };
@@ -194,7 +182,7 @@ impl ModelArgs {
 
     /// The model, without its weights.
     fn find(&self) -> Result<zoo::Model, CliError> {
-        let model = match self.file() {
+        let model = match zoo::path_of(&self.model) {
             Some(path) => {
                 zoo::open(path, self.vocabulary()?.as_ref(), &self.weights.locator()).map(|(model, _)| model)
             }
@@ -205,7 +193,7 @@ impl ModelArgs {
 
     /// Sets model, labels and weights.
     fn apply(&self, builder: TaggerBuilder) -> Result<TaggerBuilder, CliError> {
-        let builder = match self.file() {
+        let builder = match zoo::path_of(&self.model) {
             Some(path) => builder.model_file(path),
             None => builder.model(&self.model),
         };

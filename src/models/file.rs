@@ -17,6 +17,18 @@ const BASE_DIGEST_KEY: &str = "base_sha256";
 /// Most names of an error message.
 const MAX_NAMES: usize = 8;
 
+/// Extensions of model files.
+const EXTENSIONS: [&str; 3] = ["safetensors", "h5", "hdf5"];
+
+/// Path of a model file, if `model` is one and not the name of a published model: it has a folder, or the extension of a
+/// weight file.
+pub fn path_of(model: &str) -> Option<&Path> {
+    let path = Path::new(model);
+    let extension = path.extension().unwrap_or_default();
+    let is_weights = EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
+    (path.components().count() > 1 || is_weights).then_some(path)
+}
+
 /// Opens a model file. As [`read`], with the file's name as the default name of the model.
 ///
 /// # Errors

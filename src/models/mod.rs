@@ -19,7 +19,7 @@ mod file;
 mod head;
 
 pub use crate::frontend::{Framing, MelConfig};
-pub use file::{open, read};
+pub use file::{open, path_of, read};
 
 #[cfg(not(feature = "unstable"))]
 pub(crate) use crate::frontend::Starts;
