@@ -195,6 +195,12 @@ fn invalid_files_say_what_was_expected() {
         assert!(error.to_string().contains(message), "{error}");
         assert!(matches!(error.kind(), ErrorKind::Input | ErrorKind::Unsupported), "{error}");
     }
+    let empty = crnn::Config { out_channels: vec![4; 4], units: 4, labels: 0, ..Default::default() };
+    let error = read(file_of(&empty, metadata(&[("labels", "[]")])));
+    assert!(error.to_string().contains("array \"output.bias\" is empty"), "{error}");
+    let empty = crnn::Config { units: 0, ..config.clone() };
+    let error = read(file_of(&empty, metadata(&labels)));
+    assert!(error.to_string().contains("is empty, expected one value or more"), "{error}");
     assert!(read(b"no weights at all".to_vec()).to_string().contains("expected Keras 1 HDF5 or safetensors"));
     assert_eq!(read(Vec::new()).kind(), ErrorKind::Unsupported);
 }

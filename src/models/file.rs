@@ -82,7 +82,7 @@ fn read_named(
             return Err(ModelError::UnknownArrays { architecture: "a head", found: unknown });
         }
         let labels = vocabulary(&raw, labels, scores)?;
-        let weights = head.weights(&base_weights, raw)?;
+        let weights = not_empty(head.weights(&base_weights, raw)?)?;
         return Ok((Model::of_caller(name, Arc::new(head), labels), weights));
     }
     let Some(Found { architecture, name: known, scores, specs }) = architecture(&raw) else {
@@ -90,13 +90,20 @@ fn read_named(
         return Err(ModelError::Architecture { found });
     };
     let labels = vocabulary(&raw, labels, scores)?;
-    let weights = raw.into_weights(&specs)?;
+    let weights = not_empty(raw.into_weights(&specs)?)?;
     // Files of Keras have statistics that the models do not use.
     if weights.info().format == Some(WeightsFormat::Safetensors) && !weights.info().ignored.is_empty() {
         let found = weights.info().ignored.iter().take(MAX_NAMES).cloned().collect();
         return Err(ModelError::UnknownArrays { architecture: known, found });
     }
     Ok((Model::of_caller(name, architecture, labels), weights))
+}
+
+/// Refuses sizes of zero, which no layer can have.
+fn not_empty(weights: Weights) -> Result<Weights, ModelError> {
+    let empty = weights.iter().find(|(_, tensor)| tensor.shape().is_empty());
+    let empty = empty.map(|(name, _)| name.to_string());
+    empty.map_or(Ok(weights), |name| Err(ModelError::EmptyArray { name }))
 }
 
 /// Architecture of a file, with sizes.

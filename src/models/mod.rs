@@ -70,6 +70,12 @@ pub enum ModelError {
         /// Names in the file, at most eight.
         found: Vec<String>,
     },
+    /// An array of a model file without values.
+    #[error("array {name:?} is empty, expected one value or more")]
+    EmptyArray {
+        /// Name of the array.
+        name: String,
+    },
     /// A model file without labels.
     #[error(
         "the file has {scores} scores and no labels: add the metadata \"labels\", a JSON list of {scores} names, or \
@@ -116,6 +122,7 @@ impl ModelError {
             | ModelError::Architecture { .. }
             | ModelError::NoLabels { .. }
             | ModelError::UnknownArrays { .. }
+            | ModelError::EmptyArray { .. }
             | ModelError::Metadata { .. } => ErrorKind::Input,
             ModelError::Weights(error) => error.kind(),
             ModelError::Plan(error) => error.kind(),

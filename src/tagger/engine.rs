@@ -233,7 +233,7 @@ impl Engine {
                     .factory
                     .gpus
                     .prepare(gpu, &self.plan, Some(batch / 2), &self.warnings)
-                    .or_else(|error| self.cpu_fallback(name, error.to_string()));
+                    .or_else(|error| self.cpu_fallback(name, error));
             }
             ExecuteError::OutOfMemory { .. } => false,
             ExecuteError::Failed { .. } | ExecuteError::NotResponding { .. } | ExecuteError::Cancelled => {
@@ -245,9 +245,6 @@ impl Engine {
             health.reopened = 0;
         }
         health.good = 0;
-        if self.factory.fallback == Some(Fallback::Error) && (self.is_shared || !is_lost) {
-            return Err(error.into());
-        }
         if is_lost && !self.is_shared && health.reopened < MAX_REOPENS {
             health.reopened += 1;
             match self.reopened(batch) {
@@ -259,10 +256,7 @@ impl Engine {
                 Err(reason) => self.warnings.add(TaggerWarning::NotReopened { device: name.into(), reason }),
             }
         }
-        if self.factory.fallback == Some(Fallback::Error) {
-            return Err(error.into());
-        }
-        self.cpu_fallback(name, error.to_string())
+        self.cpu_fallback(name, error)
     }
 
     /// Reopens the device and checks its results.
@@ -272,8 +266,13 @@ impl Engine {
         with_timeout(REOPEN_TIMEOUT, open)?
     }
 
-    /// Makes the CPU executor, after `device` failed for `reason`.
-    fn cpu_fallback(&self, device: &str, reason: String) -> Result<Active, Error> {
+    /// Makes the CPU executor after `device` failed with `error`, or returns the error if the caller wants none.
+    fn cpu_fallback(&self, device: &str, error: impl Into<Error>) -> Result<Active, Error> {
+        let error = error.into();
+        if self.factory.fallback == Some(Fallback::Error) {
+            return Err(error);
+        }
+        let reason = error.to_string();
         self.warnings.add(TaggerWarning::CpuFallback { device: device.into(), reason });
         self.factory.prepare_cpu(&self.plan.with_precision(DType::F32), Some(self.max_batch))
     }
