@@ -118,6 +118,16 @@ fn only_these_symbols_are_exported() {
     }
 }
 
+/// True if a tool is installed; under `REQUIRE_C_TOOLS=1` it must be.
+fn has_tool(name: &str) -> bool {
+    let is_there = Command::new(name).arg("--version").output().is_ok();
+    if !is_there {
+        assert!(std::env::var_os("REQUIRE_C_TOOLS").is_none(), "REQUIRE_C_TOOLS is set: no {name}");
+        println!("not run: no {name}");
+    }
+    is_there
+}
+
 /// Compiles a program, with the shared or the static library.
 fn compiled(source: &str, language: &str, is_static: bool, folder: &Path) -> PathBuf {
     let libraries = libraries();
@@ -153,6 +163,9 @@ fn files() -> [PathBuf; 3] {
 fn examples_run_as_c_and_as_cpp() {
     let folder = tempfile::tempdir().unwrap();
     for (language, is_static) in [("c99", false), ("c++11", false), ("c99", true)] {
+        if language != "c99" && !has_tool("c++") {
+            continue;
+        }
         let program = compiled("../examples/c/tag.c", language, is_static, folder.path());
         let text = String::from_utf8(succeeded(Command::new(program).args(files())).stdout).unwrap();
         let lines: Vec<&str> = text.lines().collect();
@@ -174,13 +187,11 @@ fn misuse_is_an_error() {
     succeeded(Command::new(program).arg(&files()[0]));
 }
 
-/// No leak and no invalid access, where valgrind is installed; under `REQUIRE_VALGRIND=1` it must be. The programs use one
-/// thread for computing: valgrind runs one at a time.
+/// No leak and no invalid access, where valgrind is installed. The programs use one thread for computing: valgrind runs
+/// one at a time.
 #[test]
 fn valgrind_finds_nothing() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        assert!(std::env::var_os("REQUIRE_VALGRIND").is_none(), "REQUIRE_VALGRIND is set: no valgrind");
-        println!("not run: no valgrind");
+    if !has_tool("valgrind") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
