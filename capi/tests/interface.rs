@@ -24,6 +24,15 @@ fn libraries() -> PathBuf {
         let mut command = Command::new(env!("CARGO"));
         command.args(["build", "--quiet", "--workspace", "--all-features"]).current_dir(package());
         command.env("CARGO_TARGET_DIR", folder.parent().unwrap());
+        // Build scripts of dependencies run again for another package's name.
+        for (name, _) in std::env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+            {
+                command.env_remove(name);
+            }
+        }
         if folder.ends_with("release") {
             command.arg("--release");
         }
