@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 root=..
-for target in decode frame_index mp3 keras safetensors contract journal lists; do mkdir -p "corpus/$target"; done
+for target in decode frame_index mp3 keras safetensors contract journal lists condition write_journal; do mkdir -p "corpus/$target"; done
 
 ff() { ffmpeg -nostdin -v error -y -ss 3 -t 4 -i $root/assets/demo.ogg -map_metadata -1 "$@"; }
 out=corpus/decode
@@ -41,6 +41,9 @@ text = json.dumps(header).encode()
 open("corpus/safetensors/a", "wb").write(struct.pack("<Q", len(text)) + text + bytes(40))
 open("corpus/lists/a", "w").write("#EXTM3U\r\n#EXTINF:1,x\r\ncd\\1.mp3\r\nfile:///a%20b.mp3\nhttp://a/b\n")
 open("corpus/lists/b", "wb").write(b"a\0b\xff\0")
+open("corpus/condition/a", "w").write("(rock > 0.3 or 'classic rock') and not jazz <= .5e-1")
+line = {"path": "/a", "sha256": "00", "before": {"size": 9, "sha256": "00", "modified_ns": 1, "pieces": [[0, 4], "AAECAwQ="]}}
+open("corpus/write_journal/a", "w").write('{"tagwave_write": 1}\n' + json.dumps(line) + "\n")
 key = "0" * 32
 open("corpus/journal/a", "wb").write(f"atagwave journal 1\n{key} 3 0123456789abcdef\n".encode())
 open("corpus/journal/b", "wb").write(b"b\x00\x10\x00a\x03\x20\x00b\x05\x01\x00c")

@@ -55,6 +55,7 @@
 //! | `small` | yes | weights of the default model inside the library |
 //! | `unstable` | | the modules of the engine, which may change in any version |
 //! | `evaluation` | | [`evaluation`] of scores against labels; switches `unstable` on |
+//! | `learning` | | [`learning`] of tags from labelled features; switches `unstable` on |
 //! | `search` | | [`search`] in a music library: similar tracks, conditions, playlists; switches `unstable` on |
 //! | `fetch`, `pca`, `parquet`, `sinks` | | parts of the program (download of weights, output formats, ...); they switch `unstable` on |
 //!
@@ -76,6 +77,8 @@ mod error_kind;
 pub mod evaluation;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
+#[cfg(feature = "learning")]
+pub mod learning;
 pub mod models;
 #[cfg(feature = "pca")]
 pub mod pca;

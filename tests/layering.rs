@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("evaluation", &["tags"]),
+    ("learning", &["evaluation"]),
     ("sinks", &["tags"]),
     ("pca", &[]),
     ("search", &["pca"]),

@@ -131,7 +131,9 @@ fn steps_fit_their_budget_and_change_nothing() {
     let expected = host.encode(&mut recorder, RecorderInput::Samples(&clip));
     for (budget, is_warm) in [(Duration::ZERO, false), (Duration::from_millis(5), true)] {
         if is_warm {
-            recorder.warm_up().unwrap();
+            // On a loading thread, which gives the recorder back.
+            let loading = std::thread::spawn(move || recorder.warm_up().map(|()| recorder));
+            recorder = loading.join().unwrap().unwrap();
         }
         recorder.begin(RecorderInput::Samples(&clip)).unwrap();
         let mut frames = 0;

@@ -172,8 +172,9 @@ pub unsafe extern "C" fn tagwave_stream_end(stream: *mut TagwaveStream) {
 
 /// The next update, for which it waits at most `timeout_ms` milliseconds; without one in time, TAGWAVE_STATUS_PENDING.
 /// `times`, null or three values, gets the start and the end of the window and how much audio is in it, in seconds
-/// since the last reset. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are
-/// too short is lost, and `times` is not written on an error. Updates from before a reset are not given. [thread-safe]
+/// since the last reset. `marks`, null or two values, gets 1 if the window is silent, and the number of updates left out
+/// before this one because the device was too slow. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are too short is lost, and
+/// `times` and `marks` are not written on an error. Updates from before a reset are not given. [thread-safe]
 ///
 /// # Safety
 /// `stream` comes from [`tagwave_stream_open`]; the arrays are as the header says.
@@ -182,6 +183,7 @@ pub unsafe extern "C" fn tagwave_stream_next(
     stream: *const TagwaveStream,
     timeout_ms: u32,
     times: *mut f64,
+    marks: *mut u64,
     scores: *mut f32,
     score_count: *mut usize,
     embedding: *mut f32,
@@ -193,18 +195,22 @@ pub unsafe extern "C" fn tagwave_stream_next(
         let stream = unsafe { of(stream)? };
         let (start, limit) = (Instant::now(), Duration::from_millis(timeout_ms.into()));
         let update = stream.worker.next_timeout(limit)?;
-        let Some(StreamUpdate { start_s, end_s, heard_s, scores: values, embedding: features, .. }) = update
-        else {
+        let Some(update) = update else {
             // A wait that is over early will never succeed.
             let has_ended = start.elapsed() < limit || stream.worker.has_ended();
             return Ok(if has_ended { TagwaveStatus::Ended } else { TagwaveStatus::Pending });
         };
+        let StreamUpdate { start_s, end_s, heard_s, is_silent, skipped, .. } = update;
         if !times.is_null() {
             // SAFETY: it is not null, and valid for three values by the caller's promise.
             unsafe { std::ptr::copy_nonoverlapping([start_s, end_s, heard_s].as_ptr(), times, 3) };
         }
+        if !marks.is_null() {
+            // SAFETY: it is not null, and valid for two values by the caller's promise.
+            unsafe { std::ptr::copy_nonoverlapping([u64::from(is_silent), skipped].as_ptr(), marks, 2) };
+        }
         let [scores, embedding] = arrays;
         // SAFETY: the caller's promise.
-        unsafe { write_all(&[(scores, &values), (embedding, &features)]) }
+        unsafe { write_all(&[(scores, &update.scores), (embedding, &update.embedding)]) }
     })
 }

@@ -35,6 +35,9 @@ int main(int argc, char **argv) {
     tagwave_stream *stream = NULL;
     float scores[50], few[3], samples[200], embedding[64];
     size_t count = 50, features = 64;
+    static const float silence[2 * 24000];
+    double times[3];
+    uint64_t marks[2];
     int rows = 0, warnings = 0;
     const char *paths[3], *broken[1] = {NULL};
     if (argc != 2) {
@@ -99,13 +102,16 @@ int main(int argc, char **argv) {
     EXPECT(tagwave_stream_open(model, 48000, 2, NULL) == TAGWAVE_STATUS_ARGUMENT);
     EXPECT(tagwave_stream_push(NULL, samples, 9) == 0);
     EXPECT(tagwave_stream_open(model, 48000, 2, &stream) == TAGWAVE_STATUS_OK);
+    EXPECT(tagwave_stream_push(stream, silence, 24000) == 24000);
+    EXPECT(tagwave_stream_next(stream, 60000, times, marks, NULL, NULL, NULL, NULL) == TAGWAVE_STATUS_OK);
+    EXPECT(times[1] > 0.49 && times[1] < 0.51 && marks[0] == 1 && marks[1] == 0);
     tagwave_free(model);
     EXPECT(tagwave_stream_push(stream, samples, 100) == 100 && tagwave_stream_free_frames(stream) > 0);
-    EXPECT(tagwave_stream_next(stream, 0, NULL, NULL, NULL, NULL, NULL) == TAGWAVE_STATUS_PENDING);
+    EXPECT(tagwave_stream_next(stream, 0, NULL, NULL, NULL, NULL, NULL, NULL) == TAGWAVE_STATUS_PENDING);
     tagwave_stream_reset(stream);
     tagwave_stream_end(stream);
     EXPECT(tagwave_stream_push(stream, samples, 100) == 0 && tagwave_stream_overrun_frames(stream) == 0);
-    EXPECT(tagwave_stream_next(stream, 60000, NULL, NULL, NULL, NULL, NULL) == TAGWAVE_STATUS_ENDED);
+    EXPECT(tagwave_stream_next(stream, 60000, NULL, NULL, NULL, NULL, NULL, NULL) == TAGWAVE_STATUS_ENDED);
     tagwave_stream_close(stream);
     tagwave_stream_close(NULL);
     tagwave_free(NULL);

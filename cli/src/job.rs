@@ -10,8 +10,8 @@ use super::inputs::{FileArgs, PendingInput, PendingInputs};
 use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
 use super::{
-    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, cache_dir, error, pipeline_cache_dir, stop_on_interrupt,
-    write_failed,
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, cache_dir, counted, error, pipeline_cache_dir,
+    stop_on_interrupt, write_failed,
 };
 use tagwave::CancelToken;
 use tagwave::error::Error;
@@ -194,7 +194,7 @@ impl<'a> Job<'a> {
                 "the file was not written: with -o FOLDER finished parts are kept"
             };
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
-            say!("tagwave: interrupted after {written} files{before}; {kept}");
+            say!("tagwave: interrupted after {}{before}; {kept}", counted(written, "file"));
             return Ok(INTERRUPTED);
         }
         sink.finish().map_err(|error| write_failed(&error))?;

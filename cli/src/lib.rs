@@ -39,6 +39,8 @@ mod identify;
 mod inputs;
 mod job;
 mod lab;
+mod labels;
+mod learn;
 mod library;
 mod list;
 mod listen;
@@ -68,6 +70,12 @@ use error::CliError;
 #[cfg(fuzzing)]
 pub fn paths_of_list(list: &std::path::Path) -> usize {
     list::paths_of_list(list).map_or(0, Iterator::count)
+}
+
+/// Reads a journal of `tagwave write` and puts the earlier contents of its files together, for the fuzz target.
+#[cfg(fuzzing)]
+pub fn earlier_contents(journal: &std::path::Path, new: &[u8]) {
+    write::earlier_contents(journal, new);
 }
 
 /// Exit code: some files failed.
@@ -103,12 +111,16 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Compare predictions with labels: metrics, intervals, thresholds, calibration
     Eval(eval::EvalArgs),
+    /// Learn tags of your own from labelled tracks; makes a model file
+    Learn(learn::LearnArgs),
     /// Write genre and mood into songs, where players read them; shows the changes first, and can undo them
     Write(write::WriteArgs),
     /// Keep an index of a music library: embeddings and scores of its tracks
     Index(library::index::IndexCommandArgs),
     /// List the tracks of the index that sound like a song
     Similar(library::similar::SimilarArgs),
+    /// List the tracks that the index holds more than once
+    Duplicates(library::duplicates::DuplicatesArgs),
     /// Make a playlist of the index: by a condition on tags, or from one song to another
     Playlist(library::playlist::PlaylistArgs),
     /// Make a page of a music library: counts, map, table, player
@@ -336,9 +348,11 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => embed::embed(&args),
         Command::Listen(args) => listen::listen(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Learn(args) => learn::learn(&args),
         Command::Write(args) => write::write(&args),
         Command::Index(args) => library::index::index(&args),
         Command::Similar(args) => library::similar::similar(&args),
+        Command::Duplicates(args) => library::duplicates::duplicates(&args),
         Command::Playlist(args) => library::playlist::playlist(&args),
         Command::Report(args) => report::report(&args),
         #[cfg(feature = "serve")]
@@ -394,6 +408,12 @@ fn write_failed(error: &std::io::Error) -> CliError {
         std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         _ => CliError { message: format!("cannot write the results: {error}"), code: SOME_FAILED },
     }
+}
+
+/// A number and its noun: "1 track", "2 tracks".
+fn counted<N: std::fmt::Display + From<u8> + PartialEq>(count: N, noun: &str) -> String {
+    let ending = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 /// Prints one line on standard output.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{CliError, SOME_FAILED};
+use super::{CliError, SOME_FAILED, counted};
 use tagwave::sinks::{DEFAULT_FORMAT, FORMATS, Format, Layout, Merge, format_of, parts_of};
 
 /// Arguments of `tagwave merge`.
@@ -41,10 +41,10 @@ pub(super) fn merge(args: &MergeArgs) -> Result<u8, CliError> {
     }
     let merged = merge(&files, &args.output).map_err(failed)?;
     say!(
-        "tagwave: {} rows of {} files; {} superseded or truncated rows dropped",
-        merged.kept,
-        files.len(),
-        merged.dropped
+        "tagwave: {} of {}; {} dropped",
+        counted(merged.kept, "row"),
+        counted(files.len(), "file"),
+        counted(merged.dropped, "superseded or truncated row")
     );
     Ok(0)
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::terminal::{self, TerminalStyle};
+use super::walk::has_audio_name;
 use super::{CliError, SOME_FAILED};
 use tagwave::sinks::{
     CompletedSet, DEFAULT_FORMAT, FORMATS, Format, JournaledFile, Layout, LineFormat, PartitionedDir, Sink,
@@ -80,6 +81,11 @@ impl OutputArgs {
                 _ => Err(CliError::usage("this format needs an output file or folder: add -o FILE")),
             };
         };
+        if has_audio_name(path) && !path.is_dir() {
+            let message =
+                format!("-o {}: the name of an audio file, expected one for results", path.display());
+            return Err(CliError::usage(message));
+        }
         if let OutputKind::Whole(part) | OutputKind::Parts(part) = kind {
             part.check_built().map_err(|error| CliError::usage(error.to_string()))?;
         }

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
+use super::counted;
 use super::walk::LeftOut;
 use tagwave::sinks::Row;
 use tagwave::tagger::StageTimes;
@@ -231,8 +232,8 @@ impl ProgressReporter {
             let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
             say!(
-                "tagwave: {} tracks in {:.1} s, {:.2} tracks/s, {:.2} audio hours/s; {} failed{kinds}{before}",
-                self.done(),
+                "tagwave: {} in {:.1} s, {:.2} tracks/s, {:.2} audio hours/s; {} failed{kinds}{before}",
+                counted(self.done(), "track"),
                 self.start.elapsed().as_secs_f64(),
                 self.tracks_per_s(),
                 self.audio_hours_per_s(),

@@ -14,10 +14,11 @@ use super::inputs::FileArgs;
 use super::job::{Job, Requested};
 use super::merge::parts_in;
 use super::progress::ProgressArgs;
-use super::{CliError, ModelArgs, SOME_FAILED};
+use super::{CliError, ModelArgs, SOME_FAILED, counted};
 use tagwave::sinks::{
     CompletedSet, DEFAULT_FORMAT, Format, Layout, ReadRow, ReadValues, Row, Sink, Values, format_of,
 };
+use tagwave::tagger::{Outputs, TaggerBuilder};
 use tagwave::tags::TagSelection;
 
 /// Scores of one track.
@@ -81,7 +82,7 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<ReadRow>, CliError> {
         invalid += read(file, &mut |row| rows.push(row)).map_err(failed)?;
     }
     if invalid > 0 {
-        say!("tagwave: {}: {invalid} truncated or invalid rows left out", path.display());
+        say!("tagwave: {}: {} left out", path.display(), counted(invalid, "truncated or invalid row"));
     }
     Ok(rows)
 }
@@ -92,11 +93,29 @@ pub(super) fn tag_rows(
     model: &ModelArgs,
     progress: &ProgressArgs,
 ) -> Result<(Vec<ReadRow>, u8), CliError> {
+    rows_of(paths, model, progress, &Requested::Tags(TagSelection::Top(usize::MAX)), |builder| builder)
+}
+
+/// As [`tag_rows`], for the features before the last dense layer.
+pub(super) fn feature_rows(
+    paths: &[PathBuf],
+    model: &ModelArgs,
+    progress: &ProgressArgs,
+) -> Result<(Vec<ReadRow>, u8), CliError> {
+    rows_of(paths, model, progress, &Requested::Embedding, |builder| builder.outputs(Outputs::Embedding))
+}
+
+fn rows_of(
+    paths: &[PathBuf],
+    model: &ModelArgs,
+    progress: &ProgressArgs,
+    requested: &Requested,
+    configure: impl Fn(TaggerBuilder) -> TaggerBuilder,
+) -> Result<(Vec<ReadRow>, u8), CliError> {
     let (files, clips) = (FileArgs::of_paths(paths), ClipArgs::default());
-    let job = Job::new(&files, progress, model, &clips, |builder| builder)?;
+    let job = Job::new(&files, progress, model, &clips, configure)?;
     let mut sink = CollectedRows::default();
-    let code =
-        job.run(&mut sink, CompletedSet::default(), &Requested::Tags(TagSelection::Top(usize::MAX)))?;
+    let code = job.run(&mut sink, CompletedSet::default(), requested)?;
     Ok((sink.0, code))
 }
 

@@ -27,7 +27,13 @@ impl TerminalStyle {
     /// Style of standard output.
     pub(super) fn of_stdout() -> TerminalStyle {
         let width = Term::stdout().size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns.into());
-        TerminalStyle { width: width.max(20), has_colours: console::colors_enabled() }
+        // An empty NO_COLOR means nothing; the crate takes it for a wish.
+        let is_plain = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        let has_colours = match std::env::var_os("NO_COLOR") {
+            Some(wish) => wish.is_empty() && Term::stdout().is_term() && !is_plain,
+            None => console::colors_enabled(),
+        };
+        TerminalStyle { width: width.max(20), has_colours }
     }
 
     fn coloured(self, code: &str, text: &str) -> String {

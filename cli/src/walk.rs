@@ -303,7 +303,8 @@ fn walk_error(error: ignore::Error, root: &Path) -> Option<FileEntry> {
     Some(FileEntry { path, error: Some(error) })
 }
 
-fn has_audio_name(path: &Path) -> bool {
+/// True for a name with the extension of an audio file.
+pub(super) fn has_audio_name(path: &Path) -> bool {
     has_ending(path, &AUDIO)
 }
 

@@ -5,10 +5,12 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::audio::wav_i16;
 use common::command::{Home, word};
 use common::library::{MODEL, library, rows};
 use common::seeded;
 use serde_json::Value;
+use tagwave::weights;
 
 /// A home with twelve different tracks in `music`, two folders.
 fn home() -> Home {
@@ -93,6 +95,51 @@ fn similar_tracks_and_duplicates_are_found() {
     assert_eq!(outside[0]["duplicate"], "recording");
     let table = home.ok(&["similar", "music/02.wav"]);
     assert!(table.contains("copy  (the same file)"), "{table}");
+}
+
+#[test]
+fn all_duplicates_are_listed_in_groups() {
+    let home = home();
+    index(&home, &["music"]);
+    assert_eq!(home.ok(&["duplicates"]), "");
+    fs::copy(home.path("music/02.wav"), home.path("music/copy.wav")).unwrap();
+    // The same samples in both channels of a file.
+    let mono = fs::read(home.path("music/b/05.wav")).unwrap();
+    let samples = mono[mono.len() - 36_000..].as_chunks::<2>().0;
+    let stereo: Vec<i16> = samples.iter().flat_map(|&word| [i16::from_le_bytes(word); 2]).collect();
+    fs::write(home.path("music/a5.wav"), wav_i16(2, 12_000, &stereo)).unwrap();
+    index(&home, &["music"]);
+    let found = rows(&home.ok(&["duplicates", "--format", "jsonl"]));
+    let names: Vec<&str> = found.iter().map(|row| row["path"].as_str().unwrap()).collect();
+    let ends: Vec<bool> =
+        names.iter().zip(["02.wav", "copy.wav", "a5.wav", "05.wav"]).map(|(a, b)| a.ends_with(b)).collect();
+    assert_eq!(ends, [true; 4], "{names:?}");
+    let column = |name: &str| found.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("group"), [1, 1, 2, 2]);
+    assert_eq!(column("duplicate"), [Value::Null, "file".into(), Value::Null, "recording".into()]);
+    let table = home.ok(&["duplicates"]);
+    assert!(table.contains("copy.wav  (the same file)") && table.lines().count() == 6, "{table}");
+    home.ok(&["duplicates", "-o", "twice.m3u8"]);
+    assert_eq!(fs::read_to_string(home.path("twice.m3u8")).unwrap().lines().count(), 9);
+}
+
+#[test]
+fn an_index_of_a_model_file_needs_the_file_for_other_songs() {
+    let home = home();
+    fs::copy(home.store().join(weights::own_file_name("compact")), home.path("own.safetensors")).unwrap();
+    let model = "own.safetensors";
+    let labels: Vec<String> = (0..50).map(|label| format!("label {label}")).collect();
+    fs::write(home.path("labels.txt"), labels.join("\n")).unwrap();
+    home.ok(&["index", "--device", "cpu", "--model", model, "--label-list", "labels.txt", "music"]);
+    fs::copy(home.path("music/08.wav"), home.path("outside.wav")).unwrap();
+    let said = home.fails(2, &["similar", "outside.wav"]);
+    assert!(said.contains("--model FILE"), "{said}");
+    let found = rows(&home.ok(&["similar", "outside.wav", "--model", model, "-n", "1", "--format", "jsonl"]));
+    assert_eq!(found[0]["duplicate"], "recording");
+    seeded::export("cnn", &home.store());
+    let other = home.store().join(weights::own_file_name("cnn"));
+    let said = home.fails(2, &["similar", "outside.wav", "--model", other.to_str().unwrap()]);
+    assert!(said.contains("other weights"), "{said}");
 }
 
 #[test]

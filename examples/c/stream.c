@@ -45,9 +45,10 @@ int main(void) {
     /* Any other thread: updates as they come. */
     for (;;) {
         double times[3];
+        uint64_t marks[2];
         float scores[LABELS];
         size_t label, best = 0, count = LABELS;
-        tagwave_status status = tagwave_stream_next(stream, 100, times, scores, &count, NULL, NULL);
+        tagwave_status status = tagwave_stream_next(stream, 100, times, marks, scores, &count, NULL, NULL);
         if (status == TAGWAVE_STATUS_ENDED) {
             break;
         }
@@ -63,7 +64,8 @@ int main(void) {
                 best = label;
             }
         }
-        printf("%.1f s: %s %.3f\n", times[1], tagwave_label(model, best), (double)scores[best]);
+        printf("%.1f s: %s %.3f%s\n", times[1], tagwave_label(model, best), (double)scores[best],
+               marks[0] ? " (silence)" : "");
         updates++;
     }
     tagwave_stream_close(stream);

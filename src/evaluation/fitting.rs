@@ -3,8 +3,8 @@
 use super::calibration::{Platt, Reliability, Temperature, reliability};
 use super::confusion::Confusion;
 use super::error::EvaluationError;
+use super::folds::Folds;
 use super::labelled::LabelledScores;
-use super::random::Random;
 use super::ranking::Cut;
 use super::summary::check_length;
 
@@ -98,17 +98,12 @@ impl Fitted {
 pub fn fit(data: &LabelledScores, groups: &[usize], options: &FitOptions) -> Result<Fitted, EvaluationError> {
     check_length("groups", data.items(), groups.len())?;
     let mut fitted = fit_once(data, options);
-    let group_count = groups.iter().max().map_or(0, |last| last + 1);
-    if options.folds < 2 || group_count < options.folds {
-        return Ok(fitted);
-    }
-    let places = Random::new(options.seed).permutation(group_count);
-    let fold = |item: usize| places[groups[item]] % options.folds;
+    let Some(folds) = Folds::new(groups, options.folds, options.seed) else { return Ok(fitted) };
     let mut counts = vec![Confusion::default(); data.tags().len()];
     let (mut raw, mut calibrated) = (Vec::new(), Vec::new());
-    for left_out in 0..options.folds {
-        let rest = part(data, |item| fold(item) != left_out)?;
-        let held_out = part(data, |item| fold(item) == left_out)?;
+    for left_out in 0..folds.count() {
+        let rest = part(data, |item| folds.of(item) != left_out)?;
+        let held_out = part(data, |item| folds.of(item) == left_out)?;
         let found = fit_once(&rest, options);
         for (tag, counts) in counts.iter_mut().enumerate() {
             let (scores, truth) = held_out.column(tag);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::head::Head;
 use super::{Architecture, Model, ModelError, cnn, compact, crnn, find};
 use crate::tags::Vocabulary;
-use crate::weights::{Locator, RawWeights, TensorSpec, Weights, WeightsFormat, read_file};
+use crate::tensor::{HostTensor, Shape};
+use crate::weights::{Locator, RawWeights, TensorSpec, Weights, WeightsFormat, WeightsInfo, read_file};
 
 /// Metadata with the labels, a JSON list.
 const LABELS_KEY: &str = "labels";
@@ -97,6 +98,52 @@ fn read_named(
         return Err(ModelError::UnknownArrays { architecture: known, found });
     }
     Ok((Model::of_caller(name, architecture, labels), weights))
+}
+
+/// Weights of a head on the embedding of the published model `base`, as [`read`] takes them once they are exported:
+/// `weight` `[D, K]` and `bias` `[K]` of `labels`. `base_weights` are those that the head belongs to.
+///
+/// # Errors
+/// [`ModelError::Metadata`] for other numbers of values.
+pub fn head_file(
+    name: &str,
+    base: &Model,
+    base_weights: &Weights,
+    labels: &Vocabulary,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+) -> Result<Weights, ModelError> {
+    let labels = labels.labels();
+    let sizes = [base.architecture().embedding_len(), labels.len()];
+    if weight.len() != sizes[0] * sizes[1] || bias.len() != sizes[1] {
+        let found = format!("{} weights and {} biases", weight.len(), bias.len());
+        let expected = format!("{} weights and {} biases", sizes[0] * sizes[1], sizes[1]);
+        return Err(ModelError::Metadata { key: LABELS_KEY, expected, found });
+    }
+    let tensor = |shape: Shape, data: Vec<f32>| HostTensor::from_fn(shape, |place| data[place]);
+    let arrays = [
+        ("head.weight".to_string(), tensor(Shape::from(sizes), weight)),
+        ("head.bias".to_string(), tensor(Shape::from([sizes[1]]), bias)),
+    ];
+    let digest = base_weights.info().sha256.clone().map(|digest| (BASE_DIGEST_KEY.to_string(), digest));
+    let metadata = [
+        (LABELS_KEY.to_string(), serde_json::Value::from(labels.to_vec()).to_string()),
+        (BASE_KEY.to_string(), base.name().to_string()),
+    ];
+    Ok(Weights::from_tensors(arrays).with_info(WeightsInfo {
+        model: Some(name.to_string()),
+        licence: base_weights.info().licence.clone(),
+        metadata: metadata.into_iter().chain(digest).collect(),
+        ..WeightsInfo::default()
+    }))
+}
+
+/// Weight `[D, K]` and bias `[K]` of a model's last layer; `None` if its scores do not come from its embedding by one dense
+/// layer.
+pub fn output_layer<'a>(model: &Model, weights: &'a Weights) -> Option<[&'a HostTensor; 2]> {
+    let [weight, bias] = ["output.weight", "output.bias"].map(|name| weights.get_optional(name));
+    let (weight, bias) = (weight?, bias?);
+    (weight.shape().extent(0) == model.architecture().embedding_len()).then_some([weight, bias])
 }
 
 /// Refuses sizes of zero, which no layer can have.

@@ -19,7 +19,7 @@ mod file;
 mod head;
 
 pub use crate::frontend::{Framing, MelConfig};
-pub use file::{open, path_of, read};
+pub use file::{head_file, open, output_layer, path_of, read};
 
 #[cfg(not(feature = "unstable"))]
 pub(crate) use crate::frontend::Starts;

@@ -3,6 +3,7 @@
 //! A few directions carry most of the variance of embeddings, so that the cosine of raw ones is near 1 for all tracks.
 //! Whitened, directions count alike, but for those whose variance is below 1 % of the mean. Few tracks are only centred.
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
 use super::error::SearchError;
@@ -63,7 +64,8 @@ impl Whitening {
         self.rows.len()
     }
 
-    /// Transforms an embedding to a vector of length 1.
+    /// Transforms an embedding to a vector of length 1. The embedding is rounded to half precision, as an index keeps it, so
+    /// that a track has the same vector when it is new and after an update.
     ///
     /// # Errors
     /// An embedding of another length.
@@ -71,7 +73,8 @@ impl Whitening {
         if embedding.len() != self.mean.len() {
             return Err(SearchError::Embedding { expected: self.mean.len(), found: embedding.len() });
         }
-        let centred: Vec<f32> = embedding.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect();
+        let kept = embedding.iter().map(|&value| f16::from_f32(value).to_f32());
+        let centred: Vec<f32> = kept.zip(&self.mean).map(|(value, mean)| value - mean).collect();
         let mut vector: Vec<f32> = self.rows.iter().map(|row| product(row, &centred)).collect();
         normalise(&mut vector);
         Ok(vector)

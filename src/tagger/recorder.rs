@@ -70,7 +70,8 @@ impl Recorder {
     }
 
     /// Runs a silent clip and measures the device time of each dispatch, so that steps fit their budget from the first one
-    /// on. Submits and waits: for a loading screen. Without it, times are estimated, and corrected as clips are recorded if
+    /// on. Submits and waits: for a loading screen, or a thread of the caller (a recorder is `Send`). Without it, times are
+    /// estimated, and corrected as clips are recorded if
     /// the device has timestamps.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Format and origin of weights.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -50,4 +51,6 @@ pub struct WeightsInfo {
     pub origin: Option<String>,
     /// Names in the file that the model does not use.
     pub ignored: Vec<String>,
+    /// Further metadata of a safetensors file, such as the labels of a model file. They are written as well.
+    pub metadata: BTreeMap<String, String>,
 }

@@ -32,6 +32,18 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 const VERSION_KEY: &str = "tagwave_format";
 const LAYOUT_KEY: &str = "layout";
+/// Keys of [`WeightsInfo`]'s fields, and those of the format.
+const KNOWN_KEYS: [&str; 9] = [
+    VERSION_KEY,
+    LAYOUT_KEY,
+    "reading",
+    "dtype",
+    "model",
+    "licence",
+    "origin",
+    "source_sha256",
+    "source_variant",
+];
 
 /// Arrays by name, their origin, and all metadata of a file.
 type SafetensorsFile = (BTreeMap<String, HostTensor>, WeightsInfo, BTreeMap<String, String>);
@@ -97,12 +109,20 @@ fn read_info(metadata: Option<&HashMap<String, String>>) -> Result<WeightsInfo, 
         model: value("model"),
         licence: value("licence"),
         origin: value("origin"),
+        metadata: metadata
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
         ..WeightsInfo::default()
     })
 }
 
-fn metadata(info: &WeightsInfo, dtype: DType) -> BTreeMap<&'static str, String> {
-    let mut metadata = BTreeMap::from([
+fn metadata(info: &WeightsInfo, dtype: DType) -> BTreeMap<&str, String> {
+    let mut metadata: BTreeMap<&str, String> =
+        info.metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    metadata.extend([
         (VERSION_KEY, FORMAT_VERSION.to_string()),
         (LAYOUT_KEY, LAYOUT.to_string()),
         ("reading", READING.to_string()),

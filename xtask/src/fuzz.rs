@@ -5,8 +5,18 @@ use std::process::Command;
 
 use crate::root;
 
-const TARGETS: [&str; 8] =
-    ["decode", "frame_index", "mp3", "keras", "safetensors", "contract", "journal", "lists"];
+const TARGETS: [&str; 10] = [
+    "decode",
+    "frame_index",
+    "mp3",
+    "keras",
+    "safetensors",
+    "contract",
+    "journal",
+    "lists",
+    "condition",
+    "write_journal",
+];
 /// Longest time for one input, in seconds, and most memory, in MiB.
 const LIMITS: [&str; 3] = ["-timeout=30", "-rss_limit_mb=3072", "-max_len=131072"];
 

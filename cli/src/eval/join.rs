@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::labels::LabelTable;
-use super::matching::{match_keys, match_paths};
 use super::predictions::ScoreTable;
-use super::report::{Unmatched, some};
+use super::report::Unmatched;
+use crate::labels::{LabelTable, numbered, some};
 use tagwave::evaluation::{BoundSource, EvaluationError, LabelledScores, Mapping, MappingError, TagSource};
 
 /// Error of joining, by the file that it is in.
@@ -85,17 +84,6 @@ impl Joined {
     }
 }
 
-/// Numbers equal values, from 0.
-fn numbered<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> Vec<usize> {
-    let mut numbers = HashMap::new();
-    values
-        .map(|value| {
-            let next = numbers.len();
-            *numbers.entry(value).or_insert(next)
-        })
-        .collect()
-}
-
 /// Tags to evaluate, with their sources among the predicted tags.
 fn targets(
     predicted: &[String],
@@ -108,12 +96,12 @@ fn targets(
     sources.into_iter().map(|(tag, source)| Ok((tag, source.bind(predicted)?))).collect()
 }
 
-/// Joins labels and predictions; `is_key` if the labels have keys instead of paths.
+/// Joins labels and predictions; `has_keys` if the labels have keys instead of paths.
 pub(super) fn join(
     labels: &LabelTable,
     table: &ScoreTable,
     mapping: Option<&Mapping>,
-    is_key: bool,
+    has_keys: bool,
 ) -> Result<Joined, JoinError> {
     let targets = targets(&table.tags, mapping).map_err(|error| JoinError::Mapping(error.to_string()))?;
     let mut unmatched = Unmatched::default();
@@ -133,19 +121,11 @@ pub(super) fn join(
             "no tag in common: labels have {labels}; predictions have {predicted}; {advice}"
         )));
     }
-    let match_them = if is_key { match_keys } else { match_paths };
-    let matches = match_them(&labels.subjects, &table.paths);
+    let matches = labels.matches(&table.paths, has_keys).map_err(JoinError::Both)?;
     let subjects = |of: &[usize]| of.iter().map(|&label| labels.subjects[label].clone()).collect();
     unmatched.labels = subjects(&matches.labels);
     unmatched.ambiguous = subjects(&matches.ambiguous);
     unmatched.predictions = matches.predictions.iter().map(|&place| table.paths[place].clone()).collect();
-    if matches.pairs.is_empty() {
-        let (label, prediction) = (some(&labels.subjects), some(&table.paths));
-        let advice = if is_key { "choose another column with --key" } else { "match file names with --key" };
-        return Err(JoinError::Both(format!(
-            "no track in common: labels have {label}; predictions have {prediction}; {advice}"
-        )));
-    }
     let (mut scores, mut truth) = (Vec::new(), Vec::new());
     for &(label, prediction) in &matches.pairs {
         let row = &table.scores[prediction];
@@ -154,16 +134,11 @@ pub(super) fn join(
             truth.push(labels[label]);
         }
     }
-    // A track without a group is one of its own.
-    let group = |label: usize| match &*labels.groups[label] {
-        "" => (None, Some(label)),
-        group => (Some(group), None),
-    };
     let matched: Vec<usize> = matches.pairs.iter().map(|pair| pair.0).collect();
     Ok(Joined {
         data: LabelledScores::new(used.iter().map(|(tag, ..)| (*tag).clone()).collect(), scores, truth)
             .map_err(|error| JoinError::Both(error.to_string()))?,
-        groups: numbered(matched.iter().map(|&label| group(label))),
+        groups: labels.groups_of(matched.iter().copied()),
         subjects: subjects(&matched),
         labels: matched,
         unmatched,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::labels::{LabelArgs, LabelTable, some};
 use super::progress::ProgressArgs;
 use super::results::is_audio;
 use super::tag::{check_model, read_rules};
 use super::{CliError, INTERRUPTED, ModelArgs, SOME_FAILED, write_failed};
 use tagwave::evaluation::{
-    CalibrationMethod, EvaluationError, EvaluationOptions, FitOptions, Goal, Mapping, TagRules, compare,
-    evaluate, fit,
+    CalibrationMethod, EvaluationError, EvaluationOptions, FitOptions, Goal, LabelledScores, Mapping,
+    TagRules, compare, evaluate, fit,
 };
 use tagwave::sinks::write_file;
 
@@ -19,16 +20,15 @@ mod fitted;
 mod html;
 mod join;
 mod json;
-mod labels;
-mod matching;
 mod predictions;
 mod report;
 mod text;
 
+pub(super) use report::EvalReport;
+
 use join::{CommonTracks, Joined, join};
-use labels::{LabelColumns, LabelTable};
 use predictions::{ReadOptions, ScoreTable};
-use report::{EvalReport, Unmatched};
+use report::Unmatched;
 
 /// Number of folds of the cross-validation of thresholds.
 const FOLDS: usize = 5;
@@ -42,23 +42,8 @@ pub(super) struct EvalArgs {
     #[arg(required = true, value_name = "PREDICTIONS")]
     predictions: Vec<PathBuf>,
 
-    /// Labels: CSV with a column `path` and a column of 0 and 1 per tag, or with columns `path` and `tag` and a line per
-    /// tag; or JSON Lines with `path` and `tags`
-    #[arg(long, value_name = "FILE")]
-    labels: PathBuf,
-
-    /// Column of the labels that has the path
-    #[arg(long, value_name = "COLUMN", default_value = "path")]
-    path_column: String,
-
-    /// Column of the labels that has the file name without folder and extension; used instead of the path
-    #[arg(long, value_name = "COLUMN")]
-    key: Option<String>,
-
-    /// Column of the labels that groups tracks, for example by artist: intervals and cross-validation keep a group
-    /// together
-    #[arg(long, value_name = "COLUMN")]
-    group: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 
     /// File that makes the tags of the labels from those of the predictions: a line `disco = max(dance, funk)` per tag
     #[arg(long, value_name = "FILE")]
@@ -133,8 +118,9 @@ pair. Tracks on one side only are counted and named. Model and device options ap
 clip from the middle of each track; for other clips run `tagwave tag --top 50 -o scores.jsonl` first. docs/evaluation.md \
 explains every number.";
 
+/// Form of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
-enum ReportArg {
+pub(super) enum ReportArg {
     /// Tables
     #[default]
     Text,
@@ -181,7 +167,7 @@ impl From<EvaluationError> for CliError {
 /// Evaluates predictions and writes a report.
 pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
     // Short inputs first: a mistake is found before audio is tagged.
-    let labels = read_labels(args)?;
+    let labels = args.labels.read()?;
     let mapping = args.mapping.as_deref().map(read_mapping).transpose()?;
     let rules = args.thresholds.as_deref().map(read_rules).transpose()?;
     let names = args.names.as_deref().map(read_names).transpose()?;
@@ -214,9 +200,9 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
         args.fit_thresholds.as_deref().map(|path| fit_rules(args, &table, &joined, mapping.as_ref(), path));
     let report = EvalReport {
         sources: args.predictions.iter().map(|path| path.display().to_string()).collect(),
-        labels: args.labels.display().to_string(),
+        labels: args.labels.labels.display().to_string(),
         compared: args.compare.as_ref().map(|path| path.display().to_string()),
-        group: args.group.clone(),
+        group: args.labels.group.clone(),
         made: table.made.clone(),
         failed: table.failed,
         replicates: args.bootstrap,
@@ -232,19 +218,25 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, CliError> {
     if !args.progress.quiet {
         print_unmatched(&report.unmatched);
     }
-    let text = match args.format {
-        ReportArg::Text => text::text(&report),
-        ReportArg::Json => json::json(&report),
-        ReportArg::Html => html::page(&report, &joined.data),
-    };
-    write_report(args.output.as_deref(), &text)?;
+    write_report(&report, &joined.data, args.format, args.output.as_deref())?;
     Ok(code)
 }
 
-fn write_report(path: Option<&Path>, text: &str) -> Result<(), CliError> {
+/// Writes a report to a file, or to standard output.
+pub(super) fn write_report(
+    report: &EvalReport,
+    data: &LabelledScores,
+    format: ReportArg,
+    path: Option<&Path>,
+) -> Result<(), CliError> {
+    let text = match format {
+        ReportArg::Text => text::text(report),
+        ReportArg::Json => json::json(report),
+        ReportArg::Html => html::page(report, data),
+    };
     match path {
         None => io::stdout().lock().write_all(text.as_bytes()).map_err(|error| write_failed(&error)),
-        Some(path) => write(path, text),
+        Some(path) => write(path, &text),
     }
 }
 
@@ -260,12 +252,6 @@ fn in_file(path: &Path, message: impl std::fmt::Display) -> CliError {
 
 fn read_text(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|error| in_file(path, error))
-}
-
-fn read_labels(args: &EvalArgs) -> Result<LabelTable, CliError> {
-    let columns =
-        LabelColumns { path: args.path_column.clone(), key: args.key.clone(), group: args.group.clone() };
-    LabelTable::read(&args.labels, &columns).map_err(|message| in_file(&args.labels, message))
 }
 
 fn read_mapping(path: &Path) -> Result<Mapping, CliError> {
@@ -303,13 +289,13 @@ fn joined_with(
     path: &Path,
 ) -> Result<Joined, CliError> {
     let named = |error: join::JoinError| match error {
-        join::JoinError::Labels(message) => in_file(&args.labels, message),
+        join::JoinError::Labels(message) => args.labels.error(message),
         join::JoinError::Mapping(message) => in_file(args.mapping.as_deref().unwrap_or(path), message),
         join::JoinError::Both(message) => {
-            CliError::usage(format!("{} and {}: {message}", path.display(), args.labels.display()))
+            CliError::usage(format!("{} and {}: {message}", path.display(), args.labels.labels.display()))
         }
     };
-    join(labels, table, mapping, args.key.is_some()).map_err(named)
+    join(labels, table, mapping, args.labels.has_keys()).map_err(named)
 }
 
 /// Threshold of each tag: that of its rule, or one for all.
@@ -338,7 +324,7 @@ fn fit_rules(
     };
     let found = fit(&joined.data, &joined.groups, &options)?;
     let rules = fitted::rules(&found, options.goal, table.made.as_ref(), mapping);
-    let labels = args.labels.display().to_string();
+    let labels = args.labels.labels.display().to_string();
     write(path, &rules.to_toml(&fitted::comment(&found, &labels, joined.data.items())))?;
     Ok(found)
 }
@@ -347,7 +333,7 @@ fn fit_rules(
 fn print_unmatched(unmatched: &Unmatched) {
     for (title, names) in unmatched.lists() {
         if !names.is_empty() {
-            say!("tagwave: {} {title}: {}", names.len(), report::some(names));
+            say!("tagwave: {} {title}: {}", names.len(), some(names));
         }
     }
 }

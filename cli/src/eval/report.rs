@@ -2,29 +2,26 @@
 
 use tagwave::evaluation::{Comparison, Evaluation, Fitted};
 
-/// Number of names that are shown of a list.
-const SHOWN: usize = 5;
-
 /// Tracks and tags that are left out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unmatched {
+pub(crate) struct Unmatched {
     /// Paths of labels without a prediction.
-    pub(super) labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
     /// Paths of labels with several possible predictions.
-    pub(super) ambiguous: Vec<String>,
+    pub(crate) ambiguous: Vec<String>,
     /// Paths of predictions without labels.
-    pub(super) predictions: Vec<String>,
+    pub(crate) predictions: Vec<String>,
     /// Tags of the labels that are not predicted.
-    pub(super) label_tags: Vec<String>,
+    pub(crate) label_tags: Vec<String>,
     /// Predicted tags that the labels do not have.
-    pub(super) predicted_tags: Vec<String>,
+    pub(crate) predicted_tags: Vec<String>,
     /// Paths that only one of two compared predictions has.
-    pub(super) compared: Vec<String>,
+    pub(crate) compared: Vec<String>,
 }
 
 impl Unmatched {
     /// Lists with their titles.
-    pub(super) fn lists(&self) -> [(&'static str, &[String]); 6] {
+    pub(crate) fn lists(&self) -> [(&'static str, &[String]); 6] {
         [
             ("labelled tracks without a prediction", &self.labels),
             ("labelled tracks with several possible predictions", &self.ambiguous),
@@ -38,37 +35,29 @@ impl Unmatched {
 
 /// A report.
 #[derive(Debug)]
-pub(super) struct EvalReport {
+pub(crate) struct EvalReport {
     /// Predictions, as given.
-    pub(super) sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
     /// File of the labels.
-    pub(super) labels: String,
+    pub(crate) labels: String,
     /// Other predictions.
-    pub(super) compared: Option<String>,
+    pub(crate) compared: Option<String>,
     /// Column of the groups.
-    pub(super) group: Option<String>,
+    pub(crate) group: Option<String>,
     /// Model and compatibility, if known.
-    pub(super) made: Option<(String, String)>,
+    pub(crate) made: Option<(String, String)>,
     /// Number of files that failed.
-    pub(super) failed: usize,
+    pub(crate) failed: usize,
     /// Number of bootstrap replicates.
-    pub(super) replicates: u32,
+    pub(crate) replicates: u32,
     /// Seed of the bootstrap.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
     /// Tracks and tags that are left out.
-    pub(super) unmatched: Unmatched,
+    pub(crate) unmatched: Unmatched,
     /// Metrics.
-    pub(super) evaluation: Evaluation,
+    pub(crate) evaluation: Evaluation,
     /// Differences from other predictions.
-    pub(super) comparison: Option<Comparison>,
+    pub(crate) comparison: Option<Comparison>,
     /// Thresholds that were fitted.
-    pub(super) fitted: Option<Fitted>,
-}
-
-/// The first names of a list. File names may contain escape sequences for the terminal.
-pub(super) fn some(names: &[String]) -> String {
-    let shown: Vec<String> =
-        names.iter().take(SHOWN).map(|name| name.replace(char::is_control, "\u{fffd}")).collect();
-    let rest = if names.len() > SHOWN { ", ..." } else { "" };
-    shown.join(", ") + rest
+    pub(crate) fitted: Option<Fitted>,
 }

@@ -18,7 +18,7 @@ use crate::inputs::{FileArgs, modified_ns};
 use crate::job::Job;
 use crate::progress::ProgressArgs;
 use crate::walk::LeftOut;
-use crate::{CliError, ModelArgs};
+use crate::{CliError, ModelArgs, counted};
 use tagwave::search::{IndexInfo, IndexLock, IndexedTrack, SearchError, TrackIndex};
 use tagwave::tagger::{Tagger, Track};
 
@@ -91,15 +91,16 @@ pub(crate) fn index(args: &IndexCommandArgs) -> Result<u8, CliError> {
     if !args.progress.quiet {
         let UpdateCounts { new, same, moved, gone } = counts;
         say!(
-            "tagwave: {}: {} tracks, {new} new or changed, {same} as before, {moved} moved or copied, {gone} gone",
+            "tagwave: {}: {}, {new} new or changed, {same} as before, {moved} moved or copied, {gone} gone",
             update.folder.display(),
-            update.rows.tracks.len()
+            counted(update.rows.tracks.len(), "track")
         );
     }
     Ok(code)
 }
 
-fn info_of(tagger: &Tagger) -> IndexInfo {
+/// Model and labels of a tagger.
+pub(super) fn info_of(tagger: &Tagger) -> IndexInfo {
     IndexInfo::new(
         tagger.model().name(),
         tagger.compat().as_str(),

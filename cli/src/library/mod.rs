@@ -1,4 +1,4 @@
-//! Commands of a music library: `tagwave index`, `similar` and `playlist`. docs/library.md describes them.
+//! Commands of a music library: `tagwave index`, `similar`, `duplicates` and `playlist`. docs/library.md describes them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::results::path_of_text;
 use super::{CliError, SOME_FAILED, data_dir};
-use tagwave::search::{Condition, IndexedTrack, SearchError, TrackIndex};
+use tagwave::search::{Condition, Duplicate, IndexedTrack, SearchError, TrackIndex};
 
+pub(super) mod duplicates;
 pub(super) mod index;
 mod m3u;
 pub(super) mod playlist;
@@ -88,6 +89,11 @@ pub(super) fn path_of_track(track: &IndexedTrack) -> PathBuf {
     path_of_text(&track.path).unwrap_or_else(|_| PathBuf::from(&track.path))
 }
 
+/// Path of a track for people.
+fn shown_path(track: &IndexedTrack) -> String {
+    path_of_track(track).to_string_lossy().replace(char::is_control, "\u{fffd}")
+}
+
 /// Name of a track: artist and title if both are known, else the name of its file.
 pub(super) fn name_of(track: &IndexedTrack) -> String {
     let text = match (&track.artist, &track.title) {
@@ -98,4 +104,25 @@ pub(super) fn name_of(track: &IndexedTrack) -> String {
         }
     };
     text.replace(char::is_control, "\u{fffd}")
+}
+
+/// Relation in lists for people.
+fn text_of_duplicate(duplicate: Duplicate) -> &'static str {
+    match duplicate {
+        Duplicate::File => "the same file",
+        Duplicate::Recording => "probably the same recording",
+    }
+}
+
+/// Relation in objects.
+fn name_of_duplicate(duplicate: Duplicate) -> &'static str {
+    match duplicate {
+        Duplicate::File => "file",
+        Duplicate::Recording => "recording",
+    }
+}
+
+/// Similarity in objects, with six digits.
+fn rounded(cosine: f32) -> f64 {
+    (f64::from(cosine.clamp(-1.0, 1.0)) * 1e6).round() / 1e6
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::similar::{ListFormat, put};
 use super::{IndexArgs, condition, m3u, name_of, row_of};
-use crate::CliError;
+use crate::{CliError, counted};
 use tagwave::search::{Condition, TrackIndex, path_between, smooth_order};
 
 /// Length that is assumed of tracks whose length is unknown, in seconds.
@@ -104,7 +104,8 @@ pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
     };
     put(&text, args.output.as_deref())?;
     let seconds: f64 = tracks().filter_map(|track| track.track_s).sum();
-    say!("tagwave: {} tracks, {:.0} minutes", rows.len(), seconds / 60.0);
+    let minutes = (seconds / 60.0).round() as usize;
+    say!("tagwave: {}, {}", counted(rows.len(), "track"), counted(minutes, "minute"));
     Ok(0)
 }
 

@@ -4,19 +4,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{IndexArgs, condition, m3u, name_of, path_of_track, row_of};
+use super::index::info_of;
+use super::{
+    IndexArgs, condition, m3u, name_of, name_of_duplicate, rounded, row_of, shown_path, text_of_duplicate,
+};
 use crate::{CliError, SOME_FAILED, WeightsArgs, write_failed};
-use tagwave::models::Compat;
-use tagwave::search::{Hit, TrackIndex};
+use tagwave::models::{self, Compat};
+use tagwave::search::{Duplicate, Hit, TrackIndex};
 use tagwave::sinks::write_file;
 use tagwave::tagger::{Device, Tagger};
-
-/// Cosine above which two tracks of about the same length are probably the same recording.
-const SAME_COSINE: f32 = 0.98;
-/// Difference in length of the same recording in seconds, at most.
-const SAME_SECONDS: f64 = 2.0;
+use tagwave::tags::Vocabulary;
 
 /// Arguments of `tagwave similar`.
 #[derive(Debug, Args)]
@@ -43,6 +42,10 @@ pub(crate) struct SimilarArgs {
 
     #[command(flatten)]
     index: IndexArgs,
+
+    /// Model file of the index, for a song that is not in it [default: the index's model by its name]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
 
     #[command(flatten)]
     weights: WeightsArgs,
@@ -71,16 +74,6 @@ impl ListFormat {
     }
 }
 
-/// Relation of a track to the song that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Relation {
-    Similar,
-    /// Another recording of the same, or the same in another format.
-    SameRecording,
-    /// The same contents.
-    SameFile,
-}
-
 /// Song that was asked for: its row, if it is in the index, and its length.
 #[derive(Clone, Copy)]
 struct SongPlace {
@@ -89,17 +82,11 @@ struct SongPlace {
 }
 
 impl SongPlace {
-    fn relation(self, index: &TrackIndex, hit: &Hit) -> Relation {
+    fn duplicate(self, index: &TrackIndex, hit: &Hit) -> Option<Duplicate> {
         let track = &index.tracks()[hit.row];
-        let is_as_long = match (track.track_s, self.track_s) {
-            (Some(a), Some(b)) => (a - b).abs() <= SAME_SECONDS,
-            _ => false,
-        };
-        match self.row.and_then(|row| index.tracks().get(row)) {
-            Some(song) if track.content == song.content => Relation::SameFile,
-            _ if hit.cosine >= SAME_COSINE && is_as_long => Relation::SameRecording,
-            _ => Relation::Similar,
-        }
+        let song = self.row.and_then(|row| index.tracks().get(row));
+        let has_same_contents = song.is_some_and(|song| song.content == track.content);
+        Duplicate::of(has_same_contents, hit.cosine, [track.track_s, self.track_s])
     }
 }
 
@@ -110,18 +97,18 @@ pub(crate) fn similar(args: &SimilarArgs) -> Result<u8, CliError> {
     let known = row_of(&index, &args.song);
     let (query, track_s) = match known {
         Some(row) => (index.vectors().row(row).to_vec(), index.tracks()[row].track_s),
-        None => embed(&index, &args.song, &args.weights)?,
+        None => embed(&index, args)?,
     };
     let qualifies = |row: usize| {
         Some(row) != known && condition.as_ref().is_none_or(|condition| condition.holds(index.scores(row)))
     };
     let hits = index.vectors().nearest(&query, args.count.into(), qualifies);
     let song = SongPlace { row: known, track_s };
-    let relation = |hit: &Hit| song.relation(&index, hit);
+    let duplicate = |hit: &Hit| song.duplicate(&index, hit);
     let text = match ListFormat::of(args.format, args.output.as_deref()) {
-        ListFormat::Table => hits.iter().map(|hit| line(&index, hit, relation(hit))).collect(),
+        ListFormat::Table => hits.iter().map(|hit| line(&index, hit, duplicate(hit))).collect(),
         ListFormat::Jsonl => {
-            hits.iter().map(|hit| format!("{}\n", object(&index, hit, relation(hit)))).collect()
+            hits.iter().map(|hit| format!("{}\n", object(&index, hit, duplicate(hit)))).collect()
         }
         ListFormat::M3u8 => {
             m3u::playlist(hits.iter().map(|hit| &index.tracks()[hit.row]), args.output.as_deref())
@@ -133,50 +120,54 @@ pub(crate) fn similar(args: &SimilarArgs) -> Result<u8, CliError> {
 }
 
 /// Vector and length of a song that is not in the index.
-fn embed(
-    index: &TrackIndex,
-    song: &Path,
-    weights: &WeightsArgs,
-) -> Result<(Vec<f32>, Option<f64>), CliError> {
+fn embed(index: &TrackIndex, args: &SimilarArgs) -> Result<(Vec<f32>, Option<f64>), CliError> {
     let info = index.info();
+    if args.model.is_none() && models::find(&info.model).is_err() {
+        let message = format!("the index is of the model file {}: add --model FILE", info.model);
+        return Err(CliError::usage(message));
+    }
     let compat =
         [Compat::Corrected, Compat::Original].into_iter().find(|compat| compat.as_str() == info.compat);
-    let tagger = Tagger::builder()
-        .model(&info.model)
+    let labels = Vocabulary::new(info.labels.clone()).map_err(|error| CliError::usage(error.to_string()))?;
+    let builder = match &args.model {
+        // The list of labels may not be in the file.
+        Some(path) => Tagger::builder().model_file(path).labels(labels),
+        None => Tagger::builder().model(&info.model),
+    };
+    let tagger = builder
         .compat(compat.unwrap_or_default())
-        .locator(weights.locator())
+        .locator(args.weights.locator())
         // A device is not worth opening for one clip.
         .device(Device::Cpu)
         .build()?;
-    let track = tagger.tag_file(song).map_err(|error| {
+    if info_of(&tagger) != *info {
+        let message = format!("the index is of other weights of the model {}: choose them", info.model);
+        return Err(CliError::usage(message));
+    }
+    let track = tagger.tag_file(&args.song).map_err(|error| {
         let CliError { message, code } = error.into();
-        CliError { message: format!("{}: {message}", song.display()), code }
+        CliError { message: format!("{}: {message}", args.song.display()), code }
     })?;
     Ok((index.whitening().apply(&track.embedding)?, track.track_s))
 }
 
-fn line(index: &TrackIndex, hit: &Hit, relation: Relation) -> String {
+fn line(index: &TrackIndex, hit: &Hit, duplicate: Option<Duplicate>) -> String {
     let track = &index.tracks()[hit.row];
-    let note = match relation {
-        Relation::Similar => "",
-        Relation::SameRecording => "  (probably the same recording)",
-        Relation::SameFile => "  (the same file)",
-    };
-    let path = path_of_track(track).to_string_lossy().replace(char::is_control, "\u{fffd}");
-    format!("{:>6.3}  {}{note}\n        {path}\n", hit.cosine, name_of(track))
+    let note = duplicate.map(|duplicate| format!("  ({})", text_of_duplicate(duplicate)));
+    format!(
+        "{:>6.3}  {}{}\n        {}\n",
+        hit.cosine,
+        name_of(track),
+        note.unwrap_or_default(),
+        shown_path(track)
+    )
 }
 
-fn object(index: &TrackIndex, hit: &Hit, relation: Relation) -> serde_json::Value {
+fn object(index: &TrackIndex, hit: &Hit, duplicate: Option<Duplicate>) -> Value {
     let track = &index.tracks()[hit.row];
-    let duplicate = match relation {
-        Relation::Similar => None,
-        Relation::SameRecording => Some("recording"),
-        Relation::SameFile => Some("file"),
-    };
-    let cosine = (f64::from(hit.cosine) * 1e6).round() / 1e6;
     json!({
-        "path": track.path, "similarity": cosine, "artist": track.artist, "title": track.title,
-        "track_s": track.track_s, "duplicate": duplicate,
+        "path": track.path, "similarity": rounded(hit.cosine), "artist": track.artist, "title": track.title,
+        "track_s": track.track_s, "duplicate": duplicate.map(name_of_duplicate),
     })
 }
 
@@ -190,7 +181,7 @@ pub(crate) fn similar_objects(
     song: &Path,
     count: usize,
     condition_text: Option<&str>,
-) -> Result<Vec<serde_json::Value>, String> {
+) -> Result<Vec<Value>, String> {
     let condition = condition(condition_text, index).map_err(|error| error.message)?;
     let known = row_of(index, song).ok_or("the song is not in the index")?;
     let qualifies = |row: usize| {
@@ -199,7 +190,7 @@ pub(crate) fn similar_objects(
     let hits = index.vectors().nearest(index.vectors().row(known), count, qualifies);
     let song =
         SongPlace { row: Some(known), track_s: index.tracks().get(known).and_then(|track| track.track_s) };
-    Ok(hits.iter().map(|hit| object(index, hit, song.relation(index, hit))).collect())
+    Ok(hits.iter().map(|hit| object(index, hit, song.duplicate(index, hit))).collect())
 }
 
 /// Extensions of lists.

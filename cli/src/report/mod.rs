@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::library::{IndexArgs, check_replaced, name_of, path_of_track, relative_to};
 use super::results::{path_of_text, read_rows, tracks};
-use super::{CliError, SOME_FAILED};
+use super::{CliError, SOME_FAILED, counted};
 use tagwave::pca::{Moments, PcaError};
 use tagwave::search::TrackIndex;
 use tagwave::sinks::write_file;
@@ -96,7 +96,7 @@ pub(super) fn report(args: &PageArgs) -> Result<u8, CliError> {
     check_replaced(&args.output, &["html", "htm"])?;
     write_file(&args.output, text.as_bytes())
         .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED })?;
-    say!("tagwave: {}: {count} tracks", args.output.display());
+    say!("tagwave: {}: {}", args.output.display(), counted(count, "track"));
     Ok(0)
 }
 

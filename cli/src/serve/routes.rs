@@ -82,6 +82,10 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .layer(axum::middleware::from_fn_with_state(shared.clone(), authorise))
         // Monitoring needs no token.
         .route("/health", get(health))
+        .method_not_allowed_fallback(|| async {
+            let message = "this path has another method: see /openapi.json";
+            RequestError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+        })
         .fallback(|| async { RequestError::new(StatusCode::NOT_FOUND, "unknown path: see /openapi.json") })
         .with_state(shared)
 }

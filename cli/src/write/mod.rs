@@ -13,7 +13,7 @@ use super::inputs::FileArgs;
 use super::job::{Job, Requested};
 use super::progress::ProgressArgs;
 use super::results::{is_audio, path_of_text, read_rows, tracks};
-use super::{CliError, ModelArgs, SOME_FAILED, state_dir, write_failed};
+use super::{CliError, ModelArgs, SOME_FAILED, counted, state_dir, write_failed};
 use tagwave::sinks::{CompletedSet, Row, Sink, Values};
 use tagwave::tags::TagSelection;
 
@@ -37,6 +37,17 @@ use replace::{Original, check, create, replace};
 use report::{ReportFormat, SongOutcome, SongReport};
 use rewrite::{Id3Arg, rewritten};
 use sidecar::Sidecar;
+
+/// Puts the earlier contents of each file of a journal together, as `--undo` does, without writing.
+#[cfg(fuzzing)]
+pub(super) fn earlier_contents(journal: &Path, new: &[u8]) {
+    let _ = journal::read(journal, |line| {
+        if let Some(earlier) = line.ok().and_then(|line| line.before) {
+            let contents = pieces::assemble(&earlier.pieces, new, earlier.size);
+            assert!(contents.is_none_or(|contents| contents.len() as u64 == earlier.size));
+        }
+    });
+}
 
 /// Arguments of `tagwave write`.
 #[derive(Debug, Args)]
@@ -371,10 +382,13 @@ impl<'a> SongWriter<'a> {
         match &self.run {
             None => {
                 let advice = if changed > 0 { "; nothing was written: add --apply" } else { "" };
-                say!("tagwave: {changed} files would change, {unchanged} stay, {failed} failed{advice}");
+                say!(
+                    "tagwave: {} would change, {unchanged} stay, {failed} failed{advice}",
+                    counted(changed, "file")
+                );
             }
             Some(run) => {
-                say!("tagwave: {changed} files changed, {unchanged} as before, {failed} failed");
+                say!("tagwave: {} changed, {unchanged} as before, {failed} failed", counted(changed, "file"));
                 if run.journal.lines() > 0 {
                     say!("tagwave: to restore them: tagwave write --undo {}", run.journal.path.display());
                 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::journal::{self, JournalLine, RunLock};
 use super::pieces::assemble;
-use super::replace::{Original, digest, part_of, replace};
-use crate::{CliError, SOME_FAILED, print_line};
+use super::replace::{MAX_BYTES, Original, digest, part_of, replace};
+use crate::{CliError, SOME_FAILED, counted, print_line};
 
 /// Result of one file.
 enum Restored {
@@ -57,7 +57,7 @@ pub(super) fn undo(path: &Path, state: Option<&Path>) -> Result<u8, CliError> {
     if is_cut {
         say!("tagwave: the last line of the journal is cut off: its file was not changed");
     }
-    say!("tagwave: {restored} files restored, {before} as before, {failed} failed");
+    say!("tagwave: {} restored, {before} as before, {failed} failed", counted(restored, "file"));
     Ok(if failed > 0 { SOME_FAILED } else { 0 })
 }
 
@@ -93,7 +93,9 @@ fn restore(path: &Path, line: &JournalLine) -> Result<Restored, String> {
     if found != line.sha256 {
         return Err("was changed since: not restored".into());
     }
-    let old = assemble(&earlier.pieces, &original.bytes, earlier.size)
+    let old = (earlier.size <= MAX_BYTES)
+        .then(|| assemble(&earlier.pieces, &original.bytes, earlier.size))
+        .flatten()
         .filter(|old| digest(old) == earlier.sha256)
         .ok_or("the line of the journal is damaged: not restored")?;
     replace(path, &original, &old, Some(earlier.modified_ns)).map(|()| Restored::Yes)

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 /// Pairs of label and prediction.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Matches {
+pub(crate) struct Matches {
     /// Indices of label and prediction, in the order of the predictions.
-    pub(super) pairs: Vec<(usize, usize)>,
+    pub(crate) pairs: Vec<(usize, usize)>,
     /// Labels with several possible predictions, or that share one.
-    pub(super) ambiguous: Vec<usize>,
+    pub(crate) ambiguous: Vec<usize>,
     /// Labels without a prediction.
-    pub(super) labels: Vec<usize>,
+    pub(crate) labels: Vec<usize>,
     /// Predictions without a label.
-    pub(super) predictions: Vec<usize>,
+    pub(crate) predictions: Vec<usize>,
 }
 
 /// Parts of a path, last first. Separators of Windows count on every system, because a list may come from another one.
@@ -32,7 +32,7 @@ fn is_end(a: &[&str], b: &[&str]) -> bool {
 }
 
 /// Matches equal paths, then paths of which one is the end of the other if there is only one such pair.
-pub(super) fn match_paths(labels: &[String], predictions: &[String]) -> Matches {
+pub(crate) fn match_paths(labels: &[String], predictions: &[String]) -> Matches {
     let mut found: Vec<Vec<usize>> = vec![Vec::new(); labels.len()];
     let mut is_taken = vec![false; predictions.len()];
     let exact: HashMap<&str, usize> = predictions.iter().enumerate().map(|(i, path)| (&**path, i)).collect();
@@ -58,7 +58,7 @@ pub(super) fn match_paths(labels: &[String], predictions: &[String]) -> Matches 
 }
 
 /// Matches keys with the file names of predictions without their extensions.
-pub(super) fn match_keys(keys: &[String], predictions: &[String]) -> Matches {
+pub(crate) fn match_keys(keys: &[String], predictions: &[String]) -> Matches {
     let mut named: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, path) in predictions.iter().enumerate() {
         named.entry(stem(path)).or_default().push(index);

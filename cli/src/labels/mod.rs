@@ -1,19 +1,70 @@
 //! Labels of tracks: CSV with a column per tag or a line per tag, and JSON Lines.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::Value;
+
+use super::CliError;
+
+mod matching;
+
+use matching::{Matches, match_keys, match_paths};
+
+/// Number of names that are shown of a list.
+const SHOWN: usize = 5;
+
+/// Arguments that name a file of labels and its columns.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LabelArgs {
+    /// Labels: CSV with a column `path` and a column of 0 and 1 per tag, or with columns `path` and `tag` and a line per
+    /// tag; or JSON Lines with `path` and `tags`
+    #[arg(long, value_name = "FILE")]
+    pub(super) labels: PathBuf,
+
+    /// Column of the labels that has the path
+    #[arg(long, value_name = "COLUMN", default_value = "path")]
+    path_column: String,
+
+    /// Column of the labels that has the file name without folder and extension; used instead of the path
+    #[arg(long, value_name = "COLUMN")]
+    key: Option<String>,
+
+    /// Column of the labels that groups tracks, for example by artist: intervals and cross-validation keep a group
+    /// together
+    #[arg(long, value_name = "COLUMN")]
+    pub(super) group: Option<String>,
+}
+
+impl LabelArgs {
+    /// Reads the labels.
+    pub(super) fn read(&self) -> Result<LabelTable, CliError> {
+        let columns =
+            LabelColumns { path: self.path_column.clone(), key: self.key.clone(), group: self.group.clone() };
+        LabelTable::read(&self.labels, &columns).map_err(|message| self.error(message))
+    }
+
+    /// True if the labels have keys instead of paths.
+    pub(super) fn has_keys(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Error of the file of labels.
+    pub(super) fn error(&self, message: impl std::fmt::Display) -> CliError {
+        CliError::usage(format!("{}: {message}", self.labels.display()))
+    }
+}
 
 /// Columns, or JSON fields, that have a meaning.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LabelColumns {
+pub(crate) struct LabelColumns {
     /// Path of the track.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// File name without extension, instead of the path.
-    pub(super) key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Group of the track.
-    pub(super) group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 impl LabelColumns {
@@ -34,11 +85,11 @@ impl LabelColumns {
 
 /// Labels of tracks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LabelTable {
+pub(crate) struct LabelTable {
     /// Path or key of each track.
-    pub(super) subjects: Vec<String>,
+    pub(crate) subjects: Vec<String>,
     /// Group of each track; empty if it has none.
-    pub(super) groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// Tags, in the order of the file.
     tags: Vec<TagColumn>,
 }
@@ -54,7 +105,7 @@ struct TagColumn {
 
 impl LabelTable {
     /// Reads a file. The first character other than space tells JSON Lines from CSV.
-    pub(super) fn read(path: &Path, columns: &LabelColumns) -> Result<LabelTable, String> {
+    pub(crate) fn read(path: &Path, columns: &LabelColumns) -> Result<LabelTable, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         LabelTable::parse(&text, columns)
     }
@@ -64,13 +115,39 @@ impl LabelTable {
         if text.trim_start().starts_with('{') { json_lines(text, columns) } else { csv_table(text, columns) }
     }
 
+    /// Matches labels with the paths of tracks; `has_keys` if the labels have keys instead of paths.
+    ///
+    /// # Errors
+    /// Nothing in common.
+    pub(crate) fn matches(&self, paths: &[String], has_keys: bool) -> Result<Matches, String> {
+        let match_them = if has_keys { match_keys } else { match_paths };
+        let matches = match_them(&self.subjects, paths);
+        if matches.pairs.is_empty() {
+            let (labels, tracks) = (some(&self.subjects), some(paths));
+            let advice =
+                if has_keys { "choose another column with --key" } else { "match file names with --key" };
+            return Err(format!(
+                "no track in common: labels have {labels}; predictions have {tracks}; {advice}"
+            ));
+        }
+        Ok(matches)
+    }
+
+    /// Group of each of these tracks, numbered from 0. A track without a group is one of its own.
+    pub(crate) fn groups_of(&self, tracks: impl Iterator<Item = usize>) -> Vec<usize> {
+        numbered(tracks.map(|track| match &*self.groups[track] {
+            "" => (None, Some(track)),
+            group => (Some(group), None),
+        }))
+    }
+
     /// Names of the tags.
-    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
         self.tags.iter().map(|column| &*column.tag)
     }
 
     /// Labels of a tag, one per track; `None` if the file does not have it.
-    pub(super) fn truth(&self, tag: &str) -> Option<Result<&[bool], String>> {
+    pub(crate) fn truth(&self, tag: &str) -> Option<Result<&[bool], String>> {
         let column = self.tags.iter().find(|column| column.tag == tag)?;
         Some(match &column.invalid {
             None => Ok(&column.truth),
@@ -79,6 +156,25 @@ impl LabelTable {
             }
         })
     }
+}
+
+/// Numbers equal values, from 0.
+pub(crate) fn numbered<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> Vec<usize> {
+    let mut numbers = HashMap::new();
+    values
+        .map(|value| {
+            let next = numbers.len();
+            *numbers.entry(value).or_insert(next)
+        })
+        .collect()
+}
+
+/// The first names of a list. File names may contain escape sequences for the terminal.
+pub(crate) fn some(names: &[String]) -> String {
+    let shown: Vec<String> =
+        names.iter().take(SHOWN).map(|name| name.replace(char::is_control, "\u{fffd}")).collect();
+    let rest = if names.len() > SHOWN { ", ..." } else { "" };
+    shown.join(", ") + rest
 }
 
 /// Collects tracks whose tags are listed.
