@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gst::{ClockTime, glib};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use gst::{ClockTime, glib};
 use gst_audio::AudioInfo;
 use gst_base::prelude::*;
 use gst_base::subclass::BaseTransformMode;
@@ -136,7 +136,8 @@ impl Element {
         };
         let duration = duration.filter(|&duration| duration <= MAX_SILENCE).unwrap_or_default();
         let channels = format.channels() as usize;
-        let mut left = (duration.nseconds() * u64::from(format.rate()) / ClockTime::SECOND.nseconds()) as usize;
+        let mut left =
+            (duration.nseconds() * u64::from(format.rate()) / ClockTime::SECOND.nseconds()) as usize;
         while left > 0 {
             let count = left.min(SILENCE.len() / channels);
             let silence = Samples::Floats(Cow::Borrowed(&SILENCE[..count * channels]));
@@ -156,8 +157,8 @@ impl Element {
         let frames = samples.frames(channels);
         let mut first = 0;
         loop {
-            let pushed = self
-                .with_running(|running| (running.push(samples, first, settings), running.poll(settings)));
+            let pushed =
+                self.with_running(|running| (running.push(samples, first, settings), running.poll(settings)));
             first = pushed.unwrap_or(frames);
             if first >= frames {
                 return Ok(());

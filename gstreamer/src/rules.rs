@@ -124,13 +124,22 @@ mod tests {
     #[test]
     fn genres_and_moods_that_pass_are_selected() {
         gst::init().unwrap();
-        let scores = [("jazz", 0.3), ("female vocalists", 0.9), ("sad", 0.16), ("rnb", 0.5), ("pop", 0.19), ("mine", 1.0)];
+        let scores = [
+            ("jazz", 0.3),
+            ("female vocalists", 0.9),
+            ("sad", 0.16),
+            ("rnb", 0.5),
+            ("pop", 0.19),
+            ("mine", 1.0),
+        ];
         let labels = scores.map(|(label, _)| label.to_string());
         let rules = TagRules::new(&labels).unwrap();
         let tags = rules.tag_list(&scores.map(|(_, score)| score)).unwrap();
-        let genres: Vec<_> = tags.iter_tag::<gst::tags::Genre>().map(|value| value.get().to_string()).collect();
+        let genres: Vec<_> =
+            tags.iter_tag::<gst::tags::Genre>().map(|value| value.get().to_string()).collect();
         assert_eq!(genres, ["R&B", "Jazz"]);
-        let moods: Vec<_> = tags.iter_tag::<gst::tags::ExtendedComment>().map(|v| v.get().to_string()).collect();
+        let moods: Vec<_> =
+            tags.iter_tag::<gst::tags::ExtendedComment>().map(|v| v.get().to_string()).collect();
         assert_eq!(moods, ["MOOD=Sad"]);
         assert_eq!(tags.scope(), gst::TagScope::Stream);
         assert!(rules.tag_list(&[0.1; 6]).is_none());

@@ -293,7 +293,10 @@ impl ScoreSums {
     fn add(&mut self, update: &StreamUpdate) {
         self.scores.resize(update.scores.len(), 0.0);
         let heard_s = update.heard_s;
-        self.scores.iter_mut().zip(&update.scores).for_each(|(sum, &score)| *sum += heard_s * f64::from(score));
+        self.scores
+            .iter_mut()
+            .zip(&update.scores)
+            .for_each(|(sum, &score)| *sum += heard_s * f64::from(score));
         self.heard_s += heard_s;
     }
 

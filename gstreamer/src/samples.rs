@@ -77,8 +77,7 @@ pub(crate) fn caps() -> gst::Caps {
             .channels_range(1..=tagwave::audio::MAX_CHANNELS as i32)
             .build()
     };
-    let mut all =
-        caps(AudioLayout::Interleaved, &[gst_audio::AUDIO_FORMAT_F32, gst_audio::AUDIO_FORMAT_S16]);
+    let mut all = caps(AudioLayout::Interleaved, &[gst_audio::AUDIO_FORMAT_F32, gst_audio::AUDIO_FORMAT_S16]);
     all.merge(caps(AudioLayout::NonInterleaved, &[gst_audio::AUDIO_FORMAT_F32]));
     all
 }

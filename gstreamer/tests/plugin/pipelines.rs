@@ -1,13 +1,11 @@
 //! The element in pipelines: playback of a file, seeks, tearing down, and the plugin as GStreamer loads it.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{LIMIT, Update, demo, has_gstreamer, pipeline, play, within};
+use crate::common::{LIMIT, Update, demo, has_gstreamer, pipeline, play, within};
 use gst::ClockTime;
 use gst::prelude::*;
 use tagwave::tagger::{Device, StreamConfig, Tagger};
@@ -64,7 +62,9 @@ fn the_demo_has_the_scores_of_the_library_and_passes_bit_for_bit() {
     let without = record(&plain.by_name("sink").unwrap().static_pad("sink").unwrap());
     play(&plain);
     let without = without.lock().unwrap();
-    assert!(passed.bytes == without.bytes && passed.times == without.times && passed.format == without.format);
+    assert!(
+        passed.bytes == without.bytes && passed.times == without.times && passed.format == without.format
+    );
 
     let (rate_hz, channels) = passed.format.unwrap();
     assert_eq!((rate_hz, channels), (44_100, 2));
@@ -78,11 +78,17 @@ fn the_demo_has_the_scores_of_the_library_and_passes_bit_for_bit() {
     let updates: Vec<Update> = messages.iter().filter_map(|message| Update::of(message)).collect();
     assert!(updates.len() == expected.len() && updates.len() >= 32);
     for (update, expected) in updates.iter().zip(&expected) {
-        let tags = tagwave::tags::select(tagger.vocabulary(), &expected.scores, tagwave::tags::TagSelection::Top(50));
+        let tags = tagwave::tags::select(
+            tagger.vocabulary(),
+            &expected.scores,
+            tagwave::tags::TagSelection::Top(50),
+        );
         let tags: Vec<(String, f32)> = tags.into_iter().map(|tag| (tag.label, tag.score)).collect();
         assert_eq!(update.tags, tags);
         let seconds = |time: ClockTime| time.nseconds() as f64 / 1e9;
-        for (time, expected_s) in [(update.start, expected.start_s), (update.end, expected.end_s), (update.heard, expected.heard_s)] {
+        for (time, expected_s) in
+            [(update.start, expected.start_s), (update.end, expected.end_s), (update.heard, expected.heard_s)]
+        {
             assert!((seconds(time) - expected_s).abs() < 1e-4, "{time} {expected_s}");
         }
         assert_eq!((update.overruns, update.skipped), (0, 0));
@@ -94,7 +100,9 @@ fn the_demo_has_the_scores_of_the_library_and_passes_bit_for_bit() {
             gst::MessageView::Tag(tag) => Some(tag.tags()),
             _ => None,
         })
-        .flat_map(|tags| tags.iter_tag::<gst::tags::Genre>().map(|genre| genre.get().to_string()).collect::<Vec<_>>())
+        .flat_map(|tags| {
+            tags.iter_tag::<gst::tags::Genre>().map(|genre| genre.get().to_string()).collect::<Vec<_>>()
+        })
         .collect();
     assert!(genres.contains(&"Electronic".to_string()), "{genres:?}");
 }
@@ -105,12 +113,14 @@ fn without_every_hop_the_pipeline_does_not_wait() {
         return;
     }
     let tagged = tagging("");
-    let passed = record(&tagged.by_name("sink").unwrap().static_pad("sink").unwrap());
+    let element = tagged.by_name("tagwave").unwrap();
+    let [before, after] = ["sink", "src"].map(|name| record(&element.static_pad(name).unwrap()));
     let messages = play(&tagged);
-    let lost: u64 = tagged.by_name("tagwave").unwrap().property("overruns");
+    let lost: u64 = element.property("overruns");
     let updates: Vec<Update> = messages.iter().filter_map(|message| Update::of(message)).collect();
     assert!(updates.last().unwrap().overruns <= lost);
-    assert_eq!(passed.lock().unwrap().bytes.len(), 32 * 44_100 * 2 * 4);
+    let (before, after) = (before.lock().unwrap(), after.lock().unwrap());
+    assert!(*before == *after && before.bytes.len() >= 32 * 44_100 * 2 * 4);
 }
 
 #[test]
@@ -122,7 +132,8 @@ fn tags_follow_seeks() {
     let bus = tagged.bus().unwrap();
     tagged.set_state(gst::State::Paused).unwrap();
     assert!(tagged.state(LIMIT).0.is_ok());
-    for (position_s, state) in [(20, gst::State::Paused), (25, gst::State::Playing), (5, gst::State::Playing)] {
+    for (position_s, state) in [(20, gst::State::Paused), (25, gst::State::Playing), (5, gst::State::Playing)]
+    {
         tagged.set_state(state).unwrap();
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
         tagged.seek_simple(flags, ClockTime::from_seconds(position_s)).unwrap();
@@ -138,7 +149,10 @@ fn tags_follow_seeks() {
     }
     // After the last seek: from 5 s on, to the end.
     let last = updates.last().unwrap();
-    assert!(last.start >= ClockTime::from_seconds(5) && last.end > ClockTime::from_mseconds(31_400), "{last:?}");
+    assert!(
+        last.start >= ClockTime::from_seconds(5) && last.end > ClockTime::from_mseconds(31_400),
+        "{last:?}"
+    );
     let first = updates.iter().rposition(|update| update.heard < ClockTime::from_mseconds(1500)).unwrap();
     assert_eq!(updates[first].start.mseconds() / 100, 50, "{:?}", updates[first]);
     tagged.set_state(gst::State::Null).unwrap();
@@ -153,20 +167,21 @@ fn segment_seeks_end_as_streams_do() {
     let bus = tagged.bus().unwrap();
     tagged.set_state(gst::State::Paused).unwrap();
     assert!(tagged.state(LIMIT).0.is_ok());
-    let (start, stop) = (ClockTime::from_seconds(10), ClockTime::from_mseconds(12_300));
+    let (start, stop) = (ClockTime::from_seconds(10), ClockTime::from_mseconds(12_700));
     let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE | gst::SeekFlags::SEGMENT;
     tagged.seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop).unwrap();
     tagged.set_state(gst::State::Playing).unwrap();
-    let mut updates = Vec::new();
+    // The message of the end may come before the end has passed the element.
     loop {
-        let message = bus.timed_pop(LIMIT).expect("no end in time");
+        let message = bus.timed_pop(LIMIT).expect("no last update in time");
         assert_ne!(message.type_(), gst::MessageType::Error, "{message:?}");
-        updates.extend(Update::of(&message));
-        if matches!(message.type_(), gst::MessageType::SegmentDone | gst::MessageType::Eos) {
+        if let Some(update) = Update::of(&message)
+            && update.end > ClockTime::from_mseconds(12_600)
+        {
+            assert_eq!(update.start, start);
             break;
         }
     }
-    assert!(updates.iter().any(|update| update.start == start && update.end > ClockTime::from_mseconds(11_900)));
     tagged.set_state(gst::State::Null).unwrap();
 }
 
@@ -248,14 +263,25 @@ fn gstreamer_loads_and_runs_the_plugin() {
     assert!(inspected.status.success(), "{stderr}");
     assert!(!has_complaint(&stderr), "{stderr}");
     let properties = [
-        "model", "weights", "device", "hop", "window", "smoothing", "every-hop", "threshold", "top", "tags-each-hop",
-        "eos-timeout", "overruns",
+        "model",
+        "weights",
+        "device",
+        "hop",
+        "window",
+        "smoothing",
+        "every-hop",
+        "threshold",
+        "top",
+        "tags-each-hop",
+        "eos-timeout",
+        "overruns",
     ];
     for word in ["Filter/Analyzer/Audio", "GstBaseTransform", "non-interleaved"].iter().chain(&properties) {
         assert!(stdout.contains(word), "{word}: {stdout}");
     }
     let location = format!("location={}", demo());
-    let elements = ["-m", "filesrc", &location, "!", "decodebin", "!", "audioconvert", "!", "audioresample", "!"];
+    let elements =
+        ["-m", "filesrc", &location, "!", "decodebin", "!", "audioconvert", "!", "audioresample", "!"];
     let tagged = ["tagwave", "every-hop=true", "!", "fakesink"];
     let launched = with_plugin("gst-launch-1.0", folder.path(), &[&elements[..], &tagged].concat());
     let (stdout, stderr) = (text(&launched.stdout), text(&launched.stderr));
@@ -266,5 +292,6 @@ fn gstreamer_loads_and_runs_the_plugin() {
 
 /// True for lines by which GLib and GStreamer tell mistakes of an element.
 fn has_complaint(text: &str) -> bool {
-    text.lines().any(|line| line.contains("CRITICAL") || line.contains("WARNING **") || line.contains("tagwave WARN"))
+    text.lines()
+        .any(|line| line.contains("CRITICAL") || line.contains("WARNING **") || line.contains("tagwave WARN"))
 }

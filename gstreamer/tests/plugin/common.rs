@@ -18,8 +18,18 @@ pub fn has_gstreamer() -> bool {
         glib::log_set_always_fatal(glib::LogLevels::LEVEL_CRITICAL | glib::LogLevels::LEVEL_WARNING);
         gsttagwave::plugin_register_static().map_err(|error| error.to_string())?;
         let needed = [
-            "filesrc", "decodebin", "oggdemux", "vorbisdec", "audioconvert", "audioresample", "audiotestsrc", "concat",
-            "capsfilter", "queue", "fakesink", "tagwave",
+            "filesrc",
+            "decodebin",
+            "oggdemux",
+            "vorbisdec",
+            "audioconvert",
+            "audioresample",
+            "audiotestsrc",
+            "concat",
+            "capsfilter",
+            "queue",
+            "fakesink",
+            "tagwave",
         ];
         match needed.iter().find(|name| gst::ElementFactory::find(name).is_none()) {
             Some(name) => Err(format!("GStreamer has no element {name} (gstreamer1.0-plugins-base)")),
@@ -107,9 +117,9 @@ impl Tagged {
     /// Updates so far; warnings and errors are failures.
     pub fn updates(&self) -> Vec<Update> {
         let messages = self.messages();
-        let problem = messages.iter().find(|message| {
-            matches!(message.type_(), gst::MessageType::Error | gst::MessageType::Warning)
-        });
+        let problem = messages
+            .iter()
+            .find(|message| matches!(message.type_(), gst::MessageType::Error | gst::MessageType::Warning));
         assert!(problem.is_none(), "{problem:?}");
         messages.iter().filter_map(|message| Update::of(message)).collect()
     }
@@ -168,7 +178,8 @@ pub fn music(seconds: f64, rate_hz: u64, channels: usize) -> Vec<f32> {
     let frames = (seconds * rate_hz as f64).round() as usize;
     let sample = |frame: usize, channel: usize| {
         let time_s = frame as f64 / rate_hz as f64;
-        let chord: f64 = [220.0, 277.2, 329.6 + channel as f64].iter().map(|f| (time_s * f * 6.2832).sin()).sum();
+        let chord: f64 =
+            [220.0, 277.2, 329.6 + channel as f64].iter().map(|f| (time_s * f * 6.2832).sin()).sum();
         (chord * 0.2 * (1.0 - (time_s * 2.0).fract())) as f32
     };
     (0..frames * channels).map(|index| sample(index / channels, index % channels)).collect()
