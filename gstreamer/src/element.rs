@@ -112,24 +112,24 @@ impl Element {
     }
 
     /// Pushes a buffer into the stream.
-    fn tag(&self, buffer: &gst::Buffer, settings: &Settings) -> Result<(), gst::FlowError> {
+    fn tag(&self, buffer: &gst::Buffer) -> Result<(), gst::FlowError> {
         let fail = |text: &str| {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
             gst::FlowError::Error
         };
-        let arrived = self.arrive(buffer.pts(), settings).map_err(|text| fail(&text))?;
+        let arrived = self.arrive(buffer.pts()).map_err(|text| fail(&text))?;
         let Some(format) = arrived else { return Ok(()) };
         let map = buffer.map_readable().map_err(|_| fail("the buffer cannot be read"))?;
         let samples = Samples::new(buffer, &map, &format);
         let samples = samples.ok_or_else(|| fail("the buffer is not of the format of its caps"))?;
-        self.push(&samples, format.channels() as usize, settings)
+        self.push(&samples, format.channels() as usize)
     }
 
     /// Pushes the silence of a gap into the stream. The buffer after a long gap is far from the one before it, which begins
     /// anew.
-    fn tag_gap(&self, gap: &gst::event::Gap, settings: &Settings) {
+    fn tag_gap(&self, gap: &gst::event::Gap) {
         let (pts, duration) = gap.get();
-        let format = match self.arrive(Some(pts), settings) {
+        let format = match self.arrive(Some(pts)) {
             Ok(Some(format)) => format,
             Ok(None) => return,
             Err(text) => return self.make_known(Report::Warning(text)),
@@ -141,24 +141,23 @@ impl Element {
         while left > 0 {
             let count = left.min(SILENCE.len() / channels);
             let silence = Samples::Floats(Cow::Borrowed(&SILENCE[..count * channels]));
-            if self.push(&silence, channels, settings).is_err() {
+            if self.push(&silence, channels).is_err() {
                 return;
             }
             left -= count;
         }
     }
 
-    fn arrive(&self, pts: Option<ClockTime>, settings: &Settings) -> Result<Option<AudioInfo>, String> {
-        self.with_running(|running| (running.arrive(pts, settings), Vec::new())).unwrap_or(Ok(None))
+    fn arrive(&self, pts: Option<ClockTime>) -> Result<Option<AudioInfo>, String> {
+        self.with_running(|running| (running.arrive(pts), Vec::new())).unwrap_or(Ok(None))
     }
 
     /// Pushes samples, and makes known what is ready. With `every-hop` it waits for room.
-    fn push(&self, samples: &Samples, channels: usize, settings: &Settings) -> Result<(), gst::FlowError> {
-        let frames = samples.frames(channels);
+    fn push(&self, samples: &Samples, channels: usize) -> Result<(), gst::FlowError> {
+        let (settings, frames) = (self.settings(), samples.frames(channels));
         let mut first = 0;
         loop {
-            let pushed =
-                self.with_running(|running| (running.push(samples, first, settings), running.poll(settings)));
+            let pushed = self.with_running(|running| (running.push(samples, first), running.poll(&settings)));
             first = pushed.unwrap_or(frames);
             if first >= frames {
                 return Ok(());
@@ -263,7 +262,7 @@ impl BaseTransformImpl for Element {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         self.interrupt.set(Reason::Flushing, false);
         self.interrupt.set(Reason::Stopping, false);
-        let running = Running::new(&self.settings())
+        let running = Running::new(self.settings())
             .map_err(|text| gst::error_msg!(gst::LibraryError::Settings, ("{text}")))?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         self.with_running(|running| ((), running.warnings().collect()));
@@ -285,7 +284,7 @@ impl BaseTransformImpl for Element {
     }
 
     fn transform_ip_passthrough(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.tag(buffer, &self.settings()).map(|()| gst::FlowSuccess::Ok)
+        self.tag(buffer).map(|()| gst::FlowSuccess::Ok)
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
@@ -301,7 +300,7 @@ impl BaseTransformImpl for Element {
             gst::EventView::Segment(segment) => {
                 self.with_running(|running| (running.set_segment(segment.segment()), Vec::new()));
             }
-            gst::EventView::Gap(gap) => self.tag_gap(gap, &self.settings()),
+            gst::EventView::Gap(gap) => self.tag_gap(gap),
             gst::EventView::Eos(_) | gst::EventView::SegmentDone(_) => self.finish(),
             _ => {}
         }

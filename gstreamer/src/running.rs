@@ -47,6 +47,8 @@ struct ScoreSums {
 
 /// Everything that the streaming thread works on.
 pub(crate) struct Running {
+    /// Settings of the streams; those of the reports may change meanwhile.
+    settings: Settings,
     tagger: Tagger,
     rules: TagRules,
     format: Option<AudioInfo>,
@@ -63,10 +65,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(settings: &Settings) -> Result<Running, String> {
+    pub(crate) fn new(settings: Settings) -> Result<Running, String> {
         let tagger = settings.open()?;
         let rules = TagRules::new(tagger.labels())?;
         Ok(Running {
+            settings,
             tagger,
             rules,
             format: None,
@@ -144,15 +147,11 @@ impl Running {
 
     /// Takes the timestamp of a buffer or a gap, and opens a stream for it if there is none. Returns the format of the
     /// stream; `None` if the buffer is not tagged.
-    pub(crate) fn arrive(
-        &mut self,
-        pts: Option<ClockTime>,
-        settings: &Settings,
-    ) -> Result<Option<AudioInfo>, String> {
+    pub(crate) fn arrive(&mut self, pts: Option<ClockTime>) -> Result<Option<AudioInfo>, String> {
         let Some(format) = self.format.clone().filter(|_| !self.is_reverse()) else { return Ok(None) };
         let time = self.stream_time(pts);
         if self.current.is_none() {
-            self.current = Some(self.open(&format, settings).map_err(|error| error.to_string())?);
+            self.current = Some(self.open(&format).map_err(|error| error.to_string())?);
         }
         if let Some(OpenStream { input: Some(input), timeline, .. }) = &mut self.current
             && timeline.arrive(time)
@@ -162,9 +161,9 @@ impl Running {
         Ok(Some(format))
     }
 
-    fn open(&self, format: &AudioInfo, settings: &Settings) -> Result<OpenStream, tagwave::Error> {
+    fn open(&self, format: &AudioInfo) -> Result<OpenStream, tagwave::Error> {
         let (rate_hz, channels) = (format.rate(), format.channels() as usize);
-        let (input, stream) = self.tagger.stream(settings.config(rate_hz, channels))?;
+        let (input, stream) = self.tagger.stream(self.settings.config(rate_hz, channels))?;
         Ok(OpenStream {
             input: Some(input),
             worker: stream.spawn()?,
@@ -178,11 +177,11 @@ impl Running {
 
     /// Pushes the frames of a buffer from `first` on, and returns the number of the first one that it did not take. Frames
     /// that do not fit are lost, unless every hop is wanted.
-    pub(crate) fn push(&mut self, samples: &Samples, first: usize, settings: &Settings) -> usize {
+    pub(crate) fn push(&mut self, samples: &Samples, first: usize) -> usize {
         let Some(stream) = &mut self.current else { return usize::MAX };
         let Some(input) = &mut stream.input else { return usize::MAX };
         let frames = samples.frames(stream.channels).saturating_sub(first);
-        let can_wait = settings.every_hop && !input.is_abandoned();
+        let can_wait = self.settings.every_hop && !input.is_abandoned();
         let offered = if can_wait { frames.min(input.free_frames()) } else { frames };
         let taken = samples.push(input, stream.channels, first, offered);
         stream.timeline.advance(offered as u64, taken as u64);
