@@ -32,7 +32,8 @@ const MAX_SILENCE: ClockTime = ClockTime::from_seconds(4);
 /// Samples of silence that are pushed at a time.
 static SILENCE: [f32; 4096] = [0.0; 4096];
 
-/// Instance of the element.
+/// Instance of the element. Numbers have no limits for GObject, which would ignore bad values: they are errors at the change
+/// to PAUSED.
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = TagWave)]
 pub struct Element {
@@ -43,24 +44,24 @@ pub struct Element {
     #[property(name = "device", nick = "Device", get, set, type = Option<String>, member = device,
         blurb = "cpu, auto, gpu, reference, the number of an adapter or part of its name; none for cpu")]
     #[property(name = "hop", nick = "Hop", get, set, type = f64, member = hop_s,
-        minimum = 0.05, maximum = 3600.0, default = 1.0, blurb = "Seconds between updates")]
+        minimum = f64::MIN, maximum = f64::MAX, default = 1.0, blurb = "Seconds between updates, 0.05 to 3600")]
     #[property(name = "window", nick = "Window", get, set, type = f64, member = window_s,
-        minimum = 0.0, maximum = 3600.0, default = 0.0,
+        minimum = f64::MIN, maximum = f64::MAX, default = 0.0,
         blurb = "Seconds of audio that an update describes, at most one clip of the model; 0 for one clip")]
     #[property(name = "smoothing", nick = "Smoothing", get, set, type = f64, member = smoothing_s,
-        minimum = 0.0, maximum = 3600.0, default = 0.0,
+        minimum = f64::MIN, maximum = f64::MAX, default = 0.0,
         blurb = "Time constant of exponential smoothing of the scores in seconds; 0 for none")]
     #[property(name = "every-hop", nick = "Every hop", get, set, type = bool, member = every_hop, default = false,
         blurb = "Report every hop: the streaming thread waits for tagging, for pipelines without a clock")]
     #[property(name = "threshold", nick = "Threshold", get, set, type = f32, member = threshold,
-        minimum = 0.0, maximum = 1.0, default = 0.0, blurb = "Least score of the tags in messages")]
+        minimum = f32::MIN, maximum = f32::MAX, default = 0.0, blurb = "Least score of the tags in messages, 0 to 1")]
     #[property(name = "top", nick = "Top", get, set, type = u32, member = top, default = 5,
         blurb = "Most tags in a message")]
     #[property(name = "tags-each-hop", nick = "Tags each hop", get, set, type = bool, member = tags_each_hop,
         default = false, blurb = "Send a tag list (genre, mood) also when it changes, not only at the end of the stream")]
     #[property(name = "eos-timeout", nick = "EOS timeout", get, set, type = f64, member = eos_timeout_s,
-        minimum = 0.0, maximum = 3600.0, default = 5.0,
-        blurb = "Longest time in seconds that the end of the stream waits for the last update")]
+        minimum = f64::MIN, maximum = f64::MAX, default = 5.0,
+        blurb = "Longest time in seconds that the end of the stream waits for the last update, 0 to 3600")]
     settings: Mutex<Settings>,
     #[property(name = "overruns", nick = "Overruns", get, type = u64,
         blurb = "Number of frames that were not tagged because tagging was too slow")]
@@ -171,7 +172,7 @@ impl Element {
     /// Ends the stream and waits for its last updates, at most for `eos-timeout`; then sends the tags.
     fn finish(&self) {
         let settings = self.settings();
-        let deadline = Instant::now() + Duration::from_secs_f64(settings.eos_timeout_s);
+        let deadline = Instant::now() + settings.eos_timeout();
         let ended = self.with_running(|running| (running.take_ended(), Vec::new()));
         let mut ended = ended.unwrap_or_default();
         let mut is_late = false;

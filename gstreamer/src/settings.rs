@@ -1,5 +1,8 @@
 //! Settings of an element: its properties.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use tagwave::audio::RATES_HZ;
 use tagwave::models;
 use tagwave::tagger::{Device, StreamConfig, Tagger};
@@ -7,6 +10,9 @@ use tagwave::tags::{self, Tag, TagSelection, Vocabulary};
 
 /// Longest buffer between the streaming thread and that of tagwave: in seconds, and in samples.
 const BUFFER: (f64, f64) = (4.0, (32 << 20) as f64);
+
+/// Limits of `eos-timeout` in seconds.
+const EOS_TIMEOUTS_S: RangeInclusive<f64> = 0.0..=3600.0;
 
 /// Values of the properties.
 #[derive(Clone, Debug)]
@@ -51,6 +57,12 @@ impl Settings {
         if device == Device::None {
             return Err("property device: none runs no model".into());
         }
+        if !(0.0..=1.0).contains(&self.threshold) {
+            return Err(format!("property threshold: {}: expected 0 to 1", self.threshold));
+        }
+        if !EOS_TIMEOUTS_S.contains(&self.eos_timeout_s) {
+            return Err(format!("property eos-timeout: {} s: expected 0 to 3600 s", self.eos_timeout_s));
+        }
         // One thread suffices for live audio, and leaves the others to the pipeline.
         let builder = Tagger::builder().device(device).cpu_threads(1);
         let builder = match &self.model {
@@ -77,6 +89,12 @@ impl Settings {
             .buffer_s(seconds.min(samples / samples_per_s))
             .every_hop(self.every_hop);
         if self.window_s == 0.0 { config } else { config.window_s(self.window_s) }
+    }
+
+    /// Longest wait for the last update. The property may have changed since it was checked.
+    pub(crate) fn eos_timeout(&self) -> Duration {
+        let seconds = self.eos_timeout_s.max(*EOS_TIMEOUTS_S.start()).min(*EOS_TIMEOUTS_S.end());
+        Duration::from_secs_f64(seconds)
     }
 
     /// The tags to report, highest first.

@@ -383,15 +383,26 @@ fn bad_settings_are_errors_at_the_change_to_paused() {
     element.set_property("model", "small");
     element.set_state(gst::State::Paused).unwrap();
     element.set_state(gst::State::Null).unwrap();
-    // The limits of the properties are those of the library.
-    for name in ["hop", "window", "smoothing"] {
-        let limits = element.find_property(name).unwrap().downcast::<gst::glib::ParamSpecDouble>().unwrap();
-        for value in [limits.minimum(), limits.maximum(), limits.default_value()] {
-            element.set_property(name, value);
-            element.set_state(gst::State::Paused).unwrap();
-            element.set_state(gst::State::Null).unwrap();
-        }
+    let numbers = [
+        ("hop", 0.0, "0.05 to 3600"),
+        ("hop", 5000.0, "0.05 to 3600"),
+        ("window", -1.0, "window"),
+        ("smoothing", -1.0, "smoothing"),
+        ("threshold", 1.5, "threshold"),
+        ("eos-timeout", -1.0, "0 to 3600"),
+        ("eos-timeout", 1e300, "0 to 3600"),
+    ];
+    for (name, value, expected) in numbers {
+        let element = gst::ElementFactory::make("tagwave").build().unwrap();
+        let value = value.to_value().transform_with_type(element.property_type(name).unwrap()).unwrap();
+        element.set_property_from_value(name, &value);
+        let text = refusal(&element);
+        assert!(text.contains(expected), "{name}: {text}");
     }
+    // A value that turns bad while the pipeline runs.
+    let mut tagged = Tagged::new(&[("eos-timeout", &0.0)], 48_000, 1);
+    tagged.element.set_property("eos-timeout", f64::MIN);
+    assert!(tagged.push_event(gst::event::Eos::new()));
 }
 
 #[test]
