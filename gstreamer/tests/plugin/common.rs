@@ -178,8 +178,10 @@ pub fn music(seconds: f64, rate_hz: u64, channels: usize) -> Vec<f32> {
     let frames = (seconds * rate_hz as f64).round() as usize;
     let sample = |frame: usize, channel: usize| {
         let time_s = frame as f64 / rate_hz as f64;
-        let chord: f64 =
-            [220.0, 277.2, 329.6 + channel as f64].iter().map(|f| (time_s * f * 6.2832).sin()).sum();
+        let chord: f64 = [220.0, 277.2, 329.6 + channel as f64]
+            .iter()
+            .map(|f| (time_s * f * std::f64::consts::TAU).sin())
+            .sum();
         (chord * 0.2 * (1.0 - (time_s * 2.0).fract())) as f32
     };
     (0..frames * channels).map(|index| sample(index / channels, index % channels)).collect()

@@ -367,7 +367,7 @@ fn bad_settings_are_errors_at_the_change_to_paused() {
         ("model", "/nonexistent/model.safetensors", "/nonexistent/model.safetensors"),
         ("device", "", "device"),
         ("device", "none", "none"),
-        ("device", "no such adapter", "no such adapter"),
+        ("device", "no such adapter", if cfg!(feature = "gpu") { "no such adapter" } else { "`gpu`" }),
         ("weights", "/nonexistent", "/nonexistent"),
     ];
     for (name, value, expected) in bad {

@@ -68,7 +68,7 @@ fn the_demo_has_the_scores_of_the_library_and_passes_bit_for_bit() {
 
     let (rate_hz, channels) = passed.format.unwrap();
     assert_eq!((rate_hz, channels), (44_100, 2));
-    let samples: Vec<f32> = bytemuck::pod_collect_to_vec(&passed.bytes);
+    let samples: Vec<f32> = passed.bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
     let tagger = Tagger::builder().device(Device::Cpu).build().unwrap();
     let config = StreamConfig::new(rate_hz, channels).every_hop(true).buffer_s(60.0);
     let (mut input, stream) = tagger.stream(config).unwrap();
@@ -191,11 +191,11 @@ fn pipelines_are_torn_down_at_any_time() {
         return;
     }
     within(Duration::from_secs(240), || {
-        for round in 0..30 {
+        for round in 0..16 {
             let every_hop = round % 2 == 0;
             let tagged = tagging(&format!("every-hop={every_hop} hop=0.1"));
             tagged.set_state(gst::State::Playing).unwrap();
-            std::thread::sleep(Duration::from_millis(7 * round));
+            std::thread::sleep(Duration::from_millis(10 * round));
             if round % 3 == 0 {
                 let _ = tagged.seek_simple(gst::SeekFlags::FLUSH, ClockTime::from_seconds(round));
             }
