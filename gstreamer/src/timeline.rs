@@ -9,6 +9,9 @@ const TOLERANCE: ClockTime = ClockTime::from_mseconds(40);
 /// Largest jump after which the audio still belongs together.
 const MAX_JUMP: ClockTime = ClockTime::from_seconds(1);
 
+/// Most anchors that are kept, where a window fails for so long that none is dropped.
+const MAX_ANCHORS: usize = 4096;
+
 /// Position of a frame, and of those after it up to the next anchor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Anchor {
@@ -94,6 +97,9 @@ impl Timeline {
         while self.anchors.back().is_some_and(|last| last.frame >= self.pushed) {
             self.anchors.pop_back();
         }
+        if self.anchors.len() >= MAX_ANCHORS {
+            self.anchors.pop_front();
+        }
         self.anchors.push_back(Anchor { frame: self.pushed, time });
         self.next = time;
     }
@@ -143,6 +149,16 @@ mod tests {
         assert_eq!(timeline.time(0.3, WindowEdge::Start), ms(1000));
         timeline.forget_before(0.9);
         assert_eq!((timeline.anchors.len(), timeline.time(1.3, WindowEdge::End)), (1, ms(2300)));
+    }
+
+    #[test]
+    fn the_number_of_anchors_is_bounded() {
+        let mut timeline = Timeline::new(1000);
+        for index in 0..10_000 {
+            assert!(!push(&mut timeline, index * 20, 20, 10));
+        }
+        assert_eq!(timeline.anchors.len(), MAX_ANCHORS);
+        assert_eq!(timeline.time(100.0, WindowEdge::End), ms(199_990));
     }
 
     #[test]
