@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 mod emulate;
 mod fuzz;
+mod gstreamer;
 mod kernels;
 mod limited;
 mod matrix;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
   targets   cargo check of the library for Windows and macOS and of the fuzz targets, as far as they can be built here
+  gstreamer format, clippy and tests of the GStreamer element; ARGUMENTS: those of cargo test
   emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
   kernels   compiles every kernel; with a wrapper that runs a program on the driver of a chip (WRAPPER MAKER CHIP PROGRAM...)
             writes what its compiler states and a model of the time to benches/records/compiled; ARGUMENTS:
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Some("compare-decoders") => built("examples/decode").and_then(|decode| pcm::compare(&decode, rest)),
         Some("fuzz") => fuzz::run(rest),
         Some("targets") => targets::check(),
+        Some("gstreamer") => gstreamer::test(rest),
         Some("emulate") => emulate::test(),
         Some("windows") => windows::test(rest),
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),

@@ -60,7 +60,12 @@ impl StreamWorker {
     /// # Errors
     /// As [`Stream::pump`].
     pub fn try_next(&self) -> Result<Option<StreamUpdate>, Error> {
-        self.next_timeout(Duration::ZERO)
+        while let Ok(sent) = self.updates.try_recv() {
+            if let Some(update) = self.current(sent) {
+                return update.map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Waits at most `limit` for the next update; `None` if there was none, or none will come.
