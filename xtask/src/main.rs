@@ -33,7 +33,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
   targets   cargo check of the library for Windows and macOS and of the fuzz targets, as far as they can be built here
-  gstreamer format, clippy and tests of the GStreamer element; ARGUMENTS: those of cargo test
+  gstreamer tests of the GStreamer element, also part of `test`; ARGUMENTS: those of cargo test
   emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
   kernels   compiles every kernel; with a wrapper that runs a program on the driver of a chip (WRAPPER MAKER CHIP PROGRAM...)
             writes what its compiler states and a model of the time to benches/records/compiled; ARGUMENTS:
@@ -117,6 +117,10 @@ fn built(name: &str) -> Result<PathBuf, String> {
     Ok(target_folder().join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
 
+/// Tests of the packages that have any.
+const TESTED: [&str; 8] =
+    ["test", "--all-features", "-p", "tagwave", "-p", "tagwave-cli", "-p", "tagwave-capi"];
+
 /// Features of the library that are checked without the others: each alone, none, and what an engine with its own
 /// decoder and device takes.
 const FEATURES: [&str; 9] =
@@ -135,20 +139,12 @@ fn check() -> Outcome {
     let tests = ["clippy", "-p", "tagwave", "--tests", "--no-default-features", "--features", "cpu,small"];
     run(&mut cargo(&[&tests[..], &["--", "-D", "warnings"]].concat()))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    gstreamer::check()?;
     // The package without the rest of the workspace.
     run(&mut cargo(&["package", "--package", "tagwave", "--allow-dirty", "--quiet"]))?;
-    run(&mut cargo(&[
-        "test",
-        "--all-features",
-        "--test",
-        "shaders",
-        "--test",
-        "layering",
-        "--test",
-        "words",
-        "--test",
-        "cycles",
-    ]))?;
+    // With the packages of `cargo xtask test`, so that nothing is built for other features.
+    let sources = ["shaders", "layering", "words", "cycles"].into_iter().flat_map(|name| ["--test", name]);
+    run(cargo(&TESTED).args(sources))?;
     deny()
 }
 
@@ -177,8 +173,7 @@ fn test(filter: &[String]) -> Outcome {
     let first = String::from_utf8_lossy(&devices.stdout);
     println!("adapter: {}", first.lines().next().unwrap_or("none"));
 
-    let mut command = cargo(&["test", "--all-features"]);
-    command.args(["-p", "tagwave", "-p", "tagwave-cli", "-p", "tagwave-capi"]);
+    let mut command = cargo(&TESTED);
     command.args(filter).args(["--", "--nocapture"]).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let (mut not_run, mut skipped) = (0, 0);
@@ -191,7 +186,11 @@ fn test(filter: &[String]) -> Outcome {
     }
     let status = child.wait().map_err(|error| error.to_string())?;
     println!("not run without fixtures: {not_run}; skipped without an adapter: {skipped}");
-    if status.success() { Ok(()) } else { Err("some tests failed".into()) }
+    if !status.success() {
+        return Err("some tests failed".into());
+    }
+    // A package of its own, which the filter does not know.
+    if filter.is_empty() { gstreamer::test(&[]) } else { Ok(()) }
 }
 
 /// Writes `src/kernels/tuning.txt`.
