@@ -5,7 +5,7 @@
 
 plain: librosa.load of the whole file at 12 kHz, and its mel spectrogram. tuned: the middle 29.12 s by seeking
 (soundfile, else PyAV), soxr HQ, a mel spectrogram in NumPy. tagwave: decode, downmix and its exact resampler; its mel
-belongs to the model. The model `none` is this side alone. Others are run by Python in each worker, in batches of eight
+belongs to the model, and its time on the processor (cpu) is not measured. The model `none` is this side alone. Others are run by Python in each worker, in batches of eight
 (plain: of one), as the graphs of run.py. Milliseconds a track are summed over the workers; start-up is not timed.
 """
 
@@ -26,7 +26,7 @@ import run as networks
 
 RATE, SECONDS, N_FFT, HOP, MELS = 12000, 29.12, 512, 256, 96
 BATCH = 8
-STAGES = ("decode", "resample", "mel", "model")
+STAGES = ("decode", "resample", "mel", "model", "cpu")
 ENDINGS = (".mp3", ".flac", ".ogg", ".m4a", ".wav")
 
 
@@ -126,12 +126,14 @@ def _begin(style, model, engine, warm):
 
 
 def _several(paths):
-    """Milliseconds of every stage for one batch."""
+    """Milliseconds of every stage for one batch, and of the processor."""
+    processor = time.process_time()
     loaded = [_load(path) for path in paths]
     start = time.perf_counter()
     if _infer:
         _infer([spectrogram for spectrogram, _ in loaded])
-    return np.append(np.sum([times for _, times in loaded], axis=0), time.perf_counter() - start) * 1e3
+    ends = [time.perf_counter() - start, time.process_time() - processor]
+    return np.append(np.sum([times for _, times in loaded], axis=0), ends) * 1e3
 
 
 def python(style, model, engine, files, workers):
