@@ -1,7 +1,9 @@
 //! Reading of audio: decoding with resampling, and resampling alone, to the rate of the models.
 //!
-//! `cargo bench --bench audio`. `tagwave bench pipeline` measures folders of music.
+//! `cargo bench --bench audio`. `tagwave bench pipeline` measures folders of music. With `TAGWAVE_MP3_FOLDER`, files of that
+//! folder are opened, which reads and indexes them, and opened and decoded.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -39,5 +41,28 @@ fn audio(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, audio);
+/// Clips in the middle of whole tracks.
+fn tracks(criterion: &mut Criterion) {
+    let Some(folder) = std::env::var_os("TAGWAVE_MP3_FOLDER") else {
+        println!("not run: tracks (TAGWAVE_MP3_FOLDER is not set)");
+        return;
+    };
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let resamplers = Resamplers::new();
+    let request = ClipRequest::new(RATE_HZ, 349_440);
+    let mut group = criterion.benchmark_group("tracks");
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        group.bench_function(BenchmarkId::new("open", &name), |bencher| {
+            bencher.iter(|| ClipReader::open(Source::path(&file), &request, &resamplers).unwrap());
+        });
+        group.bench_function(BenchmarkId::new("open and decode", &name), |bencher| {
+            bencher.iter(|| read(Source::path(&file), &request, &resamplers));
+        });
+    }
+}
+
+criterion_group!(benches, audio, tracks);
 criterion_main!(benches);

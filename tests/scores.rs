@@ -1,4 +1,5 @@
-//! Digests of the scores of whole models over a folder of music: run by `cargo xtask scores`.
+//! Scores of whole models over many files, beside their digests (`cargo xtask scores`) and beside those of MP3 decoded in
+//! full (`cargo xtask mp3-scores`).
 //!
 //! A change that is not meant to change results leaves every digest as it is, to the last bit. One line of
 //! `tests/golden/scores.txt` holds a model, an executor, and the SHA-256 of all its scores. Bits of the CPU executor
@@ -10,12 +11,13 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
-use tagwave::audio::{ExternalDecoder, Source};
+use tagwave::audio::{DecoderMode, ExternalDecoder, Source};
 use tagwave::cpu::SimdLevel;
-use tagwave::models;
-use tagwave::tagger::{Device, Tagger};
+use tagwave::models::{self, Model};
+use tagwave::tagger::{Device, Tagger, TaggerBuilder};
 
 /// Folder of music to tag.
 const FOLDER: &str = "TAGWAVE_SCORES_FOLDER";
@@ -41,22 +43,11 @@ fn scores_have_the_committed_digests() {
     let widest = SimdLevel::available()[0];
     let mut found = BTreeMap::new();
     for model in models::all() {
-        let weights =
-            std::env::var_os("TAGWAVE_FIXTURES").map(|folder| PathBuf::from(folder).join("weights"));
-        if weights.is_none() && !model.is_embedded() {
-            println!("not run: {} (TAGWAVE_FIXTURES is not set)", model.name());
-            continue;
-        }
         let mut executors = vec![(format!("cpu {}", widest.as_str()), Device::Cpu)];
         executors.extend(gpu_name.clone().map(|name| (name, Device::Gpu)));
         for (executor, device) in executors {
-            let mut builder = Tagger::builder()
-                .model(model.name())
-                .device(device.clone())
-                .external_decoder(ExternalDecoder::Disabled);
-            if let Some(folder) = weights.as_ref().filter(|_| !model.is_embedded()) {
-                builder = builder.weights(folder);
-            }
+            let Some(mut builder) = builder_of(&model) else { continue };
+            builder = builder.device(device.clone());
             if let Some(gpu) = gpu.as_ref().filter(|_| device == Device::Gpu) {
                 builder = builder.gpu(gpu.clone());
             }
@@ -82,6 +73,15 @@ fn scores_have_the_committed_digests() {
         compared += usize::from(committed.contains_key(key));
     }
     println!("{compared} digests compared");
+}
+
+/// Builder for a model; `None`, with a message, without its weights.
+fn builder_of(model: &Model) -> Option<TaggerBuilder> {
+    let builder = Tagger::builder().model(model.name()).external_decoder(ExternalDecoder::Disabled);
+    if model.is_embedded() {
+        return Some(builder);
+    }
+    Some(builder.weights(common::fixture("weights")?))
 }
 
 /// Every file of the folder, by name.
@@ -116,4 +116,150 @@ fn parse(text: &str) -> BTreeMap<JournalKey, String> {
             Some(((fields.next()?.into(), fields.next()?.into()), fields.next()?.into()))
         })
         .collect()
+}
+
+/// Folder of MP3s to tag instead of encodings.
+const MP3_FOLDER: &str = "TAGWAVE_MP3_FOLDER";
+
+/// Pieces of music per encoder setting.
+const PIECES: usize = 6;
+
+/// Largest difference of a score.
+const LIMIT: f32 = 1e-4;
+
+/// Settings of `ffmpeg`, or of `lame`: bit rates, sample rates and channel modes.
+const SETTINGS: [&str; 48] = [
+    "libmp3lame -b:a 64k",
+    "libmp3lame -b:a 96k",
+    "libmp3lame -b:a 128k",
+    "libmp3lame -b:a 160k",
+    "libmp3lame -b:a 192k",
+    "libmp3lame -b:a 256k",
+    "libmp3lame -b:a 320k",
+    "libmp3lame -b:a 128k -joint_stereo 0",
+    "libmp3lame -b:a 320k -joint_stereo 0",
+    "libmp3lame -b:a 160k -abr 1",
+    "libmp3lame -b:a 64k -ac 1",
+    "libmp3lame -q:a 0",
+    "libmp3lame -q:a 2",
+    "libmp3lame -q:a 5",
+    "libmp3lame -q:a 8",
+    "libmp3lame -ar 48000 -b:a 128k",
+    "libmp3lame -ar 48000 -b:a 320k",
+    "libmp3lame -ar 48000 -q:a 2",
+    "libmp3lame -ar 32000 -b:a 64k",
+    "libmp3lame -ar 32000 -b:a 160k -joint_stereo 0",
+    "libmp3lame -ar 32000 -q:a 4",
+    "libmp3lame -ar 24000 -b:a 48k",
+    "libmp3lame -ar 24000 -q:a 4",
+    "libmp3lame -ar 22050 -b:a 32k",
+    "libmp3lame -ar 22050 -b:a 64k -joint_stereo 0",
+    "libmp3lame -ar 22050 -b:a 160k",
+    "libmp3lame -ar 22050 -b:a 40k -ac 1",
+    "libmp3lame -ar 16000 -b:a 32k",
+    "libmp3lame -ar 16000 -b:a 64k",
+    "libmp3lame -ar 16000 -b:a 160k -joint_stereo 0",
+    "libmp3lame -ar 16000 -q:a 4 -ac 1",
+    "libmp3lame -ar 12000 -b:a 32k",
+    "libmp3lame -ar 11025 -b:a 32k",
+    "libmp3lame -ar 8000 -b:a 24k",
+    "libshine -b:a 128k",
+    "libshine -b:a 192k",
+    "libshine -b:a 320k",
+    "libshine -ar 48000 -b:a 192k",
+    "libshine -ar 32000 -b:a 128k",
+    "libshine -b:a 96k",
+    "lame --preset extreme",
+    "lame -m f -b 128",
+    "lame -m s -b 320 --lowpass 20",
+    "lame --abr 112 --lowpass 8",
+    "lame -m d -b 192",
+    "lame --nores -b 192",
+    "lame -V 4 --resample 22.05",
+    "lame -q 9 -b 48 --resample 16",
+];
+
+/// Differences of the scores of MP3 decoded as the models hear it from those of full decoding.
+#[test]
+#[ignore = "minutes, and needs encoders: cargo xtask mp3-scores [FOLDER]"]
+fn heard_mp3_has_the_scores_of_full_decoding() {
+    let folder = tempfile::tempdir().unwrap();
+    let groups = match std::env::var_os(MP3_FOLDER).map(PathBuf::from) {
+        Some(folder) => {
+            files(&folder).into_iter().map(|path| (path.display().to_string(), vec![path])).collect()
+        }
+        None => encodings(folder.path()),
+    };
+    let mut largest = 0.0f32;
+    for model in models::all() {
+        let Some(builder) = builder_of(&model) else { continue };
+        let builder = builder.device(Device::Cpu);
+        let heard = builder.clone().build().unwrap();
+        let full = builder.decoder(DecoderMode::FullBand).build().unwrap();
+        let (mut compared, mut in_full, mut of_model) = (0, 0, 0.0f32);
+        for (setting, paths) in &groups {
+            let mut of_setting = 0.0f32;
+            let tracks = |tagger: &Tagger| tagger.tag_batch(paths.iter().map(Source::path));
+            for (heard, full) in tracks(&heard).into_iter().zip(tracks(&full)) {
+                let (heard, full) = (heard.unwrap(), full.unwrap());
+                assert_eq!(full.decoder, "tagwave-full", "{setting}");
+                if heard.decoder != "tagwave" {
+                    in_full += 1;
+                    continue;
+                }
+                compared += 1;
+                let differences = heard.scores.iter().zip(&full.scores).map(|(a, b)| (a - b).abs());
+                of_setting = differences.fold(of_setting, f32::max);
+            }
+            println!("{}\t{of_setting:.1e}\t{setting}", model.name());
+            of_model = of_model.max(of_setting);
+        }
+        println!("{}: {of_model:.1e} in {compared} files, {in_full} more decoded in full", model.name());
+        assert!(compared > 0);
+        largest = largest.max(of_model);
+    }
+    assert!(largest <= LIMIT, "a score differs by {largest:.1e}");
+}
+
+/// Encodings in a folder, by setting.
+fn encodings(folder: &Path) -> Vec<(String, Vec<PathBuf>)> {
+    let sources = [common::fixture("samples"), common::fixture("audio")].into_iter().flatten();
+    let is_audio = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| ["mp3", "ogg", "opus"].iter().any(|known| extension == *known))
+    };
+    let sources: Vec<PathBuf> = sources.flat_map(|folder| files(&folder)).filter(is_audio).collect();
+    assert!(sources.len() >= PIECES, "no music: TAGWAVE_FIXTURES is not set");
+    let pieces: Vec<PathBuf> = (0..sources.len()).map(|i| folder.join(format!("{i}.wav"))).collect();
+    for (source, piece) in sources.iter().zip(&pieces) {
+        let mut decode = Command::new("ffmpeg");
+        decode.args(["-nostdin", "-v", "error", "-stream_loop", "3", "-i"]).arg(source);
+        run(decode.args("-map 0:a:0 -t 34 -ac 2 -ar 44100".split(' ')).arg(piece));
+    }
+    let mut encodings = Vec::new();
+    for (i, setting) in SETTINGS.iter().enumerate() {
+        let mut paths = Vec::new();
+        for k in 0..PIECES {
+            let (from, to) = (&pieces[(i * PIECES + k) % pieces.len()], folder.join(format!("{i}-{k}.mp3")));
+            let mut encode = Command::new(if setting.starts_with("lame ") { "lame" } else { "ffmpeg" });
+            match setting.strip_prefix("lame ") {
+                Some(arguments) => encode.arg("--quiet").args(arguments.split(' ')).arg(from),
+                None => encode
+                    .args(["-nostdin", "-v", "error", "-i"])
+                    .arg(from)
+                    .arg("-c:a")
+                    .args(setting.split(' ')),
+            };
+            run(encode.arg(&to));
+            paths.push(to);
+        }
+        encodings.push((setting.to_string(), paths));
+    }
+    println!("{} encodings of {} pieces", SETTINGS.len() * PIECES, sources.len());
+    encodings
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdin(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}");
 }

@@ -1,10 +1,12 @@
-"""tagwave's decode side beside what a Python user would run, on one folder, in turn.
+"""tagwave beside what a Python user would run, from the files of one folder, in turn.
 
-    python benches/peers/pipeline.py FOLDER [--rounds 3] [--workers 2] [--tagwave target/release/tagwave]
+    python benches/peers/pipeline.py FOLDER [--models none,crnn,small] [--engine openvino] [--styles tuned,plain]
+                                     [--rounds 3] [--workers 2] [--tagwave target/release/tagwave] [--csv FILE]
 
 plain: librosa.load of the whole file at 12 kHz, and its mel spectrogram. tuned: the middle 29.12 s by seeking
 (soundfile, else PyAV), soxr HQ, a mel spectrogram in NumPy. tagwave: decode, downmix and its exact resampler; its mel
-belongs to the model. Milliseconds a track are summed over the workers; start-up is not timed.
+belongs to the model, and its time on the processor (cpu) is not measured. The model `none` is this side alone. Others are run by Python in each worker, in batches of eight
+(plain: of one), as the graphs of run.py. Milliseconds a track are summed over the workers; start-up is not timed.
 """
 
 import argparse
@@ -20,8 +22,11 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ.setdefault(variable, "1")  # the processes are the parallelism
 
 import numpy as np
+import run as networks
 
 RATE, SECONDS, N_FFT, HOP, MELS = 12000, 29.12, 512, 256, 96
+BATCH = 8
+STAGES = ("decode", "resample", "mel", "model", "cpu")
 ENDINGS = (".mp3", ".flac", ".ogg", ".m4a", ".wav")
 
 
@@ -79,8 +84,8 @@ class Tuned:
         spectrum = rfft(frames * self.window, axis=1)
         mel = self.filters @ (spectrum.real**2 + spectrum.imag**2).T
         decibels = 10 * np.log10(np.maximum(mel * mel, 1e-10))
-        np.maximum(decibels, decibels.max() - 80.0)
-        return decoded - start, resampled - decoded, time.perf_counter() - resampled
+        decibels = np.maximum(decibels, decibels.max() - 80.0).astype(np.float32)
+        return decibels, [decoded - start, resampled - decoded, time.perf_counter() - resampled]
 
 
 class Plain:
@@ -94,68 +99,98 @@ class Plain:
         samples, _ = librosa.load(path, sr=RATE)
         decoded = time.perf_counter()
         mel = librosa.feature.melspectrogram(y=samples, sr=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=MELS)
-        librosa.power_to_db(mel**2)
-        return decoded - start, 0.0, time.perf_counter() - decoded
+        decibels = librosa.power_to_db(mel**2).astype(np.float32)
+        return decibels, [decoded - start, 0.0, time.perf_counter() - decoded]
 
 
-STYLES = {"plain": Plain, "tuned": Tuned}
-_run = None
+STYLES = {"tuned": Tuned, "plain": Plain}
+_load = _infer = None
 
 
-def _begin(style, warm):
-    global _run
-    _run = STYLES[style]()
-    for path in warm:  # lazy imports, plans, codecs
-        _run(path)
+def _begin(style, model, engine, warm):
+    global _load, _infer
+    _load = STYLES[style]()
+    if model != "none":
+        batch = 1 if style == "plain" else BATCH
+        network = networks.PEERS[engine](networks.export(model, batch), 1)
+        frames = networks.MODELS[model][0]
+
+        def _infer(spectrograms):
+            x = np.zeros((batch, 1, MELS, frames), np.float32)
+            for row, found in zip(x, spectrograms):
+                width = min(frames, found.shape[1])
+                row[0, :, :width] = found[:, :width]
+            network(x)
+
+    _several(warm)  # lazy imports, plans, codecs
 
 
-def _one(path):
-    return _run(path)
+def _several(paths):
+    """Milliseconds of every stage for one batch, and of the processor."""
+    processor = time.process_time()
+    loaded = [_load(path) for path in paths]
+    start = time.perf_counter()
+    if _infer:
+        _infer([spectrogram for spectrogram, _ in loaded])
+    ends = [time.perf_counter() - start, time.process_time() - processor]
+    return np.append(np.sum([times for _, times in loaded], axis=0), ends) * 1e3
 
 
-def python(style, files, workers):
+def python(style, model, engine, files, workers):
     warm = list({os.path.splitext(path)[1]: path for path in files}.values())
-    with multiprocessing.get_context("spawn").Pool(workers, _begin, (style, warm)) as pool:
+    size = BATCH if model != "none" and style == "tuned" else 1
+    batches = [files[at : at + size] for at in range(0, len(files), size)]
+    with multiprocessing.get_context("spawn").Pool(workers, _begin, (style, model, engine, warm)) as pool:
         pool.map(_one_sleep, range(workers))
         start = time.perf_counter()
-        times = np.array(pool.map(_one, files, chunksize=1))
+        times = np.sum(pool.map(_several, batches, chunksize=1), axis=0) / len(files)
         seconds = time.perf_counter() - start
-    decode, resample, mel = 1e3 * times.mean(axis=0)
-    return {"tracks/s": len(files) / seconds, "decode": decode, "resample": resample, "mel": mel}
+    return {"tracks_per_s": len(files) / seconds, **dict(zip(STAGES, times))}
 
 
 def _one_sleep(_):
     time.sleep(0.2)  # every worker has begun once all have slept
 
 
-def tagwave(command, folder, workers):
-    arguments = [command, "bench", "pipeline", folder, "--device", "none", "--json", "--decode-threads", str(workers)]
+def tagwave(command, model, folder, repeat, workers):
+    arguments = [command, "bench", "pipeline", folder, "--json", "--decode-threads", str(workers), "--repeat", str(repeat)]
+    arguments += ["--device", "none"] if model == "none" else ["--device", "cpu", "--model", model]
     found = json.loads(subprocess.run(arguments, capture_output=True, check=True, text=True).stdout)
     stages = found["ms_per_track"]
-    return {"tracks/s": found["tracks_per_s"], "decode": stages["decode"], "resample": stages["resample"], "mel": 0.0}
+    return {"tracks_per_s": found["tracks_per_s"], **{stage: stages.get(stage, 0.0) for stage in STAGES}}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder")
+    parser.add_argument("--models", default="none")
+    parser.add_argument("--engine", default="openvino", choices=networks.PEERS)
+    parser.add_argument("--styles", default="tuned,plain")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=1, help="passes over the files in a round")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tagwave", default="target/release/tagwave")
     parser.add_argument("--csv", help="where to keep the figures")
     arguments = parser.parse_args()
     walk = os.walk(arguments.folder)
     files = sorted(os.path.join(at, name) for at, _, names in walk for name in names if name.endswith(ENDINGS))
-    runs = {"tagwave": [], "tuned": [], "plain": []}
-    for _ in range(arguments.rounds):
-        runs["tagwave"].append(tagwave(arguments.tagwave, arguments.folder, arguments.workers))
-        for style in STYLES:
-            runs[style].append(python(style, files, arguments.workers))
-    lines = ["engine,workers,files,tracks_per_s,decode_ms,resample_ms,mel_ms"]
-    for name, rounds in runs.items():
-        middle = {key: statistics.median(run[key] for run in rounds) for key in rounds[0]}
-        values = ",".join(f"{middle[key]:.2f}" for key in ("tracks/s", "decode", "resample", "mel"))
-        lines.append(f"{name},{arguments.workers},{len(files)},{values}")
-    print("\n".join(lines))
+    files *= arguments.repeat
+    lines = ["model,engine,round,workers,files,tracks_per_s," + ",".join(f"{stage}_ms" for stage in STAGES)]
+    for model in arguments.models.split(","):
+        rates = {}
+        for number in range(1, arguments.rounds + 1):
+            for name in ["tagwave", *arguments.styles.split(",")]:
+                if name == "tagwave":
+                    found = tagwave(arguments.tagwave, model, arguments.folder, arguments.repeat, arguments.workers)
+                else:
+                    found = python(name, model, arguments.engine, files, arguments.workers)
+                rates.setdefault(name, []).append(found["tracks_per_s"])
+                values = ",".join(f"{value:.2f}" for value in found.values())
+                lines.append(f"{model},{name},{number},{arguments.workers},{len(files)},{values}")
+                print(lines[-1], flush=True)
+        for name in arguments.styles.split(","):
+            quotients = [own / other for own, other in zip(rates["tagwave"], rates[name])]
+            print(f"{model}: tagwave is {statistics.median(quotients):.2f} times as fast as {name}")
     if arguments.csv:
         with open(arguments.csv, "w") as file:
             file.write("\n".join(lines) + "\n")

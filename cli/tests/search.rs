@@ -112,7 +112,7 @@ fn all_duplicates_are_listed_in_groups() {
     let found = rows(&home.ok(&["duplicates", "--format", "jsonl"]));
     let names: Vec<&str> = found.iter().map(|row| row["path"].as_str().unwrap()).collect();
     let ends: Vec<bool> =
-        names.iter().zip(["02.wav", "copy.wav", "a5.wav", "05.wav"]).map(|(a, b)| a.ends_with(b)).collect();
+        names.iter().zip(["02.wav", "copy.wav", "05.wav", "a5.wav"]).map(|(a, b)| a.ends_with(b)).collect();
     assert_eq!(ends, [true; 4], "{names:?}");
     let column = |name: &str| found.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
     assert_eq!(column("group"), [1, 1, 2, 2]);

@@ -21,6 +21,7 @@ mod files;
 #[cfg(not(feature = "decode"))]
 #[path = "no_files.rs"]
 mod files;
+mod half_band;
 mod half_rate;
 mod heartbeat;
 mod level;

@@ -13,9 +13,20 @@ impl PhaseAccumulator {
         PhaseAccumulator { k: 0, t: 0.0, increment: 1.0 / (f64::from(to_hz) / f64::from(from_hz)) }
     }
 
-    /// True if the sum lies below `position`, which it would equal if it were exact.
-    pub(super) fn is_below(&self, position: u64) -> bool {
-        self.t < position as f64
+    /// Advances by `count` outputs. Returns those whose sum lies below an integer that it would equal if it were exact,
+    /// counted from the first, with that integer. `(l, m)` is the reduced ratio: output `k` lies at `k * m / l`.
+    pub(super) fn below_integers(&mut self, (l, m): (u64, u64), count: usize) -> Vec<(usize, u64)> {
+        let (start, end) = (self.k, self.k + count as u64);
+        let mut below = Vec::new();
+        for k in (start.next_multiple_of(l)..end).step_by(l as usize) {
+            self.advance_to(k);
+            let position = k / l * m;
+            if self.t < position as f64 {
+                below.push(((k - start) as usize, position));
+            }
+        }
+        self.advance_to(end);
+        below
     }
 
     pub(super) fn step(&mut self) {
@@ -30,6 +41,9 @@ impl PhaseAccumulator {
         while self.k < k {
             for _settling in 0..3.min(k - self.k) {
                 self.step();
+            }
+            if self.k == k {
+                return;
             }
             let rounded = (self.t + self.increment) - self.t;
             let next_power = f64::from_bits(((self.t.to_bits() >> 52) + 1) << 52);
@@ -58,6 +72,31 @@ mod tests {
                 assert_eq!(jumped.k, target);
                 assert_eq!(jumped.t.to_bits(), stepped.t.to_bits(), "{from_hz} Hz, output {target}");
             }
+        }
+    }
+
+    #[test]
+    fn sums_below_integers_are_those_of_single_steps() {
+        for (from_hz, to_hz, l, m) in
+            [(44_100, 12_000, 40, 147), (48_000, 12_000, 1, 4), (8_000, 12_000, 3, 2)]
+        {
+            let (mut stepped, mut time) =
+                (PhaseAccumulator::new(from_hz, to_hz), PhaseAccumulator::new(from_hz, to_hz));
+            let mut sum_of_found = 0;
+            for count in [0, 1, 39, 40, 41, 1_000, 349_440] {
+                let mut expected = Vec::new();
+                for i in 0..count {
+                    let position = stepped.k * m / l;
+                    if stepped.k * m % l == 0 && stepped.t < position as f64 {
+                        expected.push((i, position));
+                    }
+                    stepped.step();
+                }
+                assert_eq!(time.below_integers((l, m), count), expected, "{from_hz} Hz, {count}");
+                assert_eq!((time.k, time.t.to_bits()), (stepped.k, stepped.t.to_bits()));
+                sum_of_found += expected.len();
+            }
+            assert_eq!(sum_of_found > 0, from_hz == 44_100 || from_hz == 8_000, "{from_hz} Hz");
         }
     }
 }

@@ -154,20 +154,9 @@ impl PolyphaseFilter {
         self.tiles(arch, tile, x, &mut all);
         y.copy_from_slice(&all[before..][..y.len()]);
         let start = self.position(tile);
-        let (whole, rest) = (self.m / self.l, self.m % self.l);
-        let (mut position, mut phase) =
-            (self.position(k), (u128::from(k) * u128::from(self.m) % u128::from(self.l)) as u64);
-        for y in y {
-            if phase == 0 && time.is_below(position) {
-                let (taps, first) = (&self.below[..], (position - start) as usize);
-                let y = std::slice::from_mut(y);
-                Tiles { taps, rows: 1, x, first, stride: 0, y, spacing: 1 }.compute(arch);
-            }
-            time.step();
-            (position, phase) = (position + whole, phase + rest);
-            if phase >= self.l {
-                (position, phase) = (position + 1, phase - self.l);
-            }
+        for (i, position) in time.below_integers((self.l, self.m), y.len()) {
+            let (taps, first, y) = (&self.below[..], (position - start) as usize, &mut y[i..=i]);
+            Tiles { taps, rows: 1, x, first, stride: 0, y, spacing: 1 }.compute(arch);
         }
     }
 

@@ -29,6 +29,8 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   scores    tags a folder of music with every model on the CPU and the best adapter, and compares the digests of the
             scores with tests/golden/scores.txt; ARGUMENTS: FOLDER [--write]. Weights other than those of `small`
             are found below $TAGWAVE_FIXTURES/weights
+  mp3-scores  encodes music below $TAGWAVE_FIXTURES with 48 settings of ffmpeg and lame, and compares the scores of every
+            model with those of full decoding; ARGUMENTS: [FOLDER] of MP3s to tag instead
   matrix    tags a folder of valid and damaged files and compares with its manifest; ARGUMENTS: DIR [DEVICE...]
   compare-decoders  compares the built-in decoders with ffmpeg; ARGUMENTS: DIR...
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
@@ -40,6 +42,10 @@ usage: cargo xtask COMMAND [ARGUMENTS]
             [WRAPPER [CHIP...]], or `compare`, which ranks the model against the measured records
   windows   tests of the program for Windows, under Wine or on Windows; ARGUMENTS: those of cargo test
   soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";
+
+/// Packages that are built and tested together: another choice has other features of dependencies, which are then built
+/// again.
+const PACKAGES: [&str; 6] = ["-p", "tagwave", "-p", "tagwave-cli", "-p", "tagwave-capi"];
 
 type Outcome = Result<(), String>;
 
@@ -61,6 +67,7 @@ fn main() -> ExitCode {
         Some("windows") => windows::test(rest),
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
         Some("scores") => scores(rest),
+        Some("mp3-scores") => mp3_scores(rest),
         Some("kernels") => {
             let records = root().join("benches/records");
             match rest {
@@ -113,13 +120,9 @@ fn target_folder() -> PathBuf {
 
 /// Builds everything that runs, and returns the path of one program.
 fn built(name: &str) -> Result<PathBuf, String> {
-    run(&mut cargo(&["build", "--quiet", "--all-features", "--bins", "--examples"]))?;
+    run(cargo(&["build", "--quiet", "--all-features", "--bins", "--examples"]).args(PACKAGES))?;
     Ok(target_folder().join("debug").join(name).with_extension(env::consts::EXE_EXTENSION))
 }
-
-/// Tests of the packages that have any.
-const TESTED: [&str; 8] =
-    ["test", "--all-features", "-p", "tagwave", "-p", "tagwave-cli", "-p", "tagwave-capi"];
 
 /// Features of the library that are checked without the others: each alone, none, and what an engine with its own
 /// decoder and device takes.
@@ -144,7 +147,7 @@ fn check() -> Outcome {
     run(&mut cargo(&["package", "--package", "tagwave", "--allow-dirty", "--quiet"]))?;
     // With the packages of `cargo xtask test`, so that nothing is built for other features.
     let sources = ["shaders", "layering", "words", "cycles"].into_iter().flat_map(|name| ["--test", name]);
-    run(cargo(&TESTED).args(sources))?;
+    run(cargo(&["test", "--all-features"]).args(PACKAGES).args(sources))?;
     deny()
 }
 
@@ -173,8 +176,8 @@ fn test(filter: &[String]) -> Outcome {
     let first = String::from_utf8_lossy(&devices.stdout);
     println!("adapter: {}", first.lines().next().unwrap_or("none"));
 
-    let mut command = cargo(&TESTED);
-    command.args(filter).args(["--", "--nocapture"]).stdout(Stdio::piped());
+    let mut command = cargo(&["test", "--all-features"]);
+    command.args(PACKAGES).args(filter).args(["--", "--nocapture"]).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let (mut not_run, mut skipped) = (0, 0);
     if let Some(stdout) = child.stdout.take() {
@@ -226,13 +229,33 @@ fn scores(arguments: &[String]) -> Outcome {
         _ => return Err("usage: cargo xtask scores FOLDER [--write]".into()),
     };
     let folder = fs::canonicalize(folder).map_err(|error| format!("{folder}: {error}"))?;
-    let mut command =
-        cargo(&["test", "--all-features", "--test", "scores", "--", "--ignored", "--nocapture"]);
+    let mut command = scores_test("scores_have_the_committed_digests");
     command.env("TAGWAVE_SCORES_FOLDER", folder);
     if write {
         command.env("TAGWAVE_SCORES_WRITE", "1");
     }
     run(&mut command)
+}
+
+/// Compares the scores of MP3s decoded as the models hear them with those of full decoding.
+fn mp3_scores(arguments: &[String]) -> Outcome {
+    let mut command = scores_test("heard_mp3_has_the_scores_of_full_decoding");
+    match arguments {
+        [] => {}
+        [folder] => {
+            let folder = fs::canonicalize(folder).map_err(|error| format!("{folder}: {error}"))?;
+            command.env("TAGWAVE_MP3_FOLDER", folder);
+        }
+        _ => return Err("usage: cargo xtask mp3-scores [FOLDER]".into()),
+    }
+    run(&mut command)
+}
+
+/// One of the ignored tests of `tests/scores.rs`.
+fn scores_test(name: &str) -> Command {
+    let mut command = cargo(&["test", "--all-features"]);
+    command.args(PACKAGES).args(["--test", "scores", "--", "--ignored", "--nocapture", name]);
+    command
 }
 
 fn golden() -> Outcome {

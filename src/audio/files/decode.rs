@@ -10,20 +10,18 @@ use super::ending::{self, Ending};
 use super::frames;
 use super::mp3::BlockSpec;
 use super::packets::{End, Next, Packets, SkipMethod, TrackFacts, guarded};
+use super::rate_change::RateAdapter;
+use super::trim::{TrimLengths, Trimmer};
 use super::{adts, ogg};
 use crate::audio::error::{AudioError, PositionLost};
 use crate::audio::heartbeat::Heartbeat;
 use crate::audio::level::MixPower;
 use crate::audio::limits::MAX_CHANNELS;
 use crate::audio::mix::mix;
-use crate::audio::polyphase::Resamplers;
 use crate::audio::request::{DecoderMode, check_rate};
-use crate::audio::resample::Resampling;
 use crate::audio::spacing::Spacing;
 use crate::audio::warning::Warning;
 
-/// Number of samples that the original's MP3 decoder dropped at the start and appended as zeros at the end.
-const ORIGINAL_DELAY: usize = 529;
 /// Maximum number of consecutive packets that decode to nothing.
 const MAX_FRUITLESS: u64 = 1_000_000;
 /// Tolerated difference between stated and decoded length in samples: containers count whole packets.
@@ -42,20 +40,9 @@ pub(in crate::audio) struct Decoder {
     mode: DecoderMode,
     facts: TrackFacts,
     rate_hz: u32,
-    /// Number of samples still to be dropped at the start.
-    skip: usize,
-    /// The samples that are computed.
-    spacing: Spacing,
-    /// Those of the last `hold` samples, held back: at the end of the track they are padding.
-    held: Vec<f32>,
-    hold: usize,
-    /// Position of the first of the held samples, or of the next, and number of held samples.
-    held_start: u64,
-    held_span: usize,
+    trimmer: Trimmer,
     /// Number of samples of the latest block, including those that are not computed.
     span: usize,
-    /// Number of zeros still to be appended at the end.
-    tail: usize,
     interleaved: Vec<f32>,
     /// First block, decoded on opening because the decoder knows the exact sample rate.
     first: Vec<f32>,
@@ -69,10 +56,7 @@ pub(in crate::audio) struct Decoder {
     origin: i64,
     /// Time of the latest packet's first sample.
     time: i64,
-    /// Resampler for a part of the track with another rate.
-    adapter: Option<(u32, Resampling)>,
-    /// Most recent rate in Hz other than the track's own.
-    other_rate_hz: Option<u32>,
+    adapter: RateAdapter,
     /// Power of the latest block before and after mixing.
     power: MixPower,
     dts: dts::DtsDetector,
@@ -118,21 +102,15 @@ impl Decoder {
     }
 
     fn new(packets: Packets, codec: Codec, facts: TrackFacts, mode: DecoderMode) -> Decoder {
-        let (skip, hold, tail) = trim_lengths(&facts, mode);
+        let trimmer = Trimmer::new(TrimLengths::of(&facts, mode));
         Decoder {
             packets,
             codec,
             mode,
             facts,
             rate_hz: 0,
-            skip,
-            spacing: Spacing::ALL,
-            held: Vec::new(),
-            hold,
-            held_start: 0,
-            held_span: 0,
+            trimmer,
             span: 0,
-            tail,
             interleaved: Vec::new(),
             first: Vec::new(),
             first_span: 0,
@@ -140,8 +118,7 @@ impl Decoder {
             damaged: 0,
             failure: None,
             end: None,
-            adapter: None,
-            other_rate_hz: None,
+            adapter: RateAdapter::default(),
             power: MixPower::default(),
             dts: dts::DtsDetector::default(),
             scan: FileScan::default(),
@@ -166,12 +143,11 @@ impl Decoder {
             return Ok(None);
         };
         // In a track with several rates, positions are not those of its packets.
-        if !self.scan.is_uniform || self.adapter.is_some() {
+        if !self.scan.is_uniform || self.adapter.is_active() {
             return Ok(None);
         }
         // Encoder delay of bare MPEG audio, dropped before positions count.
-        let dropped = self.skip as u64;
-        let raw = wanted + dropped;
+        let raw = wanted + self.trimmer.skip();
         let regular = self.has_regular_packets();
         if time_hz != self.rate_hz || wanted < warm_up + MIN_SKIP_SAMPLES || self.first.is_empty() || !regular
         {
@@ -209,24 +185,16 @@ impl Decoder {
             if position + self.block_span as u64 > raw {
                 // Errors while the codec settles do not count as damage.
                 self.damaged = damaged;
-                let surplus = dropped.saturating_sub(position);
-                self.drop_first(&mut block, surplus);
-                self.skip = 0;
-                (self.first, self.first_span) = (block, self.block_span - surplus as usize);
-                self.held_start = position + surplus - dropped;
-                return Ok(Some(position + surplus - dropped));
+                let (span, start) = self.trimmer.resume(position, &mut block, self.block_span);
+                (self.first, self.first_span) = (block, span);
+                return Ok(Some(start));
             }
         }
     }
 
-    /// Drops the computed ones of the first `count` samples of a block, which begins with a computed one.
-    fn drop_first(&self, block: &mut Vec<f32>, count: u64) {
-        block.drain(..block.len().min(count.div_ceil(self.spacing.step()) as usize));
-    }
-
     /// The samples that are computed, as positions after trimming.
     pub(in crate::audio) fn spacing(&self) -> Spacing {
-        self.spacing
+        self.trimmer.spacing()
     }
 
     /// True if only what is heard is decoded.
@@ -250,7 +218,6 @@ impl Decoder {
     /// # Errors
     /// [`AudioError::Cancelled`], [`AudioError::Io`].
     pub(in crate::audio) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
-        let trim_lengths = trim_lengths(&self.facts, self.mode);
         let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
         if self.facts.is_adts {
             let found = adts::scan(self.packets.bytes(), heartbeat)?;
@@ -301,7 +268,7 @@ impl Decoder {
             }
         }
         if !self.packets.is_ogg() {
-            scan.frames = scan.frames.map(|frames| trimmed(frames, trim_lengths));
+            scan.frames = scan.frames.map(|frames| self.trimmer.lengths().trimmed(frames));
         }
         self.scan = scan;
         Ok(())
@@ -337,7 +304,7 @@ impl Decoder {
         if let Some(rate_hz) = old.scan.rate_hz.filter(|&rate_hz| rate_hz != self.rate_hz) {
             let from_hz = std::mem::replace(&mut self.rate_hz, rate_hz);
             let mut first = std::mem::take(&mut self.first);
-            self.adapt(from_hz, &mut first)?;
+            self.adapter.adapt(from_hz, rate_hz, &mut first)?;
             self.first = first;
         }
         self.scan = old.scan.clone();
@@ -358,7 +325,7 @@ impl Decoder {
         if let Some(End::Broken { reason }) = self.end.as_ref().or(self.scan.end.as_ref()) {
             warnings.push(Warning::Truncated { reason: reason.clone() });
         }
-        if let Some(to_hz) = self.other_rate_hz {
+        if let Some(to_hz) = self.adapter.other_rate_hz() {
             warnings.push(Warning::RateChange { from_hz: self.rate_hz, to_hz });
         }
         let counted = [
@@ -451,33 +418,17 @@ impl Decoder {
     /// their number including those that are not computed.
     pub(in crate::audio) fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         out.clear();
-        self.span = if !self.first.is_empty() {
+        let span = if !self.first.is_empty() {
             std::mem::swap(out, &mut self.first);
             self.first_span
         } else if self.end.is_some() || !self.decode_block(out)? {
-            out.resize(std::mem::take(&mut self.tail), 0.0);
+            self.trimmer.end(out);
             self.span = out.len();
             return Ok(!out.is_empty());
         } else {
             self.block_span
         };
-        let skipped = self.skip.min(self.span);
-        self.skip -= skipped;
-        self.span -= skipped;
-        self.drop_first(out, skipped as u64);
-        if self.hold > 0 {
-            self.held.extend_from_slice(out);
-            self.held_span += self.span;
-            self.span = self.held_span.saturating_sub(self.hold);
-            self.held_span -= self.span;
-            let index = |position: u64| self.spacing.index(position as i64);
-            let settled = index(self.held_start + self.span as u64) - index(self.held_start);
-            let settled = self.held.len().min(settled as usize);
-            out.clear();
-            out.extend_from_slice(&self.held[..settled]);
-            self.held.drain(..settled);
-        }
-        self.held_start += self.span as u64;
+        self.span = self.trimmer.trim(out, span);
         Ok(true)
     }
 
@@ -487,7 +438,7 @@ impl Decoder {
             match self.packets.next()? {
                 Next::End(end) => {
                     self.end = Some(end);
-                    self.end_adapter(out)?;
+                    self.adapter.end(out)?;
                     self.block_span = out.len();
                     return Ok(!out.is_empty());
                 }
@@ -555,48 +506,12 @@ impl Decoder {
         }
         if step == 2 {
             // The decoder refuses changes of the rate.
-            let (delay, _, _) = trim_lengths(&self.facts, self.mode);
-            (self.spacing, self.block_span) = (Spacing::halves(delay as u64), frames);
+            self.trimmer.set_half_rate();
+            self.block_span = frames;
             return Ok(());
         }
-        self.adapt(rate_hz, out)?;
+        self.adapter.adapt(rate_hz, self.rate_hz, out)?;
         self.block_span = out.len();
-        Ok(())
-    }
-
-    /// Resamples `out` from `rate_hz` to the track's rate.
-    fn adapt(&mut self, rate_hz: u32, out: &mut Vec<f32>) -> Result<(), AudioError> {
-        let is_own = rate_hz == self.rate_hz;
-        if is_own && self.adapter.is_none() {
-            return Ok(());
-        }
-        let mut samples = std::mem::take(out);
-        if self.adapter.as_ref().is_none_or(|(from_hz, _)| *from_hz != rate_hz) {
-            self.end_adapter(out)?;
-            if is_own {
-                out.append(&mut samples);
-                return Ok(());
-            }
-            // Such files are rare: the filter is not cached.
-            let resampling = Resampling::new(rate_hz, self.rate_hz, Spacing::ALL, &Resamplers::new())?;
-            self.adapter = Some((rate_hz, resampling));
-            self.other_rate_hz = Some(rate_hz);
-        }
-        if let Some((_, resampling)) = &mut self.adapter {
-            resampling.push(&samples, samples.len() as u64)?;
-            let wanted = out.len().saturating_add(resampling.computable().min(1 << 24) as usize);
-            resampling.pull(out, wanted)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the resampler of a part with another rate and appends its last samples.
-    fn end_adapter(&mut self, out: &mut Vec<f32>) -> Result<(), AudioError> {
-        if let Some((_, mut resampling)) = self.adapter.take() {
-            resampling.finish()?;
-            let wanted = out.len().saturating_add(resampling.computable().min(1 << 24) as usize);
-            resampling.pull(out, wanted)?;
-        }
         Ok(())
     }
 }
@@ -638,17 +553,6 @@ impl FileScan {
     }
 }
 
-/// Number of samples to drop at the start, to hold back for the end, and of zeros to append.
-fn trim_lengths(facts: &TrackFacts, mode: DecoderMode) -> (usize, usize, usize) {
-    match mode {
-        DecoderMode::Original if facts.is_mp3 => (ORIGINAL_DELAY, 0, ORIGINAL_DELAY),
-        DecoderMode::Plain | DecoderMode::FullBand if facts.is_bare_mpeg => {
-            (facts.delay.unwrap_or(0) as usize, facts.padding.unwrap_or(0) as usize, 0)
-        }
-        _ => (0, 0, 0),
-    }
-}
-
 /// Counts the samples of a track by decoding it.
 pub(in crate::audio) fn count_frames(
     file: File,
@@ -677,11 +581,6 @@ fn count_packets(file: File, mode: DecoderMode, heartbeat: &Heartbeat) -> Result
             Next::Restart => return Ok((frames, End::Regular)),
         }
     }
-}
-
-/// Number of samples left after trimming.
-fn trimmed(samples: u64, (skip, hold, tail): (usize, usize, usize)) -> u64 {
-    samples.saturating_sub((skip + hold) as u64) + tail as u64
 }
 
 /// Rounds to 16 bits (ties to even) with saturation; NaN stays.

@@ -11,7 +11,7 @@ use super::frames;
 
 /// Required number of contiguous frames of MPEG audio or ADTS.
 const CHAIN: usize = 4;
-/// Number of bytes searched for a first frame: cut streams begin inside a frame.
+/// Number of bytes searched for a first frame, and read at a time: cut streams begin inside a frame.
 const SEARCH_BYTES: usize = 64 << 10;
 /// Number of bytes searched after an ID3v2 tag, whose stated size may be wrong by the size of a picture.
 const SEARCH_BEHIND_TAG_BYTES: usize = 1 << 20;
@@ -142,14 +142,17 @@ pub(super) fn detect(bytes: &Bytes) -> io::Result<Detected> {
     let limit = if tagged { SEARCH_BEHIND_TAG_BYTES } else { SEARCH_BYTES };
     // Leading zeros are skipped.
     let zeros = leading_zeros(bytes, start)?;
-    let window = bytes.get(start + zeros, limit)?;
-    for (offset, pair) in window.windows(2).enumerate() {
-        if pair[0] != 0xff || pair[1] < 0xe0 {
-            continue;
-        }
-        let at = start + zeros + offset as u64;
-        if let Some(format) = frames_at(bytes, at, offset == 0)? {
-            return Ok(Detected { format, start: at });
+    for piece in (0..limit).step_by(SEARCH_BYTES) {
+        // One byte more than a piece: a sync word may begin in one and end in the next.
+        let window = bytes.get(start + zeros + piece as u64, (limit - piece).min(SEARCH_BYTES + 1))?;
+        for (offset, pair) in (piece..).zip(window.windows(2)) {
+            if pair[0] != 0xff || pair[1] < 0xe0 {
+                continue;
+            }
+            let at = start + zeros + offset as u64;
+            if let Some(format) = frames_at(bytes, at, offset == 0)? {
+                return Ok(Detected { format, start: at });
+            }
         }
     }
     Ok(Detected { format: InputFormat::Unknown, start })
@@ -273,6 +276,18 @@ mod tests {
         let mut frame = vec![0; 417];
         frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x00]);
         frame.repeat(frames)
+    }
+
+    #[test]
+    fn frames_are_found_wherever_pieces_end() {
+        let tag = b"ID3\x04\0\0\0\0\0\0";
+        let (piece, last) = (SEARCH_BYTES, SEARCH_BEHIND_TAG_BYTES - 2);
+        for stray in [1, piece - 1, piece, piece + 1, 2 * piece - 1, last, last + 1] {
+            let found = detected(&[&tag[..], &vec![1; stray], &mpeg(9)].concat());
+            let format = if stray > last { InputFormat::Unknown } else { InputFormat::Mpeg };
+            assert_eq!(found.format, format, "{stray}");
+            assert!(stray > last || found.start == (tag.len() + stray) as u64, "{stray}");
+        }
     }
 
     #[test]

@@ -16,7 +16,9 @@ mod frames;
 mod mp3;
 mod ogg;
 mod packets;
+mod rate_change;
 mod repair;
+mod trim;
 
 pub(super) use decode::{Decoder, count_frames};
 pub(super) use external::decode_externally;
