@@ -70,7 +70,9 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<u8, CliError> {
     let open = || args.output.open(args.output.kind(args.format, |format| format.holds_features));
     let (Some(count), Some(path)) = (args.pca, &args.output.output) else {
         let Output { mut sink, done } = open()?;
-        return job.run(&mut *sink, done, &requested);
+        let code = job.run(&mut *sink, done, &requested)?;
+        args.output.explain_failures(code, &*sink, args.progress.quiet);
+        return Ok(code);
     };
     let count = usize::from(count);
     let most = job.tagger().model().architecture().embedding_len();

@@ -36,7 +36,7 @@ pub(super) struct CompletionsArgs {
 /// Arguments of `tagwave man`.
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// Folder for tagwave.1, tagwave-tag.1 and so on; it must exist
+    /// Folder for tagwave.1, tagwave-tag.1 and so on
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
@@ -53,6 +53,9 @@ pub(super) fn man(args: &ManArgs, command: Command) -> Result<u8, CliError> {
     let failed = |error: io::Error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED };
     let mut command = command.disable_help_subcommand(true);
     command.build();
+    std::fs::create_dir_all(&args.folder).map_err(|error| {
+        failed(io::Error::new(error.kind(), format!("{}: {error}", args.folder.display())))
+    })?;
     let mut pages = vec![("tagwave".to_string(), command.clone())];
     let of_command = |sub: &Command| {
         let name = format!("tagwave-{}", sub.get_name());

@@ -1,14 +1,17 @@
 //! `tagwave learn`: a model of one's own tags from labelled tracks. docs/models.md describes it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::eval::{EvalReport, ReportArg, write_report};
+use super::inputs::FileArgs;
 use super::labels::{LabelArgs, LabelTable, some};
 use super::library::check_replaced;
 use super::progress::ProgressArgs;
 use super::results::{TrackScores, feature_rows, is_audio, read_rows, tracks};
+use super::walk::LeftOut;
 use super::{CliError, INTERRUPTED, ModelArgs, SOME_FAILED, counted};
 use tagwave::error::Error;
 use tagwave::evaluation::{EvaluationOptions, Folds, LabelledScores, evaluate};
@@ -99,7 +102,7 @@ pub(super) fn learn(args: &LearnArgs) -> Result<u8, CliError> {
     check_output(&args.output)?;
     let labels = args.labels.read()?;
     let (base, base_weights) = base(&args.model)?;
-    let (table, mut code) = read_features(args, &base)?;
+    let (table, mut code) = read_features(args, &labels, &base)?;
     if code == INTERRUPTED {
         return Ok(code);
     }
@@ -148,11 +151,23 @@ fn base(args: &ModelArgs) -> Result<(Model, Weights), CliError> {
     Ok((model, weights))
 }
 
-/// Reads features, or computes those of audio.
-fn read_features(args: &LearnArgs, base: &Model) -> Result<(FeatureTable, u8), CliError> {
+/// Reads features, or computes those of the audio that has labels.
+fn read_features(
+    args: &LearnArgs,
+    labels: &LabelTable,
+    base: &Model,
+) -> Result<(FeatureTable, u8), CliError> {
     let (rows, code) = match &args.tracks[..] {
         [path] if !is_audio(path) => (read_rows(path)?, 0),
-        paths if paths.iter().all(|path| is_audio(path)) => feature_rows(paths, &args.model, &args.progress)?,
+        paths if paths.iter().all(|path| is_audio(path)) => {
+            let entries = FileArgs::of_paths(paths).entries(&Arc::new(LeftOut::default()));
+            let found: Vec<PathBuf> = entries.map(|entry| entry.path).collect();
+            let names: Vec<String> = found.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+            let matches = labels.matches(&names, args.labels.has_keys());
+            let pairs = matches.map_err(|message| args.labels.error(message))?.pairs;
+            let labelled: Vec<PathBuf> = pairs.iter().map(|&(_, track)| found[track].clone()).collect();
+            feature_rows(&labelled, &args.model, &args.progress)?
+        }
         _ => return Err(CliError::usage("expected one file of features, or only audio")),
     };
     let table = feature_table(rows, base)

@@ -92,7 +92,7 @@ const INTERRUPTED: u8 = 130;
 /// Scores 50 Last.fm tags (genres, moods, eras, instruments) for 29 seconds of each track, or extracts the features
 /// behind them. Results go to standard output, everything else to standard error.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, after_help = AFTER_HELP)]
+#[command(name = "tagwave", version, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

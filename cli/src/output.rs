@@ -63,6 +63,14 @@ impl OutputArgs {
         }
     }
 
+    /// Names the place of errors that standard error does not show.
+    pub(super) fn explain_failures(&self, code: u8, sink: &dyn Sink, is_quiet: bool) {
+        let is_silent = code != SOME_FAILED || is_quiet || !sink.has_messages();
+        if let Some(path) = self.output.as_ref().filter(|_| !is_silent) {
+            say!("tagwave: the rows of files that failed have the reason: {}", path.display());
+        }
+    }
+
     /// Opens the output.
     pub(super) fn open(&self, kind: OutputKind) -> Result<Output, CliError> {
         let unwritable =

@@ -81,7 +81,9 @@ pub(super) fn tag(args: &TagArgs) -> Result<u8, CliError> {
     };
     let Output { mut sink, done } =
         args.output.open(args.output.kind(args.format, |format| format.holds_tags))?;
-    job.run(&mut *sink, done, &requested)
+    let code = job.run(&mut *sink, done, &requested)?;
+    args.output.explain_failures(code, &*sink, args.progress.quiet);
+    Ok(code)
 }
 
 /// Reads a file of thresholds.

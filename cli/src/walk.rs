@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 use sha2::{Digest, Sha256};
 
+use super::counted;
 use super::entry::{FileEntry, has_ending};
 use super::list::paths_of_list;
 
@@ -82,8 +83,8 @@ impl LeftOut {
         let parts = [
             (hidden, format!("{hidden} hidden ({names}; include with --hidden)")),
             (ignored, format!("{ignored} excluded by ignore files (include with --no-ignore)")),
-            (video, format!("{video} video files (include with --video)")),
-            (other, format!("{other} files that are not audio")),
+            (video, format!("{} (include with --video)", counted(video, "video file"))),
+            (other, format!("{} without audio", counted(other, "file"))),
         ];
         let parts: Vec<String> =
             parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, part)| part).collect();

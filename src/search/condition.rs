@@ -2,6 +2,8 @@
 
 /// Score that a tag without a number must reach.
 const USUAL_THRESHOLD: f32 = 0.2;
+/// Likeness of names (Jaro and Winkler) above which one is probably meant by the other.
+const ALIKE: f64 = 0.8;
 /// Maximum depth of parentheses and `not`.
 const MAX_DEPTH: usize = 64;
 
@@ -10,7 +12,7 @@ const MAX_DEPTH: usize = 64;
 #[non_exhaustive]
 pub enum ConditionError {
     /// Text that is no condition.
-    #[error("expected {expected} at {place:?}")]
+    #[error("expected {expected} {}", at(place))]
     Syntax {
         /// Expected form.
         expected: &'static str,
@@ -18,16 +20,23 @@ pub enum ConditionError {
         place: String,
     },
     /// A tag that the model does not have.
-    #[error("unknown tag {tag:?}: expected one of {labels}")]
+    #[error("unknown tag {tag:?}{}: expected one of {labels}", nearest.as_ref().map_or_else(String::new, |near| format!(", perhaps {near:?}")))]
     Tag {
         /// The tag.
         tag: String,
+        /// A tag with nearly the same letters.
+        nearest: Option<String>,
         /// All tags.
         labels: String,
     },
     /// Parentheses within parentheses, too many.
     #[error("more than {MAX_DEPTH} parentheses within each other")]
     Depth,
+}
+
+/// Place of a syntax error.
+fn at(place: &str) -> String {
+    if place.is_empty() { "at the end".into() } else { format!("at {place:?}") }
 }
 
 /// Condition on the scores of a track.
@@ -181,6 +190,13 @@ fn keyword(word: &str, before: Option<&Token>) -> Token {
     }
 }
 
+/// The label that is most like a misspelt one.
+fn nearest_label(tag: &str, labels: &[String]) -> Option<String> {
+    let likeness = |label: &String| strsim::jaro_winkler(&label.to_lowercase(), &tag.to_lowercase());
+    let nearest = labels.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(nearest) > ALIKE).then(|| nearest.clone())
+}
+
 fn syntax(expected: &'static str, place: &str) -> ConditionError {
     ConditionError::Syntax { expected, place: place.chars().take(40).collect() }
 }
@@ -257,7 +273,13 @@ impl Parser<'_> {
         let tag = tag.clone();
         self.next();
         let found = self.labels.iter().position(|label| label.to_lowercase() == tag.to_lowercase());
-        let label = found.ok_or_else(|| ConditionError::Tag { tag, labels: self.labels.join(", ") })?;
+        let label = found.ok_or_else(|| {
+            if tag.contains('=') {
+                return syntax("a comparison with >, >=, < or <=", &tag);
+            }
+            let nearest = nearest_label(&tag, self.labels);
+            ConditionError::Tag { tag, nearest, labels: self.labels.join(", ") }
+        })?;
         let Some(Token::Compare(comparison)) = self.tokens.first() else {
             return Ok(Node::Compare { label, comparison: CompareSign::AtLeast, value: USUAL_THRESHOLD });
         };

@@ -11,14 +11,14 @@ use lofty::file::TaggedFileExt;
 use lofty::tag::Accessor;
 use sha2::{Digest, Sha256};
 
-use super::{IndexArgs, path_of_track, text_of};
+use super::{IndexArgs, located, path_of_track, text_of};
 use crate::clips::ClipArgs;
 use crate::error::guarded;
 use crate::inputs::{FileArgs, modified_ns};
 use crate::job::Job;
 use crate::progress::ProgressArgs;
 use crate::walk::LeftOut;
-use crate::{CliError, ModelArgs, counted};
+use crate::{CliError, INTERRUPTED, ModelArgs, SOME_FAILED, counted};
 use tagwave::search::{IndexInfo, IndexLock, IndexedTrack, SearchError, TrackIndex};
 use tagwave::tagger::{Tagger, Track};
 
@@ -72,7 +72,7 @@ pub(crate) fn index(args: &IndexCommandArgs) -> Result<u8, CliError> {
         )));
     }
     let mut update = Update { folder, lock, info, rows: IndexRows::default(), unsaved: 0, error: None };
-    let (new, mut counts) = update.sort(old, &args.files);
+    let (new, mut counts, has_errors) = update.sort(old, &args.files);
     let names: HashMap<PathBuf, IndexedTrack> = new.into_iter().collect();
     let mut paths: Vec<PathBuf> = names.keys().cloned().collect();
     paths.sort();
@@ -88,6 +88,9 @@ pub(crate) fn index(args: &IndexCommandArgs) -> Result<u8, CliError> {
     }
     let code = result?;
     update.save()?;
+    if code == INTERRUPTED {
+        say!("tagwave: run the command again to add the other files");
+    }
     if !args.progress.quiet {
         let UpdateCounts { new, same, moved, gone } = counts;
         say!(
@@ -96,7 +99,11 @@ pub(crate) fn index(args: &IndexCommandArgs) -> Result<u8, CliError> {
             counted(update.rows.tracks.len(), "track")
         );
     }
-    Ok(code)
+    let UpdateCounts { new, same, moved, gone } = counts;
+    if new + same + moved + gone == 0 && code == 0 {
+        return Err(CliError { message: "no audio files found".into(), code: SOME_FAILED });
+    }
+    Ok(if has_errors && code == 0 { SOME_FAILED } else { code })
 }
 
 /// Model and labels of a tagger.
@@ -194,17 +201,17 @@ struct Update {
 }
 
 impl Update {
-    /// Takes over what is known, and returns the files that must be tagged.
+    /// Takes over what is known, and returns the files that must be tagged, and whether some could not be found.
     fn sort(
         &mut self,
         old: Option<(TrackIndex, Vec<f32>)>,
         files: &FileArgs,
-    ) -> (Vec<(PathBuf, IndexedTrack)>, UpdateCounts) {
+    ) -> (Vec<(PathBuf, IndexedTrack)>, UpdateCounts, bool) {
         let (mut counts, mut new, mut seen) = (UpdateCounts::default(), Vec::new(), HashSet::new());
         let known = Known::of(old.as_ref());
         let mut has_errors = false;
         for entry in files.entries(&Arc::new(LeftOut::default())) {
-            let path = std::path::absolute(&entry.path).unwrap_or(entry.path);
+            let path = located(&entry.path);
             let found = match entry.error {
                 Some(error) => Err(error),
                 None => known.place(&path),
@@ -235,7 +242,7 @@ impl Update {
         if let Some(old) = &old {
             counts.gone = self.keep_others(old, &seen, files, has_errors);
         }
-        (new, counts)
+        (new, counts, has_errors)
     }
 
     /// Takes over the tracks that were not seen, unless they are gone; returns the number of those.
@@ -246,8 +253,15 @@ impl Update {
         files: &FileArgs,
         has_errors: bool,
     ) -> usize {
-        let roots: Vec<PathBuf> =
-            files.paths().iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+        // A folder is named by itself; a file that is a link is not what it leads to.
+        let root = |path: &PathBuf| {
+            if path.is_dir() {
+                fs::canonicalize(path).unwrap_or_else(|_| located(path))
+            } else {
+                located(path)
+            }
+        };
+        let roots: Vec<PathBuf> = files.paths().iter().map(root).collect();
         let mut gone = 0;
         for (row, track) in old.0.tracks().iter().enumerate().filter(|(_, track)| !seen.contains(&track.path))
         {

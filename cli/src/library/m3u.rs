@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{name_of, path_of_track};
+use super::{located, name_of, path_of_track};
 use tagwave::search::IndexedTrack;
 
 /// Text of a playlist that is written to `list`; with standard output, paths are absolute.
@@ -32,8 +32,7 @@ pub(super) fn playlist<'a>(
 
 /// Path of a file seen from the folder of a list or page.
 pub(crate) fn relative_to(path: &Path, list: &Path) -> PathBuf {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let (path, list) = (absolute(path), absolute(list));
+    let (path, list) = (located(path), located(list));
     list.parent().map_or_else(|| path.clone(), |base| relative(&path, base))
 }
 

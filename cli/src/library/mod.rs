@@ -69,11 +69,21 @@ fn condition(text: Option<&str>, index: &TrackIndex) -> Result<Option<Condition>
     .transpose()
 }
 
-/// Row of a file in the index, by its absolute path, or by what its links lead to.
+/// Absolute path of a file in its real folder: without `..` and links of folders, so that a file has one path. The file
+/// itself may be a link.
+fn located(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let Some(name) = absolute.file_name() else {
+        return std::fs::canonicalize(&absolute).unwrap_or(absolute);
+    };
+    let folder = absolute.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    folder.map_or_else(|| absolute.clone(), |folder| folder.join(name))
+}
+
+/// Row of a file in the index, by its path, or by what its links lead to.
 fn row_of(index: &TrackIndex, path: &Path) -> Option<usize> {
-    let absolute = std::path::absolute(path).ok();
     let real = std::fs::canonicalize(path).ok();
-    let wanted: Vec<String> = absolute.iter().chain(&real).map(|path| text_of(path)).collect();
+    let wanted: Vec<String> = [located(path)].iter().chain(&real).map(|path| text_of(path)).collect();
     index.tracks().iter().position(|track| wanted.contains(&track.path))
 }
 

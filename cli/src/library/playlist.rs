@@ -76,17 +76,31 @@ pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
     let condition = condition(args.condition.as_deref(), &index)?;
     let rows = match (&args.from, &args.to) {
         (Some(from), Some(to)) => {
-            let holds =
-                |row: usize| condition.as_ref().is_none_or(|condition| condition.holds(index.scores(row)));
+            let (from, to) = (indexed(&index, from)?, indexed(&index, to)?);
             let count = args.count.map_or(USUAL_COUNT, |count| count as usize);
-            path_between(index.vectors(), indexed(&index, from)?, indexed(&index, to)?, count, holds)
+            if count < 2 || from == to {
+                return Err(CliError::usage(
+                    "a path has at least two tracks: two songs, and -n of 2 or more",
+                ));
+            }
+            let content = |row: usize| &*index.tracks()[row].content;
+            // The same contents are taken once.
+            let mut first_rows = std::collections::HashMap::new();
+            (0..index.tracks().len()).for_each(|row| _ = first_rows.entry(content(row)).or_insert(row));
+            let holds = |row: usize| {
+                let is_new =
+                    first_rows[content(row)] == row && ![content(from), content(to)].contains(&content(row));
+                is_new && condition.as_ref().is_none_or(|condition| condition.holds(index.scores(row)))
+            };
+            path_between(index.vectors(), from, to, count, holds)
         }
         _ => chosen(args, &index, condition.as_ref()),
     };
     if rows.is_empty() {
-        return Err(CliError::usage(
-            "no track satisfies the condition: lower its numbers, or allow more minutes",
-        ));
+        let or_minutes = if args.minutes.is_some() { ", or allow more minutes" } else { "" };
+        let message =
+            format!("no track satisfies the condition: lower its numbers (scores are 0 to 1){or_minutes}");
+        return Err(CliError::usage(message));
     }
     let tracks = || rows.iter().map(|&row| &index.tracks()[row]);
     let text = match ListFormat::of(args.format, args.output.as_deref()) {

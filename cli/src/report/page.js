@@ -199,7 +199,7 @@ function timeline(of) {
   const x = s => 10 + 720 * s / last, y = v => 165 - 150 * v;
   of.tags.forEach((tag, index) => {
     const points = of.starts.map((s, i) => `${x(s).toFixed(1)},${y(tag.scores[i]).toFixed(1)}`).join(' ');
-    const paint = colour(labels.indexOf(tag.name) + 1);
+    const paint = colour(labels.indexOf(tag.name));
     drawing.append(svg('polyline', { points, fill: 'none', stroke: paint, 'stroke-width': 2 }));
     const text = svg('text', { x: 745, y: 22 + 18 * index, style: `fill:${paint}` });
     text.textContent = tag.name;
