@@ -183,11 +183,13 @@ void tagwave_stream_end(struct tagwave_stream *stream);
 
 // The next update, for which it waits at most `timeout_ms` milliseconds; without one in time, TAGWAVE_STATUS_PENDING.
 // `times`, null or three values, gets the start and the end of the window and how much audio is in it, in seconds
-// since the last reset. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are
-// too short is lost, and `times` is not written on an error. Updates from before a reset are not given. [thread-safe]
+// since the last reset. `marks`, null or two values, gets 1 if the window is silent, and the number of updates left out
+// before this one because the device was too slow. A window that cannot be tagged is an error, and the stream goes on. An update whose arrays are too short is lost, and
+// `times` and `marks` are not written on an error. Updates from before a reset are not given. [thread-safe]
 tagwave_status tagwave_stream_next(const struct tagwave_stream *stream,
                                    uint32_t timeout_ms,
                                    double *times,
+                                   uint64_t *marks,
                                    float *scores,
                                    size_t *score_count,
                                    float *embedding,

@@ -175,9 +175,12 @@ pub unsafe extern "C" fn tagwave_tag_files(
                 opened.tagger.tag_each_until(cancel, sources, each);
                 cancel.is_cancelled()
             })
-            .and_then(|is_cancelled| match is_cancelled {
-                true => Err(Failed { status: TagwaveStatus::Cancelled, message: "cancelled".into() }),
-                false => Ok(TagwaveStatus::Ok),
+            .and_then(|is_cancelled| {
+                if is_cancelled {
+                    Err(Failed { status: TagwaveStatus::Cancelled, message: "cancelled".into() })
+                } else {
+                    Ok(TagwaveStatus::Ok)
+                }
             })
     })
 }
