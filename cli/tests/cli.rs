@@ -165,7 +165,7 @@ fn a_batch_that_mostly_fails_says_so() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("3 of 3 files failed, 3 of them with: not a known audio format"), "{said}");
     assert!(said.contains("1 hidden (...And Justice for All; include with --hidden)"), "{said}");
-    assert!(said.contains("1 video files (include with --video)"), "{said}");
+    assert!(said.contains("1 video file (include with --video)"), "{said}");
     assert!(!said.contains("XDG_RUNTIME_DIR"), "{said}");
 }
 
