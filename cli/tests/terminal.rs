@@ -104,7 +104,6 @@ fn completions_and_man_pages_are_those_of_the_arguments() {
         Ok(status) => assert!(status.success()),
         Err(_) => println!("not run: no bash"),
     }
-    fs::create_dir(home.path("man")).unwrap();
     home.ok(&["man", "man"]);
     let page = fs::read_to_string(home.path("man/tagwave-write.1")).unwrap();
     assert!(page.contains(".TH") && page.contains("undo"), "{page}");
@@ -114,5 +113,6 @@ fn completions_and_man_pages_are_those_of_the_arguments() {
     let names = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     // All but `help`, and the program itself.
     assert_eq!(commands, names.filter(|line| !line.trim().starts_with("help ")).count() + 1);
-    home.fails(1, &["man", "no such folder"]);
+    fs::write(home.path("taken"), "").unwrap();
+    assert!(home.fails(1, &["man", "taken"]).contains("taken"));
 }
