@@ -179,7 +179,7 @@ fn a_model_runs_with_a_user_kernel() {
 fn tuning_results_are_saved_until_forgotten() {
     let Some(device) = device() else { return };
     let home = Home::new();
-    let tune = ["tune", "--device", &device, "--model", "compact", "--batch", "1", "--seconds", "3"];
+    let tune = ["tune", "--device", &device, "--model", "compact", "--batch", "1", "--seconds", "8"];
     let said = home.ok(&tune);
     let file =
         said.lines().find_map(|line| line.strip_prefix("saved ")?.split_once(" in ")).unwrap().1.to_string();
