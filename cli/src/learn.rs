@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::entry::FileEntry;
 use super::eval::{EvalReport, ReportArg, write_report};
 use super::inputs::FileArgs;
 use super::labels::{LabelArgs, LabelTable, some};
@@ -161,7 +162,13 @@ fn read_features(
         [path] if !is_audio(path) => (read_rows(path)?, 0),
         paths if paths.iter().all(|path| is_audio(path)) => {
             let entries = FileArgs::of_paths(paths).entries(&Arc::new(LeftOut::default()));
-            let found: Vec<PathBuf> = entries.map(|entry| entry.path).collect();
+            let mut found = Vec::new();
+            for FileEntry { path, error } in entries {
+                match error {
+                    Some(error) => say!("tagwave: {}: {error}", path.display()),
+                    None => found.push(path),
+                }
+            }
             let names: Vec<String> = found.iter().map(|path| path.to_string_lossy().into_owned()).collect();
             let matches = labels.matches(&names, args.labels.has_keys());
             let pairs = matches.map_err(|message| args.labels.error(message))?.pairs;

@@ -1,12 +1,10 @@
 //! `tagwave duplicates`: the tracks that the index holds more than once.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde_json::json;
 
-use super::similar::{ListFormat, put};
-use super::{IndexArgs, m3u, name_of, name_of_duplicate, rounded, shown_path, text_of_duplicate};
+use super::listing::{ListArgs, ListFormat};
+use super::{m3u, name_of, name_of_duplicate, rounded, shown_path, text_of_duplicate};
 use crate::{CliError, counted};
 use tagwave::search::{self, Duplicate, TrackIndex, Vectors};
 
@@ -17,16 +15,8 @@ use tagwave::search::{self, Duplicate, TrackIndex, Vectors};
                   least 0.98 and the same length within 2 s. Nothing is removed."
 )]
 pub(crate) struct DuplicatesArgs {
-    /// Output format [default: by the extension of -o, else table]
-    #[arg(long, value_enum)]
-    format: Option<ListFormat>,
-
-    /// Output file [default: standard output]; in a playlist, paths are relative to it
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-
     #[command(flatten)]
-    index: IndexArgs,
+    list: ListArgs,
 }
 
 /// A track of a group, compared with the group's first track.
@@ -38,10 +28,10 @@ struct Member {
 
 /// Lists duplicates.
 pub(crate) fn duplicates(args: &DuplicatesArgs) -> Result<u8, CliError> {
-    let index = args.index.load()?;
+    let index = args.list.load()?;
     let groups: Vec<Vec<Member>> =
         search::duplicates(&index).into_iter().map(|rows| members(&index, &rows)).collect();
-    let text = match ListFormat::of(args.format, args.output.as_deref()) {
+    let text = match args.list.form() {
         ListFormat::Table => groups.iter().map(|group| lines(&index, group)).collect(),
         ListFormat::Jsonl => {
             let numbered = groups.iter().zip(1..);
@@ -49,10 +39,10 @@ pub(crate) fn duplicates(args: &DuplicatesArgs) -> Result<u8, CliError> {
         }
         ListFormat::M3u8 => {
             let tracks = groups.iter().flatten().map(|member| &index.tracks()[member.row]);
-            m3u::playlist(tracks, args.output.as_deref()).map_err(CliError::usage)?
+            m3u::playlist(tracks, args.list.output.as_deref()).map_err(CliError::usage)?
         }
     };
-    put(&text, args.output.as_deref())?;
+    args.list.put(&text)?;
     let tracks: usize = groups.iter().map(Vec::len).sum();
     say!("tagwave: {} of duplicates, {}", counted(groups.len(), "group"), counted(tracks, "track"));
     Ok(0)

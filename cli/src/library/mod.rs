@@ -10,12 +10,13 @@ use tagwave::search::{Condition, Duplicate, IndexedTrack, SearchError, TrackInde
 
 pub(super) mod duplicates;
 pub(super) mod index;
+mod listing;
 mod m3u;
 pub(super) mod playlist;
 pub(super) mod similar;
 
+pub(super) use listing::check_replaced;
 pub(super) use m3u::relative_to;
-pub(super) use similar::check_replaced;
 #[cfg(feature = "serve")]
 pub(super) use similar::similar_objects;
 

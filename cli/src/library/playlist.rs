@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::similar::{ListFormat, put};
-use super::{IndexArgs, condition, m3u, name_of, row_of};
+use super::listing::{ListArgs, ListFormat};
+use super::{condition, m3u, name_of, row_of};
 use crate::{CliError, counted};
 use tagwave::search::{Condition, TrackIndex, path_between, smooth_order};
 
@@ -42,16 +42,8 @@ pub(crate) struct PlaylistArgs {
     #[arg(long, value_name = "SONG", requires = "from")]
     to: Option<PathBuf>,
 
-    /// Output format [default: by the extension of -o, else table]
-    #[arg(long, value_enum)]
-    format: Option<ListFormat>,
-
-    /// Output file [default: standard output]; in a playlist, paths are relative to it
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-
     #[command(flatten)]
-    index: IndexArgs,
+    list: ListArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
@@ -72,7 +64,7 @@ fn minutes(word: &str) -> Result<f64, String> {
 
 /// Makes a playlist.
 pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
-    let index = args.index.load()?;
+    let index = args.list.load()?;
     let condition = condition(args.condition.as_deref(), &index)?;
     let rows = match (&args.from, &args.to) {
         (Some(from), Some(to)) => {
@@ -103,8 +95,8 @@ pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
         return Err(CliError::usage(message));
     }
     let tracks = || rows.iter().map(|&row| &index.tracks()[row]);
-    let text = match ListFormat::of(args.format, args.output.as_deref()) {
-        ListFormat::M3u8 => m3u::playlist(tracks(), args.output.as_deref()).map_err(CliError::usage)?,
+    let text = match args.list.form() {
+        ListFormat::M3u8 => m3u::playlist(tracks(), args.list.output.as_deref()).map_err(CliError::usage)?,
         ListFormat::Jsonl => {
             let object = |track: &tagwave::search::IndexedTrack| json!({ "path": track.path, "artist": track.artist, "title": track.title, "track_s": track.track_s });
             tracks().map(|track| format!("{}\n", object(track))).collect()
@@ -116,7 +108,7 @@ pub(crate) fn playlist(args: &PlaylistArgs) -> Result<u8, CliError> {
             })
             .collect(),
     };
-    put(&text, args.output.as_deref())?;
+    args.list.put(&text)?;
     let seconds: f64 = tracks().filter_map(|track| track.track_s).sum();
     let minutes = (seconds / 60.0).round() as usize;
     say!("tagwave: {}, {}", counted(rows.len(), "track"), counted(minutes, "minute"));

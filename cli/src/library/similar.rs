@@ -1,19 +1,16 @@
 //! `tagwave similar`: the tracks of the index that are nearest to a song.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::index::info_of;
-use super::{
-    IndexArgs, condition, m3u, name_of, name_of_duplicate, rounded, row_of, shown_path, text_of_duplicate,
-};
-use crate::{CliError, SOME_FAILED, WeightsArgs, write_failed};
+use super::listing::{ListArgs, ListFormat};
+use super::{condition, m3u, name_of, name_of_duplicate, rounded, row_of, shown_path, text_of_duplicate};
+use crate::{CliError, WeightsArgs};
 use tagwave::models::{self, Compat};
 use tagwave::search::{Duplicate, Hit, TrackIndex};
-use tagwave::sinks::write_file;
 use tagwave::tagger::{Device, Tagger};
 use tagwave::tags::Vocabulary;
 
@@ -32,16 +29,8 @@ pub(crate) struct SimilarArgs {
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
 
-    /// Output format [default: by the extension of -o, else table]
-    #[arg(long, value_enum)]
-    format: Option<ListFormat>,
-
-    /// Output file [default: standard output]; in a playlist, paths are relative to it
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-
     #[command(flatten)]
-    index: IndexArgs,
+    list: ListArgs,
 
     /// Model file of the index, for a song that is not in it [default: the index's model by its name]
     #[arg(long, value_name = "FILE")]
@@ -49,29 +38,6 @@ pub(crate) struct SimilarArgs {
 
     #[command(flatten)]
     weights: WeightsArgs,
-}
-
-/// Form of a list of tracks.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum ListFormat {
-    /// Similarity and name
-    Table,
-    /// Playlist
-    M3u8,
-    /// One JSON object per track
-    Jsonl,
-}
-
-impl ListFormat {
-    /// Form of an output: as requested, else by its extension.
-    pub(super) fn of(requested: Option<ListFormat>, output: Option<&Path>) -> ListFormat {
-        let extension = output.and_then(Path::extension).and_then(|extension| extension.to_str());
-        requested.unwrap_or(match extension.map(str::to_ascii_lowercase).as_deref() {
-            Some("m3u8" | "m3u") => ListFormat::M3u8,
-            Some("jsonl") => ListFormat::Jsonl,
-            _ => ListFormat::Table,
-        })
-    }
 }
 
 /// Song that was asked for: its row, if it is in the index, and its length.
@@ -92,7 +58,7 @@ impl SongPlace {
 
 /// Lists similar tracks.
 pub(crate) fn similar(args: &SimilarArgs) -> Result<u8, CliError> {
-    let index = args.index.load()?;
+    let index = args.list.load()?;
     let condition = condition(args.condition.as_deref(), &index)?;
     let known = row_of(&index, &args.song);
     let (query, track_s) = match known {
@@ -105,17 +71,17 @@ pub(crate) fn similar(args: &SimilarArgs) -> Result<u8, CliError> {
     let hits = index.vectors().nearest(&query, args.count.into(), qualifies);
     let song = SongPlace { row: known, track_s };
     let duplicate = |hit: &Hit| song.duplicate(&index, hit);
-    let text = match ListFormat::of(args.format, args.output.as_deref()) {
+    let text = match args.list.form() {
         ListFormat::Table => hits.iter().map(|hit| line(&index, hit, duplicate(hit))).collect(),
         ListFormat::Jsonl => {
             hits.iter().map(|hit| format!("{}\n", object(&index, hit, duplicate(hit)))).collect()
         }
         ListFormat::M3u8 => {
-            m3u::playlist(hits.iter().map(|hit| &index.tracks()[hit.row]), args.output.as_deref())
+            m3u::playlist(hits.iter().map(|hit| &index.tracks()[hit.row]), args.list.output.as_deref())
                 .map_err(CliError::usage)?
         }
     };
-    put(&text, args.output.as_deref())?;
+    args.list.put(&text)?;
     Ok(0)
 }
 
@@ -191,33 +157,4 @@ pub(crate) fn similar_objects(
     let song =
         SongPlace { row: Some(known), track_s: index.tracks().get(known).and_then(|track| track.track_s) };
     Ok(hits.iter().map(|hit| object(index, hit, song.duplicate(index, hit))).collect())
-}
-
-/// Extensions of lists.
-const LIST_EXTENSIONS: &[&str] = &["m3u8", "m3u", "jsonl", "txt"];
-
-/// Refuses to replace a file that is no output of its kind, such as a song.
-pub(crate) fn check_replaced(path: &Path, extensions: &[&str]) -> Result<(), CliError> {
-    let extension = path.extension().unwrap_or_default();
-    if path.exists() && !extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
-        let expected = extensions.join(", .");
-        let message = format!(
-            "{} exists and is no file of this kind: choose another name, or one that ends with .{expected}",
-            path.display()
-        );
-        return Err(CliError::usage(message));
-    }
-    Ok(())
-}
-
-/// Writes text to a file, or to standard output.
-pub(super) fn put(text: &str, output: Option<&Path>) -> Result<(), CliError> {
-    match output {
-        None => io::stdout().lock().write_all(text.as_bytes()).map_err(|error| write_failed(&error)),
-        Some(path) => {
-            check_replaced(path, LIST_EXTENSIONS)?;
-            write_file(path, text.as_bytes())
-                .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED })
-        }
-    }
 }
