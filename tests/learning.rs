@@ -90,7 +90,7 @@ fn scores_of_cross_validation_are_of_tracks_left_out() {
     let found = cross_validate(&data, &folds, &options).unwrap();
     let right = (0..90).filter(|track| (found[2 * track] > 0.5) == truth[2 * track]).count();
     assert!(right > 80, "{right} of 90");
-    // Where that track is left out, the other folds know nothing of its tag.
+    // The folds without that track have no track with its tag: scores of 0.
     let fold = folds.of(8);
     assert!((0..90).filter(|&track| folds.of(track) == fold).all(|track| found[2 * track + 1] == 0.0));
     assert!((0..90).filter(|&track| folds.of(track) != fold).all(|track| found[2 * track + 1] > 0.0));

@@ -447,7 +447,7 @@ mod tests {
             });
             parts.fold([0.0; 2], |sum, part| [sum[0] + part[0], sum[1] + part[1]])
         };
-        // What lies near the highest subband has images nearer to it.
+        // Tones near the highest subband have images near to them.
         for (subbands, limit) in [(4, 1e-6), (10, 1e-5)] {
             for arch in archs() {
                 let (full, half) = (FilterTables::<32>::new(), FilterTables::<16>::new());
