@@ -196,8 +196,8 @@ fn short_tracks_are_padded() {
     let (clips, warnings) = read(Source::samples(x.clone(), RATE_HZ), &centre).unwrap();
     assert_eq!((clips.len(), clips[0].start_samples, clips[0].audio_samples), (1, 0, 2_400));
     assert!(clips[0].samples[..2_400] == x && clips[0].samples[2_400..].iter().all(|&y| y == 0.0));
-    assert_eq!(warnings, [Warning::Padded { audio_samples: 2_400, clip_samples: 6_000 }]);
-    assert_eq!(warnings[0].to_string(), "shorter than a clip: 2400 of 6000 samples, padded");
+    assert_eq!(warnings, [Warning::Padded { audio_s: 0.2, clip_s: 0.5 }]);
+    assert_eq!(warnings[0].to_string(), "shorter than a clip: 0.20 of 0.50 s, padded");
 
     let repeat = ClipRequest { padding: ClipPadding::Repeat, ..centre };
     let (clips, _) = read(bytes(wav_f32(RATE_HZ, &x)), &repeat).unwrap();

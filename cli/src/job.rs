@@ -89,6 +89,8 @@ pub(super) struct Job<'a> {
     files: &'a FileArgs,
     shown: &'a ProgressArgs,
     per_clip: bool,
+    /// True if warnings are printed for each file where the output has no place for them.
+    each_warning: bool,
     /// All settings that rows depend on, for the journal.
     settings: String,
     tagger: Tagger,
@@ -123,9 +125,16 @@ impl<'a> Job<'a> {
             clips.settings(),
             model.kernels.settings(),
         );
-        let job = Job { files, shown, per_clip: clips.per_clip, settings, tagger, cancel };
+        let job =
+            Job { files, shown, per_clip: clips.per_clip, each_warning: true, settings, tagger, cancel };
         job.print_warnings();
         Ok(job)
+    }
+
+    /// Prints warnings about files as a summary only.
+    pub(super) fn summarize_warnings(mut self) -> Job<'a> {
+        self.each_warning = false;
+        self
     }
 
     /// The tagger.
@@ -188,11 +197,7 @@ impl<'a> Job<'a> {
         progress.finish(skipped, &self.tagger.stage_times(), &left_out);
         let code = outcome.map_err(|error| write_failed(&error))?;
         if self.cancel.is_cancelled() {
-            let kept = if sink.interrupt().map_err(|error| write_failed(&error))? {
-                "finished rows are kept"
-            } else {
-                "the file was not written: with -o FOLDER finished parts are kept"
-            };
+            let kept = sink.interrupt().map_err(|error| write_failed(&error))?;
             let before = if skipped > 0 { format!(", {skipped} done before") } else { String::new() };
             say!("tagwave: interrupted after {}{before}; {kept}", counted(written, "file"));
             return Ok(INTERRUPTED);
@@ -255,7 +260,7 @@ impl<'a> Job<'a> {
         // File names may contain escape sequences for the terminal.
         let path = row.path.to_string_lossy().replace(char::is_control, "\u{fffd}");
         match &row.outcome {
-            Ok(found) if !self.shown.quiet => {
+            Ok(found) if !self.shown.quiet && self.each_warning => {
                 found.warnings.iter().for_each(|warning| say!("tagwave: {path}: warning: {warning}"));
             }
             Ok(_) => {}

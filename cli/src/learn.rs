@@ -9,7 +9,7 @@ use super::entry::FileEntry;
 use super::eval::{EvalReport, ReportArg, write_report};
 use super::inputs::FileArgs;
 use super::labels::{LabelArgs, LabelTable, some};
-use super::library::check_replaced;
+use super::library::check_extension;
 use super::progress::ProgressArgs;
 use super::results::{TrackScores, feature_rows, is_audio, read_rows, tracks};
 use super::walk::LeftOut;
@@ -135,7 +135,7 @@ fn check_output(path: &Path) -> Result<(), CliError> {
         let message = format!("-o {}: expected a name that ends with .{EXTENSION}", path.display());
         return Err(CliError::usage(message));
     }
-    check_replaced(path, &[EXTENSION])
+    check_extension(path, &[EXTENSION])
 }
 
 /// Model whose features are used.

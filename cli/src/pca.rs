@@ -104,7 +104,7 @@ impl Sink for WithPca {
         Ok(())
     }
 
-    fn interrupt(&mut self) -> io::Result<bool> {
+    fn interrupt(&mut self) -> io::Result<&'static str> {
         self.inner.interrupt()
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -16,6 +17,8 @@ use tagwave::tagger::StageTimes;
 
 /// Maximum number of distinct failure messages that are counted.
 const MAX_REASONS: usize = 64;
+/// Columns of the whole bar, with room for large numbers.
+const WIDE: usize = 104;
 /// Interval of JSON progress lines.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,8 @@ enum ProgressArg {
 /// Reporter of the progress of a run.
 pub(super) struct ProgressReporter {
     bar: ProgressBar,
+    /// True if the terminal has room for the whole bar.
+    is_wide: bool,
     json: bool,
     summary: bool,
     stats: bool,
@@ -65,30 +70,45 @@ struct Tally {
     failed: BTreeMap<&'static str, usize>,
     audio_s: f64,
     writing: Duration,
-    /// Number of failures by message, with digits replaced.
-    reasons: BTreeMap<String, usize>,
+    /// Number of failures by message.
+    reasons: MessageCounts,
+    /// Number of warnings by what stands before their colon.
+    warnings: MessageCounts,
+}
+
+/// Number of messages by their text, with digits replaced: numbers differ from file to file.
+#[derive(Clone, Debug, Default)]
+struct MessageCounts(BTreeMap<String, usize>);
+
+impl MessageCounts {
+    fn add(&mut self, message: &str) {
+        let mut text = String::new();
+        for c in message.chars() {
+            match (c.is_ascii_digit(), text.ends_with('#')) {
+                (true, true) => {}
+                (true, false) => text.push('#'),
+                _ => text.push(c),
+            }
+        }
+        if self.0.len() < MAX_REASONS || self.0.contains_key(&text) {
+            *self.0.entry(text).or_default() += 1;
+        }
+    }
 }
 
 impl Tally {
-    fn count_reason(&mut self, message: &str) {
-        let mut reason = String::new();
-        for c in message.chars() {
-            // Numbers differ from file to file.
-            match (c.is_ascii_digit(), reason.ends_with('#')) {
-                (true, true) => {}
-                (true, false) => reason.push('#'),
-                _ => reason.push(c),
-            }
-        }
-        if self.reasons.len() < MAX_REASONS || self.reasons.contains_key(&reason) {
-            *self.reasons.entry(reason).or_default() += 1;
-        }
+    /// Summary of the warnings.
+    fn warning_summary(&self) -> Option<String> {
+        let mut kinds: Vec<_> = self.warnings.0.iter().collect();
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let kinds: Vec<_> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        (!kinds.is_empty()).then(|| format!("warnings: {}", kinds.join(", ")))
     }
 
     /// Summary if most files failed: the most frequent reason, and what to do.
     fn failure_summary(&self) -> Option<String> {
         let (failed, all) = (self.failures(), self.good + self.failures());
-        let (reason, count) = self.reasons.iter().max_by_key(|(_, count)| **count)?;
+        let (reason, count) = self.reasons.0.iter().max_by_key(|(_, count)| **count)?;
         let advice = match reason {
             reason if reason.contains("no ffmpeg on PATH") => "install ffmpeg, which decodes such formats",
             reason if reason.contains("DRM") => {
@@ -124,12 +144,19 @@ impl ProgressReporter {
         let json = kind == ProgressArg::Json;
         let visible = shown && !target.is_hidden() || json;
         let bar = ProgressBar::with_draw_target(None, target);
-        // No colours, so NO_COLOR needs no support.
-        let template = "{bar:24} {pos}/{len} tracks  {msg}  {eta} left";
+        // No colours, so NO_COLOR needs no support. A line longer than the terminal would wrap at every change.
+        let columns = Term::stderr().size_checked().map_or(usize::MAX, |(_, columns)| columns.into());
+        let is_wide = columns >= WIDE;
+        let template = if is_wide {
+            "{bar:24} {pos}/{len} tracks  {msg}  {eta} left"
+        } else {
+            "{pos}/{len}  {msg}  {eta} left"
+        };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let now = Instant::now();
         ProgressReporter {
             bar: bar.with_style(style),
+            is_wide,
             json,
             summary: !args.quiet && many && !json,
             stats: args.stats,
@@ -154,10 +181,13 @@ impl ProgressReporter {
             Ok(found) => {
                 self.tally.good += 1;
                 self.tally.audio_s += found.track_s.unwrap_or(0.0);
+                let kinds =
+                    found.warnings.iter().map(|text| text.split_once(": ").map_or(&**text, |(kind, _)| kind));
+                kinds.for_each(|kind| self.tally.warnings.add(kind));
             }
             Err(failure) => {
                 *self.tally.failed.entry(failure.kind.as_str()).or_default() += 1;
-                self.tally.count_reason(&failure.message);
+                self.tally.reasons.add(&failure.message);
             }
         }
         let total = self.total.load(Ordering::Relaxed);
@@ -167,10 +197,12 @@ impl ProgressReporter {
         self.bar.inc(1);
         let hours = self.audio_hours_per_s();
         let failures = self.tally.failures();
-        self.bar.set_message(format!(
-            "{:.1} tracks/s  {hours:.2} audio hours/s  {failures} failed",
-            self.tracks_per_s()
-        ));
+        let speed = self.tracks_per_s();
+        self.bar.set_message(if self.is_wide {
+            format!("{speed:.1} tracks/s  {hours:.2} audio hours/s  {failures} failed")
+        } else {
+            format!("{speed:.1}/s  {failures} failed")
+        });
         if self.json && self.last_report.elapsed() >= REPORT_INTERVAL {
             self.last_report = Instant::now();
             say!("{}", self.object("progress", skipped));
@@ -241,7 +273,7 @@ impl ProgressReporter {
             );
         }
         if self.summary {
-            let lines = [left_out.sentence(), self.tally.failure_summary()];
+            let lines = [left_out.sentence(), self.tally.warning_summary(), self.tally.failure_summary()];
             lines.iter().flatten().for_each(|line| say!("tagwave: {line}"));
         }
         if self.stats {

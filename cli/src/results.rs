@@ -28,6 +28,8 @@ pub(super) struct TrackScores {
     pub(super) path: String,
     /// Model and compatibility, if known.
     pub(super) made: Option<(String, String)>,
+    /// Length in seconds, if known.
+    pub(super) track_s: Option<f64>,
     /// Scores by tag, those of several clips averaged; `None` if the track failed.
     pub(super) scores: Option<HashMap<String, f64>>,
 }
@@ -113,7 +115,7 @@ fn rows_of(
     configure: impl Fn(TaggerBuilder) -> TaggerBuilder,
 ) -> Result<(Vec<ReadRow>, u8), CliError> {
     let (files, clips) = (FileArgs::of_paths(paths), ClipArgs::default());
-    let job = Job::new(&files, progress, model, &clips, configure)?;
+    let job = Job::new(&files, progress, model, &clips, configure)?.summarize_warnings();
     let mut sink = CollectedRows::default();
     let code = job.run(&mut sink, CompletedSet::default(), requested)?;
     Ok((sink.0, code))
@@ -130,6 +132,7 @@ impl Sink for CollectedRows {
             Ok(found) => ReadRow {
                 path,
                 made: Some((found.model.clone(), found.compat.to_string())),
+                track_s: found.track_s,
                 values: match &found.values {
                     Values::Tags(tags) => ReadValues::Tags(
                         tags.iter().map(|tag| (tag.label.clone(), tag.score.into())).collect(),
@@ -139,13 +142,20 @@ impl Sink for CollectedRows {
                     }
                 },
             },
-            Err(failure) => ReadRow { path, made: None, values: ReadValues::Failed(failure.message.clone()) },
+            Err(failure) => {
+                let values = ReadValues::Failed(failure.message.clone());
+                ReadRow { path, made: None, track_s: None, values }
+            }
         });
         Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn interrupt(&mut self) -> io::Result<&'static str> {
+        Ok("nothing is kept")
     }
 
     /// Failures are reported on standard error.
@@ -162,6 +172,7 @@ type ScoreSums = HashMap<String, (f64, u32)>;
 struct TrackSums {
     path: String,
     made: Option<(String, String)>,
+    track_s: Option<f64>,
     sums: Option<ScoreSums>,
 }
 
@@ -186,15 +197,16 @@ pub(super) fn tracks(rows: Vec<ReadRow>, names: Option<&[String]>) -> Result<Vec
         };
         let track = &mut sums[place];
         if before != Some(place) {
-            (track.made, track.sums) = (None, None);
+            *track = TrackSums { path: row.path, ..TrackSums::default() };
         }
         before = Some(place);
         track.made = row.made.or(track.made.take());
+        track.track_s = row.track_s.or(track.track_s);
         let Some(tags) = tags else { continue };
         let known = track.sums.get_or_insert_default();
         for (tag, score) in tags {
             if !score.is_finite() {
-                return Err(format!("{}: the score of {tag:?} is not a finite number", row.path));
+                return Err(format!("{}: the score of {tag:?} is not a finite number", track.path));
             }
             let (sum, count) = known.entry(tag).or_default();
             *sum += score;
@@ -202,9 +214,10 @@ pub(super) fn tracks(rows: Vec<ReadRow>, names: Option<&[String]>) -> Result<Vec
         }
     }
     let mean = |(tag, (sum, count)): (String, (f64, u32))| (tag, sum / f64::from(count));
-    let track = |TrackSums { path, made, sums }| TrackScores {
+    let track = |TrackSums { path, made, track_s, sums }| TrackScores {
         path,
         made,
+        track_s,
         scores: sums.map(|sums: ScoreSums| sums.into_iter().map(mean).collect()),
     };
     Ok(sums.into_iter().map(track).collect())

@@ -356,7 +356,8 @@ impl ClipReader {
         let length = self.request.length_samples;
         let audio_samples = samples.len();
         if audio_samples < length {
-            self.padded = Some(Warning::Padded { audio_samples, clip_samples: length });
+            let seconds = |samples: usize| samples as f64 / f64::from(self.request.rate_hz);
+            self.padded = Some(Warning::Padded { audio_s: seconds(audio_samples), clip_s: seconds(length) });
             self.request.padding.pad(&mut samples, length);
         }
         Clip { samples, start_samples, audio_samples }

@@ -1,6 +1,7 @@
 //! Track that was decoded as a whole into a file, by an external decoder.
 
 use std::fs::File;
+use std::io::{self, Seek};
 
 use super::level::MixPower;
 use super::warning::Warning;
@@ -11,6 +12,7 @@ const TOLERATED_S: f64 = 0.5;
 /// Mono samples as little-endian f32 in a file.
 #[derive(Debug)]
 pub(super) struct DecodedTrack {
+    /// Its handles share one position.
     pub(super) file: File,
     pub(super) frames: u64,
     pub(super) rate_hz: u32,
@@ -23,6 +25,13 @@ pub(super) struct DecodedTrack {
 }
 
 impl DecodedTrack {
+    /// Opens the samples at their start. Handles of earlier calls must not be used any more.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
+
     /// Warning if the stated length differs from the decoded one.
     pub(super) fn length_warning(&self) -> Option<Warning> {
         let stated_s = self.stated_s?;

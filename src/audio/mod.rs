@@ -15,6 +15,7 @@
 mod clips;
 mod decoded;
 mod dot;
+mod encoded;
 mod error;
 #[cfg(feature = "decode")]
 mod files;

@@ -1,7 +1,7 @@
 //! Stand-in for `files` without the feature `decode`: no file can be opened, so no decoder exists.
 
-use std::fs::File;
 
+use super::encoded::EncodedAudio;
 use super::error::{AudioError, PositionLost};
 use super::heartbeat::Heartbeat;
 use super::level::MixPower;
@@ -15,7 +15,7 @@ pub(super) enum Decoder {}
 
 #[allow(clippy::unused_self, reason = "the signatures of `files::Decoder`")]
 impl Decoder {
-    pub(super) fn open(_: File, _: DecoderMode, _: u32) -> Result<Decoder, AudioError> {
+    pub(super) fn open(_: EncodedAudio, _: DecoderMode, _: u32) -> Result<Decoder, AudioError> {
         Err(AudioError::NoDecoder)
     }
 
@@ -23,7 +23,7 @@ impl Decoder {
         match *self {}
     }
 
-    pub(super) fn scan(&mut self, _: File, _: &Heartbeat) -> Result<(), AudioError> {
+    pub(super) fn scan(&mut self, _: EncodedAudio, _: &Heartbeat) -> Result<(), AudioError> {
         match *self {}
     }
 
@@ -80,7 +80,7 @@ impl Decoder {
     }
 }
 
-pub(super) fn count_frames(_: File, decoder: &Decoder, _: &Heartbeat) -> Result<u64, AudioError> {
+pub(super) fn count_frames(_: EncodedAudio, decoder: &Decoder, _: &Heartbeat) -> Result<u64, AudioError> {
     match *decoder {}
 }
 

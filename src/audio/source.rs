@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::decoded::DecodedTrack;
+use super::encoded::EncodedAudio;
 use super::error::AudioError;
 use super::limits::{MAX_CHANNELS, SPOOL_LIMIT_BYTES};
 use super::mix::mix;
@@ -21,6 +22,7 @@ pub(super) enum SourceKind {
     Path(PathBuf),
     Reader(Box<dyn Read + Send>),
     Spooled(File),
+    Memory(Arc<[u8]>),
     Samples {
         samples: Arc<[f32]>,
         rate_hz: u32,
@@ -43,6 +45,11 @@ impl Source {
     /// file, because a track may be read twice and some containers have their index at the end.
     pub fn reader(reader: impl Read + Send + 'static) -> Source {
         Source(SourceKind::Reader(Box::new(reader)))
+    }
+
+    /// An audio file in memory.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Source {
+        Source(SourceKind::Memory(bytes.into()))
     }
 
     /// A file that could not be found: reading it fails with [`AudioError::Open`].
@@ -77,6 +84,7 @@ impl fmt::Debug for Source {
             SourceKind::Path(path) => write!(f, "Source::path({path:?})"),
             SourceKind::Reader(_) => f.write_str("Source::reader(..)"),
             SourceKind::Spooled(file) => write!(f, "Source::reader({file:?})"),
+            SourceKind::Memory(bytes) => write!(f, "Source::bytes({} bytes)", bytes.len()),
             SourceKind::Samples { samples, rate_hz } => {
                 write!(f, "Source::samples({} at {rate_hz} Hz)", samples.len())
             }
@@ -102,9 +110,8 @@ impl SourceKind {
         }
     }
 
-    /// Opens the encoded bytes at their start. Opening again moves the position of earlier handles, which must not be
-    /// used any more.
-    pub(super) fn open(&self) -> Result<File, AudioError> {
+    /// Opens the encoded audio.
+    pub(super) fn open(&self) -> Result<EncodedAudio, AudioError> {
         match self {
             SourceKind::Path(path) => {
                 // Checked before opening, because opening a named pipe waits for its writer.
@@ -118,15 +125,13 @@ impl SourceKind {
                 if found.len() == 0 {
                     return Err(AudioError::Empty);
                 }
-                File::open(path).map_err(AudioError::Open)
+                File::open(path).map(EncodedAudio::from).map_err(AudioError::Open)
             }
-            SourceKind::Spooled(file) | SourceKind::Decoded(DecodedTrack { file, .. }) => {
-                // The clone shares its position with the original and with earlier clones.
-                let mut file = file.try_clone().map_err(AudioError::Spool)?;
-                file.rewind().map_err(AudioError::Spool)?;
-                Ok(file)
-            }
+            SourceKind::Memory(bytes) if bytes.is_empty() => Err(AudioError::Empty),
+            SourceKind::Memory(bytes) => Ok(EncodedAudio::Memory(bytes.clone())),
+            SourceKind::Spooled(file) => Ok(file.try_clone().map_err(AudioError::Spool)?.into()),
             SourceKind::Reader(_)
+            | SourceKind::Decoded(_)
             | SourceKind::Samples { .. }
             | SourceKind::Missing(_)
             | SourceKind::Channels(_) => Err(AudioError::Empty),
@@ -134,7 +139,7 @@ impl SourceKind {
     }
 }
 
-fn spool(mut reader: impl Read, limit_bytes: u64) -> Result<File, AudioError> {
+pub(super) fn spool(mut reader: impl Read, limit_bytes: u64) -> Result<File, AudioError> {
     let mut file = tempfile::tempfile().map_err(AudioError::Spool)?;
     let mut buffer = vec![0; SPOOL_BUFFER_BYTES];
     let mut total = 0u64;
@@ -165,7 +170,9 @@ mod tests {
         let kind = Source::reader(io::Cursor::new(bytes.clone())).0.rereadable().unwrap();
         for _pass in 0..2 {
             let mut again = Vec::new();
-            kind.open().unwrap().read_to_end(&mut again).unwrap();
+            let encoded = kind.open().unwrap();
+            again.resize(encoded.len().unwrap() as usize, 0);
+            assert_eq!(encoded.read_at(&mut again, 0).unwrap(), bytes.len());
             assert_eq!(again, bytes);
         }
         assert!(matches!(spool(io::repeat(1), 1 << 20), Err(AudioError::SpoolLimit { .. })));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::decoded::DecodedTrack;
 use super::error::{AudioError, PositionLost};
@@ -15,6 +15,7 @@ use super::request::{ClipRequest, check_rate};
 use super::resample::Resampling;
 use super::source::SourceKind;
 use super::spacing::Spacing;
+use crate::executor::Instant;
 
 /// Samples per block of sources that are not decoded here.
 const BLOCK: usize = 8192;
@@ -66,13 +67,16 @@ impl Input {
                 check_rate(*rate_hz)?;
                 Ok((Input::Samples { samples: samples.clone(), at: 0 }, *rate_hz))
             }
-            SourceKind::Decoded(DecodedTrack { frames, rate_hz, power, .. }) => {
-                let file = BufReader::with_capacity(BLOCK * size_of::<f32>(), source.open()?);
-                Ok((Input::Decoded { file, frames: *frames, power: *power }, *rate_hz))
+            SourceKind::Decoded(decoded) => {
+                let opened = decoded.open().map_err(AudioError::Spool)?;
+                let file = BufReader::with_capacity(BLOCK * size_of::<f32>(), opened);
+                let &DecodedTrack { frames, rate_hz, power, .. } = decoded;
+                Ok((Input::Decoded { file, frames, power }, rate_hz))
             }
             SourceKind::Path(_)
             | SourceKind::Reader(_)
             | SourceKind::Spooled(_)
+            | SourceKind::Memory(_)
             | SourceKind::Missing(_)
             | SourceKind::Channels(_) => {
                 let decoder = Decoder::open(source.open()?, request.decoder, request.rate_hz)?;

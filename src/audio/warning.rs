@@ -69,10 +69,10 @@ pub enum Warning {
     },
     /// The track, or the part of it after the requested start, is shorter than a clip.
     Padded {
-        /// Samples of audio in the clip.
-        audio_samples: usize,
-        /// Length of the clip in samples.
-        clip_samples: usize,
+        /// Seconds of audio in the clip.
+        audio_s: f64,
+        /// Length of the clip in seconds.
+        clip_s: f64,
     },
 }
 
@@ -102,8 +102,8 @@ impl fmt::Display for Warning {
                     "uncommon rate: {from_hz} to {to_hz} Hz by interpolated sinc, not the original's filter"
                 )
             }
-            Warning::Padded { audio_samples, clip_samples } => {
-                write!(f, "shorter than a clip: {audio_samples} of {clip_samples} samples, padded")
+            Warning::Padded { audio_s, clip_s } => {
+                write!(f, "shorter than a clip: {audio_s:.2} of {clip_s:.2} s, padded")
             }
         }
     }

@@ -51,11 +51,11 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     let log2_e = simd.splat_f32s(std::f32::consts::LOG2_E);
     let shifted = simd.mul_add_e_f32s(x, log2_e, simd.splat_f32s(ROUND));
     let minus_n = simd.sub_f32s(simd.splat_f32s(ROUND), shifted);
-    let f = if S::F32_LANES > 1 {
+    let f = if S::F32_LANES > 1 && !cfg!(target_arch = "wasm32") {
         let f = simd.mul_add_e_f32s(x, log2_e, minus_n);
         simd.mul_add_e_f32s(x, simd.splat_f32s(LOG2_E_REST), f)
     } else {
-        // Scalar code does not fuse: `x * log2(e)` would be rounded at the magnitude of `n`.
+        // Scalar code and SIMD128 do not fuse: `x * log2(e)` would be rounded at the magnitude of `n`.
         let rest = simd.mul_add_e_f32s(minus_n, simd.splat_f32s(LN_2[0]), x);
         let rest = simd.mul_add_e_f32s(minus_n, simd.splat_f32s(LN_2[1]), rest);
         simd.mul_f32s(rest, log2_e)

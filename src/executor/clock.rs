@@ -1,7 +1,13 @@
-//! Source of time for executors, because the standard clock does not exist on every target.
+//! Source of time for executors, and the clock of the platform.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use std::time::Instant;
+
+/// The standard library's panics in a browser.
+#[cfg(target_arch = "wasm32")]
+pub(crate) use web_time::Instant;
 
 /// Monotonic clock.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -9,7 +15,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn now(&self) -> Duration;
 }
 
-/// The clock of the standard library.
+/// The clock of the platform.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock(Instant);
 

@@ -101,7 +101,9 @@ impl AdapterSummary {
                 subgroup_ids: features.contains(wgpu::Features::SUBGROUP)
                     && info.backend != wgpu::Backend::Dx12,
                 matrices: Vec::new(),
-                software: adapter_type == AdapterType::Software,
+                // The kernels for software drivers are long, and the compilers of browsers take minutes for them.
+                software: adapter_type == AdapterType::Software
+                    && info.backend != wgpu::Backend::BrowserWebGpu,
                 vendor: Vendor::of_pci(info.vendor),
             },
         }
@@ -336,15 +338,22 @@ impl Context {
         Ok(())
     }
 
+    /// Runs `work`. A browser tells errors later than a scope could be asked for them, so the owner's error handler has them.
+    #[cfg(target_arch = "wasm32")]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the signature elsewhere")]
+    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        Ok(work())
+    }
+
     /// Runs `work` and returns the errors that it caused on the device, without calling the error handler of the
     /// device's owner.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
         let scopes =
             [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory]
                 .map(|filter| self.device.push_error_scope(filter));
         let value = work();
-        // Scopes end in the reverse order of their beginning. Native backends know the errors of a scope at its end; a
-        // backend that answers later (WebGPU) reports a failure by the callback of the readback.
+        // Scopes end in the reverse order of their beginning; native backends know the errors of a scope at its end.
         let mut context = std::task::Context::from_waker(Waker::noop());
         let [internal, validation, memory] = scopes;
         let errors = [memory, validation, internal].map(|scope| match pin!(scope.pop()).poll(&mut context) {

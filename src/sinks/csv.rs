@@ -219,9 +219,19 @@ fn merge(files: &[PathBuf], output: &Path) -> io::Result<Merged> {
 fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
     let mut reader = csv::Reader::from_reader(open(path)?);
     let headers = reader.headers()?.clone();
-    let names =
-        ["path", "path_bytes", "model", "compat", "clip_start_s", "name", "value", "error_message", "schema"];
-    let mut columns = [0; 9];
+    let names = [
+        "path",
+        "path_bytes",
+        "model",
+        "compat",
+        "track_s",
+        "clip_start_s",
+        "name",
+        "value",
+        "error_message",
+        "schema",
+    ];
+    let mut columns = [0; 10];
     for (column, name) in columns.iter_mut().zip(names) {
         *column = headers.iter().position(|header| header == name).ok_or_else(|| {
             let message = format!("no column {name}: expected CSV written by tagwave");
@@ -237,7 +247,7 @@ fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
             continue;
         };
         let fields = columns.map(|column| record.get(column).unwrap_or(""));
-        let [file, bytes, model, compat, start, name, value, message, schema] = fields;
+        let [file, bytes, model, compat, length, start, name, value, message, schema] = fields;
         if index == 0 {
             check_schema(path, schema.parse().ok())?;
         }
@@ -248,7 +258,12 @@ fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
                 other.into_iter().for_each(|(_, done)| row(done));
                 let file = if bytes.is_empty() { file.to_string() } else { encoded_path(bytes) };
                 let made = (!model.is_empty()).then(|| (model.to_string(), compat.to_string()));
-                ReadRow { path: file, made, values: ReadValues::Tags(Vec::new()) }
+                ReadRow {
+                    path: file,
+                    made,
+                    track_s: length.parse().ok(),
+                    values: ReadValues::Tags(Vec::new()),
+                }
             }
         };
         match (&mut next.values, value.parse()) {

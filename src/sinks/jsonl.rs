@@ -215,7 +215,8 @@ fn read_line(value: &Value) -> Option<ReadRow> {
         ReadValues::Features(features.iter().map(Value::as_f64).collect::<Option<_>>()?)
     };
     let made = word("model").map(|model| (model.to_string(), word("compat").unwrap_or_default().to_string()));
-    Some(ReadRow { path, made, values })
+    let track_s = value.get("track_s").and_then(Value::as_f64);
+    Some(ReadRow { path, made, track_s, values })
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Sink for Locked {
         self.sink.finish()
     }
 
-    fn interrupt(&mut self) -> io::Result<bool> {
+    fn interrupt(&mut self) -> io::Result<&'static str> {
         self.sink.interrupt()
     }
 

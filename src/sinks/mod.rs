@@ -158,13 +158,12 @@ pub trait Sink {
     /// An error of the writer.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Ends after an interruption; returns true if the rows so far are kept. Atomically written files do not appear, and
-    /// an older file is kept.
+    /// Ends after an interruption, and says what is kept. Atomically written files do not appear, and an older file is kept.
     ///
     /// # Errors
     /// An error of the writer.
-    fn interrupt(&mut self) -> io::Result<bool> {
-        self.finish().map(|()| true)
+    fn interrupt(&mut self) -> io::Result<&'static str> {
+        self.finish().map(|()| "finished rows are kept")
     }
 
     /// True if the format can store failures and warnings; otherwise the caller reports them.
@@ -172,6 +171,9 @@ pub trait Sink {
         true
     }
 }
+
+/// What is kept of a file that appears only when it is complete.
+const NOT_WRITTEN: &str = "the file was not written: with -o FOLDER finished parts are kept";
 
 /// Rounds to six decimals, as scores and features are written.
 pub fn six_decimals(value: f64) -> f64 {

@@ -12,7 +12,7 @@ use base64::Engine;
 use super::file::with_path;
 use super::merge::{LatestRows, Merged, open};
 use super::read::{ReadRow, ReadValues};
-use super::{AtomicFile, Format, Layout, Row, Sink, WholeFormat, path_bytes, six_decimals};
+use super::{AtomicFile, Format, Layout, NOT_WRITTEN, Row, Sink, WholeFormat, path_bytes, six_decimals};
 
 /// NumPy arrays.
 pub(super) const ARRAYS: WholeFormat = WholeFormat {
@@ -222,8 +222,8 @@ impl Sink for Npy {
         array.finish()
     }
 
-    fn interrupt(&mut self) -> io::Result<bool> {
-        Ok(false)
+    fn interrupt(&mut self) -> io::Result<&'static str> {
+        Ok(NOT_WRITTEN)
     }
 
     fn has_messages(&self) -> bool {
@@ -308,7 +308,7 @@ fn read(path: &Path, row: &mut dyn FnMut(ReadRow)) -> io::Result<u64> {
             name.to_string()
         };
         let values = ReadValues::Features(values.into_iter().map(f64::from).collect());
-        row(ReadRow { path: name, made: None, values });
+        row(ReadRow { path: name, made: None, track_s: None, values });
     }
     Ok(0)
 }

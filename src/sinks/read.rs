@@ -10,6 +10,8 @@ pub struct ReadRow {
     pub path: String,
     /// Model and compatibility; `None` for failures, and for formats that do not store them.
     pub made: Option<(String, String)>,
+    /// Length of the track in seconds, if known.
+    pub track_s: Option<f64>,
     /// Values of the track, or of one clip in formats with a row per clip.
     pub values: ReadValues,
 }

@@ -96,6 +96,7 @@ mod tests {
         ReadRow {
             path: path.into(),
             made: Some(("small".into(), "corrected".into())),
+            track_s: None,
             values: ReadValues::Tags(tags),
         }
     }
@@ -106,7 +107,12 @@ mod tests {
             row("a", &[("x", 0.2), ("y", 0.4)]),
             row("a", &[("y", 0.8), ("x", 0.4)]),
             row("b", &[("x", 0.1), ("y", 0.1)]),
-            ReadRow { path: "c".into(), made: None, values: ReadValues::Failed("empty".into()) },
+            ReadRow {
+                path: "c".into(),
+                made: None,
+                track_s: None,
+                values: ReadValues::Failed("empty".into()),
+            },
             row("b", &[("x", 0.9), ("y", 0.9)]),
             row("b", &[("x", 0.7), ("y", 0.9)]),
             row("a", &[("x", 0.5), ("y", 0.5)]),
@@ -129,7 +135,8 @@ mod tests {
         other.made = Some(("crnn".into(), "corrected".into()));
         assert!(table(vec![row("a", &[("x", 0.2)]), other], OPTIONS).unwrap_err().contains("several models"));
         assert!(table(vec![row("a", &[("x", f64::NAN)])], OPTIONS).unwrap_err().contains("finite"));
-        let numbers = ReadRow { path: "a".into(), made: None, values: ReadValues::Features(vec![0.5]) };
+        let numbers =
+            ReadRow { path: "a".into(), made: None, track_s: None, values: ReadValues::Features(vec![0.5]) };
         assert!(table(vec![numbers.clone()], OPTIONS).unwrap_err().contains("--names"));
         let names = ["x".to_string()];
         let found = table(vec![numbers], ReadOptions { names: Some(&names), missing: None }).unwrap();

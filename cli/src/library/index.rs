@@ -59,7 +59,8 @@ pub(crate) struct IndexCommandArgs {
 pub(crate) fn index(args: &IndexCommandArgs) -> Result<u8, CliError> {
     let folder = args.index.folder()?;
     let lock = TrackIndex::lock(&folder)?;
-    let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?;
+    let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?
+        .summarize_warnings();
     let info = info_of(job.tagger());
     let old = if args.rebuild { None } else { earlier(&folder)? };
     if let Some((index, _)) = old.as_ref().filter(|(index, _)| *index.info() != info) {

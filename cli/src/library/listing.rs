@@ -47,7 +47,7 @@ impl ListArgs {
         match &self.output {
             None => io::stdout().lock().write_all(text.as_bytes()).map_err(|error| write_failed(&error)),
             Some(path) => {
-                check_replaced(path, LIST_EXTENSIONS)?;
+                check_extension(path, LIST_EXTENSIONS)?;
                 write_file(path, text.as_bytes())
                     .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED })
             }
@@ -69,16 +69,12 @@ pub(super) enum ListFormat {
 /// Extensions of lists.
 const LIST_EXTENSIONS: &[&str] = &["m3u8", "m3u", "jsonl", "txt"];
 
-/// Refuses to replace a file that is no output of its kind, such as a song.
-pub(crate) fn check_replaced(path: &Path, extensions: &[&str]) -> Result<(), CliError> {
+/// Checks that the name of an output says what it is, so that no song is replaced by mistake.
+pub(crate) fn check_extension(path: &Path, extensions: &[&str]) -> Result<(), CliError> {
     let extension = path.extension().unwrap_or_default();
-    if path.exists() && !extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
-        let expected = extensions.join(", .");
-        let message = format!(
-            "{} exists and is no file of this kind: choose another name, or one that ends with .{expected}",
-            path.display()
-        );
-        return Err(CliError::usage(message));
+    if extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+        return Ok(());
     }
-    Ok(())
+    let expected = extensions.join(", .");
+    Err(CliError::usage(format!("{}: expected a name that ends with .{expected}", path.display())))
 }

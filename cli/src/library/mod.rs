@@ -15,7 +15,7 @@ mod m3u;
 pub(super) mod playlist;
 pub(super) mod similar;
 
-pub(super) use listing::check_replaced;
+pub(super) use listing::check_extension;
 pub(super) use m3u::relative_to;
 #[cfg(feature = "serve")]
 pub(super) use similar::similar_objects;

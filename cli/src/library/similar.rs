@@ -1,6 +1,8 @@
 //! `tagwave similar`: the tracks of the index that are nearest to a song.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "serve")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};

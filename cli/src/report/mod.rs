@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::Serialize;
 
-use super::library::{IndexArgs, check_replaced, name_of, path_of_track, relative_to};
+use super::library::{IndexArgs, check_extension, name_of, path_of_track, relative_to};
 use super::results::{path_of_text, read_rows, tracks};
 use super::{CliError, SOME_FAILED, counted};
 use tagwave::pca::{Moments, PcaError};
@@ -83,6 +83,7 @@ struct PageData {
 
 /// Writes the page.
 pub(super) fn report(args: &PageArgs) -> Result<u8, CliError> {
+    check_extension(&args.output, &["html", "htm"])?;
     let found = match &args.results {
         Some(path) => of_results(path)?,
         None => of_index(&args.index)?,
@@ -93,7 +94,6 @@ pub(super) fn report(args: &PageArgs) -> Result<u8, CliError> {
     let timelines = args.timeline.as_deref().map(read_timelines).transpose()?.unwrap_or_default();
     let count = found.paths.len();
     let text = page(data(found, timelines, &args.output)?)?;
-    check_replaced(&args.output, &["html", "htm"])?;
     write_file(&args.output, text.as_bytes())
         .map_err(|error| CliError { message: format!("cannot write {error}"), code: SOME_FAILED })?;
     say!("tagwave: {}: {}", args.output.display(), counted(count, "track"));
@@ -142,7 +142,7 @@ fn of_results(path: &Path) -> Result<PageTracks, CliError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         found.names.push(name.replace(char::is_control, "\u{fffd}"));
         found.paths.push(path);
-        found.lengths_s.push(None);
+        found.lengths_s.push(track.track_s);
         found
             .scores
             .extend(found.labels.iter().map(|label| scores.get(label).map_or(0.0, |&score| score as f32)));

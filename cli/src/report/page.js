@@ -189,24 +189,35 @@ canvas.onpointerup = event => { if (drag && !drag.moved) { const row = nearest(e
 canvas.onwheel = event => { event.preventDefault(); view.zoom = Math.min(200, Math.max(0.5, view.zoom * Math.exp(-event.deltaY / 400))); draw(); };
 addEventListener('resize', () => { draw(); showRows(); });
 
-// Tags over time, as lines: time to the right, score upwards.
+// Tags over time: time to the right, score upwards; the score of a clip holds from its start to the next.
 function timeline(of) {
-  const svg = (name, values) => { const element = document.createElementNS('http://www.w3.org/2000/svg', name); for (const key in values) element.setAttribute(key, values[key]); return element; };
+  const svg = (name, values, text) => {
+    const element = document.createElementNS('http://www.w3.org/2000/svg', name);
+    for (const key in values) element.setAttribute(key, values[key]);
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
   const figure = document.createElement('figure'), title = document.createElement('figcaption');
   title.textContent = of.name;
-  const drawing = svg('svg', { viewBox: '0 0 900 190', role: 'img' });
-  const last = Math.max(1, of.starts[of.starts.length - 1]);
-  const x = s => 10 + 720 * s / last, y = v => 165 - 150 * v;
+  const drawing = svg('svg', { viewBox: '0 0 900 190', role: 'img', 'aria-label': 'tags over time' });
+  const left = 34, right = 730, bottom = 165, top = 15;
+  const x = s => left + (right - left) * s / of.end, y = v => bottom - (bottom - top) * v;
+  for (const v of [0, 0.5, 1]) {
+    drawing.append(svg('line', { x1: left, x2: right, y1: y(v), y2: y(v), stroke: 'gray', 'stroke-opacity': v ? 0.3 : 1 }));
+    drawing.append(svg('text', { x: left - 5, y: y(v) + 4, 'text-anchor': 'end' }, v));
+  }
+  for (let i = 0; i <= 4; i++) {
+    const s = of.end * i / 4;
+    drawing.append(svg('text', { x: x(s), y: 184, 'text-anchor': ['start', 'middle', 'middle', 'middle', 'end'][i] }, minutes(s)));
+  }
   of.tags.forEach((tag, index) => {
-    const points = of.starts.map((s, i) => `${x(s).toFixed(1)},${y(tag.scores[i]).toFixed(1)}`).join(' ');
+    const ends = [...of.starts.slice(1), of.end];
+    const at = (s, i) => `${x(s).toFixed(1)},${y(tag.scores[i]).toFixed(1)}`;
+    const points = of.starts.map((s, i) => `${at(s, i)} ${at(ends[i], i)}`).join(' ');
     const paint = colour(labels.indexOf(tag.name));
     drawing.append(svg('polyline', { points, fill: 'none', stroke: paint, 'stroke-width': 2 }));
-    const text = svg('text', { x: 745, y: 22 + 18 * index, style: `fill:${paint}` });
-    text.textContent = tag.name;
-    drawing.append(text);
+    drawing.append(svg('text', { x: 745, y: 22 + 18 * index, style: `fill:${paint}` }, tag.name));
   });
-  for (let i = 0; i <= 4; i++) { const text = svg('text', { x: x(last * i / 4), y: 184, 'text-anchor': i ? i === 4 ? 'end' : 'middle' : 'start' }); text.textContent = minutes(last * i / 4); drawing.append(text); }
-  drawing.append(svg('line', { x1: 10, x2: 730, y1: 165, y2: 165, stroke: 'gray' }));
   figure.append(title, drawing);
   return figure;
 }

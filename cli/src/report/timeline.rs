@@ -17,6 +17,8 @@ pub(super) struct Timeline {
     name: String,
     /// Start of each clip in seconds.
     starts: Vec<f64>,
+    /// End of the last clip in seconds.
+    end: f64,
     tags: Vec<TimelineTag>,
 }
 
@@ -31,6 +33,7 @@ struct TimelineTag {
 #[derive(Deserialize)]
 struct ClipRow {
     path: Option<String>,
+    track_s: Option<f64>,
     #[serde(default)]
     clips: Vec<ClipTags>,
 }
@@ -87,12 +90,24 @@ fn timeline(row: ClipRow) -> Timeline {
         name: name.to_string(),
         scores: row.clips.iter().map(|clip| score(clip, name)).collect(),
     };
-    let path = row.path.unwrap_or_default();
+    let path = row.path.as_deref().unwrap_or_default();
+    let starts: Vec<f64> = row.clips.iter().map(|clip| clip.start_s).collect();
     Timeline {
-        name: Path::new(&path).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        starts: row.clips.iter().map(|clip| clip.start_s).collect(),
+        name: Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        end: end_of(&starts, row.track_s),
+        starts,
         tags: names.iter().map(tag).collect(),
     }
+}
+
+/// End of the last clip: that of the track, or as long after its start as the clips are apart.
+fn end_of(starts: &[f64], track_s: Option<f64>) -> f64 {
+    let last = starts.last().copied().unwrap_or(0.0);
+    let apart = match starts {
+        [.., before, last] => last - before,
+        _ => 0.0,
+    };
+    track_s.filter(|&length| length > last).unwrap_or(last + apart.max(1.0))
 }
 
 #[cfg(test)]
@@ -113,7 +128,11 @@ mod tests {
         let found = read_timelines(&path).unwrap_or_else(|error| panic!("{}", error.message));
         assert_eq!(found.len(), 1);
         assert_eq!((&*found[0].name, &found[0].starts[..]), ("b", &[0.0, 29.12][..]));
+        assert_eq!(found[0].end, 58.24);
         assert_eq!(found[0].tags[0], TimelineTag { name: "jazz".into(), scores: vec![0.0, 0.9] });
+        std::fs::write(&path, format!("{{\"path\": \"a.mp3\", \"track_s\": 40.5, \"clips\": [{clip}]}}\n"))
+            .unwrap();
+        assert_eq!(read_timelines(&path).ok().unwrap()[0].end, 40.5);
         std::fs::write(&path, "{\"path\": \"c\"}\n").unwrap();
         assert!(read_timelines(&path).err().unwrap().message.contains("--per-clip"));
     }

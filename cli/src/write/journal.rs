@@ -126,6 +126,13 @@ impl WriteJournal {
     pub(super) fn lines(&self) -> usize {
         self.lines
     }
+
+    /// Removes a journal without files. One that cannot be removed does no harm.
+    pub(super) fn remove_if_empty(&self) {
+        if self.lines == 0 {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Number behind those of the journals in a folder.

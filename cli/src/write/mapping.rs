@@ -151,6 +151,16 @@ pub(super) struct RuleOverrides {
 pub(super) struct FieldRules(pub(super) Vec<FieldRule>);
 
 impl FieldRules {
+    /// True if a tag has a value in any field.
+    pub(super) fn knows(&self, tag: &str) -> bool {
+        self.0.iter().any(|rule| rule.tags.contains_key(tag))
+    }
+
+    /// True if a tag of a song passes.
+    pub(super) fn selects_any(&self, scores: &[(String, f64)]) -> bool {
+        self.0.iter().any(|rule| !rule.select(scores).is_empty())
+    }
+
     /// Parses a mapping file.
     ///
     /// # Errors

@@ -12,8 +12,11 @@ use super::error::guarded;
 use super::inputs::FileArgs;
 use super::job::{Job, Requested};
 use super::progress::ProgressArgs;
-use super::results::{is_audio, path_of_text, read_rows, tracks};
-use super::{CliError, ModelArgs, SOME_FAILED, counted, state_dir, write_failed};
+use super::results::{TrackScores, is_audio, path_of_text, read_rows, tracks};
+use super::{
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, counted, state_dir, stop_on_interrupt, write_failed,
+};
+use tagwave::CancelToken;
 use tagwave::sinks::{CompletedSet, Row, Sink, Values};
 use tagwave::tags::TagSelection;
 
@@ -34,7 +37,7 @@ use journal::{JournalLine, RunLock, WriteJournal};
 use mapping::{FieldRules, Preset, RuleOverrides, WriteMode};
 use plan::{FieldChange, Provenance, TaggedTrack, changes};
 use replace::{Original, check, create, replace};
-use report::{ReportFormat, SongOutcome, SongReport};
+use report::{ReportFormat, SongOutcome, SongReport, UnchangedReason};
 use rewrite::{Id3Arg, rewritten};
 use sidecar::Sidecar;
 
@@ -148,6 +151,9 @@ struct ChangeArgs {
     sidecar: Option<Sidecar>,
 }
 
+/// Number of tags without a field that are named.
+const SHOWN_TAGS: usize = 3;
+
 fn score(word: &str) -> Result<f64, String> {
     match word.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
@@ -187,22 +193,11 @@ pub(super) fn write(args: &WriteArgs) -> Result<u8, CliError> {
         if args.change.apply {
             writer.open(args.change.journal.as_deref(), state.as_deref())?;
         }
-        for track in all {
-            let path = path_of_text(&track.path).map_err(|error| CliError::usage(error.to_string()))?;
-            let result = match track.scores {
-                Some(scores) => {
-                    let scores = scores.into_iter().collect();
-                    writer.song(&path, &TaggedTrack { scores, made: track.made })
-                }
-                None => writer.failed(&path, "was not tagged".into()),
-            };
-            result.map_err(|error| write_failed(&error))?;
-        }
-        0
+        writer.tracks(all)?
     } else {
         return Err(CliError::usage("expected only audio or only results files, found both"));
     };
-    writer.print_summary();
+    writer.end();
     Ok(if code == 0 && writer.counts.failed > 0 { SOME_FAILED } else { code })
 }
 
@@ -223,6 +218,17 @@ struct OpenRun {
     _lock: RunLock,
 }
 
+impl OpenRun {
+    /// Adds a line to the journal, and names it before the first file changes.
+    fn add(&mut self, line: &JournalLine) -> Result<(), String> {
+        if self.journal.lines() == 0 {
+            // Also with --quiet: without the name nothing can be undone.
+            say!("tagwave: journal: {}", self.journal.path.display());
+        }
+        self.journal.add(line).map_err(|error| format!("cannot write the journal: {error}"))
+    }
+}
+
 /// Sink that writes the tags of each file into it.
 struct SongWriter<'a> {
     args: &'a WriteArgs,
@@ -231,6 +237,8 @@ struct SongWriter<'a> {
     /// Files of this run, without links.
     seen: HashSet<PathBuf>,
     counts: WriteCounts,
+    /// Some of the tags that no field takes, unless another tag of a song is taken.
+    unknown_tags: Option<Vec<String>>,
     /// True while standard output is read.
     is_read: bool,
 }
@@ -238,7 +246,8 @@ struct SongWriter<'a> {
 #[derive(Default)]
 struct WriteCounts {
     changed: usize,
-    unchanged: usize,
+    without_tag: usize,
+    with_values: usize,
     failed: usize,
 }
 
@@ -253,6 +262,7 @@ impl<'a> SongWriter<'a> {
             run: None,
             seen: HashSet::new(),
             counts: WriteCounts::default(),
+            unknown_tags: Some(Vec::new()),
             is_read: true,
         })
     }
@@ -265,14 +275,46 @@ impl<'a> SongWriter<'a> {
         let failed = |error: io::Error| CliError::usage(format!("cannot keep a journal: {error}"));
         let lock = RunLock::acquire(state).map_err(|error| CliError::usage(error.to_string()))?;
         let journal = WriteJournal::create(journal, &state.join("journals")).map_err(failed)?;
-        // Also with --quiet: without the name nothing can be undone.
-        say!("tagwave: journal: {}", journal.path.display());
         self.run = Some(OpenRun { journal, _lock: lock });
         Ok(())
     }
 
+    /// Processes the tracks of results, until the program is told to stop.
+    fn tracks(&mut self, tracks: Vec<TrackScores>) -> Result<u8, CliError> {
+        let cancel = CancelToken::new();
+        stop_on_interrupt(cancel.clone());
+        for (index, track) in tracks.into_iter().enumerate() {
+            if cancel.is_cancelled() {
+                say!("tagwave: interrupted after {}; {}", counted(index, "file"), self.kept());
+                return Ok(INTERRUPTED);
+            }
+            let path = path_of_text(&track.path).map_err(|error| CliError::usage(error.to_string()))?;
+            let result = match track.scores {
+                Some(scores) => {
+                    let scores = scores.into_iter().collect();
+                    self.song(&path, &TaggedTrack { scores, made: track.made })
+                }
+                None => self.failed(&path, "was not tagged".into()),
+            };
+            result.map_err(|error| write_failed(&error))?;
+        }
+        Ok(0)
+    }
+
+    /// What is kept after an interruption.
+    fn kept(&self) -> &'static str {
+        if self.run.is_some() { "songs that were changed stay so" } else { "nothing was written" }
+    }
+
     /// Processes one song.
     fn song(&mut self, path: &Path, track: &TaggedTrack) -> io::Result<()> {
+        if track.scores.iter().any(|(tag, _)| self.rules.knows(tag)) {
+            self.unknown_tags = None;
+        } else if let Some(unknown) = &mut self.unknown_tags {
+            let new = track.scores.iter().map(|(tag, _)| tag).filter(|tag| !unknown.contains(tag));
+            let new: Vec<String> = new.take(SHOWN_TAGS.saturating_sub(unknown.len())).cloned().collect();
+            unknown.extend(new);
+        }
         let outcome = match self.args.change.sidecar {
             None => self.tag_song(path, track),
             Some(sidecar) => self.put_sidecar(sidecar, path, track),
@@ -287,7 +329,8 @@ impl<'a> SongWriter<'a> {
     fn print(&mut self, path: &Path, outcome: SongOutcome) -> io::Result<()> {
         match &outcome {
             SongOutcome::Changed { .. } => self.counts.changed += 1,
-            SongOutcome::Unchanged => self.counts.unchanged += 1,
+            SongOutcome::Unchanged(UnchangedReason::NoTag) => self.counts.without_tag += 1,
+            SongOutcome::Unchanged(UnchangedReason::HasValues) => self.counts.with_values += 1,
             SongOutcome::Failed(_) => self.counts.failed += 1,
         }
         let report = SongReport { path, outcome: &outcome, is_applied: self.run.is_some() };
@@ -325,7 +368,7 @@ impl<'a> SongWriter<'a> {
         let song = guarded(|| SongTags::read(&mut BufReader::new(file), false))?;
         let found = changes(&song, &self.rules, track, self.args.rules.provenance);
         if found.is_empty() {
-            return Ok(SongOutcome::Unchanged);
+            return Ok(self.unchanged(track));
         }
         let Some(run) = &mut self.run else {
             return Ok(SongOutcome::Changed { title: song.title(), changes: found });
@@ -333,7 +376,7 @@ impl<'a> SongWriter<'a> {
         let original = Original::read(&real, self.args.change.break_hard_links)?;
         let (title, new) = guarded(|| rewritten(&original.bytes, &found, self.args.change.id3v2))?;
         let line = JournalLine::new(&real, Some(&original), &new);
-        run.journal.add(&line).map_err(|error| format!("cannot write the journal: {error}"))?;
+        run.add(&line)?;
         let time = self.args.change.keep_time.then(|| original.modified_ns());
         replace(&real, &original, &new, time)?;
         Ok(SongOutcome::Changed { title, changes: found })
@@ -356,14 +399,13 @@ impl<'a> SongWriter<'a> {
         if !sidecar.is_ours(&target)? {
             return Err(format!("{}: exists and was not written by tagwave", target.display()));
         }
-        let Some(contents) = sidecar.contents(&self.rules, track) else { return Ok(SongOutcome::Unchanged) };
+        let Some(contents) = sidecar.contents(&self.rules, track) else { return Ok(self.unchanged(track)) };
         let original = if target.exists() { Some(Original::read(&target, false)?) } else { None };
         if original.as_ref().is_some_and(|original| original.bytes == contents.as_bytes()) {
-            return Ok(SongOutcome::Unchanged);
+            return Ok(SongOutcome::Unchanged(UnchangedReason::HasValues));
         }
         if let Some(run) = &mut self.run {
-            let line = JournalLine::new(&target, original.as_ref(), contents.as_bytes());
-            run.journal.add(&line).map_err(|error| format!("cannot write the journal: {error}"))?;
+            run.add(&JournalLine::new(&target, original.as_ref(), contents.as_bytes()))?;
             create(&target, contents.as_bytes())?;
         }
         let values = |rule: &mapping::FieldRule| {
@@ -374,25 +416,36 @@ impl<'a> SongWriter<'a> {
         Ok(SongOutcome::Changed { title: "sidecar", changes })
     }
 
-    fn print_summary(&self) {
-        if self.args.progress.quiet {
-            return;
-        }
-        let WriteCounts { changed, unchanged, failed } = self.counts;
-        match &self.run {
-            None => {
-                let advice = if changed > 0 { "; nothing was written: add --apply" } else { "" };
+    /// A song that stays as it is, with the reason.
+    fn unchanged(&self, track: &TaggedTrack) -> SongOutcome {
+        let has_tag = self.rules.selects_any(&track.scores);
+        SongOutcome::Unchanged(if has_tag { UnchangedReason::HasValues } else { UnchangedReason::NoTag })
+    }
+
+    /// Prints the summary, and removes a journal without files.
+    fn end(&self) {
+        let WriteCounts { changed, without_tag, with_values, failed } = self.counts;
+        if !self.args.progress.quiet {
+            let verb = if self.run.is_some() { "changed" } else { "would change" };
+            let advice =
+                if self.run.is_none() && changed > 0 { "; nothing was written: add --apply" } else { "" };
+            say!(
+                "tagwave: {} {verb}, {with_values} with values already, {without_tag} without a score that is high \
+                 enough, {failed} failed{advice}",
+                counted(changed, "file")
+            );
+            if let Some(unknown) = self.unknown_tags.as_ref().filter(|unknown| !unknown.is_empty()) {
                 say!(
-                    "tagwave: {} would change, {unchanged} stay, {failed} failed{advice}",
-                    counted(changed, "file")
+                    "tagwave: no field takes any of the tags ({}, ...): add them with --mapping; --show-mapping prints \
+                     one to begin with",
+                    unknown.join(", ")
                 );
             }
-            Some(run) => {
-                say!("tagwave: {} changed, {unchanged} as before, {failed} failed", counted(changed, "file"));
-                if run.journal.lines() > 0 {
-                    say!("tagwave: to restore them: tagwave write --undo {}", run.journal.path.display());
-                }
-            }
+        }
+        let Some(OpenRun { journal, .. }) = &self.run else { return };
+        journal.remove_if_empty();
+        if journal.lines() > 0 && !self.args.progress.quiet {
+            say!("tagwave: to restore them: tagwave write --undo {}", journal.path.display());
         }
     }
 }
@@ -416,5 +469,9 @@ impl Sink for SongWriter<'_> {
 
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn interrupt(&mut self) -> io::Result<&'static str> {
+        Ok(self.kept())
     }
 }

@@ -29,8 +29,17 @@ pub(super) enum SongOutcome {
         title: &'static str,
         changes: Vec<FieldChange>,
     },
-    Unchanged,
+    Unchanged(UnchangedReason),
     Failed(String),
+}
+
+/// Reason for which a song stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum UnchangedReason {
+    /// No tag has a value and a score that is high enough.
+    NoTag,
+    /// The fields have values already.
+    HasValues,
 }
 
 /// Result of one song, with its path.
@@ -48,7 +57,7 @@ impl SongReport<'_> {
             return writeln!(to, "{}", self.object());
         }
         match self.outcome {
-            SongOutcome::Unchanged => Ok(()),
+            SongOutcome::Unchanged(_) => Ok(()),
             SongOutcome::Failed(message) => {
                 say!("tagwave: {}: {message}", shown(self.path));
                 Ok(())
@@ -71,7 +80,13 @@ impl SongReport<'_> {
     fn object(&self) -> serde_json::Value {
         let path = self.path.to_string_lossy();
         match self.outcome {
-            SongOutcome::Unchanged => json!({ "path": path, "result": "unchanged" }),
+            SongOutcome::Unchanged(reason) => {
+                let reason = match reason {
+                    UnchangedReason::NoTag => "no tag",
+                    UnchangedReason::HasValues => "has values",
+                };
+                json!({ "path": path, "result": "unchanged", "reason": reason })
+            }
             SongOutcome::Failed(message) => json!({ "path": path, "result": "failed", "error": message }),
             SongOutcome::Changed { title, changes } => {
                 let change = |change: &FieldChange| json!({ "field": change.field.to_string(), "before": change.before, "after": change.after });

@@ -1,12 +1,11 @@
-//! Encoded bytes of one input: a file from an offset on, with patches applied.
-//!
-//! Reads are positioned, so clones that share the file are independent of each other.
+//! Encoded bytes of one input: a file or memory from an offset on, with patches applied.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use symphonia::core::io::MediaSource;
+
+use crate::audio::encoded::EncodedAudio;
 
 /// Replacement for bytes of the file at an offset.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,10 +14,10 @@ pub(super) struct Patch {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Reader of an input file. Offsets count from `base`.
+/// Reader of encoded audio. Offsets count from `base`.
 #[derive(Clone, Debug)]
 pub(super) struct Bytes {
-    file: Arc<File>,
+    input: EncodedAudio,
     base: u64,
     len: u64,
     at: u64,
@@ -26,10 +25,10 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// The whole file, unchanged.
-    pub(super) fn new(file: File) -> io::Result<Bytes> {
-        let len = file.metadata()?.len();
-        Ok(Bytes { file: Arc::new(file), base: 0, len, at: 0, patches: Arc::new([]) })
+    /// The whole input, unchanged.
+    pub(super) fn new(input: EncodedAudio) -> io::Result<Bytes> {
+        let len = input.len()?;
+        Ok(Bytes { input, base: 0, len, at: 0, patches: Arc::new([]) })
     }
 
     /// The same input without its first `skipped` bytes and without patches, at its start.
@@ -80,7 +79,7 @@ impl Read for Bytes {
         if count == 0 {
             return Ok(0);
         }
-        let read = read_at(&self.file, &mut out[..count], self.base + self.at)?;
+        let read = self.input.read_at(&mut out[..count], self.base + self.at)?;
         let range = self.at..self.at + read as u64;
         for patch in &*self.patches {
             let (start, end) =
@@ -117,23 +116,6 @@ impl MediaSource for Bytes {
     }
 }
 
-#[cfg(unix)]
-fn read_at(file: &File, out: &mut [u8], at: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, out, at)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, out: &mut [u8], at: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, out, at)
-}
-
-/// Seek and read, for platforms without positioned reads.
-#[cfg(not(any(unix, windows)))]
-fn read_at(mut file: &File, out: &mut [u8], at: u64) -> io::Result<usize> {
-    file.seek(SeekFrom::Start(at))?;
-    file.read(out)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -144,7 +126,7 @@ mod tests {
     fn patches_replace_bytes_wherever_reading_starts() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"xx0123456789").unwrap();
-        let bytes = Bytes::new(file).unwrap().skipping(2);
+        let bytes = Bytes::new(file.into()).unwrap().skipping(2);
         let patched = bytes.patched(vec![Patch { at: 3, bytes: b"abc".to_vec() }]);
         assert_eq!(patched.get(0, 99).unwrap(), b"012abc6789");
         assert_eq!(patched.get(4, 1).unwrap(), b"b");

@@ -1,6 +1,5 @@
 //! Track decoder: packets to mono samples at the track's own rate.
 
-use std::fs::File;
 
 use symphonia::core::errors::Error;
 
@@ -13,6 +12,7 @@ use super::packets::{End, Next, Packets, SkipMethod, TrackFacts, guarded};
 use super::rate_change::RateAdapter;
 use super::trim::{TrimLengths, Trimmer};
 use super::{adts, ogg};
+use crate::audio::encoded::EncodedAudio;
 use crate::audio::error::{AudioError, PositionLost};
 use crate::audio::heartbeat::Heartbeat;
 use crate::audio::level::MixPower;
@@ -77,8 +77,8 @@ impl Decoder {
     ///
     /// # Errors
     /// [`AudioError::Refused`], here or when samples are read, if the mode must be [`DecoderMode::FullBand`].
-    pub(in crate::audio) fn open(file: File, mode: DecoderMode, to_hz: u32) -> Result<Decoder, AudioError> {
-        let (packets, mut codec, facts) = Packets::open(file, mode)?;
+    pub(in crate::audio) fn open(input: EncodedAudio, mode: DecoderMode, to_hz: u32) -> Result<Decoder, AudioError> {
+        let (packets, mut codec, facts) = Packets::open(input, mode)?;
         if mode == DecoderMode::Plain && facts.is_mp3 && facts.is_bare_mpeg {
             codec = codec.heard_at(to_hz);
         }
@@ -213,11 +213,11 @@ impl Decoder {
     }
 
     /// Scans the whole file without decoding: exact number of samples where frame headers tell it, the predominant
-    /// sample rate, and damage. Must be called at the start of the track; `file` is another handle of the same file.
+    /// sample rate, and damage. Must be called at the start of the track; `input` is that of the decoder.
     ///
     /// # Errors
     /// [`AudioError::Cancelled`], [`AudioError::Io`].
-    pub(in crate::audio) fn scan(&mut self, file: File, heartbeat: &Heartbeat) -> Result<(), AudioError> {
+    pub(in crate::audio) fn scan(&mut self, input: EncodedAudio, heartbeat: &Heartbeat) -> Result<(), AudioError> {
         let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
         if self.facts.is_adts {
             let found = adts::scan(self.packets.bytes(), heartbeat)?;
@@ -231,7 +231,7 @@ impl Decoder {
             match indexed {
                 Some(samples) => scan.frames = Some(samples),
                 None => {
-                    let (mut packets, _, facts) = Packets::open(file, self.mode)?;
+                    let (mut packets, _, facts) = Packets::open(input, self.mode)?;
                     let mut rates: Vec<(u32, u64)> = Vec::new();
                     while let Next::Packet(packet) = packets.next()? {
                         heartbeat.check()?;
@@ -254,14 +254,14 @@ impl Decoder {
             scan.end = found.is_cut.then(|| End::Broken { reason: "it ends inside a page".into() });
             // Times that do not begin at 0 come from a longer stream that this one was cut from.
             if found.is_irregular || self.origin != 0 {
-                scan.frames = Some(count_frames(file, self, heartbeat)?);
+                scan.frames = Some(count_frames(input, self, heartbeat)?);
                 scan.is_uniform = false;
             }
         } else {
             let ending =
                 ending::examine(self.packets.bytes(), self.packets.format()).map_err(AudioError::Io)?;
             if ending != Ending::Plausible {
-                self.count_doubtful(file, &mut scan, heartbeat)?;
+                self.count_doubtful(input, &mut scan, heartbeat)?;
             }
             if ending == Ending::Cut && matches!(scan.end, None | Some(End::Regular)) {
                 scan.end = Some(End::Broken { reason: "it ends inside its audio data".into() });
@@ -278,7 +278,7 @@ impl Decoder {
     /// length is stated.
     fn count_doubtful(
         &mut self,
-        file: File,
+        input: EncodedAudio,
         scan: &mut FileScan,
         heartbeat: &Heartbeat,
     ) -> Result<(), AudioError> {
@@ -286,10 +286,10 @@ impl Decoder {
         self.facts.stated_s = stated.map(|frames| frames as f64 / f64::from(self.rate_hz));
         let is_cheap = matches!(self.facts.skip_method, Some((SkipMethod::Count { .. }, _)));
         if is_cheap && self.has_regular_packets() {
-            let (frames, end) = count_packets(file, self.mode, heartbeat)?;
+            let (frames, end) = count_packets(input, self.mode, heartbeat)?;
             (scan.frames, scan.end) = (Some(frames), Some(end));
         } else if stated.is_some() {
-            scan.frames = Some(count_frames(file, self, heartbeat)?);
+            scan.frames = Some(count_frames(input, self, heartbeat)?);
         }
         Ok(())
     }
@@ -352,8 +352,8 @@ impl Decoder {
     }
 
     /// Opens a track of 16-bit samples that store another stream, for [`Decoder::next_words`].
-    pub(super) fn open_words(file: File) -> Result<Decoder, AudioError> {
-        let (packets, codec, facts) = Packets::open(file, DecoderMode::FullBand)?;
+    pub(super) fn open_words(input: EncodedAudio) -> Result<Decoder, AudioError> {
+        let (packets, codec, facts) = Packets::open(input, DecoderMode::FullBand)?;
         Ok(Decoder::new(packets, codec, facts, DecoderMode::FullBand))
     }
 
@@ -555,12 +555,12 @@ impl FileScan {
 
 /// Counts the samples of a track by decoding it.
 pub(in crate::audio) fn count_frames(
-    file: File,
+    input: EncodedAudio,
     decoder: &Decoder,
     heartbeat: &Heartbeat,
 ) -> Result<u64, AudioError> {
     let mode = if decoder.mode == DecoderMode::Plain { DecoderMode::FullBand } else { decoder.mode };
-    let mut counter = Decoder::open(file, mode, decoder.rate_hz)?;
+    let mut counter = Decoder::open(input, mode, decoder.rate_hz)?;
     let (mut frames, mut block) = (0, Vec::new());
     while counter.next_block(&mut block)? {
         heartbeat.check()?;
@@ -570,8 +570,8 @@ pub(in crate::audio) fn count_frames(
 }
 
 /// Counts the samples of a track from its packets, without decoding, and returns how they end.
-fn count_packets(file: File, mode: DecoderMode, heartbeat: &Heartbeat) -> Result<(u64, End), AudioError> {
-    let (mut packets, _, facts) = Packets::open(file, mode)?;
+fn count_packets(input: EncodedAudio, mode: DecoderMode, heartbeat: &Heartbeat) -> Result<(u64, End), AudioError> {
+    let (mut packets, _, facts) = Packets::open(input, mode)?;
     let mut frames = 0u64;
     loop {
         heartbeat.check()?;

@@ -9,7 +9,7 @@ use super::detect::may_be_script;
 use super::ffmpeg::{self, Encoded};
 use crate::audio::error::AudioError;
 use crate::audio::heartbeat::Heartbeat;
-use crate::audio::source::SourceKind;
+use crate::audio::source::{SourceKind, spool};
 use crate::error_kind::ErrorKind;
 
 /// Decodes a track with `ffmpeg` after the built-in decoder failed with `first`; fails with both errors.
@@ -29,7 +29,7 @@ pub(in crate::audio) fn decode_externally(
         let words = dts_stream(source, heartbeat)?;
         ffmpeg::decode(Encoded::Dts(words), heartbeat)
     } else {
-        match encoded(source) {
+        match encoded(source)? {
             Some(encoded) => ffmpeg::decode(encoded, heartbeat),
             None => return Err(first),
         }
@@ -61,11 +61,20 @@ fn dts_stream(source: &SourceKind, heartbeat: &Heartbeat) -> Result<File, AudioE
     Ok(file)
 }
 
-/// Encoded bytes of a source, if it has any.
-fn encoded(source: &SourceKind) -> Option<Encoded<'_>> {
-    match source {
+/// Encoded audio of a source, if it has any.
+fn encoded(source: &SourceKind) -> Result<Option<Encoded<'_>>, AudioError> {
+    Ok(match source {
         SourceKind::Path(path) => Some(Encoded::Path(path)),
-        SourceKind::Spooled(_) => source.open().ok().map(Encoded::File),
+        SourceKind::Spooled(file) => {
+            let mut file = file.try_clone().map_err(AudioError::Spool)?;
+            file.rewind().map_err(AudioError::Spool)?;
+            Some(Encoded::File(file))
+        }
+        SourceKind::Memory(bytes) => {
+            let mut file = spool(&bytes[..], u64::MAX)?;
+            file.rewind().map_err(AudioError::Spool)?;
+            Some(Encoded::File(file))
+        }
         _ => None,
-    }
+    })
 }

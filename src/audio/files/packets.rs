@@ -2,7 +2,6 @@
 //! through [`guarded`].
 
 use std::any::Any;
-use std::fs::File;
 use std::io::ErrorKind::UnexpectedEof;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -35,6 +34,7 @@ use super::detect::{InputFormat, detect};
 use super::frames::{Mp3Frames, Mp3Index, frame_samples};
 use super::mp3::FullMp3;
 use super::repair::{Repair, repair};
+use crate::audio::encoded::EncodedAudio;
 use crate::audio::error::AudioError;
 use crate::audio::heartbeat::Heartbeat;
 use crate::audio::request::DecoderMode;
@@ -162,8 +162,8 @@ impl TrackFacts {
 
 impl Packets {
     /// Detects the container by its content and opens the first audio track that can be decoded.
-    pub(super) fn open(file: File, mode: DecoderMode) -> Result<(Packets, Codec, TrackFacts), AudioError> {
-        let whole = Bytes::new(file).map_err(AudioError::Io)?;
+    pub(super) fn open(input: EncodedAudio, mode: DecoderMode) -> Result<(Packets, Codec, TrackFacts), AudioError> {
+        let whole = Bytes::new(input).map_err(AudioError::Io)?;
         let detected = detect(&whole).map_err(AudioError::Io)?;
         match detected.format {
             InputFormat::External(name) => return Err(AudioError::UnknownFormat { reason: name.into() }),

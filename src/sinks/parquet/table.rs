@@ -11,8 +11,8 @@ use arrow_array::builder::{
     BinaryBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder, UInt32Builder,
 };
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray};
+use arrow_array::types::{Float32Type, Float64Type, UInt32Type};
+use arrow_array::{Array, ArrayRef, BinaryArray, Float64Array, ListArray, RecordBatch, StringArray};
 use arrow_select::filter::filter_record_batch;
 use base64::Engine;
 use parquet::arrow::ArrowWriter;
@@ -24,7 +24,7 @@ use parquet::file::properties::WriterProperties;
 use crate::sinks::file::with_path;
 use crate::sinks::merge::{LatestRows, Merged, check_schema};
 use crate::sinks::read::{ReadRow, ReadValues, encoded_path};
-use crate::sinks::{AtomicFile, Failure, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
+use crate::sinks::{AtomicFile, Failure, NOT_WRITTEN, Prediction, Row, SCHEMA, Sink, Values, path_bytes};
 
 /// Maximum number of values that are buffered before they are encoded.
 const BUFFERED_VALUES: usize = 1 << 20;
@@ -140,8 +140,8 @@ impl Sink for Parquet {
         self.table.take().map_or(Ok(()), TableFile::finish)
     }
 
-    fn interrupt(&mut self) -> io::Result<bool> {
-        Ok(false)
+    fn interrupt(&mut self) -> io::Result<&'static str> {
+        Ok(NOT_WRITTEN)
     }
 }
 
@@ -374,6 +374,7 @@ struct ReadColumns<'a> {
     scores: &'a ListArray,
     features: &'a ListArray,
     error_message: &'a StringArray,
+    track_s: Option<&'a Float64Array>,
 }
 
 impl<'a> ReadColumns<'a> {
@@ -383,6 +384,7 @@ impl<'a> ReadColumns<'a> {
         let list = |name| {
             rows.column_by_name(name).and_then(|column| column.as_list_opt()).ok_or_else(|| missing(name))
         };
+        let track_s = rows.column_by_name("track_s");
         let error_message = rows.column_by_name("error_message").and_then(|column| column.as_string_opt());
         Ok(ReadColumns {
             subjects: RowSubjects::of(rows)?,
@@ -390,6 +392,7 @@ impl<'a> ReadColumns<'a> {
             scores: list("scores")?,
             features: list("features")?,
             error_message: error_message.ok_or_else(|| missing("error_message"))?,
+            track_s: track_s.and_then(|column| column.as_primitive_opt::<Float64Type>()),
         })
     }
 
@@ -415,6 +418,7 @@ impl<'a> ReadColumns<'a> {
             ReadValues::Features(if self.features.is_valid(row) { numbers(self.features) } else { vec![] })
         };
         let made = model.is_valid(row).then(|| (model.value(row).to_string(), compat.value(row).to_string()));
-        ReadRow { path, made, values }
+        let track_s = self.track_s.filter(|lengths| lengths.is_valid(row)).map(|lengths| lengths.value(row));
+        ReadRow { path, made, track_s, values }
     }
 }

@@ -106,7 +106,7 @@ impl GpuSettings {
         Err(GpuError::Unusable { adapter: name, advice, source: Box::new(error) }.into())
     }
 
-    /// Opens the first adapter that runs `plan` correctly, or returns the reason for which there is none. One warning lists
+    /// Opens the first adapter that runs `plan` correctly, or returns what the user may want to know about it. One warning lists
     /// the refused adapters.
     pub(in crate::tagger) fn open_auto(
         &mut self,
@@ -137,16 +137,8 @@ impl GpuSettings {
             }
             return Ok(Ok(active));
         }
-        let is_hardware = |adapter: &AdapterSummary| !adapter.limits.software;
-        Ok(Err(match adapters.summaries().first() {
-            _ if !refused.is_empty() => refused,
-            // All are slower than the CPU, as an earlier run has told.
-            Some(first) if is_hardware(first) => String::new(),
-            None => GpuError::NoAdapter.to_string(),
-            Some(software) => {
-                format!("no GPU except the software driver {}, which is slower than the CPU", software.name)
-            }
-        }))
+        // Software drivers are no news, and an earlier run has told about GPUs that are slower than the CPU.
+        Ok(Err(if adapters.summaries().is_empty() { GpuError::NoAdapter.to_string() } else { refused }))
     }
 
     /// Opens a candidate and compiles the plan. Hardware is checked against the CPU executor, and measured if it may be the

@@ -1,0 +1,165 @@
+// Music tags in a browser: a tagger whose work is done in a worker.
+
+/** Error of a tagger. `kind` is that of the library: input, unsupported, resource, device, ... */
+export class TagwaveError extends Error {
+  constructor(message, kind) {
+    super(message);
+    this.name = 'TagwaveError';
+    this.kind = kind;
+  }
+}
+
+const aborted = () => new DOMException('the call was cancelled', 'AbortError');
+
+/** Result of a track. */
+class TrackResult {
+  constructor(values, labels) {
+    Object.assign(this, values);
+    Object.defineProperty(this, 'labels', { value: labels });
+  }
+
+  /** The tags with the highest scores. */
+  top(count = 5) {
+    const order = [...this.scores.keys()].sort((a, b) => this.scores[b] - this.scores[a]);
+    return order.slice(0, count).map(place => ({ tag: this.labels[place], score: this.scores[place] }));
+  }
+}
+
+/** A worker and the calls that wait for its answers. */
+class Remote {
+  constructor() {
+    this.worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    this.calls = new Map();
+    this.last = 0;
+    this.worker.onmessage = ({ data }) => this.answer(data);
+    // A trap of the module, or a module that cannot be loaded: no call will be answered any more.
+    this.worker.onerror = event => this.fail(new TagwaveError(event.message || 'the worker stopped', 'internal'));
+  }
+
+  answer({ id, progress, result, error }) {
+    const call = this.calls.get(id);
+    if (!call) return;
+    if (progress) return call.onProgress?.(progress);
+    this.calls.delete(id);
+    if (error?.kind === 'cancelled') call.reject(aborted());
+    else if (error) call.reject(new TagwaveError(error.message, error.kind));
+    else call.resolve(result);
+    if (error?.isFatal) this.fail(new TagwaveError(error.message, error.kind));
+  }
+
+  fail(error) {
+    this.error = error;
+    this.worker.terminate();
+    for (const call of this.calls.values()) call.reject(error);
+    this.calls.clear();
+  }
+
+  /** Sends a message and waits for its answer. Buffers in `moved` belong to the worker afterwards. */
+  call(message, moved = [], { signal, onProgress } = {}) {
+    if (this.error) return Promise.reject(this.error);
+    if (signal?.aborted) return Promise.reject(aborted());
+    const id = ++this.last;
+    return new Promise((resolve, reject) => {
+      const stop = () => this.worker.postMessage({ id, stop: true });
+      const end = settle => value => {
+        signal?.removeEventListener('abort', stop);
+        settle(value);
+      };
+      this.calls.set(id, { resolve: end(resolve), reject: end(reject), onProgress });
+      signal?.addEventListener('abort', stop);
+      this.worker.postMessage({ id, ...message }, moved);
+    });
+  }
+}
+
+/** A model on a device. Calls run one at a time, in their order. */
+export class Tagger {
+  #options;
+  #remote;
+
+  constructor(options, remote, about) {
+    this.#options = options;
+    this.#remote = remote;
+    Object.assign(this, about);
+  }
+
+  /**
+   * Opens a tagger. `model`: 'small', or the bytes of a model file; `device`: 'auto' (the GPU, else the CPU), 'webgpu' or
+   * 'cpu'.
+   */
+  static async create({ model = 'small', device = 'auto' } = {}) {
+    if (!['auto', 'webgpu', 'cpu'].includes(device)) throw new TagwaveError(`device ${device}: expected auto, webgpu or cpu`, 'input');
+    if (typeof model === 'string' && model !== 'small') {
+      throw new TagwaveError(`model ${model}: expected small, or the bytes of a model file`, 'input');
+    }
+    const options = { model: typeof model === 'string' ? null : new Uint8Array(model).slice(), device };
+    const remote = new Remote();
+    try {
+      return new Tagger(options, remote, await remote.call({ create: options }));
+    } catch (error) {
+      remote.worker.terminate();
+      throw error;
+    }
+  }
+
+  /**
+   * Tags the bytes of an audio file, which stay the caller's. `clips`: 'all', or 'one' from the middle; `signal` cancels;
+   * `onProgress({ done, total })` counts clips. Formats without a decoder of its own are decoded by the browser.
+   */
+  async tagFile(bytes, { clips = 'all', ...options } = {}) {
+    const copy = new Uint8Array(bytes).slice();
+    try {
+      return await this.#tag({ bytes: copy, clips }, [copy.buffer], options);
+    } catch (error) {
+      if (error.kind !== 'unsupported' || !globalThis.OfflineAudioContext) throw error;
+      const decoded = await decodedByBrowser(bytes, error);
+      const result = await this.#tag({ ...decoded, clips }, [decoded.samples.buffer], options);
+      result.decoder = 'browser';
+      return result;
+    }
+  }
+
+  /** Tags mono samples in -1..1 at a rate in Hz. Options as of `tagFile`. */
+  async tag(samples, sampleRate, { clips = 'all', ...options } = {}) {
+    const copy = Float32Array.from(samples);
+    return this.#tag({ samples: copy, sampleRate, clips }, [copy.buffer], options);
+  }
+
+  /** The embedding of a file: the features before the last layer, averaged over the clips. */
+  async embed(bytes, options) {
+    return (await this.tagFile(bytes, options)).embedding;
+  }
+
+  async #tag(message, moved, options) {
+    if (this.#remote.error && !this.isFreed) await this.#reopen();
+    return new TrackResult(await this.#remote.call({ tag: message }, moved, options), this.labels);
+  }
+
+  // A file on which the module trapped costs that file only.
+  async #reopen() {
+    this.#remote = new Remote();
+    Object.assign(this, await this.#remote.call({ create: this.#options }));
+  }
+
+  /** Ends the worker and frees what it holds. Calls that wait fail. */
+  free() {
+    this.isFreed = true;
+    this.#remote.fail(new TagwaveError('the tagger was freed', 'cancelled'));
+  }
+}
+
+// The browser resamples to the rate of the context; the usual rate of music keeps most files as they are.
+async function decodedByBrowser(bytes, first) {
+  const sampleRate = 44100;
+  try {
+    const copy = new Uint8Array(bytes).slice().buffer;
+    const audio = await new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(copy);
+    const samples = new Float32Array(audio.length);
+    for (let channel = 0; channel < audio.numberOfChannels; channel++) {
+      audio.getChannelData(channel).forEach((value, at) => { samples[at] += value / audio.numberOfChannels; });
+    }
+    return { samples, sampleRate };
+  } catch {
+    throw first;
+  }
+}

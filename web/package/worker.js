@@ -1,0 +1,105 @@
+// The worker of a tagger: loads the module, and answers one message after the other.
+import load, { WebTagger } from './tagwave_web.js';
+
+const loaded = load({ module_or_path: new URL('./tagwave_web_bg.wasm', import.meta.url) });
+const stopped = new Set();
+let tagger = null;
+let queue = Promise.resolve();
+
+self.onmessage = ({ data }) => {
+  if (data.stop) {
+    stopped.add(data.id);
+  } else {
+    queue = queue.then(() => answer(data));
+  }
+};
+
+async function answer(message) {
+  const { id } = message;
+  try {
+    await loaded;
+    const [result, moved] = message.create ? [await create(message.create), []] : await tag(message);
+    self.postMessage({ id, result }, moved);
+  } catch (error) {
+    // After a trap the module's memory may be inconsistent.
+    const isFatal = error instanceof WebAssembly.RuntimeError;
+    const text = isFatal ? `this file made the decoder fail (${error.message})` : String(error.message ?? error);
+    self.postMessage({ id, error: { message: text, kind: error.kind ?? 'internal', isFatal } });
+  } finally {
+    stopped.delete(id);
+  }
+}
+
+async function create({ model, device }) {
+  tagger = await WebTagger.create(model ?? undefined, device);
+  return {
+    model: tagger.model(),
+    labels: tagger.labels(),
+    device: { kind: tagger.deviceKind(), name: await deviceName(tagger.deviceKind()), note: tagger.deviceNote() },
+  };
+}
+
+// Browsers tell vendor and architecture, such as `nvidia ada`, and seldom more.
+async function deviceName(kind) {
+  if (kind === 'cpu') return 'WebAssembly';
+  const info = (await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' }))?.info ?? {};
+  return info.description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'WebGPU';
+}
+
+// Messages that arrived in the meantime, such as a cancellation, are read here.
+const breathe = () => new Promise(resolve => setTimeout(resolve));
+
+async function tag({ id, tag: { bytes, samples, sampleRate, clips } }) {
+  const all = clips === 'all';
+  const track = bytes ? tagger.openFile(bytes, all) : tagger.openSamples(samples, sampleRate, all);
+  try {
+    do {
+      self.postMessage({ id, progress: { done: track.done(), total: all ? track.total() : 1 } });
+      await breathe();
+      if (stopped.has(id)) throw Object.assign(new Error('cancelled'), { kind: 'cancelled' });
+    } while (await track.next(tagger));
+    return result(track);
+  } finally {
+    track.free();
+  }
+}
+
+function result(track) {
+  const starts = track.starts(), scores = track.clipScores();
+  const mel = spectrogram(track);
+  const found = {
+    scores: track.scores(),
+    embedding: track.embedding(),
+    clips: [...starts].map((start, place) => ({ start, scores: scores[place] })),
+    seconds: track.seconds() ?? null,
+    warnings: track.warnings(),
+    decoder: track.decoder() === 'none' ? 'samples' : track.decoder(),
+    device: tagger.deviceKind(),
+    mel,
+  };
+  return [found, mel ? [mel.values.buffer] : []];
+}
+
+// One spectrogram of all clips, frame by frame. The last clip of a track overlaps the one before: its first frames are
+// left out.
+function spectrogram(track) {
+  const bands = tagger.melBands(), hop = tagger.melHop();
+  const clips = track.spectrograms(), starts = track.starts();
+  if (!bands || !clips.length || !clips[0].length) return null;
+  const parts = [];
+  let frames = 0;
+  clips.forEach((clip, place) => {
+    const length = clip.length / bands;
+    const first = Math.min(length, Math.max(0, frames - Math.round(starts[place] / hop)));
+    const part = new Float32Array((length - first) * bands);
+    for (let frame = first; frame < length; frame++) {
+      for (let band = 0; band < bands; band++) part[(frame - first) * bands + band] = clip[band * length + frame];
+    }
+    parts.push(part);
+    frames += length - first;
+  });
+  const values = new Float32Array(frames * bands);
+  let at = 0;
+  for (const part of parts) { values.set(part, at); at += part.length; }
+  return { bands, frames, hop, values };
+}
