@@ -83,7 +83,7 @@ export class Detail {
   #similar(done) {
     this.#shownCount = done;
     const found = similarTo(this.#shown, this.#tracks.list, SIMILAR);
-    setText(at('similar-note'), done < FEWEST ? `Add ${plural(FEWEST - done, 'more track')} to see which are alike.` : 'Of the tracks in the list; 1 is the same, 0 unrelated.');
+    setText(at('similar-note'), done < FEWEST ? `Add ${plural(FEWEST - done, 'more track')} to see which are alike.` : '1: alike, 0: unrelated, -1: opposite.');
     // Buttons are reused, so that the focus stays while more tracks are tagged.
     const list = at('similar');
     while (list.children.length > found.length) list.lastChild.remove();

@@ -5,9 +5,13 @@ import { css, palette, shade } from './colours.js';
 /// Rows that are drawn.
 export const ROWS = 12;
 
-/// Start and end of each clip in seconds, without overlap: the last clip of a track may begin inside the one before.
+const CLIP_S = 29.12;
+
+/// Start and end in seconds of the time that each clip stands for: up to the middle between its centre and the next
+/// one's. Where the last clip of a track begins inside the one before, both have half of what they share.
 export function spans(clips, seconds) {
-  return clips.map(({ start }, i) => ({ start, end: i + 1 < clips.length ? clips[i + 1].start : Math.min(seconds, start + 29.12) }));
+  const edge = i => i === 0 ? 0 : i === clips.length ? seconds : (clips[i - 1].start + clips[i].start + CLIP_S) / 2;
+  return clips.map((_, i) => ({ start: edge(i), end: edge(i + 1) }));
 }
 
 /// Draws the rows of `labels` (indices) over `seconds` seconds.

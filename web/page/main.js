@@ -130,6 +130,8 @@ addEventListener('drop', async event => {
   event.preventDefault();
   depth = 0;
   cover();
+  const [first] = event.dataTransfer.files;
+  if (first && at('model-field').contains(event.target)) return openModel(first);
   for await (const files of dropped(event.dataTransfer)) add(files);
 });
 
@@ -209,7 +211,16 @@ at('model-reset').addEventListener('click', () => openModel(null));
 
 at('cancel').addEventListener('click', () => queue.cancel());
 at('continue').addEventListener('click', () => { tracks.retry(); queue.start(); });
-at('clear').addEventListener('click', () => { tracks.clear(); queue.abandon(); notify(''); at('choose-files').focus(); });
+at('clear').addEventListener('click', () => {
+  const done = tracks.list.filter(track => track.result).length;
+  if (done > 10 && !confirm(`Remove the results of ${plural(done, 'track')}?`)) return;
+  tracks.clear();
+  queue.abandon();
+  notify('');
+  at('choose-files').focus();
+});
+// Leaving the page ends a run; the browser asks first.
+addEventListener('beforeunload', event => { if (queue.isRunning) event.preventDefault(); });
 at('export-json').addEventListener('click', () => save(asJson(tracks.list, tracks.labels, engine.model.name), 'tags.json', 'application/json'));
 at('export-csv').addEventListener('click', () => save(asCsv(tracks.list, tracks.labels, engine.model.name), 'tags.csv', 'text/csv'));
 addEventListener('keydown', event => {
@@ -217,6 +228,7 @@ addEventListener('keydown', event => {
   if (event.key === 'Escape') {
     if (recording) stopRecording();
     else if (event.target === at('search')) at('search').blur();
+    else if (at('settings').open) { at('settings').open = false; at('settings').firstElementChild.focus(); }
     else if (queue.isRunning) queue.cancel();
   }
 });

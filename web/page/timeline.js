@@ -63,10 +63,10 @@ export class Timeline {
     const { clips, best, spectrogram } = result;
     this.#labels = best.slice(0, ROWS);
     this.#seconds = Math.max(result.seconds ?? 0, spectrogram?.seconds ?? 0, (clips.at(-1)?.start ?? 0) + 1);
-    at('gutter').replaceChildren(...this.#labels.map(label => element('span', { textContent: labels[label], title: labels[label] })));
+    at('labels').replaceChildren(...this.#labels.map(label => element('span', { textContent: labels[label], title: labels[label] })));
     this.#names = labels;
     at('spectrogram').hidden = !spectrogram;
-    at('gutter').classList.toggle('alone', !spectrogram);
+    at('pitch').hidden = !spectrogram;
     at('timeline').setAttribute('aria-valuemax', Math.round(this.#seconds));
     const ticks = [0, 0.25, 0.5, 0.75, 1].map(part => element('span', { textContent: clock(part * this.#seconds) }));
     at('ticks').replaceChildren(...ticks);
