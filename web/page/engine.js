@@ -14,7 +14,7 @@ const ADVICE = {
 /// Error as it is kept and shown. `error` may be of the package or of the browser.
 export function described(error) {
   const kind = error.kind ?? (/NotFound|NotReadable|Quota/.test(error.name) || error instanceof RangeError ? 'resource' : 'internal');
-  return { kind, message: error.message || String(error), advice: ADVICE[kind] ?? ADVICE.internal };
+  return { kind, message: (error.message || String(error)).replace(/\.$/, ''), advice: ADVICE[kind] ?? ADVICE.internal };
 }
 
 export class Engine {
@@ -54,6 +54,10 @@ export class Engine {
       this.#tagger?.free();
       this.#tagger = tagger;
       const { kind, name, note } = tagger.device;
+      if (device === 'webgpu' && kind !== device) {
+        tagger.free();
+        throw Object.assign(new Error(note || 'no WebGPU'), { kind: 'device' });
+      }
       Object.assign(this, { model, state: 'ready', error: null, device: { kind, name, note } });
     } catch (error) {
       if (number !== this.#latest) return;

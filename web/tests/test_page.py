@@ -421,6 +421,40 @@ def test_an_unusable_model_leaves_the_former_one(page, songs, tmp_path):
     is_done(page, 2)
 
 
+def test_a_file_that_is_gone_has_an_error(page, songs, tmp_path):
+    first, gone = tmp_path / "a first.wav", tmp_path / "b gone.wav"
+    write_song(first, 120, 1)
+    write_song(gone, 2, 2)
+    choose(page, first, gone, songs / "song 01.wav")
+    expect(rows(page, "running")).to_have_count(1)
+    gone.unlink()
+    is_done(page, 2)
+    rows(page, "failed").click()
+    expect(page.locator("#problem-advice")).to_contain_text("moved or changed")
+
+
+def test_a_removed_track_stops_and_the_next_is_tagged(page, songs, tmp_path):
+    first = tmp_path / "a first.wav"
+    write_song(first, 240, 1)
+    choose(page, first, songs / "song 01.wav")
+    rows(page, "running").click()
+    page.click("#remove")
+    is_done(page, 1)
+    assert names(page) == ["song 01.wav"]
+
+
+@pytest.mark.skipif(not MOCK, reason="needs a GPU that fails when it is told to")
+def test_the_cpu_takes_over_when_the_gpu_fails(page, songs, tmp_path):
+    lost = tmp_path / "device lost.wav"
+    write_song(lost, 2, 2)
+    choose(page, songs / "song 01.wav", lost, songs / "song 02.wav")
+    is_done(page, 3)
+    expect(page.locator("#device")).to_contain_text("Runs on the CPU")
+    expect(page.locator("#device-note")).to_have_text("The GPU failed (device lost), so the CPU is used.")
+    results = json.loads(saved(page, "#export-json"))
+    assert [row["device"] for row in results] == ["webgpu", "cpu", "cpu"]
+
+
 @pytest.mark.skipif(not MOCK, reason="needs a model file that the stand-in takes")
 def test_an_own_model_tags_all_again(page, songs, tmp_path):
     choose(page, songs / "song 01.wav", songs / "song 02.wav")
@@ -474,6 +508,8 @@ def test_files_are_dropped(page):
 def test_a_recording_is_tagged_and_played(browser, address):
     page = opened(browser, address, permissions=["microphone"])
     page.click("#record")
+    # The stand-in of a microphone beeps once a second.
+    until(page, "document.getElementById('record-level').value > 0.01")
     expect(page.locator("#record-text")).to_have_text(re.compile(r"Stop \(0:0[2-9]\)"))
     page.click("#record")
     is_done(page, 1)
@@ -483,6 +519,15 @@ def test_a_recording_is_tagged_and_played(browser, address):
     assert 1.5 < seconds < 20
     assert page.context.wrong == []
     page.context.close()
+
+
+@pytest.mark.parametrize("name, advice", [("NotAllowedError", "Allow it"), ("NotFoundError", "Connect one"), ("OtherError", "cannot be recorded")])
+def test_a_microphone_that_cannot_be_used(page, name, advice):
+    page.evaluate("name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('refused', name)); }", name)
+    page.click("#record")
+    expect(page.locator("#notice")).to_contain_text(advice)
+    expect(page.locator("#record-text")).to_have_text("Record")
+    expect(page.locator("#record")).to_be_enabled()
 
 
 def test_it_works_without_a_network(browser):
@@ -508,7 +553,7 @@ def test_a_thousand_tracks_stay_fluid(page):
     """Only rows in view are elements, and a drawing of the list takes a few milliseconds."""
     expect(page.locator("body")).to_have_attribute("data-engine", "ready")
     figures = page.evaluate("""async () => {
-        const { Tracks } = await import('./tracks.js'), { List } = await import('./list.js'), { similarTo } = await import('./similar.js');
+        const { Tracks } = await import('./tracks.js'), { List } = await import('./list.js'), { similarTo } = await import('./similar.js'), { reduced } = await import('./spectrogram.js');
         const tracks = new Tracks(), list = new List(tracks, { select: track => tracks.select(track) }), labels = Array.from({ length: 50 }, (_, i) => `tag ${i}`);
         document.getElementById('panes').hidden = false;
         document.body.classList.add('has-tracks');
@@ -518,13 +563,14 @@ def test_a_thousand_tracks_stay_fluid(page):
             tracks.finish(track, { scores: random(50), embedding: random(256), clips: [{ start: 0, scores: random(50) }], seconds: 200, warnings: [], mel: null });
         }
         const time = work => { const start = performance.now(); for (let i = 0; i < 20; i++) { work(i); document.body.offsetHeight; } return (performance.now() - start) / 20; };
-        const of = id => document.getElementById(id);
+        const of = id => document.getElementById(id), frames = 11250, values = random(frames * 96);
         return {
             draw: time(() => list.render()),
             scroll: time(i => { of('list').scrollTop = i * 2000; of('list').dispatchEvent(new Event('scroll')); }),
             sort: time(i => { list.filter.sort = i % 2 ? 'name' : 'score'; list.render(); }),
             search: time(i => { list.filter.text = `track ${i}`; list.render(); }),
             similar: time(i => similarTo(tracks.list[i], tracks.list, 8)),
+            reduce: time(() => reduced({ bands: 96, frames, hop: 256 / 12000, values })),
             rows: document.querySelectorAll('.row').length,
         };
     }""")

@@ -39,7 +39,8 @@ export class Tagger {
     return run;
   }
 
-  async #tag(bytes, { signal, onProgress }) {
+  async #tag(bytes, { name, signal, onProgress }) {
+    if (name.includes('device lost') && this.device.kind === 'webgpu') throw new TagwaveError('device', 'device lost');
     const magic = new TextDecoder('latin1').decode(bytes.slice(0, 4));
     if (!['RIFF', 'OggS', 'fLaC'].includes(magic)) throw new TagwaveError('unsupported', 'no decoder for this format');
     const view = new DataView(bytes.buffer);
