@@ -23,7 +23,10 @@ export class Detail {
     this.#actions = actions;
     at('retry').addEventListener('click', () => actions.retry(this.#shown));
     at('remove').addEventListener('click', () => actions.remove(this.#shown));
-    at('all-tags').addEventListener('click', () => { this.#showsAll = !this.#showsAll; this.#bars(); });
+    at('all-tags').addEventListener('click', () => {
+      this.#showsAll = !this.#showsAll;
+      this.#bars();
+    });
   }
 
   toggle() {
@@ -39,7 +42,9 @@ export class Detail {
       if (track?.result && done !== this.#shownCount) this.#similar(done);
       return;
     }
-    this.#shown = track; this.#shownState = track?.state; this.#shownResult = track?.result;
+    this.#shown = track;
+    this.#shownState = track?.state;
+    this.#shownResult = track?.result;
     this.#timeline.listenTo(track?.file ?? null);
     if (!track) return;
     setText(at('detail-name'), track.name);
@@ -59,22 +64,33 @@ export class Detail {
 
   #facts({ state, path, name, result }) {
     const folder = path === name ? '' : path.slice(0, path.lastIndexOf('/'));
-    if (!result) return [folder, { waiting: 'waiting to be tagged', running: 'being tagged' }[state]].filter(Boolean).join(' · ');
+    if (!result)
+      return [folder, { waiting: 'waiting to be tagged', running: 'being tagged' }[state]].filter(Boolean).join(' · ');
     const device = result.device === 'webgpu' ? 'GPU' : 'CPU';
-    return [folder, clock(result.seconds), plural(result.clips.length, 'clip'), `tagged by the ${device}`].filter(Boolean).join(' · ');
+    return [folder, clock(result.seconds), plural(result.clips.length, 'clip'), `tagged by the ${device}`]
+      .filter(Boolean)
+      .join(' · ');
   }
 
   #bars() {
-    const { scores, best } = this.#shown.result, { labels } = this.#tracks;
+    const { scores, best } = this.#shown.result,
+      { labels } = this.#tracks;
     const shown = this.#showsAll ? best : best.slice(0, BARS);
-    at('bars').replaceChildren(...shown.map(label => {
-      const bar = element('span', { className: 'bar' }, element('i'));
-      bar.firstChild.style.width = `${100 * scores[label]}%`;
-      const button = element('button', { title: `Tracks with the tag ${labels[label]}` },
-        element('span', { textContent: labels[label] }), bar, element('span', { className: 'number', textContent: scores[label].toFixed(2) }));
-      button.addEventListener('click', () => this.#actions.filter(label));
-      return element('li', {}, button);
-    }));
+    at('bars').replaceChildren(
+      ...shown.map(label => {
+        const bar = element('span', { className: 'bar' }, element('i'));
+        bar.firstChild.style.width = `${100 * scores[label]}%`;
+        const button = element(
+          'button',
+          { title: `Tracks with the tag ${labels[label]}` },
+          element('span', { textContent: labels[label] }),
+          bar,
+          element('span', { className: 'number', textContent: scores[label].toFixed(2) }),
+        );
+        button.addEventListener('click', () => this.#actions.filter(label));
+        return element('li', {}, button);
+      }),
+    );
     at('all-tags').hidden = best.length <= BARS;
     at('all-tags').setAttribute('aria-expanded', this.#showsAll);
     setText(at('all-tags'), this.#showsAll ? 'Show fewer tags' : `Show all ${best.length} tags`);
@@ -83,7 +99,12 @@ export class Detail {
   #similar(done) {
     this.#shownCount = done;
     const found = similarTo(this.#shown, this.#tracks.list, SIMILAR);
-    setText(at('similar-note'), done < FEWEST ? `Add ${plural(FEWEST - done, 'more track')} to see which are alike.` : '1: alike, 0: unrelated, -1: opposite.');
+    setText(
+      at('similar-note'),
+      done < FEWEST
+        ? `Add ${plural(FEWEST - done, 'more track')} to see which are alike.`
+        : '1: alike, 0: unrelated, -1: opposite.',
+    );
     // Buttons are reused, so that the focus stays while more tracks are tagged.
     const list = at('similar');
     while (list.children.length > found.length) list.lastChild.remove();

@@ -18,7 +18,8 @@ export function setText(of, text) {
 export function clock(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return '';
   const whole = Math.max(0, Math.round(seconds));
-  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
+  const hours = Math.floor(whole / 3600),
+    minutes = Math.floor(whole / 60) % 60;
   const last = String(whole % 60).padStart(2, '0');
   return hours ? `${hours}:${String(minutes).padStart(2, '0')}:${last}` : `${minutes}:${last}`;
 }
@@ -49,10 +50,14 @@ export function notify(text) {
 /// title still shows the progress.
 export function perFrame(work) {
   let isWaiting = false;
-  const run = () => { isWaiting = false; work(); };
+  const run = () => {
+    isWaiting = false;
+    work();
+  };
   return () => {
     if (isWaiting) return;
     isWaiting = true;
-    if (document.hidden) setTimeout(run, 200); else requestAnimationFrame(run);
+    if (document.hidden) setTimeout(run, 200);
+    else requestAnimationFrame(run);
   };
 }

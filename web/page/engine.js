@@ -5,16 +5,24 @@ import { installed } from './offline.js';
 /// Advice per kind of error: what the visitor can do.
 const ADVICE = {
   input: 'The file is damaged or holds no audio. Check that a music player plays it.',
-  unsupported: 'Neither tagwave nor this browser can decode this format. Convert it to FLAC, MP3, Ogg or WAV and add that file.',
-  resource: 'Too little memory, or the file was moved or changed. Close other tabs or add the file again; cut very long files into parts.',
+  unsupported:
+    'Neither tagwave nor this browser can decode this format. Convert it to FLAC, MP3, Ogg or WAV and add that file.',
+  resource:
+    'Too little memory, or the file was moved or changed. Close other tabs or add the file again; cut very long files into parts.',
   device: 'The device failed. Choose the CPU under “Run on” at the top, then try again.',
   internal: 'This is an error of tagwave itself. Please report it with the text above.',
 };
 
 /// Error as it is kept and shown. `error` may be of the package or of the browser.
 export function described(error) {
-  const kind = error.kind ?? (/NotFound|NotReadable|Quota/.test(error.name) || error instanceof RangeError ? 'resource' : 'internal');
-  return { kind, message: (error.message || String(error)).replace(/\.$/, ''), advice: ADVICE[kind] ?? ADVICE.internal };
+  const kind =
+    error.kind ??
+    (/NotFound|NotReadable|Quota/.test(error.name) || error instanceof RangeError ? 'resource' : 'internal');
+  return {
+    kind,
+    message: (error.message || String(error)).replace(/\.$/, ''),
+    advice: ADVICE[kind] ?? ADVICE.internal,
+  };
 }
 
 export class Engine {
@@ -43,14 +51,23 @@ export class Engine {
   /// Opens a tagger. If it cannot be opened, the former one stays in use and the promise rejects.
   async open({ model = this.model, device = 'auto' } = {}) {
     const number = ++this.#latest;
-    if (!this.#tagger) { this.state = 'loading'; this.#listener(); }
+    if (!this.#tagger) {
+      this.state = 'loading';
+      this.#listener();
+    }
     try {
       if (!this.#package) {
         await installed();
         this.#package = await import('./package/tagwave.js');
       }
-      const tagger = await this.#package.Tagger.create({ model: model.file ? await model.file.arrayBuffer() : 'small', device });
-      if (number !== this.#latest) { tagger.free(); return; }
+      const tagger = await this.#package.Tagger.create({
+        model: model.file ? await model.file.arrayBuffer() : 'small',
+        device,
+      });
+      if (number !== this.#latest) {
+        tagger.free();
+        return;
+      }
       this.#tagger?.free();
       this.#tagger = tagger;
       const { kind, name, note } = tagger.device;

@@ -9,13 +9,26 @@ function tags(scores, labels) {
 
 /// Rows of the tracks that were tagged or failed.
 export function asJson(tracks, labels, model) {
-  const rows = tracks.filter(track => track.result || track.error).map(({ path, result, error }) => result ? {
-    schema: 2, path, model, device: result.device, decoder: result.decoder,
-    clip_start_s: six(result.clips[0]?.start ?? 0), track_s: result.seconds === null ? undefined : six(result.seconds),
-    clip_count: result.clips.length, tags: tags(result.scores, labels),
-    clips: result.clips.map(clip => ({ start_s: six(clip.start), tags: tags(clip.scores, labels) })),
-    embedding: Array.from(result.embedding, six), warnings: result.warnings,
-  } : { schema: 2, path, model, error: { kind: error.kind, message: error.message } });
+  const rows = tracks
+    .filter(track => track.result || track.error)
+    .map(({ path, result, error }) =>
+      result
+        ? {
+            schema: 2,
+            path,
+            model,
+            device: result.device,
+            decoder: result.decoder,
+            clip_start_s: six(result.clips[0]?.start ?? 0),
+            track_s: result.seconds === null ? undefined : six(result.seconds),
+            clip_count: result.clips.length,
+            tags: tags(result.scores, labels),
+            clips: result.clips.map(clip => ({ start_s: six(clip.start), tags: tags(clip.scores, labels) })),
+            embedding: Array.from(result.embedding, six),
+            warnings: result.warnings,
+          }
+        : { schema: 2, path, model, error: { kind: error.kind, message: error.message } },
+    );
   return `[\n${rows.map(row => JSON.stringify(row)).join(',\n')}\n]\n`;
 }
 
@@ -30,10 +43,17 @@ function cell(value) {
 /// A line per track, a column per tag.
 export function asCsv(tracks, labels, model) {
   const head = ['path', 'model', 'seconds', 'highest tag', 'error', 'warnings', ...labels];
-  const lines = tracks.filter(track => track.result || track.error).map(({ path, result, error }) => [
-    path, model, result?.seconds != null ? six(result.seconds) : '', result ? labels[result.best[0]] : '',
-    error?.message ?? '', result?.warnings.join('; ') ?? '', ...labels.map((_, i) => result ? six(result.scores[i]) : ''),
-  ]);
+  const lines = tracks
+    .filter(track => track.result || track.error)
+    .map(({ path, result, error }) => [
+      path,
+      model,
+      result?.seconds != null ? six(result.seconds) : '',
+      result ? labels[result.best[0]] : '',
+      error?.message ?? '',
+      result?.warnings.join('; ') ?? '',
+      ...labels.map((_, i) => (result ? six(result.scores[i]) : '')),
+    ]);
   // A byte order mark, without which some spreadsheets do not read UTF-8.
   return '\ufeff' + [head, ...lines].map(line => line.map(cell).join(',') + '\r\n').join('');
 }

@@ -1,6 +1,7 @@
 // Files from drops and from the buttons: folders are searched, what is not audio is left out and counted.
 
-const AUDIO = /\.(mp3|mp2|flac|ogg|oga|opus|wav|wave|aif|aiff|aifc|m4a|m4b|mp4|aac|caf|alac|mka|weba|webm|wma|wv|ape|spx)$/i;
+const AUDIO =
+  /\.(mp3|mp2|flac|ogg|oga|opus|wav|wave|aif|aiff|aifc|m4a|m4b|mp4|aac|caf|alac|mka|weba|webm|wma|wv|ape|spx)$/i;
 const MODEL = /\.(safetensors|hdf5|h5)$/i;
 
 /// Files beginning with a dot are hidden; on some disks they hold the attributes of others.
@@ -9,7 +10,8 @@ export const isModel = file => MODEL.test(file.name);
 
 /// Splits `{ file, path }` into audio, models and a number of others.
 export function sorted(files) {
-  const audio = files.filter(({ file }) => isAudio(file)), models = files.filter(({ file }) => isModel(file));
+  const audio = files.filter(({ file }) => isAudio(file)),
+    models = files.filter(({ file }) => isModel(file));
   return { audio, models: models.map(({ file }) => file), others: files.length - audio.length - models.length };
 }
 
@@ -21,25 +23,36 @@ export function chosen(input) {
 /// Files of a drop, as lists: one of the files dropped, then one per folder. `transfer` is only readable during its
 /// event, so its entries are taken before the first await.
 export function dropped(transfer) {
-  const entries = [...transfer.items].filter(item => item.kind === 'file').map(item => item.webkitGetAsEntry?.() ?? item.getAsFile());
+  const entries = [...transfer.items]
+    .filter(item => item.kind === 'file')
+    .map(item => item.webkitGetAsEntry?.() ?? item.getAsFile());
   return walk(entries.filter(Boolean), '');
 }
 
 async function* walk(entries, folder) {
-  const files = [], folders = [];
+  const files = [],
+    folders = [];
   for (const entry of entries) {
     if (entry instanceof File) files.push({ file: entry, path: entry.name });
     else if (entry.isDirectory) folders.push(entry);
     // A file that cannot be read any more is one that is not there.
-    else await new Promise(resolve => entry.file(file => { files.push({ file, path: folder + file.name }); resolve(); }, resolve));
+    else
+      await new Promise(resolve =>
+        entry.file(file => {
+          files.push({ file, path: folder + file.name });
+          resolve();
+        }, resolve),
+      );
   }
   const byName = (a, b) => (a.path < b.path ? -1 : 1);
   if (files.length) yield files.sort(byName);
-  for (const entry of folders.sort((a, b) => (a.name < b.name ? -1 : 1))) yield* walk(await contents(entry), `${folder}${entry.name}/`);
+  for (const entry of folders.sort((a, b) => (a.name < b.name ? -1 : 1)))
+    yield* walk(await contents(entry), `${folder}${entry.name}/`);
 }
 
 async function contents(folder) {
-  const reader = folder.createReader(), all = [];
+  const reader = folder.createReader(),
+    all = [];
   // Browsers give at most 100 entries at a time, and none at the end.
   for (;;) {
     const some = await new Promise(resolve => reader.readEntries(resolve, () => resolve([])));

@@ -30,7 +30,11 @@ export class List {
     new ResizeObserver(() => this.#draw()).observe(list);
     at('search').addEventListener('input', () => this.#change({ text: at('search').value }));
     at('search').addEventListener('keydown', event => {
-      if (event.key === 'ArrowDown' && this.#order.length) { event.preventDefault(); list.focus(); this.#go(0); }
+      if (event.key === 'ArrowDown' && this.#order.length) {
+        event.preventDefault();
+        list.focus();
+        this.#go(0);
+      }
     });
     at('tag').addEventListener('change', () => this.setTag(at('tag').value === '' ? -1 : Number(at('tag').value)));
     at('least').addEventListener('input', () => this.#change({ least: Number(at('least').value) }));
@@ -55,8 +59,10 @@ export class List {
     if (this.#labels !== this.#tracks.labels) {
       this.#labels = this.#tracks.labels;
       const byName = [...this.#labels.keys()].sort((a, b) => this.#labels[a].localeCompare(this.#labels[b], 'en'));
-      at('tag').replaceChildren(element('option', { value: '', textContent: 'Any tag' }),
-        ...byName.map(label => element('option', { value: label, textContent: this.#labels[label] })));
+      at('tag').replaceChildren(
+        element('option', { value: '', textContent: 'Any tag' }),
+        ...byName.map(label => element('option', { value: label, textContent: this.#labels[label] })),
+      );
       if (filter.tag >= this.#labels.length) filter.tag = -1;
     }
     at('tag').value = filter.tag < 0 ? '' : filter.tag;
@@ -66,8 +72,12 @@ export class List {
     at('least-field').hidden = filter.tag < 0;
     setText(at('least-value'), filter.least.toFixed(2));
     this.#order = ordered(this.#tracks.list, filter);
-    const all = this.#tracks.list.length, shown = this.#order.length;
-    setText(at('count'), shown === all ? plural(all, 'track') : `${shown.toLocaleString('en')} of ${plural(all, 'track')}`);
+    const all = this.#tracks.list.length,
+      shown = this.#order.length;
+    setText(
+      at('count'),
+      shown === all ? plural(all, 'track') : `${shown.toLocaleString('en')} of ${plural(all, 'track')}`,
+    );
     at('space').style.height = `${shown * ROW}px`;
     if (this.#selected !== this.#tracks.selected) {
       this.#selected = this.#tracks.selected;
@@ -78,10 +88,12 @@ export class List {
 
   /// Scrolls to the selected track.
   #reveal() {
-    const place = this.#order.indexOf(this.#selected), list = at('list');
+    const place = this.#order.indexOf(this.#selected),
+      list = at('list');
     if (place < 0) return;
     if (place * ROW < list.scrollTop) list.scrollTop = place * ROW;
-    else if ((place + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (place + 1) * ROW - list.clientHeight;
+    else if ((place + 1) * ROW > list.scrollTop + list.clientHeight)
+      list.scrollTop = (place + 1) * ROW - list.clientHeight;
   }
 
   #draw() {
@@ -93,7 +105,8 @@ export class List {
     while (this.#slots.length > Math.max(0, last - first)) this.#slots.pop().remove();
     let active = '';
     this.#slots.forEach((row, i) => {
-      const track = this.#order[first + i], isSelected = track === this.#tracks.selected;
+      const track = this.#order[first + i],
+        isSelected = track === this.#tracks.selected;
       row.track = track;
       row.id = `track-${track.id}`;
       if (isSelected) active = row.id;
@@ -109,19 +122,30 @@ export class List {
       setText(row.children[3], score === null ? '' : score.toFixed(2));
       row.style.setProperty('--part', track.state === 'running' ? track.progress : 0);
     });
-    if (active) list.setAttribute('aria-activedescendant', active); else list.removeAttribute('aria-activedescendant');
+    if (active) list.setAttribute('aria-activedescendant', active);
+    else list.removeAttribute('aria-activedescendant');
   }
 
   #slot() {
-    const row = element('div', { className: 'row' }, element('span', { className: 'name', dir: 'auto' }),
-      element('span', { className: 'time' }), element('span', { className: 'of' }), element('span', { className: 'time' }));
+    const row = element(
+      'div',
+      { className: 'row' },
+      element('span', { className: 'name', dir: 'auto' }),
+      element('span', { className: 'time' }),
+      element('span', { className: 'of' }),
+      element('span', { className: 'time' }),
+    );
     row.setAttribute('role', 'option');
     at('rows').append(row);
     return row;
   }
 
   #summary({ state, progress, error, result }) {
-    if (state === 'done') return result.best.slice(0, 4).map(label => `${this.#tracks.labels[label]} ${result.scores[label].toFixed(2)}`).join(', ');
+    if (state === 'done')
+      return result.best
+        .slice(0, 4)
+        .map(label => `${this.#tracks.labels[label]} ${result.scores[label].toFixed(2)}`)
+        .join(', ');
     if (state === 'failed') return `Not tagged: ${error.message}`;
     if (state === 'running') return `Tagging, ${Math.round(100 * progress)} %`;
     return state === 'cancelled' ? 'Cancelled' : 'Waiting';
@@ -134,8 +158,16 @@ export class List {
 
   #key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const place = this.#order.indexOf(this.#tracks.selected), page = Math.max(1, Math.floor(at('list').clientHeight / ROW) - 1);
-    const moves = { ArrowDown: place + 1, ArrowUp: place - 1, PageDown: place + page, PageUp: place - page, Home: 0, End: this.#order.length };
+    const place = this.#order.indexOf(this.#tracks.selected),
+      page = Math.max(1, Math.floor(at('list').clientHeight / ROW) - 1);
+    const moves = {
+      ArrowDown: place + 1,
+      ArrowUp: place - 1,
+      PageDown: place + page,
+      PageUp: place - page,
+      Home: 0,
+      End: this.#order.length,
+    };
     if (event.key in moves) this.#go(moves[event.key]);
     else if (event.key === 'Enter' || event.key === ' ') this.#actions.play();
     else if (event.key === 'Delete' && place >= 0) {

@@ -1,91 +1,63 @@
 // Joins the parts: events change the tracks, the tracks tell the views to draw.
 
 import { Detail } from './detail.js';
-import { announce, at, notify, perFrame, plural, remaining, setText } from './dom.js';
+import { at, notify, perFrame, plural } from './dom.js';
 import { described, Engine } from './engine.js';
 import { asCsv, asJson, save } from './export.js';
 import { chosen, dropped, isModel, sorted } from './intake.js';
 import { List } from './list.js';
+import { Microphone } from './microphone.js';
 import { Queue } from './queue.js';
-import { LONGEST_S, Recording } from './record.js';
+import { renderDevice, renderProgress } from './status.js';
 import { Tracks } from './tracks.js';
 
 const tracks = new Tracks();
-const render = perFrame(() => { renderPage(); list.render(); detail.render(); });
+const render = perFrame(() => {
+  const { list: all } = tracks;
+  document.body.classList.toggle('has-tracks', all.length > 0);
+  at('panes').hidden = !all.length;
+  at('export-json').disabled = at('export-csv').disabled = !all.some(track => track.result || track.error);
+  renderDevice(engine);
+  renderProgress(tracks, queue);
+  list.render();
+  detail.render();
+});
 const engine = new Engine(render);
 const queue = new Queue(tracks, engine, render);
 const narrow = matchMedia('(max-width: 56rem)');
 
 const select = track => tracks.select(track);
-const remove = track => { const isRunning = track.state === 'running'; tracks.remove(track); if (isRunning) queue.abandon(); };
+const remove = track => {
+  const isRunning = track.state === 'running';
+  tracks.remove(track);
+  if (isRunning) queue.abandon();
+};
 const list = new List(tracks, {
   select,
   // On a narrow screen the details are below the list.
-  open: track => { select(track); if (narrow.matches) requestAnimationFrame(() => requestAnimationFrame(() => at('detail').scrollIntoView())); },
+  open: track => {
+    select(track);
+    if (narrow.matches) requestAnimationFrame(() => requestAnimationFrame(() => at('detail').scrollIntoView()));
+  },
   remove,
   play: () => detail.toggle(),
 });
 const detail = new Detail(tracks, {
   select,
-  filter: tag => { list.setTag(list.filter.tag === tag ? -1 : tag); if (narrow.matches) at('list-pane').scrollIntoView(); },
-  retry: track => { tracks.retry([track]); queue.start(); },
-  remove: track => { remove(track); at('list').focus(); },
+  filter: tag => {
+    list.setTag(list.filter.tag === tag ? -1 : tag);
+    if (narrow.matches) at('list-pane').scrollIntoView();
+  },
+  retry: track => {
+    tracks.retry([track]);
+    queue.start();
+  },
+  remove: track => {
+    remove(track);
+    at('list').focus();
+  },
 });
 tracks.onChange(render);
-
-// Header, progress and buttons.
-
-let wasRunning = false;
-
-function renderPage() {
-  const all = tracks.list.length;
-  document.body.classList.toggle('has-tracks', all > 0);
-  at('panes').hidden = !all;
-  renderDevice();
-  renderProgress();
-  const isSaveable = tracks.list.some(track => track.result || track.error);
-  at('export-json').disabled = at('export-csv').disabled = !isSaveable;
-}
-
-function renderDevice() {
-  const { state, device, error, model } = engine;
-  const where = device && (device.kind === 'webgpu' ? `Runs on the GPU${device.name ? ` (${device.name})` : ''}` : 'Runs on the CPU');
-  setText(at('device'), state === 'ready' ? `${where} · ${model.file ? `model ${model.name}` : 'built-in model'}` : state === 'failed' ? 'The tagger did not start' : 'Loading the tagger…');
-  const note = state === 'failed' ? `${error.message}. Reload the page; if that does not help, try another browser.` : device?.note ?? '';
-  at('device-note').hidden = !note;
-  at('device-note').classList.toggle('problem', state === 'failed');
-  setText(at('device-note'), note);
-  at('model-reset').hidden = !model.file;
-  document.body.dataset.engine = state;
-}
-
-function renderProgress() {
-  const cancelled = tracks.list.reduce((count, track) => count + (track.state === 'cancelled'), 0);
-  const waiting = !queue.isRunning && tracks.next();
-  at('progress').hidden = !queue.isRunning && !cancelled && !waiting;
-  // The focus does not fall to the top of the page with a button that goes.
-  const hasFocus = document.activeElement === at('cancel') || document.activeElement === at('continue');
-  at('cancel').hidden = !queue.isRunning;
-  at('continue').hidden = queue.isRunning || !cancelled;
-  if (hasFocus) (queue.isRunning ? at('cancel') : cancelled ? at('continue') : at('list')).focus();
-  at('progress-bar').hidden = !queue.isRunning;
-  if (queue.isRunning) {
-    const { track, place, count, part, seconds } = queue.progress();
-    setText(at('progress-text'), track.state !== 'running' ? 'Stopping…' : `Tagging ${place} of ${count}: ${track.name}${seconds === null ? '' : `, ${remaining(seconds)}`}`);
-    at('progress-bar').value = part;
-    document.title = `${place}/${count} tagwave`;
-    if (!wasRunning) announce(`Tagging ${plural(count, 'track')}`);
-  } else {
-    setText(at('progress-text'), cancelled ? `${plural(cancelled, 'track')} not tagged.` : waiting ? 'Waiting for the tagger…' : '');
-    document.title = 'tagwave';
-    if (wasRunning) {
-      const count = state => tracks.list.reduce((sum, track) => sum + (track.state === state), 0);
-      const failed = count('failed');
-      announce(`${plural(count('done'), 'track')} tagged${failed ? `, ${failed} not readable` : ''}${cancelled ? `, ${cancelled} cancelled` : ''}.`);
-    }
-  }
-  wasRunning = queue.isRunning;
-}
 
 // Adding music.
 
@@ -99,9 +71,15 @@ function add(files) {
   queue.start();
 }
 
-for (const [button, input] of [['choose-files', 'files'], ['choose-folder', 'folder']]) {
+for (const [button, input] of [
+  ['choose-files', 'files'],
+  ['choose-folder', 'folder'],
+]) {
   at(button).addEventListener('click', () => at(input).click());
-  at(input).addEventListener('change', () => { add(chosen(at(input))); at(input).value = ''; });
+  at(input).addEventListener('change', () => {
+    add(chosen(at(input)));
+    at(input).value = '';
+  });
 }
 at('choose-folder').hidden = !('webkitdirectory' in at('folder'));
 
@@ -118,13 +96,29 @@ at('demo').addEventListener('click', async () => {
   at('demo').disabled = false;
 });
 
+const microphone = new Microphone(file => add([{ file, path: file.name }]));
+
 // A drop is taken on the whole page.
 let depth = 0;
 const hasFiles = event => event.dataTransfer?.types.includes('Files');
-const cover = () => { at('drop-cover').hidden = depth === 0; };
-addEventListener('dragenter', event => { if (hasFiles(event)) { depth++; cover(); } });
-addEventListener('dragleave', event => { if (hasFiles(event)) { depth = Math.max(0, depth - 1); cover(); } });
-addEventListener('dragover', event => { if (hasFiles(event)) event.preventDefault(); });
+const cover = () => {
+  at('drop-cover').hidden = depth === 0;
+};
+addEventListener('dragenter', event => {
+  if (hasFiles(event)) {
+    depth++;
+    cover();
+  }
+});
+addEventListener('dragleave', event => {
+  if (hasFiles(event)) {
+    depth = Math.max(0, depth - 1);
+    cover();
+  }
+});
+addEventListener('dragover', event => {
+  if (hasFiles(event)) event.preventDefault();
+});
 addEventListener('drop', async event => {
   if (!hasFiles(event)) return;
   event.preventDefault();
@@ -135,50 +129,14 @@ addEventListener('drop', async event => {
   for await (const files of dropped(event.dataTransfer)) add(files);
 });
 
-// Recording.
-
-let recording = null;
-
-async function record() {
-  if (recording) return stopRecording();
-  at('record').disabled = true;
-  try {
-    recording = await Recording.start(({ seconds, level }) => {
-      setText(at('record-text'), `Stop (${Math.floor(seconds / 60)}:${String(Math.floor(seconds) % 60).padStart(2, '0')})`);
-      at('record-level').value = level;
-    }, stopRecording);
-    notify(`Recording; it ends by itself after ${LONGEST_S / 60} minutes.`);
-    setText(at('record-text'), 'Stop (0:00)');
-  } catch (error) {
-    notify(error.message);
-  }
-  at('record').disabled = false;
-  showRecording();
-}
-
-async function stopRecording() {
-  if (!recording) return;
-  const ended = recording;
-  recording = null;
-  showRecording();
-  const file = await ended.stop();
-  if (!file) return notify('Nothing was kept: the recording is shorter than a second.');
-  notify('');
-  add([{ file, path: file.name }]);
-}
-
-function showRecording() {
-  at('record').setAttribute('aria-pressed', recording !== null);
-  at('record-level').hidden = !recording;
-  if (!recording) setText(at('record-text'), 'Record');
-}
-at('record').addEventListener('click', record);
-
 // Device and model.
 
+/// Opens a tagger; false, and a notice that begins with `problem`, if that fails and another one stays in use.
 async function open(options, problem) {
+  const former = engine.model;
   try {
     await engine.open(options);
+    tracks.setLabels([...engine.labels], engine.model !== former);
     return true;
   } catch (error) {
     if (engine.state === 'ready') notify(`${problem}: ${described(error).message}.`);
@@ -189,7 +147,7 @@ async function open(options, problem) {
 at('device-choice').addEventListener('change', async () => {
   const device = at('device-choice').value;
   await queue.during(async () => {
-    if (!await open({ device }, 'This device cannot be used')) at('device-choice').value = 'auto';
+    if (!(await open({ device }, 'This device cannot be used'))) at('device-choice').value = 'auto';
   });
 });
 
@@ -198,19 +156,25 @@ async function openModel(file) {
   if (file && !isModel(file)) return notify(`${file.name} is not a model: a .safetensors or .hdf5 file was expected.`);
   notify(file ? `Loading the model ${file.name}…` : '');
   await queue.during(async () => {
-    if (!await open({ model, device: at('device-choice').value }, `${model.name} cannot be used as a model`)) return;
-    tracks.setLabels([...engine.labels], true);
+    if (!(await open({ model, device: at('device-choice').value }, `${model.name} cannot be used as a model`))) return;
     notify(file ? `Model ${file.name} loaded.` : '');
   });
 }
 
-at('model-file').addEventListener('change', () => { const [file] = at('model-file').files; at('model-file').value = ''; if (file) openModel(file); });
+at('model-file').addEventListener('change', () => {
+  const [file] = at('model-file').files;
+  at('model-file').value = '';
+  if (file) openModel(file);
+});
 at('model-reset').addEventListener('click', () => openModel(null));
 
 // Other buttons and keys.
 
 at('cancel').addEventListener('click', () => queue.cancel());
-at('continue').addEventListener('click', () => { tracks.retry(); queue.start(); });
+at('continue').addEventListener('click', () => {
+  tracks.retry();
+  queue.start();
+});
 at('clear').addEventListener('click', () => {
   const done = tracks.list.filter(track => track.result).length;
   if (done > 10 && !confirm(`Remove the results of ${plural(done, 'track')}?`)) return;
@@ -220,20 +184,29 @@ at('clear').addEventListener('click', () => {
   at('choose-files').focus();
 });
 // Leaving the page ends a run; the browser asks first.
-addEventListener('beforeunload', event => { if (queue.isRunning) event.preventDefault(); });
-at('export-json').addEventListener('click', () => save(asJson(tracks.list, tracks.labels, engine.model.name), 'tags.json', 'application/json'));
-at('export-csv').addEventListener('click', () => save(asCsv(tracks.list, tracks.labels, engine.model.name), 'tags.csv', 'text/csv'));
+addEventListener('beforeunload', event => {
+  if (queue.isRunning) event.preventDefault();
+});
+at('export-json').addEventListener('click', () =>
+  save(asJson(tracks.list, tracks.labels, engine.model.name), 'tags.json', 'application/json'),
+);
+at('export-csv').addEventListener('click', () =>
+  save(asCsv(tracks.list, tracks.labels, engine.model.name), 'tags.csv', 'text/csv'),
+);
 addEventListener('keydown', event => {
-  if (event.key === '/' && !event.target.closest('input, select') && tracks.list.length) { event.preventDefault(); at('search').focus(); }
+  if (event.key === '/' && !event.target.closest('input, select') && tracks.list.length) {
+    event.preventDefault();
+    at('search').focus();
+  }
   if (event.key === 'Escape') {
-    if (recording) stopRecording();
+    if (microphone.isRecording) microphone.stop();
     else if (event.target === at('search')) at('search').blur();
-    else if (at('settings').open) { at('settings').open = false; at('settings').firstElementChild.focus(); }
-    else if (queue.isRunning) queue.cancel();
+    else if (at('settings').open) {
+      at('settings').open = false;
+      at('settings').firstElementChild.focus();
+    } else if (queue.isRunning) queue.cancel();
   }
 });
 
-if (await open({}, '')) {
-  tracks.setLabels([...engine.labels], false);
-  queue.start();
-}
+if (!(await open({}))) await open({ device: 'cpu' });
+queue.start();

@@ -5,7 +5,8 @@
 export async function installed() {
   if (!('serviceWorker' in navigator)) return;
   const workers = navigator.serviceWorker;
-  const isControlled = workers.controller ? Promise.resolve()
+  const isControlled = workers.controller
+    ? Promise.resolve()
     : new Promise(resolve => workers.addEventListener('controllerchange', resolve, { once: true }));
   // Not available in some private windows, and refused if a file of the list is missing.
   const isRegistered = workers.register('sw.js').catch(error => console.info('no offline use:', error.message));

@@ -11,7 +11,7 @@ export function ordered(tracks, { text, tag, least, sort, isReversed }) {
     const path = track.path.toLowerCase();
     return words.every(word => path.includes(word));
   };
-  const score = track => track.result ? track.result.scores[tag >= 0 ? tag : track.result.best[0]] : -1;
+  const score = track => (track.result ? track.result.scores[tag >= 0 ? tag : track.result.best[0]] : -1);
   const orders = {
     added: (a, b) => a.id - b.id,
     name: (a, b) => compare(a.name, b.name) || a.id - b.id,

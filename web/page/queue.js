@@ -46,7 +46,9 @@ export class Queue {
       if (track.file.size > LARGEST) {
         throw Object.assign(new Error('larger than 1 GiB'), { kind: 'resource' });
       }
-      const onProgress = ({ done, total }) => { if (isCurrent()) this.#tracks.advance(track, total ? done / total : 0); };
+      const onProgress = ({ done, total }) => {
+        if (isCurrent()) this.#tracks.advance(track, total ? done / total : 0);
+      };
       const result = await this.#engine.tag(track.file, { signal, onProgress });
       if (isCurrent()) this.#tracks.finish(track, result);
     } catch (error) {
@@ -91,8 +93,11 @@ export class Queue {
     if (running?.state === 'running') left += size(running) * (1 - running.progress);
     const elapsed = (performance.now() - this.#startedAt) / 1000;
     return {
-      track: running, place: this.#run.length, count: this.#run.length + waiting.length, part: done / (done + left || 1),
-      seconds: done > 0 && elapsed > 3 ? elapsed * left / done : null,
+      track: running,
+      place: this.#run.length,
+      count: this.#run.length + waiting.length,
+      part: done / (done + left || 1),
+      seconds: done > 0 && elapsed > 3 ? (elapsed * left) / done : null,
     };
   }
 }

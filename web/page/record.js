@@ -7,7 +7,8 @@ import { wavBlob } from './wav.js';
 export const LONGEST_S = 600;
 
 const REASONS = {
-  NotAllowedError: 'The microphone is not permitted. Allow it in the browser\'s settings for this page, then record again.',
+  NotAllowedError:
+    "The microphone is not permitted. Allow it in the browser's settings for this page, then record again.",
   NotFoundError: 'No microphone was found. Connect one, then record again.',
   NotReadableError: 'The microphone is in use by another program. Close that, then record again.',
 };
@@ -24,11 +25,12 @@ export class Recording {
   static async start(onBlock, onEnd) {
     const recording = new Recording();
     try {
-      if (!navigator.mediaDevices) throw new Error('This browser does not offer the microphone here: open the page over https.');
+      if (!navigator.mediaDevices)
+        throw new Error('This browser does not offer the microphone here: open the page over https.');
       // Treatment for speech would remove music.
       const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
       recording.#stream = await navigator.mediaDevices.getUserMedia({ audio });
-      const context = recording.#context = new AudioContext();
+      const context = (recording.#context = new AudioContext());
       await context.audioWorklet.addModule('record-worklet.js');
       const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
       node.port.onmessage = ({ data }) => recording.#take(data, onBlock, onEnd);
@@ -59,10 +61,12 @@ export class Recording {
   /// Ends the recording and returns it as a file, or `null` if it is shorter than a second.
   async stop() {
     this.#isStopped = true;
-    const seconds = this.seconds, rate = this.#context.sampleRate;
+    const seconds = this.seconds,
+      rate = this.#context.sampleRate;
     await this.#close();
     if (seconds < 1) return null;
-    const now = new Date(), two = number => String(number).padStart(2, '0');
+    const now = new Date(),
+      two = number => String(number).padStart(2, '0');
     const name = `recording ${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())} ${two(now.getHours())}.${two(now.getMinutes())}.${two(now.getSeconds())}.wav`;
     return new File([wavBlob(this.#chunks, rate)], name, { type: 'audio/wav', lastModified: now.getTime() });
   }

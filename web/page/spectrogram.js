@@ -12,9 +12,11 @@ export function reduced({ bands, frames, hop, values }) {
   if (!frames) return null;
   let highest = -Infinity;
   for (const value of values) if (value > highest) highest = value;
-  const columns = Math.min(COLUMNS, frames), bytes = new Uint8Array(columns * bands);
+  const columns = Math.min(COLUMNS, frames),
+    bytes = new Uint8Array(columns * bands);
   for (let column = 0; column < columns; column++) {
-    const first = Math.floor(column * frames / columns), last = Math.max(first + 1, Math.floor((column + 1) * frames / columns));
+    const first = Math.floor((column * frames) / columns),
+      last = Math.max(first + 1, Math.floor(((column + 1) * frames) / columns));
     for (let band = 0; band < bands; band++) {
       let sum = 0;
       for (let frame = first; frame < last; frame++) sum += values[frame * bands + band];
@@ -28,9 +30,12 @@ export function reduced({ bands, frames, hop, values }) {
 /// Draws into the left part of `canvas` that the spectrogram has of `seconds`; low frequencies below.
 export function drawSpectrogram(canvas, spectrogram, seconds) {
   const { bands, columns, values } = spectrogram;
-  const colours = palette(), image = new ImageData(columns, bands), pixels = new Uint32Array(image.data.buffer);
+  const colours = palette(),
+    image = new ImageData(columns, bands),
+    pixels = new Uint32Array(image.data.buffer);
   for (let column = 0; column < columns; column++) {
-    for (let band = 0; band < bands; band++) pixels[(bands - 1 - band) * columns + column] = colours[values[column * bands + band]];
+    for (let band = 0; band < bands; band++)
+      pixels[(bands - 1 - band) * columns + column] = colours[values[column * bands + band]];
   }
   const small = new OffscreenCanvas(columns, bands);
   small.getContext('2d').putImageData(image, 0, 0);

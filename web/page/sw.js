@@ -6,10 +6,32 @@
 
 const CACHE = 'tagwave-1';
 const FILES = [
-  './', 'style.css', 'icon.svg', 'manifest.webmanifest', 'demo.ogg',
-  'colours.js', 'detail.js', 'dom.js', 'engine.js', 'export.js', 'heatmap.js', 'intake.js', 'list.js', 'main.js',
-  'offline.js', 'order.js', 'queue.js', 'record.js', 'record-worklet.js', 'similar.js', 'spectrogram.js', 'timeline.js',
-  'tracks.js', 'wav.js',
+  './',
+  'style.css',
+  'icon.svg',
+  'manifest.webmanifest',
+  'demo.ogg',
+  'colours.js',
+  'detail.js',
+  'dom.js',
+  'engine.js',
+  'export.js',
+  'heatmap.js',
+  'intake.js',
+  'list.js',
+  'main.js',
+  'microphone.js',
+  'offline.js',
+  'order.js',
+  'queue.js',
+  'record.js',
+  'record-worklet.js',
+  'similar.js',
+  'spectrogram.js',
+  'status.js',
+  'timeline.js',
+  'tracks.js',
+  'wav.js',
 ];
 
 self.addEventListener('install', event => {
@@ -18,10 +40,13 @@ self.addEventListener('install', event => {
 });
 
 self.addEventListener('activate', event => {
-  event.waitUntil((async () => {
-    for (const name of await caches.keys()) if (name.startsWith('tagwave-') && name !== CACHE) await caches.delete(name);
-    await self.clients.claim();
-  })());
+  event.waitUntil(
+    (async () => {
+      for (const name of await caches.keys())
+        if (name.startsWith('tagwave-') && name !== CACHE) await caches.delete(name);
+      await self.clients.claim();
+    })(),
+  );
 });
 
 self.addEventListener('fetch', event => {

@@ -16,18 +16,24 @@ export class Timeline {
   #file = null;
 
   constructor() {
-    const player = at('player'), area = at('area');
+    const player = at('player'),
+      area = at('area');
     player.addEventListener('timeupdate', () => this.#follow());
     player.addEventListener('seeking', () => this.#follow());
     player.addEventListener('play', () => this.#run());
     // A place chosen before the player was ready.
-    player.addEventListener('loadedmetadata', () => { if (this.#position > 0) player.currentTime = this.#position; });
+    player.addEventListener('loadedmetadata', () => {
+      if (this.#position > 0) player.currentTime = this.#position;
+    });
     player.addEventListener('error', () => {
       if (!player.hasAttribute('src')) return;
       at('player-note').hidden = false;
       setText(at('player-note'), 'This browser cannot play this file.');
     });
-    area.addEventListener('click', event => { this.#seek(this.#under(event)); this.#play(); });
+    area.addEventListener('click', event => {
+      this.#seek(this.#under(event));
+      this.#play();
+    });
     area.addEventListener('pointermove', event => this.#point(this.#under(event)));
     area.addEventListener('pointerleave', () => this.#point(null));
     at('timeline').addEventListener('keydown', event => this.#key(event));
@@ -44,17 +50,21 @@ export class Timeline {
     at('player-note').hidden = true;
     if (this.#address) URL.revokeObjectURL(this.#address);
     this.#address = file ? URL.createObjectURL(file) : null;
-    if (file) player.src = this.#address; else player.removeAttribute('src');
+    if (file) player.src = this.#address;
+    else player.removeAttribute('src');
     this.#position = 0;
   }
 
   toggle() {
-    if (at('player').paused) this.#play(); else at('player').pause();
+    if (at('player').paused) this.#play();
+    else at('player').pause();
   }
 
   #play() {
     // A file that cannot be played is said by its `error` event.
-    at('player').play().catch(() => {});
+    at('player')
+      .play()
+      .catch(() => {});
   }
 
   /// Shows a result with the texts of its labels.
@@ -63,7 +73,9 @@ export class Timeline {
     const { clips, best, spectrogram } = result;
     this.#labels = best.slice(0, ROWS);
     this.#seconds = Math.max(result.seconds ?? 0, spectrogram?.seconds ?? 0, (clips.at(-1)?.start ?? 0) + 1);
-    at('labels').replaceChildren(...this.#labels.map(label => element('span', { textContent: labels[label], title: labels[label] })));
+    at('labels').replaceChildren(
+      ...this.#labels.map(label => element('span', { textContent: labels[label], title: labels[label] })),
+    );
     this.#names = labels;
     at('spectrogram').hidden = !spectrogram;
     at('pitch').hidden = !spectrogram;
@@ -81,7 +93,8 @@ export class Timeline {
       canvas.width = Math.round(canvas.clientWidth * ratio);
       canvas.height = Math.round(canvas.clientHeight * ratio);
     }
-    if (this.#result.spectrogram && at('spectrogram').width) drawSpectrogram(at('spectrogram'), this.#result.spectrogram, this.#seconds);
+    if (this.#result.spectrogram && at('spectrogram').width)
+      drawSpectrogram(at('spectrogram'), this.#result.spectrogram, this.#seconds);
     if (at('heatmap').width) drawHeatmap(at('heatmap'), this.#result.clips, this.#labels, this.#seconds);
     drawLegend(at('legend').querySelector('canvas'));
     this.#place();
@@ -104,12 +117,14 @@ export class Timeline {
 
   #place() {
     if (!this.#result) return;
-    const timeline = at('timeline'), whole = Math.round(this.#position);
+    const timeline = at('timeline'),
+      whole = Math.round(this.#position);
     at('playhead').style.left = `${100 * Math.min(1, this.#position / this.#seconds)}%`;
     if (timeline.getAttribute('aria-valuenow') !== String(whole)) {
       timeline.setAttribute('aria-valuenow', whole);
       timeline.setAttribute('aria-valuetext', this.#text(this.#position));
-    } else if (!timeline.hasAttribute('aria-valuetext')) timeline.setAttribute('aria-valuetext', this.#text(this.#position));
+    } else if (!timeline.hasAttribute('aria-valuetext'))
+      timeline.setAttribute('aria-valuetext', this.#text(this.#position));
     if (at('pointer').hidden) setText(at('readout'), this.#text(this.#position));
   }
 
@@ -117,7 +132,13 @@ export class Timeline {
   #text(position) {
     const { clips } = this.#result;
     const places = spans(clips, this.#seconds);
-    const clip = clips[Math.max(0, places.findLastIndex(({ start }) => start <= position))];
+    const clip =
+      clips[
+        Math.max(
+          0,
+          places.findLastIndex(({ start }) => start <= position),
+        )
+      ];
     const time = `${clock(position)} of ${clock(this.#seconds)}`;
     if (!clip) return time;
     const best = [...clip.scores.keys()].sort((a, b) => clip.scores[b] - clip.scores[a]).slice(0, 3);
@@ -133,7 +154,7 @@ export class Timeline {
     if (!this.#result) return;
     at('pointer').hidden = position === null;
     if (position === null) return this.#place();
-    at('pointer').style.left = `${100 * position / this.#seconds}%`;
+    at('pointer').style.left = `${(100 * position) / this.#seconds}%`;
     setText(at('readout'), this.#text(position));
   }
 
@@ -146,7 +167,16 @@ export class Timeline {
 
   #key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const moves = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30, Home: -Infinity, End: Infinity };
+    const moves = {
+      ArrowLeft: -5,
+      ArrowDown: -5,
+      ArrowRight: 5,
+      ArrowUp: 5,
+      PageDown: -30,
+      PageUp: 30,
+      Home: -Infinity,
+      End: Infinity,
+    };
     if (event.key in moves) this.#seek(this.#position + moves[event.key]);
     else if (event.key === 'Enter' || event.key === ' ') this.toggle();
     else return;

@@ -32,7 +32,17 @@ export class Tracks {
     for (const { file, path } of files) {
       const key = `${path}\n${file.size}\n${file.lastModified}`;
       if (this.#byKey.has(key)) continue;
-      const track = { id: this.#next++, key, name: file.name, path, file, state: 'waiting', progress: 0, error: null, result: null };
+      const track = {
+        id: this.#next++,
+        key,
+        name: file.name,
+        path,
+        file,
+        state: 'waiting',
+        progress: 0,
+        error: null,
+        result: null,
+      };
       this.#byKey.set(key, track);
       this.list.push(track);
       added.push(track);
@@ -106,7 +116,8 @@ export class Tracks {
 
   /// The running track and all that wait become cancelled.
   cancel() {
-    for (const track of this.list) if (track.state === 'waiting' || track.state === 'running') track.state = 'cancelled';
+    for (const track of this.list)
+      if (track.state === 'waiting' || track.state === 'running') track.state = 'cancelled';
     this.#changed();
   }
 

@@ -76,7 +76,8 @@ def playwright():
 
 
 def launch(playwright, flags):
-    return playwright.chromium.launch(executable_path=os.environ.get("TAGWAVE_CHROMIUM", "/usr/bin/chromium"), args=FLAGS + flags)
+    program = os.environ.get("TAGWAVE_CHROMIUM", "/usr/bin/chromium")
+    return playwright.chromium.launch(executable_path=program, args=FLAGS + flags)
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +91,13 @@ def opened(browser, address, **options):
     """A page whose errors and requests to other hosts fail the test."""
     context = browser.new_context(accept_downloads=True, **options)
     context.wrong = []
-    # blob: addresses are the player's.
-    context.on("request", lambda request: request.url.startswith((address, "blob:")) or context.wrong.append(request.url))
+
+    def check(request):
+        # blob: addresses are the player's.
+        if not request.url.startswith((address, "blob:")):
+            context.wrong.append(request.url)
+
+    context.on("request", check)
     page = context.new_page()
     page.on("console", lambda message: message.type == "error" and context.wrong.append(message.text))
     page.on("pageerror", lambda error: context.wrong.append(str(error)))
@@ -119,8 +125,8 @@ def songs(tmp_path_factory):
 def write_song(path, seconds, seed):
     rate, noise = 12000, random.Random(seed)
     steps = [2 * math.pi * 110 * 2 ** (noise.randrange(36) / 12) / rate for _ in range(3)]
-    second = [6000 * sum(math.sin(step * i) for step in steps) / 3 + noise.uniform(-1, 1) * 300 * seed for i in range(rate)]
-    samples = array.array("h", (int(value) for value in second)) * seconds
+    chord = (2000 * sum(math.sin(step * i) for step in steps) for i in range(rate))
+    samples = array.array("h", (int(value + noise.uniform(-1, 1) * 300 * seed) for value in chord)) * seconds
     with wave.open(str(path), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
@@ -133,7 +139,7 @@ def choose(page, *paths):
 
 
 def until(page, condition):
-    """Waits for a condition. `wait_for_function` evaluates text inside the page, which the policy of the page refuses."""
+    """Waits for a condition. `wait_for_function` evaluates text inside the page, which the page's policy refuses."""
     for _ in range(150):
         if page.evaluate(condition):
             return
@@ -178,8 +184,11 @@ def test_the_demo_track_gets_tags(page):
     assert page.locator("#device").inner_text().startswith("Runs on the GPU")
     # Both drawings have more than one colour.
     for canvas in ["spectrogram", "heatmap"]:
-        colours = page.evaluate("""id => { const c = document.getElementById(id);
-            return new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size; }""", canvas)
+        colours = page.evaluate("""id => {
+            const canvas = document.getElementById(id);
+            const image = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            return new Set(new Uint32Array(image.data.buffer)).size;
+        }""", canvas)
         assert colours > 8, canvas
     # A second click does not add it again.
     page.click("#demo")
@@ -366,15 +375,19 @@ def test_keyboard(page, songs):
     # A click seeks and plays.
     box = page.locator("#area").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 60)
-    until(page, "Math.abs(document.getElementById('player').currentTime - 16) < 3 && !document.getElementById('player').paused")
+    until(page, "Math.abs(document.getElementById('player').currentTime - 16) < 3")
+    assert not page.evaluate("document.getElementById('player').paused")
 
 
 def test_every_control_has_a_name(page):
     page.click("#demo")
     is_done(page, 1)
-    nameless = page.evaluate("""() => [...document.querySelectorAll('button, input, select, [role=listbox], [role=slider], progress, meter')]
-        .filter(e => e.checkVisibility() && !(e.ariaLabel || e.getAttribute('aria-labelledby') || e.labels?.length && [...e.labels].some(l => l.textContent.trim()) || e.textContent.trim()))
-        .map(e => e.outerHTML)""")
+    nameless = page.evaluate("""() => {
+        const controls = 'button, input, select, [role=listbox], [role=slider], progress, meter';
+        const isNamed = element => element.ariaLabel || element.getAttribute('aria-labelledby') || element.textContent.trim()
+            || [...element.labels ?? []].some(label => label.textContent.trim());
+        return [...document.querySelectorAll(controls)].filter(e => e.checkVisibility() && !isNamed(e)).map(e => e.outerHTML);
+    }""")
     assert nameless == []
 
 
@@ -396,6 +409,18 @@ def test_without_an_adapter_the_cpu_is_named(playwright, address, songs):
     is_done(page, 2)
     assert page.context.wrong == []
     browser.close()
+
+
+def test_a_tagger_that_does_not_start_is_an_error_message(browser, address, songs):
+    context = browser.new_context(service_workers="block")
+    context.route("**/package/**", lambda route: route.abort())
+    page = context.new_page()
+    page.goto(address)
+    choose(page, songs / "song 01.wav")
+    expect(page.locator("#device")).to_have_text("The tagger did not start")
+    expect(page.locator("#device-note")).to_contain_text("Reload the page")
+    expect(rows(page, "waiting")).to_have_count(1)
+    context.close()
 
 
 def test_choice_of_device(page, songs):
@@ -431,6 +456,10 @@ def test_a_file_that_is_gone_has_an_error(page, songs, tmp_path):
     is_done(page, 2)
     rows(page, "failed").click()
     expect(page.locator("#problem-advice")).to_contain_text("moved or changed")
+    # The player cannot read it either, which the browser reports.
+    expect(page.locator("#player-note")).to_be_visible()
+    assert all("ERR_FILE_NOT_FOUND" in wrong for wrong in page.context.wrong)
+    page.context.wrong.clear()
 
 
 def test_a_removed_track_stops_and_the_next_is_tagged(page, songs, tmp_path):
@@ -489,7 +518,8 @@ DROP = """async ([target, names]) => {
     const transfer = new DataTransfer(), demo = await (await fetch('demo.ogg')).blob();
     for (const name of names) transfer.items.add(new File([demo], name));
     for (const name of ['dragenter', 'dragover', 'drop']) {
-        document.querySelector(target).dispatchEvent(new DragEvent(name, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        const event = new DragEvent(name, { dataTransfer: transfer, bubbles: true, cancelable: true });
+        document.querySelector(target).dispatchEvent(event);
     }
 }"""
 
@@ -514,16 +544,20 @@ def test_a_recording_is_tagged_and_played(browser, address):
     page.click("#record")
     is_done(page, 1)
     assert re.match(r"recording \d{4}-\d\d-\d\d .*\.wav", names(page)[0])
-    seconds = page.evaluate("""() => new Promise(resolve => { const player = document.getElementById('player');
-        if (player.readyState) resolve(player.duration); else player.onloadedmetadata = () => resolve(player.duration); })""")
-    assert 1.5 < seconds < 20
+    until(page, "document.getElementById('player').readyState > 0")
+    assert 1.5 < page.evaluate("document.getElementById('player').duration") < 20
     assert page.context.wrong == []
     page.context.close()
 
 
-@pytest.mark.parametrize("name, advice", [("NotAllowedError", "Allow it"), ("NotFoundError", "Connect one"), ("OtherError", "cannot be recorded")])
+@pytest.mark.parametrize(
+    "name, advice",
+    [("NotAllowedError", "Allow it"), ("NotFoundError", "Connect one"), ("OtherError", "cannot be recorded")],
+)
 def test_a_microphone_that_cannot_be_used(page, name, advice):
-    page.evaluate("name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('refused', name)); }", name)
+    page.evaluate("""name => {
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('refused', name));
+    }""", name)
     page.click("#record")
     expect(page.locator("#notice")).to_contain_text(advice)
     expect(page.locator("#record-text")).to_have_text("Record")
@@ -553,22 +587,45 @@ def test_a_thousand_tracks_stay_fluid(page):
     """Only rows in view are elements, and a drawing of the list takes a few milliseconds."""
     expect(page.locator("body")).to_have_attribute("data-engine", "ready")
     figures = page.evaluate("""async () => {
-        const { Tracks } = await import('./tracks.js'), { List } = await import('./list.js'), { similarTo } = await import('./similar.js'), { reduced } = await import('./spectrogram.js');
-        const tracks = new Tracks(), list = new List(tracks, { select: track => tracks.select(track) }), labels = Array.from({ length: 50 }, (_, i) => `tag ${i}`);
-        document.getElementById('panes').hidden = false;
-        document.body.classList.add('has-tracks');
-        tracks.setLabels(labels, false);
+        const { Tracks } = await import('./tracks.js');
+        const { List } = await import('./list.js');
+        const { similarTo } = await import('./similar.js');
+        const { reduced } = await import('./spectrogram.js');
+        const of = id => document.getElementById(id);
         const random = length => Float32Array.from({ length }, Math.random);
-        for (const track of tracks.add(Array.from({ length: 1000 }, (_, i) => ({ file: new File([], `track ${i}.mp3`), path: `artist/track ${i}.mp3` })))) {
-            tracks.finish(track, { scores: random(50), embedding: random(256), clips: [{ start: 0, scores: random(50) }], seconds: 200, warnings: [], mel: null });
+        const tracks = new Tracks(), list = new List(tracks, { select: track => tracks.select(track) });
+        of('panes').hidden = false;
+        document.body.classList.add('has-tracks');
+        tracks.setLabels(Array.from({ length: 50 }, (_, i) => `tag ${i}`), false);
+        const file = i => ({ file: new File([], `track ${i}.mp3`), path: `artist/track ${i}.mp3` });
+        for (const track of tracks.add(Array.from({ length: 1000 }, (_, i) => file(i)))) {
+            const clips = [{ start: 0, scores: random(50) }];
+            tracks.finish(track, { scores: random(50), embedding: random(256), clips, seconds: 200, warnings: [], mel: null });
         }
-        const time = work => { const start = performance.now(); for (let i = 0; i < 20; i++) { work(i); document.body.offsetHeight; } return (performance.now() - start) / 20; };
-        const of = id => document.getElementById(id), frames = 11250, values = random(frames * 96);
+        const time = work => {
+            const start = performance.now();
+            for (let i = 0; i < 20; i++) {
+                work(i);
+                document.body.offsetHeight;
+            }
+            return (performance.now() - start) / 20;
+        };
+        // Four minutes.
+        const frames = 11250, values = random(frames * 96);
         return {
             draw: time(() => list.render()),
-            scroll: time(i => { of('list').scrollTop = i * 2000; of('list').dispatchEvent(new Event('scroll')); }),
-            sort: time(i => { list.filter.sort = i % 2 ? 'name' : 'score'; list.render(); }),
-            search: time(i => { list.filter.text = `track ${i}`; list.render(); }),
+            scroll: time(i => {
+                of('list').scrollTop = i * 2000;
+                of('list').dispatchEvent(new Event('scroll'));
+            }),
+            sort: time(i => {
+                list.filter.sort = i % 2 ? 'name' : 'score';
+                list.render();
+            }),
+            search: time(i => {
+                list.filter.text = `track ${i}`;
+                list.render();
+            }),
             similar: time(i => similarTo(tracks.list[i], tracks.list, 8)),
             reduce: time(() => reduced({ bands: 96, frames, hop: 256 / 12000, values })),
             rows: document.querySelectorAll('.row').length,
@@ -581,7 +638,8 @@ def test_a_thousand_tracks_stay_fluid(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_pictures(browser, address, songs, tmp_path, width, scheme):
-    page = opened(browser, address, viewport={"width": width, "height": 900 if width > 500 else 740}, color_scheme=scheme)
+    size = {"width": width, "height": 900 if width > 500 else 740}
+    page = opened(browser, address, viewport=size, color_scheme=scheme)
     expect(page.locator("body")).to_have_attribute("data-engine", "ready")
 
     def picture(name, full=False):
