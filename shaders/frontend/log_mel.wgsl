@@ -220,7 +220,8 @@ fn main(
     // A thread per band: the bands overlap, so each reads its own run of bins.
     for (var m = j; m < params.M; m += THREADS) {
         let band = bands[m];
-        var mel: array<vec2<f32>, PAIRS>;
+        // Zeros stated: in Chromium 156 with SwiftShader a variable of a loop otherwise keeps its value of the last turn.
+        var mel = array<vec2<f32>, PAIRS>();
         for (var k = 0u; k < band.y; k++) {
             let filter_weight = filters[band.z + k];
             for (var p = 0u; p < PAIRS; p++) { // unrolled

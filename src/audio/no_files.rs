@@ -1,6 +1,5 @@
 //! Stand-in for `files` without the feature `decode`: no file can be opened, so no decoder exists.
 
-
 use super::encoded::EncodedAudio;
 use super::error::{AudioError, PositionLost};
 use super::heartbeat::Heartbeat;

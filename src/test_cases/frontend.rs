@@ -6,12 +6,13 @@ use crate::tensor::HostTensor;
 
 pub(super) fn cases() -> Vec<TestCase> {
     let mut cases = Vec::new();
-    for (case, samples, padding, left, frames, exponent) in [
-        ("reflect, squared", 1361, Padding::Reflect, 256, FrameCount::Centred, 2),
-        ("reflect, even number of frames", 1280, Padding::Reflect, 256, FrameCount::Centred, 1),
-        ("zeros, 256 left", 1361, Padding::Zeros, 256, FrameCount::Same, 1),
-        ("zeros, 208 left", 1201, Padding::Zeros, 208, FrameCount::Same, 1),
-        ("shortest clip", 512, Padding::Reflect, 256, FrameCount::Centred, 2),
+    for (case, samples, padding, left, frames, exponent, count) in [
+        ("reflect, squared", 1361, Padding::Reflect, 256, FrameCount::Centred, 2, 7),
+        ("more bands than threads", 1361, Padding::Reflect, 256, FrameCount::Centred, 2, 71),
+        ("reflect, even number of frames", 1280, Padding::Reflect, 256, FrameCount::Centred, 1, 7),
+        ("zeros, 256 left", 1361, Padding::Zeros, 256, FrameCount::Same, 1, 7),
+        ("zeros, 208 left", 1201, Padding::Zeros, 208, FrameCount::Same, 1, 7),
+        ("shortest clip", 512, Padding::Reflect, 256, FrameCount::Centred, 2, 7),
     ] {
         let op = Op::LogMel(LogMel {
             hop_length: 256,
@@ -21,7 +22,7 @@ pub(super) fn cases() -> Vec<TestCase> {
             exponent,
             power_floor: 1e-10,
         });
-        let (window, filters) = (fill([512], 1), bands(7));
+        let (window, filters) = (fill([512], 1), bands(count));
         let x =
             HostTensor::from_fn([2, samples], |i| (i as f32 * 0.37).sin() + 0.1 * ((i % 251) as f32 / 251.0));
         cases.push(TestCase::new(case, op, vec![x], vec![window, filters]));
@@ -49,7 +50,8 @@ fn bands(count: usize) -> HostTensor {
     let weights = fill([count, 257], 3);
     HostTensor::from_fn([count, 257], |i| {
         let (band, bin) = (i / 257, i % 257);
-        let inside = (band * 30..band * 30 + 11 * (band + 1)).contains(&bin) && band + 1 < count;
+        let first = band * (210 / count);
+        let inside = (first..first + 11 * (band % 7 + 1)).contains(&bin) && band + 1 < count;
         if inside { weights.data()[i].abs() + 0.01 } else { 0.0 }
     })
 }

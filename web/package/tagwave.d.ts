@@ -56,6 +56,22 @@ export interface TrackResult {
   top(count?: number): Tag[];
 }
 
+export interface SelftestLine {
+  /** Begins with `ok`, `FAILED` or `not run`. */
+  line: string;
+  done: number;
+  total: number;
+}
+
+/** Checks the kernels on a device against their reference implementations. */
+export function selftest(options?: {
+  device?: 'webgpu' | 'cpu';
+  /** One configuration of each test case, and no large ones. */
+  quick?: boolean;
+  onLine?: (line: SelftestLine) => void;
+  signal?: AbortSignal;
+}): Promise<{ total: number; failed: number; device: string }>;
+
 /** A model on a device, in a worker. Calls run one at a time, in their order. */
 export class Tagger {
   static create(options?: TaggerOptions): Promise<Tagger>;

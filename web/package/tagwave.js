@@ -148,6 +148,19 @@ export class Tagger {
   }
 }
 
+/**
+ * Checks the kernels on a device, 'webgpu' or 'cpu', against their reference implementations. `quick`: one configuration
+ * of each test case. `onLine` gets a line for each check, which begins with ok, FAILED or not run.
+ */
+export async function selftest({ device = 'webgpu', quick = false, onLine, signal } = {}) {
+  const remote = new Remote();
+  try {
+    return await remote.call({ selftest: { device, quick } }, [], { signal, onProgress: onLine });
+  } finally {
+    remote.worker.terminate();
+  }
+}
+
 // The browser resamples to the rate of the context; the usual rate of music keeps most files as they are.
 async function decodedByBrowser(bytes, first) {
   const sampleRate = 44100;

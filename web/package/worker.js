@@ -1,5 +1,5 @@
 // The worker of a tagger: loads the module, and answers one message after the other.
-import load, { WebTagger } from './tagwave_web.js';
+import load, { Selftest, WebTagger } from './tagwave_web.js';
 
 const loaded = load({ module_or_path: new URL('./tagwave_web_bg.wasm', import.meta.url) });
 const stopped = new Set();
@@ -18,7 +18,8 @@ async function answer(message) {
   const { id } = message;
   try {
     await loaded;
-    const [result, moved] = message.create ? [await create(message.create), []] : await tag(message);
+    const work = message.create ? create : message.selftest ? selftest : tag;
+    const [result, moved] = await work(message);
     self.postMessage({ id, result }, moved);
   } catch (error) {
     // After a trap the module's memory may be inconsistent.
@@ -30,13 +31,28 @@ async function answer(message) {
   }
 }
 
-async function create({ model, device }) {
+async function create({ create: { model, device } }) {
   tagger = await WebTagger.create(model ?? undefined, device);
-  return {
+  const about = {
     model: tagger.model(),
     labels: tagger.labels(),
     device: { kind: tagger.deviceKind(), name: await deviceName(tagger.deviceKind()), note: tagger.deviceNote() },
   };
+  return [about, []];
+}
+
+// Every line is a progress message.
+async function selftest({ id, selftest: { device, quick } }) {
+  const checks = await Selftest.create(device, quick);
+  const total = checks.left();
+  let failed = 0;
+  for (let line = await checks.next(); line !== undefined; line = await checks.next()) {
+    failed += line.startsWith('FAILED');
+    self.postMessage({ id, progress: { line, done: total - checks.left(), total } });
+    await breathe();
+    if (stopped.has(id)) throw Object.assign(new Error('cancelled'), { kind: 'cancelled' });
+  }
+  return [{ total, failed, device: await deviceName(device) }, []];
 }
 
 // Browsers tell vendor and architecture, such as `nvidia ada`, and seldom more.

@@ -36,11 +36,15 @@ pub struct WebTagger {
 impl WebTagger {
     /// Opens a device, `webgpu`, `cpu` or `auto`, and prepares a model for it: the built-in one, or that of the bytes of a
     /// model file.
-    pub async fn create(model: Option<Vec<u8>>, device: String) -> Result<WebTagger, JsValue> {
+    pub async fn create(
+        model: Option<Vec<u8>>,
+        device: String,
+        tap: Option<String>,
+    ) -> Result<WebTagger, JsValue> {
         std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
         let model: Option<Arc<[u8]>> = model.map(Arc::from);
         let builder = || {
-            let builder = Tagger::builder().tap(SPECTROGRAM).max_batch(1);
+            let builder = Tagger::builder().tap(tap.as_deref().unwrap_or(SPECTROGRAM)).max_batch(1);
             model.iter().fold(builder, |builder, bytes| builder.model_bytes(bytes.clone()))
         };
         let device = device::open(&device, builder).await?;

@@ -14,6 +14,9 @@ use wasm_bindgen::prelude::*;
 use crate::device::{DeviceErrors, Gpu};
 use crate::error::js_failure;
 
+/// Inputs of a large test case.
+const LARGE: usize = 1 << 18;
+
 /// Checks that are left.
 #[wasm_bindgen]
 pub struct Selftest {
@@ -25,8 +28,8 @@ pub struct Selftest {
 
 #[wasm_bindgen]
 impl Selftest {
-    /// Opens `webgpu` or `cpu`.
-    pub async fn create(device: String) -> Result<Selftest, JsValue> {
+    /// Opens `webgpu` or `cpu`; `quick` for one configuration of each test case, and no large ones.
+    pub async fn create(device: String, quick: bool) -> Result<Selftest, JsValue> {
         let mut is_software = false;
         let gpu = match device.as_str() {
             "cpu" => None,
@@ -42,9 +45,15 @@ impl Selftest {
             None if case.plan.depends_on_batch() && case.plan.batch() > 1 => Vec::new(),
             None => vec![None],
         };
-        let checks = test_cases::all().into_iter().flat_map(|case| {
+        let cases =
+            test_cases::all().into_iter().filter(|case| !quick || case.inputs[0].data().len() < LARGE);
+        let checks = cases.flat_map(|case| {
             let configs: Vec<Option<KernelConfig>> = configs(&case);
-            configs.into_iter().map(move |config| (case.clone(), config)).collect::<Vec<_>>()
+            configs
+                .into_iter()
+                .take(if quick { 1 } else { usize::MAX })
+                .map(move |config| (case.clone(), config))
+                .collect::<Vec<_>>()
         });
         Ok(Selftest { checks: checks.collect(), is_software, gpu })
     }

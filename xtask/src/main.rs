@@ -16,6 +16,7 @@ mod pcm;
 mod soak;
 mod targets;
 mod tuning;
+mod web;
 mod windows;
 
 const USAGE: &str = "\
@@ -40,6 +41,8 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   kernels   compiles every kernel; with a wrapper that runs a program on the driver of a chip (WRAPPER MAKER CHIP PROGRAM...)
             writes what its compiler states and a model of the time to benches/records/compiled; ARGUMENTS:
             [WRAPPER [CHIP...]], or `compare`, which ranks the model against the measured records
+  web       builds the package and the page for browsers into web/dist; ARGUMENTS: --serve to serve it on loopback, or
+            --test for its tests in Chromium, also part of `test`
   windows   tests of the program for Windows, under Wine or on Windows; ARGUMENTS: those of cargo test
   soak      tags many files in one process and measures memory and open files; ARGUMENTS: [FILES]";
 
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(rest),
         Some("targets") => targets::check(),
         Some("gstreamer") => gstreamer::test(rest),
+        Some("web") => web::run_command(rest),
         Some("emulate") => emulate::test(),
         Some("windows") => windows::test(rest),
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
@@ -143,6 +147,7 @@ fn check() -> Outcome {
     run(&mut cargo(&[&tests[..], &["--", "-D", "warnings"]].concat()))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     gstreamer::check()?;
+    web::check()?;
     // The package without the rest of the workspace.
     run(&mut cargo(&["package", "--package", "tagwave", "--allow-dirty", "--quiet"]))?;
     // With the packages of `cargo xtask test`, so that nothing is built for other features.
@@ -192,8 +197,8 @@ fn test(filter: &[String]) -> Outcome {
     if !status.success() {
         return Err("some tests failed".into());
     }
-    // A package of its own, which the filter does not know.
-    if filter.is_empty() { gstreamer::test(&[]) } else { Ok(()) }
+    // Packages of their own, which the filter does not know.
+    if filter.is_empty() { gstreamer::test(&[]).and_then(|()| web::test(&[])) } else { Ok(()) }
 }
 
 /// Writes `src/kernels/tuning.txt`.

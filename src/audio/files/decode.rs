@@ -1,6 +1,5 @@
 //! Track decoder: packets to mono samples at the track's own rate.
 
-
 use symphonia::core::errors::Error;
 
 use super::codec::{Codec, CodecError};
@@ -77,7 +76,11 @@ impl Decoder {
     ///
     /// # Errors
     /// [`AudioError::Refused`], here or when samples are read, if the mode must be [`DecoderMode::FullBand`].
-    pub(in crate::audio) fn open(input: EncodedAudio, mode: DecoderMode, to_hz: u32) -> Result<Decoder, AudioError> {
+    pub(in crate::audio) fn open(
+        input: EncodedAudio,
+        mode: DecoderMode,
+        to_hz: u32,
+    ) -> Result<Decoder, AudioError> {
         let (packets, mut codec, facts) = Packets::open(input, mode)?;
         if mode == DecoderMode::Plain && facts.is_mp3 && facts.is_bare_mpeg {
             codec = codec.heard_at(to_hz);
@@ -217,7 +220,11 @@ impl Decoder {
     ///
     /// # Errors
     /// [`AudioError::Cancelled`], [`AudioError::Io`].
-    pub(in crate::audio) fn scan(&mut self, input: EncodedAudio, heartbeat: &Heartbeat) -> Result<(), AudioError> {
+    pub(in crate::audio) fn scan(
+        &mut self,
+        input: EncodedAudio,
+        heartbeat: &Heartbeat,
+    ) -> Result<(), AudioError> {
         let mut scan = FileScan { is_uniform: true, ..FileScan::default() };
         if self.facts.is_adts {
             let found = adts::scan(self.packets.bytes(), heartbeat)?;
@@ -570,7 +577,11 @@ pub(in crate::audio) fn count_frames(
 }
 
 /// Counts the samples of a track from its packets, without decoding, and returns how they end.
-fn count_packets(input: EncodedAudio, mode: DecoderMode, heartbeat: &Heartbeat) -> Result<(u64, End), AudioError> {
+fn count_packets(
+    input: EncodedAudio,
+    mode: DecoderMode,
+    heartbeat: &Heartbeat,
+) -> Result<(u64, End), AudioError> {
     let (mut packets, _, facts) = Packets::open(input, mode)?;
     let mut frames = 0u64;
     loop {

@@ -162,7 +162,10 @@ impl TrackFacts {
 
 impl Packets {
     /// Detects the container by its content and opens the first audio track that can be decoded.
-    pub(super) fn open(input: EncodedAudio, mode: DecoderMode) -> Result<(Packets, Codec, TrackFacts), AudioError> {
+    pub(super) fn open(
+        input: EncodedAudio,
+        mode: DecoderMode,
+    ) -> Result<(Packets, Codec, TrackFacts), AudioError> {
         let whole = Bytes::new(input).map_err(AudioError::Io)?;
         let detected = detect(&whole).map_err(AudioError::Io)?;
         match detected.format {

@@ -10,9 +10,9 @@ fn main() -> ExitCode {
         eprintln!("usage: tagwave-web-build FILE.wasm FOLDER");
         return ExitCode::from(2);
     };
-    let made = Bindgen::new()
-        .web(true)
-        .and_then(|bindgen| bindgen.input_path(input).out_name("tagwave_web").typescript(true).generate(folder));
+    let made = Bindgen::new().web(true).and_then(|bindgen| {
+        bindgen.input_path(input).out_name("tagwave_web").typescript(true).generate(folder)
+    });
     match made {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
