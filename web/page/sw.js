@@ -26,6 +26,8 @@ const FILES = [
   'queue.js',
   'record.js',
   'record-worklet.js',
+  'selftest.html',
+  'selftest.js',
   'similar.js',
   'spectrogram.js',
   'status.js',

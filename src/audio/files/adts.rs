@@ -230,7 +230,7 @@ mod tests {
         ] {
             file.write_all(&part).unwrap();
         }
-        let bytes = Bytes::new(file).unwrap();
+        let bytes = Bytes::new(file.into()).unwrap();
         let found = scan(&bytes, &Heartbeat::default()).unwrap();
         assert_eq!(found, AdtsScan { frames: vec![(44_100, 4), (22_050, 2)], changes: 2, stray_bytes: 9 });
         let mut frames = AdtsFrames::new(&bytes);

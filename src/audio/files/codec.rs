@@ -145,7 +145,7 @@ mod tests {
     /// Samples of each packet by our decoder with symphonia as fallback, or by symphonia alone; `None` for a refused packet.
     fn packets(path: &Path, faster: bool) -> Vec<Option<Vec<f32>>> {
         let (mut packets, mut codec, _) =
-            Packets::open(File::open(path).unwrap(), DecoderMode::Plain).unwrap();
+            Packets::open(File::open(path).unwrap().into(), DecoderMode::Plain).unwrap();
         assert_eq!(codec.name(), "tagwave-full");
         if !faster {
             codec.faster = None;

@@ -268,7 +268,7 @@ mod tests {
     fn detected(bytes: &[u8]) -> Detected {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        detect(&Bytes::new(file).unwrap()).unwrap()
+        detect(&Bytes::new(file.into()).unwrap()).unwrap()
     }
 
     /// MPEG-1 layer III at 128 kbit/s and 44.1 kHz: frames of 417 bytes.

@@ -153,7 +153,7 @@ mod tests {
     fn scanned(parts: &[Vec<u8>]) -> OggScan {
         let mut file = tempfile::tempfile().unwrap();
         parts.iter().for_each(|part| file.write_all(part).unwrap());
-        scan(&Bytes::new(file).unwrap(), &Heartbeat::default()).unwrap()
+        scan(&Bytes::new(file.into()).unwrap(), &Heartbeat::default()).unwrap()
     }
 
     #[test]
