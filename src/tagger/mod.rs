@@ -196,14 +196,14 @@ impl Tagger {
     /// let tagger = Tagger::builder().device(Device::Cpu).build()?;
     /// let (mut input, mut stream) = tagger.stream(StreamConfig::new(48_000, 2).hop_s(0.5))?;
     /// // On the audio thread, for every block:
-    /// input.push_interleaved(&[0.1; 2 * 48_000]);
+    /// input.push_interleaved(&[0.1; 2 * 30_000]);
     /// // On a thread with time, or `stream.spawn()?` for one of tagwave's own:
     /// let update = loop {
     ///     if let Some(update) = stream.pump()? {
     ///         break update;
     ///     }
     /// };
-    /// assert_eq!((update.heard_s, update.scores.len()), (1.0, 50));
+    /// assert_eq!((update.heard_s, update.scores.len()), (0.5, 50));
     /// # Ok(())
     /// # }
     /// ```
