@@ -1,7 +1,7 @@
 //! Published models, and labels.
 
 use pyo3::prelude::*;
-use tagwave::models;
+use tagwave::models as zoo;
 
 use crate::errors;
 use crate::settings::find_model;
@@ -21,7 +21,7 @@ pub(crate) struct ModelFields {
 /// Properties of the published models.
 #[pyfunction]
 pub(crate) fn models() -> Vec<ModelFields> {
-    let fields = |model: &models::Model| {
+    let fields = |model: &zoo::Model| {
         let clip = model.architecture().clip();
         ModelFields {
             name: model.name().into(),
@@ -33,7 +33,7 @@ pub(crate) fn models() -> Vec<ModelFields> {
             stated_auc: model.stated_auc().map(|(auc, _)| auc),
         }
     };
-    models::all().iter().map(fields).collect()
+    zoo::all().iter().map(fields).collect()
 }
 
 /// Labels of a model by its name, or of a model file, in the order of the scores.

@@ -58,8 +58,11 @@ impl Iterator for PathSources {
 
 /// Files that are being tagged: paths in, rows out in the same order.
 #[pyclass(frozen, module = "tagwave._native")]
-pub(crate) struct RowRun {
-    tagger: ProcessBound<Arc<tagger::Tagger>>,
+pub(crate) struct RowRun(ProcessBound<Run>);
+
+/// The caller's end of a thread that tags files.
+struct Run {
+    tagger: Arc<tagger::Tagger>,
     tap: Option<Arc<str>>,
     /// Taken after the last path.
     paths: Mutex<Option<Sender<PathBuf>>>,
@@ -68,6 +71,12 @@ pub(crate) struct RowRun {
     ahead: AtomicUsize,
     most_ahead: usize,
     cancel: CancelToken,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
 }
 
 #[pymethods]
@@ -93,29 +102,23 @@ impl RowRun {
                 }
             });
         })?;
-        let most_ahead = MIN_AHEAD.max(8 * tagger.max_batch());
-        Ok(RowRun {
-            tagger: ProcessBound::new(tagger),
-            tap,
-            paths: Mutex::new(Some(paths)),
-            rows,
-            ahead: AtomicUsize::new(0),
-            most_ahead,
-            cancel,
-        })
+        let (ahead, most_ahead) = (AtomicUsize::new(0), MIN_AHEAD.max(8 * tagger.max_batch()));
+        let paths = Mutex::new(Some(paths));
+        Ok(RowRun(ProcessBound::new(Run { tagger, tap, paths, rows, ahead, most_ahead, cancel })))
     }
 
     /// True if another path should be given before a row is waited for.
     #[getter]
-    fn has_room(&self) -> bool {
-        self.ahead.load(Ordering::Relaxed) < self.most_ahead
+    fn has_room(&self) -> PyResult<bool> {
+        let run = self.0.get()?;
+        Ok(run.ahead.load(Ordering::Relaxed) < run.most_ahead)
     }
 
     /// Gives a path.
     fn push(&self, path: PathBuf) -> PyResult<()> {
-        self.tagger.get()?;
-        if let Some(paths) = &*lock(&self.paths) {
-            self.ahead.fetch_add(1, Ordering::Relaxed);
+        let run = self.0.get()?;
+        if let Some(paths) = &*lock(&run.paths) {
+            run.ahead.fetch_add(1, Ordering::Relaxed);
             // Fails if the run has ended, which the next row tells.
             let _ = paths.send(path);
         }
@@ -123,35 +126,31 @@ impl RowRun {
     }
 
     /// Tells that all paths were given.
-    fn end(&self) {
-        lock(&self.paths).take();
+    fn end(&self) -> PyResult<()> {
+        lock(&self.0.get()?.paths).take();
+        Ok(())
     }
 
     /// The next row. If there is none yet: `None`, or with `wait` it waits; then `None` follows the last row.
     fn next(&self, py: Python<'_>, wait: bool) -> PyResult<Option<Row>> {
-        let tagger = self.tagger.get()?;
-        let received = if wait { work::receive(py, &self.rows, None)? } else { self.rows.try_recv().ok() };
+        let run = self.0.get()?;
+        let received = if wait { work::receive(py, &run.rows, None)? } else { run.rows.try_recv().ok() };
         let Some((path, result)) = received else {
-            let is_over = wait && !self.cancel.is_cancelled();
-            return if is_over && self.ahead.load(Ordering::Relaxed) > 0 {
-                Err(work::panicked())
-            } else {
-                Ok(None)
-            };
+            let is_over = wait && !run.cancel.is_cancelled();
+            let lacks_rows = is_over && run.ahead.load(Ordering::Relaxed) > 0;
+            return if lacks_rows { Err(work::panicked()) } else { Ok(None) };
         };
-        self.ahead.fetch_sub(1, Ordering::Relaxed);
-        Ok(Some(Row { tagger: ProcessBound::new(tagger.clone()), tap: self.tap.clone(), path, result }))
+        run.ahead.fetch_sub(1, Ordering::Relaxed);
+        let tagger = ProcessBound::new(run.tagger.clone());
+        Ok(Some(Row { tagger, tap: run.tap.clone(), path, result }))
     }
 
     /// Ends the run; what is on a device is finished there.
     fn close(&self) {
-        self.cancel.cancel();
-    }
-}
-
-impl Drop for RowRun {
-    fn drop(&mut self) {
-        self.cancel.cancel();
+        // After a fork there is nothing to end.
+        if let Ok(run) = self.0.get() {
+            run.cancel.cancel();
+        }
     }
 }
 
@@ -255,7 +254,7 @@ impl Row {
 
     /// Raises the exception of a file that failed.
     fn check(&self) -> PyResult<()> {
-        self.result.as_ref().map(drop).map_err(|error| errors::of_file(error, &self.path))
+        self.result.as_ref().map_or_else(|error| Err(errors::of_file(error, &self.path)), |_| Ok(()))
     }
 }
 
