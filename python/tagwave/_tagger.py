@@ -147,7 +147,7 @@ class Tagger:
         :param threshold: Least score of ``tags`` in a row, 0 to 1, in place of ``top``.
         :param on_error: ``"row"`` for a row with the error of a file, ``"raise"`` for an exception, which ends the work.
         """
-        tagger = self if batch is None or batch == self.batch else self._with(batch=batch)
+        tagger = self if batch in (None, self.batch) else self._with(batch=batch)
         return Rows(tagger._native, paths, self._labels, top=top, threshold=threshold, on_error=on_error)
 
     def tap(self, name: str) -> Tagger:

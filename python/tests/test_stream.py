@@ -57,7 +57,7 @@ def test_streams_wait_and_reset(tagger: tagwave.Tagger) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"channels": 0}, {"channels": 65}, {"hop": 0.0}, {"hop": float("nan")}, {"window": 1e9}]
+    "settings", [{"channels": 0}, {"channels": 65}, {"hop": 0.0}, {"hop": float("nan")}, {"window": -1.0}]
 )
 def test_bad_settings_are_errors(tagger: tagwave.Tagger, settings: dict[str, float]) -> None:
     with pytest.raises(tagwave.InputError):
