@@ -10,7 +10,8 @@ use super::inputs::{FileArgs, PendingInput, PendingInputs};
 use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
 use super::{
-    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, counted, error, stop_on_interrupt, with_caches, write_failed,
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, counted, error, stop_on_interrupt, with_caches,
+    write_failed,
 };
 use tagwave::CancelToken;
 use tagwave::error::Error;

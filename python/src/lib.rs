@@ -2,7 +2,7 @@
 //! in Python.
 //!
 //! Work runs on threads of its own while the calling thread waits without the interpreter and looks for signals (`work`).
-//! What has threads refuses to be used after a fork (`process`).
+//! Objects with threads refuse to be used after a fork (`process`).
 #![warn(missing_docs)]
 
 mod catalogue;

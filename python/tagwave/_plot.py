@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def plot(track: Track, count: int) -> Any:
     """Draws the tags of a track, and its spectrogram if the result holds it."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'tagwave[plot]'") from error
     spectrogram = _spectrogram(track)
-    figure = Figure(figsize=(8, 3 if spectrogram is None else 5), layout="constrained")
+    figure = plt.figure(figsize=(8, 3 if spectrogram is None else 5), layout="constrained")
     if spectrogram is None:
         axes = figure.subplots()
     else:
@@ -27,7 +27,8 @@ def plot(track: Track, count: int) -> Any:
         figure.colorbar(image, ax=upper, label="dB")
     _draw_tags(track, count, figure, axes)
     figure.suptitle(track.path or "samples")
-    return figure
+    # Not the figure, which notebooks would show twice.
+    return [axes] if spectrogram is None else [upper, axes]
 
 
 def _spectrogram(track: Track) -> Any:

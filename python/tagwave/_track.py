@@ -117,7 +117,7 @@ class Track:
         )
 
     def plot(self, count: int = 8) -> Any:
-        """Draws the ``count`` highest tags, and returns the figure of matplotlib (``pip install tagwave[plot]``).
+        """Draws the ``count`` highest tags with pyplot (``pip install tagwave[plot]``), and returns the list of axes.
 
         With several clips (``Tagger(clips="all")``) scores are drawn over time, else as bars. The spectrogram is drawn
         above them if it is the tap (``Tagger(tap="mel")``) and there is one clip: results hold nothing else of the

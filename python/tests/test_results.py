@@ -61,15 +61,17 @@ def test_notebooks_show_bars(tagger: tagwave.Tagger, demo: str, tmp_path: Path) 
 
 
 def test_plots(demo: str) -> None:
-    pytest.importorskip("matplotlib", reason="not run: matplotlib is not installed")
+    pytest.importorskip("matplotlib", reason="not run: matplotlib is not installed").use("agg")
+    import matplotlib.pyplot as plt
+
     one = tagwave.Tagger(device="cpu", tap="mel").tag(demo)
     assert one.tap is not None and one.tap.shape[0] == 1 and one.tap.ndim == 3
-    figure = one.plot()
-    image = figure.axes[0].images[0].get_array()
-    assert np.array_equal(image, one.tap[0])
+    upper, lower = one.plot()
+    assert np.array_equal(upper.images[0].get_array(), one.tap[0])
+    assert len(lower.patches) == 8
     several = tagwave.Tagger(device="cpu", clips="all", stride=10).tag(demo)
-    figure = several.plot(count=4)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        tag for tag, _ in several.top(4)[::-1]
-    ]
-    figure.canvas.draw()
+    (axes,) = several.plot(count=4)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [tag for tag, _ in several.top(4)[::-1]]
+    axes.figure.canvas.draw()
+    plt.close("all")
