@@ -12,6 +12,7 @@ const FOLDERS: &[&str] = &[
     "capi/tests",
     "gstreamer/src",
     "gstreamer/tests",
+    "python/src",
     "tests",
     "xtask/src",
     "benches",

@@ -10,8 +10,8 @@ use super::inputs::{FileArgs, PendingInput, PendingInputs};
 use super::progress::{ProgressArgs, ProgressReporter};
 use super::walk::LeftOut;
 use super::{
-    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, cache_dir, counted, error, pipeline_cache_dir,
-    stop_on_interrupt, write_failed,
+    CliError, INTERRUPTED, ModelArgs, SOME_FAILED, counted, error, stop_on_interrupt, with_caches,
+    write_failed,
 };
 use tagwave::CancelToken;
 use tagwave::error::Error;
@@ -79,9 +79,7 @@ pub(super) fn tagger_builder(
         .precision(resolved.precision)
         .devices(resolved.devices.iter().cloned())
         .kernels(resolved.kernels());
-    let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
-    let builder = cache_dir().into_iter().fold(builder, TaggerBuilder::known_devices);
-    Ok((builder, resolved.precision))
+    Ok((with_caches(builder), resolved.precision))
 }
 
 /// A tagger and its settings, ready to process files.

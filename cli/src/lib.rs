@@ -2,6 +2,7 @@
 //!
 //! One file per command. Only this module and `main` read arguments and the environment, print, or exit.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -246,21 +247,32 @@ struct WeightsArgs {
 }
 
 impl WeightsArgs {
-    /// Search path for weights: this option, `TAGWAVE_WEIGHTS`, the per-user data folder.
+    /// Search path for weights.
     fn locator(&self) -> Locator {
-        let environment =
-            std::env::var_os("TAGWAVE_WEIGHTS").filter(|value| !value.is_empty()).map(PathBuf::from);
-        // A file named by the variable is used directly; a folder is searched before the user's data folder.
-        let (file, folder) = match environment {
-            Some(path) if path.is_dir() => (None, Some(path)),
-            path => (path, None),
-        };
-        Locator {
-            explicit: self.weights.clone().or(file),
-            search: folder.into_iter().chain(data_dir()).collect(),
-            variant: None,
-        }
+        locator(self.weights.clone())
     }
+}
+
+/// Search path for weights: a file or folder of the caller, `TAGWAVE_WEIGHTS`, the per-user data folder.
+pub fn locator(weights: Option<PathBuf>) -> Locator {
+    let environment =
+        std::env::var_os("TAGWAVE_WEIGHTS").filter(|value| !value.is_empty()).map(PathBuf::from);
+    // A file named by the variable is used directly; a folder is searched before the user's data folder.
+    let (file, folder) = match environment {
+        Some(path) if path.is_dir() => (None, Some(path)),
+        path => (path, None),
+    };
+    Locator {
+        explicit: weights.or(file),
+        search: folder.into_iter().chain(data_dir()).collect(),
+        variant: None,
+    }
+}
+
+/// Sets the per-user folders for compiled pipelines and for what is known of devices.
+pub fn with_caches(builder: TaggerBuilder) -> TaggerBuilder {
+    let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);
+    cache_dir().into_iter().fold(builder, TaggerBuilder::known_devices)
 }
 
 /// Per-user folder for weights.
@@ -331,10 +343,15 @@ impl From<CompatArg> for Compat {
     }
 }
 
-/// Runs the command line.
+/// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Runs a command line, which begins with the name of the program, and returns the exit code. It belongs to the process: it
+/// handles Ctrl-C, prints, and may exit.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     silence_decoder_panics();
-    let arguments = std::env::args_os();
     let arguments: Vec<_> = if cfg!(windows) { wildcards::expand(arguments) } else { arguments.collect() };
     let cli = Cli::try_parse_from(&arguments).unwrap_or_else(|error| {
         if let Some(guide) = generated::guide(&error, &arguments) {
@@ -371,10 +388,10 @@ pub fn main() -> ExitCode {
         Command::Man(args) => generated::man(&args, Cli::command()),
     };
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(failed) => {
             say!("tagwave: {}", failed.message);
-            ExitCode::from(failed.code)
+            failed.code
         }
     }
 }

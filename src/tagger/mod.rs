@@ -11,7 +11,7 @@ use crate::cancel::CancelToken;
 use crate::error::{Cause, Error};
 use crate::models::{Compat, EMBEDDING, Model};
 use crate::tags::{self, Aggregation, Tag, Vocabulary};
-use crate::tensor::HostTensor;
+use crate::tensor::{HostTensor, Shape};
 
 mod active;
 mod builder;
@@ -271,6 +271,13 @@ impl Tagger {
         let plan = self.engines[0].plan();
         let output = plan.output_index(EMBEDDING).and_then(|index| plan.outputs().get(index));
         output.map_or(0, |(_, id)| plan.tensors()[*id].shape.with_batch(1).len())
+    }
+
+    /// Shape of the tap of a clip, such as `[C, F, T]`; `None` without a tap.
+    pub fn tap_shape(&self) -> Option<Shape> {
+        let plan = self.engines[0].plan();
+        let (_, id) = plan.outputs().get(plan.output_index(self.tap.as_deref()?)?)?;
+        plan.tensors()[*id].shape.extents().get(1..).map(Shape::new)
     }
 
     /// Bytes of activations and weights in memory of GPUs.

@@ -13,6 +13,7 @@ mod kernels;
 mod limited;
 mod matrix;
 mod pcm;
+mod python;
 mod soak;
 mod targets;
 mod tuning;
@@ -37,6 +38,7 @@ usage: cargo xtask COMMAND [ARGUMENTS]
   fuzz      runs one fuzz target, or all; ARGUMENTS: TARGET|all SECONDS
   targets   cargo check of the library for Windows and macOS and of the fuzz targets, as far as they can be built here
   gstreamer tests of the GStreamer element, also part of `test`; ARGUMENTS: those of cargo test
+  python    tests of the Python package, also part of `test`; ARGUMENTS: those of pytest
   emulate   tests of the CPU executor on x86-64 without AVX2 and on aarch64, under QEMU
   kernels   compiles every kernel; with a wrapper that runs a program on the driver of a chip (WRAPPER MAKER CHIP PROGRAM...)
             writes what its compiler states and a model of the time to benches/records/compiled; ARGUMENTS:
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Some("targets") => targets::check(),
         Some("gstreamer") => gstreamer::test(rest),
         Some("web") => web::run_command(rest),
+        Some("python") => python::test(rest),
         Some("emulate") => emulate::test(),
         Some("windows") => windows::test(rest),
         Some("soak") => built("tagwave").and_then(|tagwave| soak::run(&tagwave, rest)),
@@ -147,6 +150,7 @@ fn check() -> Outcome {
     run(&mut cargo(&[&tests[..], &["--", "-D", "warnings"]].concat()))?;
     run(cargo(&["doc", "--no-deps", "--lib", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     gstreamer::check()?;
+    python::check()?;
     web::check()?;
     // The package without the rest of the workspace.
     run(&mut cargo(&["package", "--package", "tagwave", "--allow-dirty", "--quiet"]))?;
@@ -198,7 +202,12 @@ fn test(filter: &[String]) -> Outcome {
         return Err("some tests failed".into());
     }
     // Packages of their own, which the filter does not know.
-    if filter.is_empty() { gstreamer::test(&[]).and_then(|()| web::test(&[])) } else { Ok(()) }
+    if !filter.is_empty() {
+        return Ok(());
+    }
+    gstreamer::test(&[])?;
+    python::test(&[])?;
+    web::test(&[])
 }
 
 /// Writes `src/kernels/tuning.txt`.
