@@ -443,3 +443,23 @@ fn a_killed_run_leaves_whole_songs() {
     }
     assert!(all_written > 0);
 }
+
+#[test]
+fn songs_that_stay_are_counted_by_reason_and_leave_no_journal() {
+    let Some((home, path)) = home_with("song.flac", &[]) else { return };
+    let apply = |rows: &str| {
+        fs::write(home.path("tags.jsonl"), rows).unwrap();
+        String::from_utf8(home.run(&["write", "tags.jsonl", "--apply"]).stderr).unwrap()
+    };
+    let has_journals = || fs::read_dir(home.path("state/tagwave/journals")).unwrap().next().is_some();
+    let said = apply(&row(&path, &[("rock", 0.01)]));
+    assert!(said.contains("0 files changed, 0 with values already, 1 without a score"), "{said}");
+    assert!(!has_journals() && !said.contains("journal:"), "{said}");
+    // Tags of a model of one's own.
+    let said = apply(&row(&path, &[("my tag", 0.9)]));
+    assert!(said.contains("no field takes any of the tags (my tag, ...)"), "{said}");
+    let said = apply(&row(&path, &TAGS));
+    assert!(said.contains("1 file changed") && said.contains("journal:") && has_journals(), "{said}");
+    let said = apply(&row(&path, &TAGS));
+    assert!(said.contains("0 files changed, 1 with values already, 0 without"), "{said}");
+}

@@ -8,10 +8,9 @@ import json
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
-from test_page import DIST, MOCK, ROOT, browser, launch, playwright, served  # noqa: F401
+from chromium import DIST, MOCK, ROOT, launch, served
 
 PROGRAM = os.environ.get("TAGWAVE_PROGRAM")
 pytestmark = pytest.mark.skipif(not DIST or bool(MOCK), reason="TAGWAVE_WEB_DIST names no built site")
@@ -39,7 +38,7 @@ TAG = """async ([device, clips]) => {
 
 
 @pytest.fixture
-def site(browser):  # noqa: F811
+def site(browser):
     with served() as address:
         page = browser.new_page()
         # Without the page's policy, which forbids text as code.
@@ -74,7 +73,7 @@ def test_tags_are_those_of_the_program(site, expected, device, tolerance):
 
 
 @pytest.mark.parametrize("device", ["cpu", "webgpu"])
-def test_kernels_agree_with_their_reference(browser, device):  # noqa: F811
+def test_kernels_agree_with_their_reference(browser, device):
     with served() as address:
         page = browser.new_page()
         page.goto(address + "selftest.html#quick")
@@ -90,7 +89,7 @@ def test_kernels_agree_with_their_reference(browser, device):  # noqa: F811
         page.close()
 
 
-def test_without_an_adapter_the_cpu_says_so(playwright, browser):  # noqa: F811
+def test_without_an_adapter_the_cpu_says_so(playwright, browser):
     with served() as address:
         other = launch(playwright, ["--disable-gpu"])
         page = other.new_page()
