@@ -77,6 +77,7 @@ mod error_kind;
 pub mod evaluation;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
+mod instant;
 #[cfg(feature = "learning")]
 pub mod learning;
 pub mod models;

@@ -255,6 +255,24 @@ fn a_given_start_must_lie_inside_the_track() {
 }
 
 #[test]
+fn files_in_memory_are_read_as_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.wav");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.ogg");
+    std::fs::write(&path, wav_f32(44_100, &noise(100_000))).unwrap();
+    for path in [path.to_str().unwrap(), demo] {
+        let encoded = std::fs::read(path).unwrap();
+        let all = request(6_000, Placement::All { stride_samples: 6_000 });
+        let (expected, _) = read(Source::path(path), &all).unwrap();
+        let (found, _) = read(Source::bytes(encoded.clone()), &all).unwrap();
+        assert!(expected.len() > 3 && found == expected);
+        // A file that ends early.
+        let _ = read(Source::bytes(&encoded[..encoded.len() / 2]), &all);
+    }
+    assert!(matches!(read(Source::bytes([]), &request(10, Placement::Centre)), Err(AudioError::Empty)));
+}
+
+#[test]
 fn a_wrong_stated_length_costs_a_second_pass_and_a_warning() {
     let x = noise(30_000);
     let data: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();

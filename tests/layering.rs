@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Leaf modules, which every module may import.
-const LEAVES: &[&str] = &["atomic_file", "cancel", "error_kind"];
+const LEAVES: &[&str] = &["atomic_file", "cancel", "error_kind", "instant"];
 
 /// Modules and their allowed imports besides the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("atomic_file", &[]),
     ("error_kind", &[]),
     ("cancel", &[]),
+    ("instant", &[]),
     ("tensor", &[]),
     ("tags", &[]),
     ("audio", &[]),

@@ -23,7 +23,7 @@ fn results(home: &Home, count: usize) {
         let path = format!("music/artist {}/track {index:06} #1 <b>.mp3", index % 97);
         let row = json!({
             "schema": 2, "path": path, "model": "small", "compat": "corrected", "device": "cpu", "decoder": "x",
-            "clip_start_s": 0.0, "tags": tags, "warnings": [],
+            "clip_start_s": 0.0, "track_s": 61.7, "tags": tags, "warnings": [],
         });
         format!("{row}\n")
     };
@@ -96,7 +96,10 @@ fn a_page_is_complete_and_requests_nothing() {
         (data["names"].as_array().unwrap().len(), &data["labels"]),
         (500, &json!(["jazz", "rock", "sad"]))
     );
+    assert_eq!((&data["lengths"][0], &data["lengths"][499]), (&json!(62), &json!(62)));
     assert_eq!(data["links"][0], "music/artist 0/track 000000 #1 <b>.mp3");
+    let said = home.fails(2, &["report", "tags.jsonl", "-o", "x.json"]);
+    assert!(said.contains("ends with .html"), "{said}");
     let said = home.fails(2, &["report", "-o", "x.html"]);
     assert!(said.contains("tagwave index"), "{said}");
 }

@@ -15,7 +15,7 @@ use super::request::{ClipRequest, check_rate};
 use super::resample::Resampling;
 use super::source::SourceKind;
 use super::spacing::Spacing;
-use crate::executor::Instant;
+use crate::instant::Instant;
 
 /// Samples per block of sources that are not decoded here.
 const BLOCK: usize = 8192;

@@ -1,13 +1,9 @@
-//! Source of time for executors, and the clock of the platform.
+//! Source of time for executors.
 
 use std::fmt;
 use std::time::Duration;
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use std::time::Instant;
 
-/// The standard library's panics in a browser.
-#[cfg(target_arch = "wasm32")]
-pub(crate) use web_time::Instant;
+use crate::instant::Instant;
 
 /// Monotonic clock.
 pub trait Clock: fmt::Debug + Send + Sync {

@@ -19,7 +19,6 @@ mod outputs;
 mod selection;
 mod submission;
 
-pub(crate) use clock::Instant;
 pub use clock::{Clock, SystemClock};
 pub use error::ExecuteError;
 pub use outputs::{PlanOutputs, StepTime, Times};
