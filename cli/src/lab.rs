@@ -11,13 +11,13 @@ use super::target::Target;
 use super::{CliError, CompatArg, DeviceArgs, PrecisionArg, SOME_FAILED, USAGE, print_line};
 use tagwave::error::Error;
 use tagwave::gpu::{Context, Options};
-use tagwave::kernels::{Call, Kernel, KernelConfig, Kernels, Limits, Operation, UserKernel, parse_constant};
+use tagwave::kernels::{KernelConfig, Kernels, Operation, UserKernel, parse_constant};
 use tagwave::lab::{
-    Bench, Layer, Measurement, check_test_cases, configs, forced, layers, probe_layer, unobtrusive_batch,
+    Bench, Layer, Measurement, check_test_cases, configs, contract, forced, kernel_names, layers,
+    probe_layer, template, unobtrusive_batch,
 };
 use tagwave::models;
 use tagwave::tensor::DType;
-use tagwave::test_cases;
 
 /// Arguments of `tagwave lab`.
 #[derive(Debug, Args)]
@@ -326,71 +326,15 @@ fn combinations(custom: &UserKernel, sweep: &[(String, Vec<u32>)]) -> Result<Vec
     Ok(all)
 }
 
-/// All built-in kernels with op and smallest configuration: drivers may take minutes to compile the largest ones.
-fn known_kernels() -> Vec<(String, &'static Kernel, KernelConfig)> {
-    let mut found: Vec<(String, &'static Kernel, KernelConfig)> = Vec::new();
-    let software = Limits { software: true, f16: true, subgroup: Some([8, 8]), ..Limits::default() };
-    let limits = Limits { subgroup_ids: true, matrices: vec![8, 16], ..software };
-    for (case, element) in
-        test_cases::all().iter().flat_map(|case| [DType::F32, DType::F16].map(|element| (case, element)))
-    {
-        let step = &case.plan.steps()[0];
-        let shapes = case.plan.shapes(step);
-        let call = Call { element, ..case.plan.call(step, &shapes) };
-        for config in step.op.configs(&call, &limits) {
-            let Ok(dispatch) = step.op.dispatch(&call, config, &limits) else { continue };
-            match found.iter_mut().find(|(_, kernel, _)| kernel.name == dispatch.kernel.name) {
-                Some((_, _, smallest)) if tile(config) < tile(*smallest) => *smallest = config,
-                Some(_) => {}
-                None => found.push((step.op.name().into(), dispatch.kernel, config)),
-            }
-        }
-    }
-    found
-}
-
-/// Size of a configuration: product of its constants.
-fn tile(config: KernelConfig) -> u32 {
-    config.constants().map(|(_, value)| value).product()
-}
-
-/// Finds op and kernel of a contract.
-pub(super) fn contract(name: &str) -> Option<(String, &'static Kernel)> {
-    known_kernels().into_iter().find(|(_, kernel, _)| kernel.name == name).map(|(op, kernel, _)| (op, kernel))
-}
-
 pub(super) fn unknown(name: &str) -> String {
-    let names: Vec<_> = known_kernels().iter().map(|(_, kernel, _)| kernel.name).collect();
-    format!("unknown kernel or op {name:?}: expected one of {}", names.join(", "))
+    format!("unknown kernel or op {name:?}: expected one of {}", kernel_names().join(", "))
 }
 
 /// Prints a template: the portable built-in kernel of an op, with its contract.
 fn new(name: &str) -> Result<u8, CliError> {
-    let known = known_kernels();
-    // The portable default of conv2d is the direct kernel.
-    let portable =
-        known.iter().find(|(_, kernel, _)| kernel.name == name || kernel.name == format!("{name}_direct"));
-    let of_op = || known.iter().find(|(op, _, _)| op == name);
-    let Some((op, kernel, config)) = portable.or_else(of_op) else {
+    let Some(text) = template(name) else {
         return Err(CliError { message: unknown(name), code: USAGE });
     };
-    let tiles: Vec<_> = config.constants().map(|(name, value)| format!(" {name}={value}")).collect();
-    print_line(&format!(
-        "// my_{op}: a user kernel for {op}. Change anything below `main`.\n\
-         //\n\
-         // Keep: the bindings under group(0), the fields of Params, the entry point `main`, and the line `contract`:\n\
-         // it names the built-in kernel with the same bindings, weight packing and number of workgroups, and the\n\
-         // constants that are prepended to this file as `const` lines.\n\
-         // Check and time it: tagwave lab my_{op}.wgsl --sweep NAME=1,2,4    Run a model: tagwave tag --kernel\n\
-         // {op}=my_{op}.wgsl    Tutorial: docs/kernels.md\n\
-         //\n\
-         // contract  {}{}\n\
-         //\n\
-         // The built-in kernel as a starting point:\n\
-         //\n{}",
-        kernel.name,
-        tiles.concat(),
-        kernel.source.trim_end(),
-    ))?;
+    print_line(&text)?;
     Ok(0)
 }

@@ -288,7 +288,7 @@ fn load_user_kernel(word: &str) -> Result<UserKernel, CliError> {
         .ok_or_else(|| usage(format!("--kernel {word}: expected OP=FILE.wgsl, such as conv2d=my.wgsl")))?;
     let custom = lab::load(file.as_ref())?;
     let (found, kernel) =
-        lab::contract(&custom.contract).ok_or_else(|| usage(lab::unknown(&custom.contract)))?;
+        tagwave::lab::contract(&custom.contract).ok_or_else(|| usage(lab::unknown(&custom.contract)))?;
     if found != op {
         return Err(usage(format!("{file}: kernel of op {found} ({}), expected {op}", custom.contract)));
     }

@@ -132,6 +132,14 @@ impl Trial {
         self.gpu.scoped(clear).map_err(failed)
     }
 
+    /// Submits `runs` runs of the kernel, and does not wait for them.
+    ///
+    /// # Errors
+    /// [`ExecuteError::Failed`] from the device.
+    pub fn submit(&self, prepared: &Prepared, runs: usize) -> Result<(), GpuError> {
+        submit(&self.gpu, &prepared.recorded, runs, None).map(drop)
+    }
+
     /// Runs the kernel `runs` times and says how long each took: by the device's timestamps, else by the clock.
     ///
     /// # Errors
@@ -171,11 +179,24 @@ impl Trial {
 /// Runs a dispatch `runs` times: by the device's timestamps, else by the clock.
 pub(super) fn time(gpu: &Context, recorded: &Recorded, runs: usize) -> Result<Vec<Duration>, GpuError> {
     if !gpu.summary().timestamps {
-        return (0..runs).map(|_| submit(gpu, recorded, 1, None)).collect();
+        return (0..runs).map(|_| run(gpu, recorded, 1, None)).collect();
     }
     let timestamps = Timestamps::new(gpu, runs)?;
-    submit(gpu, recorded, runs, Some(&timestamps))?;
+    run(gpu, recorded, runs, Some(&timestamps))?;
     gpu.read_buffer(&timestamps.readback, |bytes| timestamps.times(gpu, bytes))
+}
+
+/// Submits runs and waits for them.
+fn run(
+    gpu: &Context,
+    recorded: &Recorded,
+    runs: usize,
+    timestamps: Option<&Timestamps>,
+) -> Result<Duration, GpuError> {
+    let start = Instant::now();
+    submit(gpu, recorded, runs, timestamps)?;
+    gpu.wait(None, gpu.default_timeout(runs))?;
+    Ok(start.elapsed())
 }
 
 fn submit(
@@ -183,8 +204,7 @@ fn submit(
     recorded: &Recorded,
     runs: usize,
     timestamps: Option<&Timestamps>,
-) -> Result<Duration, GpuError> {
-    let start = Instant::now();
+) -> Result<wgpu::SubmissionIndex, GpuError> {
     let record = || {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
@@ -206,9 +226,7 @@ fn submit(
         }
         gpu.queue.submit([encoder.finish()])
     };
-    gpu.scoped(record).map_err(failed)?;
-    gpu.wait(None, gpu.default_timeout(runs))?;
-    Ok(start.elapsed())
+    gpu.scoped(record).map_err(failed)
 }
 
 /// Writes `stored` and repeats its first `period` bytes until `bytes` are full.

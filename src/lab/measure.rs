@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::Layer;
 use crate::error::{Cause, Error};
 use crate::executor::blocking::Run;
-use crate::gpu::{Context, Executor, Options, Prepared, Trial};
+use crate::gpu::{AdapterSummary, Context, Executor, Options, Prepared, Trial};
 use crate::kernels::{KernelConfig, LayerKey, Op, Operation};
 use crate::plan::Plan;
 use crate::reference;
@@ -72,6 +74,19 @@ impl Measurement {
     /// Bytes per second, in units of 10^9.
     pub fn gbytes(&self) -> f64 {
         self.bytes as f64 / self.median.as_secs_f64() / 1e9
+    }
+
+    /// Line of a record under benches/records, without the device's peaks.
+    pub fn record(&self, adapter: &AdapterSummary, layer: &str, batch: usize, precision: DType) -> Value {
+        let ms = |time: Duration| 1e3 * time.as_secs_f64();
+        json!({
+            "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,
+            "vendor": adapter.limits.vendor.name(),
+            "layer": layer, "key": self.layer.to_string(), "batch": batch, "precision": precision.to_string(),
+            "kernel": self.config.to_string(), "default": self.default,
+            "median_ms": ms(self.median), "least_ms": ms(self.range[0]), "most_ms": ms(self.range[1]),
+            "runs": self.runs, "gflops": self.gflops(), "gbytes": self.gbytes(), "error": self.error,
+        })
     }
 }
 
@@ -174,19 +189,29 @@ impl Bench {
         while times.len() < runs {
             times.extend(self.trial.time(prepared, together.min(runs - times.len()))?);
         }
+        Ok(self.measurement(prepared, *error, times))
+    }
+
+    /// The tensors on the device, for callers that may not wait.
+    pub fn trial(&self) -> &Trial {
+        &self.trial
+    }
+
+    /// Describes a checked kernel by the times of its runs, of which there is at least one.
+    pub fn measurement(&self, prepared: &Prepared, error: f32, mut times: Vec<Duration>) -> Measurement {
         times.sort();
-        Ok(Measurement {
+        Measurement {
             config: prepared.config,
             kernel: prepared.kernel,
-            median: times[times.len() / 2],
-            range: [times[0], times[times.len() - 1]],
+            median: times.get(times.len() / 2).copied().unwrap_or_default(),
+            range: [times.first(), times.last()].map(|time| time.copied().unwrap_or_default()),
             runs: times.len(),
             flops: self.flops,
             bytes: self.activation_bytes + prepared.weight_bytes,
-            error: *error,
+            error,
             default: self.configs().first() == Some(&prepared.config),
             layer: self.key.clone(),
-        })
+        }
     }
 }
 

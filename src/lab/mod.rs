@@ -2,11 +2,13 @@
 //!
 //! Shared by `tagwave bench kernels`, `tagwave lab` and `tagwave tune`. A kernel is timed only after it was checked.
 
+mod contract;
 mod layer;
 mod measure;
 mod peaks;
 mod tune;
 
+pub use contract::{contract, kernel_names, template};
 pub use layer::{
     Layer, filled_plan, front_end, layers, network, probe_layer, synthetic_input, synthetic_weights,
 };

@@ -72,6 +72,35 @@ export function selftest(options?: {
   signal?: AbortSignal;
 }): Promise<{ total: number; failed: number; device: string }>;
 
+/** Times of a kernel on a layer, as a line of the project's benches/records. */
+export interface KernelRecord {
+  adapter: string;
+  layer: string;
+  kernel: string;
+  default: boolean;
+  median_ms: number;
+  least_ms: number;
+  most_ms: number;
+  gflops: number;
+  gbytes: number;
+  /** Largest difference from the results of the default kernel. */
+  error: number;
+  [key: string]: unknown;
+}
+
+/** A laboratory for kernels on the visitor's GPU. */
+export class KernelLab {
+  static create(): Promise<KernelLab>;
+  readonly device: string;
+  /** Names of the built-in kernels. */
+  readonly kernels: string[];
+  template(name: string): Promise<string | null>;
+  layers(source: string): Promise<string[]>;
+  check(source: string, options?: { onLine?: (line: SelftestLine) => void; signal?: AbortSignal }): Promise<number>;
+  time(source: string, layer: string): Promise<KernelRecord[]>;
+  free(): void;
+}
+
 /** A model on a device, in a worker. Calls run one at a time, in their order. */
 export class Tagger {
   static create(options?: TaggerOptions): Promise<Tagger>;

@@ -161,6 +161,51 @@ export async function selftest({ device = 'webgpu', quick = false, onLine, signa
   }
 }
 
+/** A laboratory for kernels on the visitor's GPU. */
+export class KernelLab {
+  #remote;
+
+  constructor(remote, { device, kernels }) {
+    this.#remote = remote;
+    this.device = device;
+    this.kernels = kernels;
+  }
+
+  static async create() {
+    const remote = new Remote();
+    try {
+      return new KernelLab(remote, await remote.call({ lab: { call: 'open' } }));
+    } catch (error) {
+      remote.worker.terminate();
+      throw error;
+    }
+  }
+
+  /** Text of a built-in kernel with its contract, to begin with; null for an unknown name. */
+  template(name) {
+    return this.#remote.call({ lab: { call: 'template', name } });
+  }
+
+  /** Names of the layers of the models that a kernel can run. */
+  layers(source) {
+    return this.#remote.call({ lab: { call: 'layers', source } });
+  }
+
+  /** Compares a kernel with the reference implementation on all test cases of its op; their number. */
+  check(source, { onLine, signal } = {}) {
+    return this.#remote.call({ lab: { call: 'check', source } }, [], { signal, onProgress: onLine });
+  }
+
+  /** Times a kernel on a layer beside the built-in ones; records, that of the kernel first. */
+  time(source, layer) {
+    return this.#remote.call({ lab: { call: 'time', source, name: layer } });
+  }
+
+  free() {
+    this.#remote.fail(new TagwaveError('the laboratory was freed', 'cancelled'));
+  }
+}
+
 // The browser resamples to the rate of the context; the usual rate of music keeps most files as they are.
 async function decodedByBrowser(bytes, first) {
   const sampleRate = 44100;

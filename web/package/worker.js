@@ -1,9 +1,9 @@
 // The worker of a tagger: loads the module, and answers one message after the other.
-import load, { Selftest, WebTagger } from './tagwave_web.js';
+import load, { KernelLab, Selftest, WebTagger } from './tagwave_web.js';
 
 const loaded = load({ module_or_path: new URL('./tagwave_web_bg.wasm', import.meta.url) });
 const stopped = new Set();
-let tagger = null;
+let tagger = null, kernels = null;
 let queue = Promise.resolve();
 
 self.onmessage = ({ data }) => {
@@ -18,7 +18,7 @@ async function answer(message) {
   const { id } = message;
   try {
     await loaded;
-    const work = message.create ? create : message.selftest ? selftest : tag;
+    const work = message.create ? create : message.selftest ? selftest : message.lab ? lab : tag;
     const [result, moved] = await work(message);
     self.postMessage({ id, result }, moved);
   } catch (error) {
@@ -55,11 +55,34 @@ async function selftest({ id, selftest: { device, quick } }) {
   return [{ total, failed, device: await deviceName(device) }, []];
 }
 
+const adapterInfo = async () =>
+  (await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' }))?.info ?? {};
+
 // Browsers tell vendor and architecture, such as `nvidia ada`, and seldom more.
 async function deviceName(kind) {
   if (kind === 'cpu') return 'WebAssembly';
-  const info = (await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' }))?.info ?? {};
+  const info = await adapterInfo();
   return info.description || [info.vendor, info.architecture].filter(Boolean).join(' ') || 'WebGPU';
+}
+
+// Calls of the kernel laboratory, by name.
+async function lab({ id, lab: { call, source, name } }) {
+  if (call === 'open') {
+    const { vendor = '' } = await adapterInfo();
+    const device = await deviceName('webgpu');
+    kernels = await KernelLab.create(device, vendor, navigator.userAgent);
+    return [{ device, kernels: kernels.kernelNames() }, []];
+  }
+  if (call === 'template') return [kernels.template(name) ?? null, []];
+  if (call === 'layers') return [kernels.layers(source), []];
+  if (call === 'time') return [(await kernels.time(source, name)).map(line => JSON.parse(line)), []];
+  const total = kernels.beginChecks(source);
+  for (let done = 1, line = await kernels.nextCheck(); line !== undefined; line = await kernels.nextCheck()) {
+    self.postMessage({ id, progress: { line, done: done++, total } });
+    await breathe();
+    if (stopped.has(id)) throw Object.assign(new Error('cancelled'), { kind: 'cancelled' });
+  }
+  return [total, []];
 }
 
 // Messages that arrived in the meantime, such as a cancellation, are read here.

@@ -111,6 +111,10 @@ impl Gpu {
         Ok(Gpu { is_software, device, queue, errors })
     }
 
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
     /// The device for the library.
     pub(crate) fn context(&self) -> Context {
         Context::from_device(self.device.clone(), self.queue.clone())

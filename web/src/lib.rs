@@ -2,6 +2,7 @@
 
 mod device;
 mod error;
+mod lab;
 mod selftest;
 mod track;
 

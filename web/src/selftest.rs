@@ -15,7 +15,7 @@ use crate::device::{DeviceErrors, Gpu};
 use crate::error::js_failure;
 
 /// Inputs of a large test case.
-const LARGE: usize = 1 << 18;
+pub(crate) const LARGE: usize = 1 << 18;
 
 /// Checks that are left.
 #[wasm_bindgen]

@@ -30,7 +30,7 @@ expect.set_options(timeout=15_000 if MOCK else 60_000)
 USUAL_DEVICE = "Runs on the GPU" if MOCK else "Runs on the CPU"
 
 
-def opened(browser, address, **options):
+def opened(browser, address, path="", **options):
     """A page whose errors and requests to other hosts fail the test."""
     context = browser.new_context(accept_downloads=True, **options)
     context.wrong = []
@@ -44,7 +44,7 @@ def opened(browser, address, **options):
     page = context.new_page()
     page.on("console", lambda message: message.type == "error" and context.wrong.append(message.text))
     page.on("pageerror", lambda error: context.wrong.append(str(error)))
-    page.goto(address)
+    page.goto(address + path)
     return page
 
 

@@ -220,17 +220,10 @@ fn line(args: &KernelBenchArgs, row: &BenchRow, gpu: &Context, peaks: Peaks) -> 
     let kernel = found.config.to_string();
     let (gflops, gbytes) = (found.gflops(), found.gbytes());
     if args.format == BenchFormat::Jsonl {
-        let adapter = gpu.summary();
-        return serde_json::json!({
-            "adapter": adapter.name, "driver": adapter.driver, "software": adapter.limits.software,
-            "vendor": adapter.limits.vendor.name(),
-            "layer": row.layer, "key": found.layer.to_string(), "batch": row.batch, "precision": row.precision.to_string(),
-            "kernel": kernel, "default": found.default,
-            "median_ms": ms(found.median), "least_ms": ms(found.range[0]), "most_ms": ms(found.range[1]),
-            "runs": found.runs, "gflops": gflops, "gbytes": gbytes,
-            "peak_gflops": peaks.gflops, "peak_gbytes": peaks.gbytes, "error": found.error,
-        })
-        .to_string();
+        let mut record = found.record(gpu.summary(), &row.layer, row.batch, row.precision);
+        record["peak_gflops"] = peaks.gflops.into();
+        record["peak_gbytes"] = peaks.gbytes.into();
+        return record.to_string();
     }
     format!(
         "{:16} {:5} {:44} {:9.3}  ({:.3} to {:.3}) {:9.2} {:4.0}% {:7.2} {:4.0}%  {:.0e}",
