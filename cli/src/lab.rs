@@ -17,7 +17,6 @@ use tagwave::lab::{
     probe_layer, template, unobtrusive_batch,
 };
 use tagwave::models;
-use tagwave::tensor::DType;
 
 /// Arguments of `tagwave lab`.
 #[derive(Debug, Args)]

@@ -76,7 +76,10 @@ export function selftest(options?: {
 export interface KernelRecord {
   adapter: string;
   layer: string;
-  kernel: string;
+  /** Built-in kernel and its constants. */
+  kernel?: string;
+  /** Contract of the caller's kernel. */
+  user_kernel?: string;
   default: boolean;
   median_ms: number;
   least_ms: number;

@@ -40,7 +40,7 @@ function showTimes() {
   const rows = records.map(record => {
     const row = document.createElement('tr');
     const cells = [
-      record.kernel + (record.default ? ' (default)' : ''),
+      (record.kernel ?? 'your kernel') + (record.default ? ' (default)' : ''),
       record.median_ms.toFixed(3),
       `${record.least_ms.toFixed(3)} to ${record.most_ms.toFixed(3)}`,
       record.gflops.toFixed(1),

@@ -109,6 +109,7 @@ impl KernelLab {
     /// compared with those of the default kernel.
     pub async fn time(&self, source: &str, layer: &str) -> Result<Vec<String>, JsValue> {
         let (kernel, _) = parsed(source)?;
+        let contract = kernel.contract.clone();
         let Some(layer) = all_layers()?.into_iter().find(|known| known.name == layer) else {
             return Err(js_failure("input", &format!("{layer}: no such layer")));
         };
@@ -136,9 +137,11 @@ impl KernelLab {
             record["vendor"] = vendor.as_str().into();
             record["driver"] = browser.as_str().into();
             record["software"] = self.gpu.is_software.into();
-            if lines.is_empty() {
-                record["kernel"] = "your kernel".into();
-                record["default"] = false.into();
+            if let Some(fields) = record.as_object_mut().filter(|_| lines.is_empty()) {
+                // Not one of the project's, so its time chooses none of them.
+                fields.remove("kernel");
+                fields.insert("user_kernel".into(), contract.clone().into());
+                fields.insert("default".into(), false.into());
             }
             lines.push(record.to_string());
         }

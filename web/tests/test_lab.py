@@ -46,7 +46,8 @@ def test_a_kernel_is_checked_timed_and_saved(lab):
     with lab.expect_download() as download:
         lab.click("#save")
     records = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
-    assert records[0]["kernel"] == "your kernel" and records[1]["default"] is True
+    assert records[0]["user_kernel"] == "dense_direct" and "kernel" not in records[0]
+    assert records[1]["default"] is True and records[1]["kernel"].startswith("dense_")
     for record in records:
         assert record["median_ms"] > 0 and record["vendor"] == "google" and record["key"], record
 
