@@ -13,6 +13,7 @@ const FOLDERS: &[&str] = &[
     "gstreamer/src",
     "gstreamer/tests",
     "python/src",
+    "web/src",
     "tests",
     "xtask/src",
     "benches",
