@@ -12,15 +12,18 @@ use js_sys::Float32Array;
 use tagwave::audio::Source;
 use tagwave::models::Model;
 use tagwave::tagger::Tagger;
+use tagwave::tags::Vocabulary;
 use wasm_bindgen::prelude::*;
 
 use device::Engine;
-use error::js_error;
+use error::{js_error, js_failure};
 use track::WebTrack;
 
 /// Name of the step whose output is the spectrogram.
 const SPECTROGRAM: &str = "mel";
 
+/// First bytes of a file of Keras.
+const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 /// Bands of the spectrogram, and distance of its frames in samples: those of all models.
 const BANDS: usize = 96;
 const HOP_SAMPLES: u32 = 256;
@@ -44,9 +47,13 @@ impl WebTagger {
     ) -> Result<WebTagger, JsValue> {
         std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
         let model: Option<Arc<[u8]>> = model.map(Arc::from);
+        let labels = Vocabulary::lastfm50().map_err(|error| js_failure("internal", &error.to_string()))?;
         let builder = || {
             let builder = Tagger::builder().tap(tap.as_deref().unwrap_or(SPECTROGRAM)).max_batch(1);
-            model.iter().fold(builder, |builder, bytes| builder.model_bytes(bytes.clone()))
+            let Some(bytes) = &model else { return builder };
+            let builder = builder.model_bytes(bytes.clone());
+            // Keras files have no labels; those of the published models are the only ones known here.
+            if bytes.starts_with(HDF5) { builder.labels(labels.clone()) } else { builder }
         };
         let device = device::open(&device, builder).await?;
         let (model, labels) = match &device.engine {
