@@ -172,7 +172,7 @@ pub trait Sink {
     }
 }
 
-/// What is kept of a file that appears only when it is complete.
+/// Words for a file that appears only when it is complete.
 const NOT_WRITTEN: &str = "the file was not written: with -o FOLDER finished parts are kept";
 
 /// Rounds to six decimals, as scores and features are written.

@@ -301,7 +301,7 @@ impl<'a> SongWriter<'a> {
         Ok(0)
     }
 
-    /// What is kept after an interruption.
+    /// Words for the state of songs after an interruption.
     fn kept(&self) -> &'static str {
         if self.run.is_some() { "songs that were changed stay so" } else { "nothing was written" }
     }
