@@ -25,7 +25,7 @@ pub(crate) struct GpuEngine {
     recorder: Recorder,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    /// What the browser says of the device.
+    /// Errors that the browser tells of the device.
     errors: DeviceErrors,
 }
 

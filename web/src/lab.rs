@@ -32,7 +32,7 @@ const SUBMISSIONS: usize = 7;
 pub struct KernelLab {
     gpu: Gpu,
     context: Context,
-    /// What the browser says of the adapter, of its vendor, and of itself.
+    /// Names of the adapter, of its vendor, and of the browser.
     names: [String; 3],
     /// Checks of the last kernel that are left.
     checks: VecDeque<(TestCase, UserKernel)>,
