@@ -53,6 +53,10 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
     assert_eq!(table(&unfinished), "software: dense f32 8 to 8 = b");
     let both = tuning::table(&[new.concat(), old.concat()], &[]);
     assert!(both.ends_with("= a\n"), "{both}");
+    // Times of submissions decide where there are no others.
+    let submitted = new.concat().replace("\"batch\"", "\"timer\":\"submission\",\"batch\"");
+    assert!(tuning::table(&[submitted.clone()], &[]).ends_with("= b\n"));
+    assert!(tuning::table(&[old.concat(), submitted], &[]).ends_with("= a\n"));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use super::walk::LeftOut;
 use tagwave::sinks::Row;
 use tagwave::tagger::StageTimes;
 
-/// Maximum number of distinct failure messages that are counted.
-const MAX_REASONS: usize = 64;
+/// Maximum number of distinct messages that are counted.
+const MAX_MESSAGES: usize = 64;
 /// Columns of the whole bar, with room for large numbers.
 const WIDE: usize = 104;
 /// Interval of JSON progress lines.
@@ -72,7 +72,7 @@ struct Tally {
     writing: Duration,
     /// Number of failures by message.
     reasons: MessageCounts,
-    /// Number of warnings by what stands before their colon.
+    /// Number of warnings by kind, the text before the colon.
     warnings: MessageCounts,
 }
 
@@ -90,7 +90,7 @@ impl MessageCounts {
                 _ => text.push(c),
             }
         }
-        if self.0.len() < MAX_REASONS || self.0.contains_key(&text) {
+        if self.0.len() < MAX_MESSAGES || self.0.contains_key(&text) {
             *self.0.entry(text).or_default() += 1;
         }
     }

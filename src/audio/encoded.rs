@@ -20,7 +20,7 @@ impl EncodedAudio {
         }
     }
 
-    /// Reads bytes at `at`; fewer than there is room for are no error, and none are the end.
+    /// Reads up to `out.len()` bytes at the offset `at`, perhaps fewer; 0 at the end.
     pub(super) fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<usize> {
         match self {
             EncodedAudio::File(file) => read_at(file, out, at),

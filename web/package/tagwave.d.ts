@@ -1,6 +1,6 @@
 /** Error of a tagger. */
 export class TagwaveError extends Error {
-  /** Kind of the library's error: `input`, `unsupported`, `resource`, `device`, `internal`, ... */
+  /** Kind of the library's error (`input`, `unsupported`, `resource`, `device`, `internal`, ...), `cancelled`, or `kernel`. */
   readonly kind: string;
 }
 
@@ -29,7 +29,7 @@ export interface Tag {
 export interface Spectrogram {
   /** Number of mel bands. */
   bands: number;
-  /** Number of frames. */
+  /** Number of frames; the first one is at the start of the first clip. */
   frames: number;
   /** Seconds between two frames. */
   hop: number;

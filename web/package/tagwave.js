@@ -26,14 +26,14 @@ class TrackResult {
 }
 
 /** A worker and the calls that wait for its answers. */
-class Remote {
+class WorkerCalls {
   constructor() {
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
     this.calls = new Map();
     this.last = 0;
     this.worker.onmessage = ({ data }) => this.answer(data);
     // A trap of the module, or a module that cannot be loaded: no call will be answered any more.
-    this.worker.onerror = event => this.fail(new TagwaveError(event.message || 'the worker stopped', 'internal'));
+    this.worker.onerror = event => this.fail(new TagwaveError(event.message ? `the module failed (${event.message})` : 'the worker stopped', 'internal'));
   }
 
   answer({ id, progress, result, error }) {
@@ -60,8 +60,14 @@ class Remote {
     if (signal?.aborted) return Promise.reject(aborted());
     const id = ++this.last;
     return new Promise((resolve, reject) => {
-      const stop = () => this.worker.postMessage({ id, stop: true });
+      let timer;
+      const stop = () => {
+        this.worker.postMessage({ id, stop: true });
+        const late = () => this.fail(new TagwaveError('the worker did not stop within 10 s', 'internal'));
+        timer = setTimeout(late, 10_000);
+      };
       const end = settle => value => {
+        clearTimeout(timer);
         signal?.removeEventListener('abort', stop);
         settle(value);
       };
@@ -76,6 +82,7 @@ class Remote {
 export class Tagger {
   #options;
   #remote;
+  #last = Promise.resolve();
 
   constructor(options, remote, about) {
     this.#options = options;
@@ -92,8 +99,8 @@ export class Tagger {
     if (typeof model === 'string' && model !== 'small') {
       throw new TagwaveError(`model ${model}: expected small, or the bytes of a model file`, 'input');
     }
-    const options = { model: typeof model === 'string' ? null : new Uint8Array(model).slice(), device };
-    const remote = new Remote();
+    const options = { model: typeof model === 'string' ? null : copied(model), device };
+    const remote = new WorkerCalls();
     try {
       return new Tagger(options, remote, await remote.call({ create: options }));
     } catch (error) {
@@ -107,7 +114,7 @@ export class Tagger {
    * `onProgress({ done, total })` counts clips. Formats without a decoder of its own are decoded by the browser.
    */
   async tagFile(bytes, { clips = 'all', ...options } = {}) {
-    const copy = new Uint8Array(bytes).slice();
+    const copy = copied(bytes);
     try {
       return await this.#tag({ bytes: copy, clips }, [copy.buffer], options);
     } catch (error) {
@@ -121,7 +128,7 @@ export class Tagger {
 
   /** Tags mono samples in -1..1 at a rate in Hz. Options as of `tagFile`. */
   async tag(samples, sampleRate, { clips = 'all', ...options } = {}) {
-    const copy = Float32Array.from(samples);
+    const copy = new Float32Array(samples);
     return this.#tag({ samples: copy, sampleRate, clips }, [copy.buffer], options);
   }
 
@@ -130,15 +137,32 @@ export class Tagger {
     return (await this.tagFile(bytes, options)).embedding;
   }
 
-  async #tag(message, moved, options) {
-    if (this.#remote.error && !this.isFreed) await this.#reopen();
-    return new TrackResult(await this.#remote.call({ tag: message }, moved, options), this.labels);
+  // One call at a time is with the worker, so that a file on which the module traps costs that file only.
+  #tag(message, moved, options) {
+    const result = this.#last.then(() => this.#tagNow(message, moved, options));
+    this.#last = result.catch(() => {});
+    return result;
   }
 
-  // A file on which the module trapped costs that file only.
+  async #tagNow(message, moved, options) {
+    if (this.#remote.error && !this.isFreed) await this.#reopen();
+    try {
+      return new TrackResult(await this.#remote.call({ tag: message }, moved, options), this.labels);
+    } catch (error) {
+      // The next call opens the device anew.
+      if (error.kind === 'device' && !this.isFreed) this.#remote.fail(error);
+      throw error;
+    }
+  }
+
   async #reopen() {
-    this.#remote = new Remote();
-    Object.assign(this, await this.#remote.call({ create: this.#options }));
+    const remote = this.#remote = new WorkerCalls();
+    try {
+      Object.assign(this, await remote.call({ create: this.#options }));
+    } catch (error) {
+      remote.fail(error);
+      throw error;
+    }
   }
 
   /** Ends the worker and frees what it holds. Calls that wait fail. */
@@ -153,7 +177,7 @@ export class Tagger {
  * of each test case. `onLine` gets a line for each check, which begins with ok, FAILED or not run.
  */
 export async function selftest({ device = 'webgpu', quick = false, onLine, signal } = {}) {
-  const remote = new Remote();
+  const remote = new WorkerCalls();
   try {
     return await remote.call({ selftest: { device, quick } }, [], { signal, onProgress: onLine });
   } finally {
@@ -172,7 +196,7 @@ export class KernelLab {
   }
 
   static async create() {
-    const remote = new Remote();
+    const remote = new WorkerCalls();
     try {
       return new KernelLab(remote, await remote.call({ lab: { call: 'open' } }));
     } catch (error) {
@@ -206,15 +230,28 @@ export class KernelLab {
   }
 }
 
+function copied(bytes) {
+  if (!(bytes instanceof ArrayBuffer || bytes instanceof Uint8Array)) {
+    throw new TagwaveError('expected an ArrayBuffer or a Uint8Array', 'input');
+  }
+  return new Uint8Array(bytes instanceof ArrayBuffer ? bytes.slice(0) : bytes);
+}
+
+// The browser decodes a file as a whole; of this many bytes it may make some gigabytes of samples.
+const MOST_BYTES = 64 * 2 ** 20;
+
 // The browser resamples to the rate of the context; the usual rate of music keeps most files as they are.
 async function decodedByBrowser(bytes, first) {
   const sampleRate = 44100;
+  if (bytes.byteLength > MOST_BYTES) {
+    throw new TagwaveError(`${first.message}; the browser's decoder takes at most ${MOST_BYTES >> 20} MiB`, 'resource');
+  }
   try {
-    const copy = new Uint8Array(bytes).slice().buffer;
-    const audio = await new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(copy);
+    const audio = await new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(copied(bytes).buffer);
     const samples = new Float32Array(audio.length);
     for (let channel = 0; channel < audio.numberOfChannels; channel++) {
-      audio.getChannelData(channel).forEach((value, at) => { samples[at] += value / audio.numberOfChannels; });
+      const values = audio.getChannelData(channel);
+      for (let at = 0; at < values.length; at++) samples[at] += values[at] / audio.numberOfChannels;
     }
     return { samples, sampleRate };
   } catch {

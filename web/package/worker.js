@@ -1,6 +1,9 @@
 // The worker of a tagger: loads the module, and answers one message after the other.
 import load, { KernelLab, Selftest, WebTagger } from './tagwave_web.js';
 
+// An error in a callback of the browser would leave its call without an answer; the owner of the worker ends it.
+self.addEventListener('unhandledrejection', event => { setTimeout(() => { throw event.reason; }); });
+
 const loaded = load({ module_or_path: new URL('./tagwave_web_bg.wasm', import.meta.url) });
 const stopped = new Set();
 let tagger = null, kernels = null;
@@ -22,9 +25,9 @@ async function answer(message) {
     const [result, moved] = await work(message);
     self.postMessage({ id, result }, moved);
   } catch (error) {
-    // After a trap the module's memory may be inconsistent.
-    const isFatal = error instanceof WebAssembly.RuntimeError;
-    const text = isFatal ? `this file made the decoder fail (${error.message})` : String(error.message ?? error);
+    // After a trap or a full stack the module's memory may be inconsistent.
+    const isFatal = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+    const text = isFatal ? `the module failed (${error.message})` : String(error.message ?? error);
     self.postMessage({ id, error: { message: text, kind: error.kind ?? 'internal', isFatal } });
   } finally {
     stopped.delete(id);
@@ -49,7 +52,7 @@ async function selftest({ id, selftest: { device, quick } }) {
   for (let line = await checks.next(); line !== undefined; line = await checks.next()) {
     failed += line.startsWith('FAILED');
     self.postMessage({ id, progress: { line, done: total - checks.left(), total } });
-    await breathe();
+    await readMessages();
     if (stopped.has(id)) throw Object.assign(new Error('cancelled'), { kind: 'cancelled' });
   }
   return [{ total, failed, device: await deviceName(device) }, []];
@@ -79,14 +82,14 @@ async function lab({ id, lab: { call, source, name } }) {
   const total = kernels.beginChecks(source);
   for (let done = 1, line = await kernels.nextCheck(); line !== undefined; line = await kernels.nextCheck()) {
     self.postMessage({ id, progress: { line, done: done++, total } });
-    await breathe();
+    await readMessages();
     if (stopped.has(id)) throw Object.assign(new Error('cancelled'), { kind: 'cancelled' });
   }
   return [total, []];
 }
 
 // Messages that arrived in the meantime, such as a cancellation, are read here.
-const breathe = () => new Promise(resolve => setTimeout(resolve));
+const readMessages = () => new Promise(resolve => setTimeout(resolve));
 
 async function tag({ id, tag: { bytes, samples, sampleRate, clips } }) {
   const all = clips === 'all';
@@ -94,7 +97,7 @@ async function tag({ id, tag: { bytes, samples, sampleRate, clips } }) {
   try {
     do {
       self.postMessage({ id, progress: { done: track.done(), total: all ? track.total() : 1 } });
-      await breathe();
+      await readMessages();
       if (stopped.has(id)) throw Object.assign(new Error('cancelled'), { kind: 'cancelled' });
     } while (await track.next(tagger));
     return result(track);
@@ -140,5 +143,8 @@ function spectrogram(track) {
   const values = new Float32Array(frames * bands);
   let at = 0;
   for (const part of parts) { values.set(part, at); at += part.length; }
-  return { bands, frames, hop, values };
+  // A short track is padded to a clip; its frames end with its audio.
+  const audio = Math.ceil(((track.seconds() ?? Infinity) - starts[0]) / hop);
+  const kept = Math.min(frames, Math.max(1, audio));
+  return { bands, frames: kept, hop, values: values.slice(0, kept * bands) };
 }

@@ -71,10 +71,6 @@ export class Engine {
       this.#tagger?.free();
       this.#tagger = tagger;
       const { kind, name, note } = tagger.device;
-      if (device === 'webgpu' && kind !== device) {
-        tagger.free();
-        throw Object.assign(new Error(note || 'no WebGPU'), { kind: 'device' });
-      }
       Object.assign(this, { model, state: 'ready', error: null, device: { kind, name, note } });
     } catch (error) {
       if (number !== this.#latest) return;
@@ -89,11 +85,12 @@ export class Engine {
   async tag(file, { signal, onProgress }) {
     const options = { name: file.name, clips: 'all', signal, onProgress };
     try {
-      // Read here, so that the contents of one file only are in memory; the package may take the buffer over.
+      // Read here, so that the contents of one file only are in memory.
       return await this.#tagger.tagFile(await file.arrayBuffer(), options);
     } catch (error) {
       if (error.kind !== 'device' || this.device.kind === 'cpu' || signal.aborted) throw error;
       await this.open({ device: 'cpu' });
+      signal.throwIfAborted();
       this.device.note = `The GPU failed (${error.message}), so the CPU is used.`;
       this.#listener();
       return await this.#tagger.tagFile(await file.arrayBuffer(), options);

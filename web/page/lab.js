@@ -3,10 +3,14 @@ import { KernelLab } from './package/tagwave.js';
 
 const at = id => document.getElementById(id);
 const controls = ['kernel', 'load', 'check', 'layer', 'time'].map(at);
-let records = [];
+let lab, records = [], stopping = null;
 
 const say = text => { at('verdict').textContent = text; };
-const enable = isEnabled => controls.forEach(control => { control.disabled = !isEnabled; });
+function enable(isEnabled) {
+  controls.forEach(control => { control.disabled = !isEnabled; });
+  at('time').disabled ||= !at('layer').value;
+  at('stop').disabled = isEnabled;
+}
 const option = name => Object.assign(document.createElement('option'), { value: name, textContent: name });
 
 // Selects the line that a compiler complains about, as `:57:9 error: ...` names it.
@@ -23,20 +27,26 @@ function showLine(message) {
 
 // Runs one call; the controls wait for it.
 async function work(what, call) {
+  stopping = new AbortController();
   enable(false);
   say(what);
   try {
-    await call();
+    await call(stopping.signal);
   } catch (error) {
-    say(`Failed: ${error.message}`);
+    say(error.name === 'AbortError' ? 'Stopped.' : `Failed: ${error.message}`);
     showLine(error.message);
+    // The device is lost, as after a kernel that does not end.
+    if (['device', 'internal'].includes(error.kind)) {
+      lab.free();
+      lab = await KernelLab.create().catch(error => { say(`No GPU any more: ${error.message}`); return lab; });
+    }
   } finally {
     enable(true);
   }
 }
 
 function showTimes() {
-  const least = records[0].median_ms;
+  const own = records[0].median_ms;
   const rows = records.map(record => {
     const row = document.createElement('tr');
     const cells = [
@@ -44,7 +54,7 @@ function showTimes() {
       record.median_ms.toFixed(3),
       `${record.least_ms.toFixed(3)} to ${record.most_ms.toFixed(3)}`,
       record.gflops.toFixed(1),
-      `${(record.median_ms / least).toFixed(2)}x`,
+      `${(record.median_ms / own).toFixed(2)}x`,
     ];
     row.append(...cells.map(text => Object.assign(document.createElement('td'), { textContent: text })));
     return row;
@@ -55,7 +65,6 @@ function showTimes() {
 }
 
 async function start() {
-  let lab;
   try {
     lab = await KernelLab.create();
   } catch (error) {
@@ -71,9 +80,10 @@ async function start() {
     at('layer').replaceChildren(...(await lab.layers(at('source').value)).map(option));
     say('Change it, then check it.');
   });
-  const check = () => work('Checking', async () => {
+  const check = () => work('Checking', async signal => {
     at('lines').textContent = '';
     const total = await lab.check(at('source').value, {
+      signal,
       onLine: ({ line, done, total }) => {
         at('lines').append(`${line}\n`);
         say(`${done} of ${total}`);
@@ -82,8 +92,8 @@ async function start() {
     at('layer').replaceChildren(...(await lab.layers(at('source').value)).map(option));
     say(`Correct in ${total} test cases.`);
   });
-  const time = () => work('Checking and timing', async () => {
-    await lab.check(at('source').value);
+  const time = () => work('Checking and timing', async signal => {
+    await lab.check(at('source').value, { signal });
     records = await lab.time(at('source').value, at('layer').value);
     showTimes();
     say(`Timed on ${at('layer').value}, one clip.`);
@@ -92,7 +102,8 @@ async function start() {
     const text = records.map(record => `${JSON.stringify(record)}\n`).join('');
     const link = document.createElement('a');
     link.href = URL.createObjectURL(new Blob([text], { type: 'application/x-ndjson' }));
-    link.download = `${records[0].layer}-browser.jsonl`;
+    // As the files of benches/records: in the order of their dates.
+    link.download = `${new Date().toISOString().slice(0, 10)}-${records[0].vendor || 'gpu'}-browser.jsonl`;
     link.click();
     URL.revokeObjectURL(link.href);
   };
@@ -100,6 +111,7 @@ async function start() {
   at('check').onclick = check;
   at('time').onclick = time;
   at('save').onclick = save;
+  at('stop').onclick = () => stopping?.abort();
   at('kernel').value = lab.kernels.includes('conv2d_tiled') ? 'conv2d_tiled' : lab.kernels[0];
   await load();
 }

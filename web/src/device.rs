@@ -1,12 +1,12 @@
 //! Devices that run a model: the GPU through WebGPU, or the CPU.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tagwave::Error;
 use tagwave::gpu::{Context, RecorderInput, required_limits, wanted_features};
 use tagwave::tagger::{ClipResult, Device, Recorder, Tagger, TaggerBuilder};
 use tagwave::wgpu;
+use tagwave::{Error, ErrorKind};
 use wasm_bindgen::JsValue;
 
 use crate::error::{js_error, js_failure};
@@ -25,22 +25,33 @@ pub(crate) struct GpuEngine {
     recorder: Recorder,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    /// Errors that the browser tells of the device.
     errors: DeviceErrors,
 }
 
-/// First error that the browser told about a device.
+/// Errors that the browser reported of a device.
 #[derive(Clone, Default)]
-pub(crate) struct DeviceErrors(Arc<Mutex<Option<String>>>);
+pub(crate) struct DeviceErrors(Arc<Mutex<Reported>>);
+
+#[derive(Default)]
+struct Reported {
+    /// The first one since the last look.
+    first: Option<String>,
+    /// The loss of the device, after which nothing works.
+    loss: Option<String>,
+}
 
 impl DeviceErrors {
-    fn add(&self, message: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+    fn reported(&self) -> MutexGuard<'_, Reported> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first error, once.
-    pub(crate) fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Fails with the loss of the device, or once with an error, which is of `kind`.
+    pub(crate) fn check(&self, kind: &str) -> Result<(), JsValue> {
+        let mut reported = self.reported();
+        if let Some(reason) = &reported.loss {
+            return Err(js_failure("device", &format!("the device was lost: {reason}")));
+        }
+        reported.first.take().map_or(Ok(()), |message| Err(js_failure(kind, &message)))
     }
 }
 
@@ -61,7 +72,10 @@ pub(crate) async fn open(wanted: &str, builder: impl Fn() -> TaggerBuilder) -> R
             Ok(gpu) if wanted == "auto" && gpu.is_software => {
                 note = "the WebGPU adapter is a software driver".into()
             }
-            Ok(gpu) => return open_gpu(gpu, &builder).map_err(|error| js_error(&error)),
+            Ok(gpu) => match open_gpu(gpu, &builder) {
+                Err(error) if wanted == "auto" && is_of_device(&error) => note = error.to_string(),
+                opened => return opened.map_err(|error| js_error(&error)),
+            },
             Err(reason) if wanted == "auto" => note = reason,
             Err(reason) => return Err(js_failure("device", &reason)),
         }
@@ -69,6 +83,11 @@ pub(crate) async fn open(wanted: &str, builder: impl Fn() -> TaggerBuilder) -> R
     let tagger = builder().device(Device::Cpu).cpu_threads(1).build().map_err(|error| js_error(&error))?;
     let engine = Engine::Cpu(Box::new(tagger));
     Ok(OpenDevice { engine, kind: "cpu", note })
+}
+
+/// True for errors that another device may not have.
+fn is_of_device(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Device | ErrorKind::Resource | ErrorKind::Unsupported)
 }
 
 /// A device of the browser.
@@ -104,10 +123,12 @@ impl Gpu {
         let (device, queue) = adapter.request_device(&request).await.map_err(|error| error.to_string())?;
         let is_software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
         let errors = DeviceErrors::default();
-        let told = errors.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| told.add(error.to_string())));
-        let told = errors.clone();
-        device.set_device_lost_callback(move |_, reason| told.add(format!("the device was lost: {reason}")));
+        let of_device = errors.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            of_device.reported().first.get_or_insert(error.to_string());
+        }));
+        let of_device = errors.clone();
+        device.set_device_lost_callback(move |_, reason| of_device.reported().loss = Some(reason));
         Ok(Gpu { is_software, device, queue, errors })
     }
 
@@ -149,10 +170,8 @@ impl GpuEngine {
 
     async fn tag(&mut self, samples: &[f32]) -> Result<ClipResult, JsValue> {
         let found = self.record(samples).map_err(|error| js_error(&error))?.await;
-        match self.errors.take() {
-            Some(message) => Err(js_failure("device", &message)),
-            None => found.map_err(|error| js_error(&error)),
-        }
+        self.errors.check("device")?;
+        found.map_err(|error| js_error(&error))
     }
 
     /// Submits a clip in parts.

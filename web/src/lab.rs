@@ -20,20 +20,26 @@ use crate::device::Gpu;
 use crate::error::js_failure;
 use crate::selftest::LARGE;
 
-/// Time of the runs of one submission.
-const TOGETHER: Duration = Duration::from_millis(40);
+/// Time that the runs of one submission should take, so that the wait for its end counts little.
+const SUBMISSION_TIME: Duration = Duration::from_millis(40);
 /// Runs of one submission, at most.
-const MOST_RUNS: f64 = 256.0;
+const MOST_RUNS: u32 = 4096;
 /// Timed submissions.
 const SUBMISSIONS: usize = 7;
+
+/// Names for records.
+struct RecordNames {
+    adapter: String,
+    vendor: String,
+    browser: String,
+}
 
 /// A device for trying kernels.
 #[wasm_bindgen]
 pub struct KernelLab {
     gpu: Gpu,
     context: Context,
-    /// Names of the adapter, of its vendor, and of the browser.
-    names: [String; 3],
+    names: RecordNames,
     /// Checks of the last kernel that are left.
     checks: VecDeque<(TestCase, UserKernel)>,
 }
@@ -44,7 +50,8 @@ impl KernelLab {
     pub async fn create(adapter: String, vendor: String, browser: String) -> Result<KernelLab, JsValue> {
         let gpu = Gpu::find().await.map_err(|reason| js_failure("device", &reason))?;
         let context = gpu.context();
-        Ok(KernelLab { gpu, context, names: [adapter, vendor, browser], checks: VecDeque::new() })
+        let names = RecordNames { adapter, vendor, browser };
+        Ok(KernelLab { gpu, context, names, checks: VecDeque::new() })
     }
 
     /// Names of the built-in kernels.
@@ -132,7 +139,8 @@ impl KernelLab {
             let times = self.times(&bench, &prepared).await?;
             let found = bench.measurement(&prepared, difference.largest, times);
             let mut record = found.record(self.context.summary(), &layer.name, 1, DType::F32);
-            let [adapter, vendor, browser] = &self.names;
+            let RecordNames { adapter, vendor, browser } = &self.names;
+            record["timer"] = "submission".into();
             record["adapter"] = adapter.as_str().into();
             record["vendor"] = vendor.as_str().into();
             record["driver"] = browser.as_str().into();
@@ -175,9 +183,7 @@ impl KernelLab {
         let executor = Executor::new(&self.context, plan, options).map_err(|error| input_error(&error))?;
         let submitted = executor.submit(&Inputs::from(inputs)).map_err(|error| input_error(&error))?;
         let found = submitted.await;
-        if let Some(message) = self.gpu.errors.take() {
-            return Err(js_failure("kernel", &message));
-        }
+        self.gpu.errors.check("kernel")?;
         let mut tensors = found.map_err(|error| input_error(&error))?.tensors;
         if tensors.is_empty() { Err(js_failure("internal", "no output")) } else { Ok(tensors.swap_remove(0)) }
     }
@@ -189,8 +195,10 @@ impl KernelLab {
         prepared: &tagwave::gpu::Prepared,
     ) -> Result<Vec<Duration>, JsValue> {
         self.elapsed(bench, prepared, 1).await?;
-        let first = self.elapsed(bench, prepared, 1).await?;
-        let runs = (TOGETHER.as_secs_f64() / first.as_secs_f64().max(1e-6)).clamp(1.0, MOST_RUNS) as u32;
+        let mut runs = 1;
+        while runs < MOST_RUNS && self.elapsed(bench, prepared, runs).await? < SUBMISSION_TIME {
+            runs *= 2;
+        }
         let mut times = Vec::new();
         for _ in 0..SUBMISSIONS {
             times.push(self.elapsed(bench, prepared, runs).await? / runs);
@@ -212,7 +220,9 @@ impl KernelLab {
             });
         });
         JsFuture::from(done).await?;
-        Ok(start.elapsed())
+        let elapsed = start.elapsed();
+        self.gpu.errors.check("device")?;
+        Ok(elapsed)
     }
 }
 

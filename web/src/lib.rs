@@ -28,6 +28,12 @@ const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 const BANDS: usize = 96;
 const HOP_SAMPLES: u32 = 256;
 
+/// Called once the module is loaded: panics are written to the console.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
+}
+
 /// A model on a device.
 #[wasm_bindgen]
 pub struct WebTagger {
@@ -40,16 +46,11 @@ pub struct WebTagger {
 impl WebTagger {
     /// Opens a device, `webgpu`, `cpu` or `auto`, and prepares a model for it: the built-in one, or that of the bytes of a
     /// model file.
-    pub async fn create(
-        model: Option<Vec<u8>>,
-        device: String,
-        tap: Option<String>,
-    ) -> Result<WebTagger, JsValue> {
-        std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
+    pub async fn create(model: Option<Vec<u8>>, device: String) -> Result<WebTagger, JsValue> {
         let model: Option<Arc<[u8]>> = model.map(Arc::from);
         let labels = Vocabulary::lastfm50().map_err(|error| js_failure("internal", &error.to_string()))?;
         let builder = || {
-            let builder = Tagger::builder().tap(tap.as_deref().unwrap_or(SPECTROGRAM)).max_batch(1);
+            let builder = Tagger::builder().tap(SPECTROGRAM).max_batch(1);
             let Some(bytes) = &model else { return builder };
             let builder = builder.model_bytes(bytes.clone());
             // Keras files have no labels; those of the published models are the only ones known here.

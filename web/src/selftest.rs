@@ -12,7 +12,7 @@ use tagwave::test_cases::{self, TestCase};
 use wasm_bindgen::prelude::*;
 
 use crate::device::{DeviceErrors, Gpu};
-use crate::error::js_failure;
+use crate::error::{js_failure, message_of};
 
 /// Inputs of a large test case.
 pub(crate) const LARGE: usize = 1 << 18;
@@ -20,7 +20,7 @@ pub(crate) const LARGE: usize = 1 << 18;
 /// Checks that are left.
 #[wasm_bindgen]
 pub struct Selftest {
-    /// The device, and what the browser says of it; `None` for the CPU.
+    /// The device and its errors; `None` for the CPU.
     gpu: Option<(Context, DeviceErrors)>,
     checks: VecDeque<(TestCase, Option<KernelConfig>)>,
     is_software: bool,
@@ -107,8 +107,8 @@ impl Selftest {
             }
         };
         let found = submitted.map_err(|error| error.to_string())?.await;
-        if let Some(message) = self.gpu.as_ref().and_then(|(_, errors)| errors.take()) {
-            return Err(message);
+        if let Some((_, errors)) = &self.gpu {
+            errors.check("device").map_err(|error| message_of(&error))?;
         }
         let mut found = found.map_err(|error| error.to_string())?.tensors;
         match (found.is_empty(), expected.is_empty()) {

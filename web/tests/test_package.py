@@ -89,6 +89,27 @@ def test_kernels_agree_with_their_reference(browser, device):
         page.close()
 
 
+def test_spectrograms_end_with_the_audio(site):
+    found = site.evaluate("""async () => {
+      const { Tagger } = await import('./package/tagwave.js');
+      const tagger = await Tagger.create({ device: 'cpu' });
+      const bytes = await (await fetch('demo.ogg')).arrayBuffer();
+      const samples = new Float32Array(44100 * 50).map((_, i) => Math.sin(i / 9) / 2);
+      const results = [
+        await tagger.tagFile(bytes), await tagger.tag(samples.subarray(0, 44100 * 5), 44100), await tagger.tag(samples, 44100),
+      ];
+      const wrong = await tagger.tagFile(new Blob([bytes])).catch(error => error.kind);
+      tagger.free();
+      return [results.map(({ clips, mel }) => [clips.map(clip => clip.start), mel.frames, mel.values.length / mel.bands]), wrong];
+    }""")
+    (demo, short, long), wrong = found
+    # The demo has 32 s: the rest after a clip is less than half a clip.
+    assert demo == [[0], 1366, 1366]
+    assert short == [[0], 235, 235]
+    assert long == [[0, 20.88], 2344, 2344]
+    assert wrong == "input"
+
+
 def test_without_an_adapter_the_cpu_says_so(playwright, browser):
     with served() as address:
         other = launch(playwright, ["--disable-gpu"])

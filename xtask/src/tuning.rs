@@ -3,7 +3,7 @@
 //! For each kind of device and layer the newest record that timed it with more than one configuration decides: the
 //! configuration that is fastest over all batches of the record, each batch counting the same. The shortest run of each
 //! counts, which other work on the machine disturbs the least. The default of the day stays unless another is faster
-//! by more than noise.
+//! by more than noise. Records by submission, as browsers make them, decide only where no device timed the kernels itself.
 //!
 //! Vendors without a measured record take what the compiled records of their chips (`cargo xtask kernels`) model as the
 //! fastest over all chips and batches, each counting the same.
@@ -29,10 +29,12 @@ pub type Compiled = (String, String);
 /// records.
 pub fn table(records: &[String], compiled: &[Compiled]) -> String {
     let mut newest: BTreeMap<(&str, String), Timed> = BTreeMap::new();
-    for record in records {
-        for (layer, timed) in layers(record) {
-            if timed.milliseconds.len() > 1 {
-                newest.insert(layer, timed);
+    for by_submission in [true, false] {
+        for record in records {
+            for (layer, timed) in layers(record, by_submission) {
+                if timed.milliseconds.len() > 1 {
+                    newest.insert(layer, timed);
+                }
             }
         }
     }
@@ -54,10 +56,13 @@ pub fn table(records: &[String], compiled: &[Compiled]) -> String {
     table
 }
 
-/// Times of one record by kind of device and layer.
-fn layers(record: &str) -> BTreeMap<(&'static str, String), Timed> {
+/// Times of one record by kind of device and layer: those of submissions, or those that devices measured.
+fn layers(record: &str, by_submission: bool) -> BTreeMap<(&'static str, String), Timed> {
     let mut layers: BTreeMap<_, Timed> = BTreeMap::new();
     for line in record.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        if (line["timer"] == "submission") != by_submission {
+            continue;
+        }
         let word = |name: &str| line[name].as_str().map(String::from);
         let (Some(layer), Some(kernel), Some(software), Some(batch), Some(milliseconds)) = (
             word("key"),

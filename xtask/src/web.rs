@@ -42,7 +42,7 @@ pub fn test(arguments: &[String]) -> Outcome {
     };
     build()?;
     let mut command = Command::new(python);
-    command.args(["-m", "pytest", "-q", "web/tests"]).args(arguments).current_dir(root());
+    command.args(["-m", "pytest", "-q", "-rP", "web/tests"]).args(arguments).current_dir(root());
     command.env("TAGWAVE_WEB_DIST", dist()).env("TAGWAVE_CHROMIUM", chromium);
     command.env("TAGWAVE_PROGRAM", built("tagwave")?);
     run(&mut command)

@@ -178,12 +178,12 @@ pub(super) fn write(args: &WriteArgs) -> Result<u8, CliError> {
     let rules = read_rules(&args.rules)?;
     let mut writer = SongWriter::new(args, rules)?;
     let results = args.files.paths().iter().filter(|path| !is_audio(path)).count();
-    let code = if results == 0 {
+    let outcome = if results == 0 {
         let job = Job::new(&args.files, &args.progress, &args.model, &args.clips, |builder| builder)?;
         if args.change.apply {
             writer.open(args.change.journal.as_deref(), state.as_deref())?;
         }
-        job.run(&mut writer, CompletedSet::default(), &Requested::Tags(TagSelection::Top(usize::MAX)))?
+        job.run(&mut writer, CompletedSet::default(), &Requested::Tags(TagSelection::Top(usize::MAX)))
     } else if results == args.files.paths().len() {
         let mut all = Vec::new();
         for path in args.files.paths() {
@@ -193,11 +193,13 @@ pub(super) fn write(args: &WriteArgs) -> Result<u8, CliError> {
         if args.change.apply {
             writer.open(args.change.journal.as_deref(), state.as_deref())?;
         }
-        writer.tracks(all)?
+        writer.tracks(all)
     } else {
         return Err(CliError::usage("expected only audio or only results files, found both"));
     };
+    // Also after an error: songs that were changed can be restored.
     writer.end();
+    let code = outcome?;
     Ok(if code == 0 && writer.counts.failed > 0 { SOME_FAILED } else { code })
 }
 
@@ -237,7 +239,7 @@ struct SongWriter<'a> {
     /// Files of this run, without links.
     seen: HashSet<PathBuf>,
     counts: WriteCounts,
-    /// Some of the tags that no field takes, unless another tag of a song is taken.
+    /// First tags without a field; `None` once a song has a tag with one.
     unknown_tags: Option<Vec<String>>,
     /// True while standard output is read.
     is_read: bool,
@@ -312,7 +314,8 @@ impl<'a> SongWriter<'a> {
             self.unknown_tags = None;
         } else if let Some(unknown) = &mut self.unknown_tags {
             let new = track.scores.iter().map(|(tag, _)| tag).filter(|tag| !unknown.contains(tag));
-            let new: Vec<String> = new.take(SHOWN_TAGS.saturating_sub(unknown.len())).cloned().collect();
+            let new: Vec<String> =
+                new.take((SHOWN_TAGS + 1).saturating_sub(unknown.len())).cloned().collect();
             unknown.extend(new);
         }
         let outcome = match self.args.change.sidecar {
@@ -435,10 +438,11 @@ impl<'a> SongWriter<'a> {
                 counted(changed, "file")
             );
             if let Some(unknown) = self.unknown_tags.as_ref().filter(|unknown| !unknown.is_empty()) {
+                let shown = unknown[..unknown.len().min(SHOWN_TAGS)].join(", ");
+                let more = if unknown.len() > SHOWN_TAGS { ", ..." } else { "" };
                 say!(
-                    "tagwave: no field takes any of the tags ({}, ...): add them with --mapping; --show-mapping prints \
-                     one to begin with",
-                    unknown.join(", ")
+                    "tagwave: no field takes any of the tags ({shown}{more}): add them with --mapping; --show-mapping \
+                     prints one to begin with"
                 );
             }
         }

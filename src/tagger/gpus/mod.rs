@@ -106,7 +106,7 @@ impl GpuSettings {
         Err(GpuError::Unusable { adapter: name, advice, source: Box::new(error) }.into())
     }
 
-    /// Opens the first adapter that runs `plan` correctly, or returns what the user may want to know about it. One warning lists
+    /// Opens the first adapter that runs `plan` correctly, or returns a note for the user, which may be empty. One warning lists
     /// the refused adapters.
     pub(in crate::tagger) fn open_auto(
         &mut self,
@@ -137,7 +137,7 @@ impl GpuSettings {
             }
             return Ok(Ok(active));
         }
-        // Software drivers are no news, and an earlier run has told about GPUs that are slower than the CPU.
+        // No note for software drivers, and none for GPUs that an earlier run has found to be slower than the CPU.
         Ok(Err(if adapters.summaries().is_empty() { GpuError::NoAdapter.to_string() } else { refused }))
     }
 
