@@ -55,7 +55,7 @@ fn a_record_decides_over_the_default_only_when_it_is_clearly_faster() {
     assert!(both.ends_with("= a\n"), "{both}");
     // Times of submissions decide where there are no others.
     let submitted = new.concat().replace("\"batch\"", "\"timer\":\"submission\",\"batch\"");
-    assert!(tuning::table(&[submitted.clone()], &[]).ends_with("= b\n"));
+    assert!(tuning::table(std::slice::from_ref(&submitted), &[]).ends_with("= b\n"));
     assert!(tuning::table(&[old.concat(), submitted], &[]).ends_with("= a\n"));
 }
 
