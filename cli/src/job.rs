@@ -268,12 +268,7 @@ impl<'a> Job<'a> {
 }
 
 /// Prediction of a tagger for a track.
-pub(super) fn prediction(
-    tagger: &Tagger,
-    track: &Track,
-    values: Values,
-    clips: Vec<ClipPrediction>,
-) -> Prediction {
+pub fn prediction(tagger: &Tagger, track: &Track, values: Values, clips: Vec<ClipPrediction>) -> Prediction {
     Prediction {
         model: tagger.model().name().to_string(),
         compat: tagger.compat().as_str(),

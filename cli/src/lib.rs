@@ -269,6 +269,8 @@ pub fn locator(weights: Option<PathBuf>) -> Locator {
     }
 }
 
+pub use job::prediction;
+
 /// Sets the per-user folders for compiled pipelines and for what is known of devices.
 pub fn with_caches(builder: TaggerBuilder) -> TaggerBuilder {
     let builder = pipeline_cache_dir().into_iter().fold(builder, TaggerBuilder::pipeline_cache);

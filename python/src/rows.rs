@@ -12,7 +12,7 @@ use numpy::{PyArray, PyArray1, PyArrayDyn};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use tagwave::audio::Source;
-use tagwave::sinks::{self, Failure, JSON_LINES, Parquet, Prediction, Sink, Values};
+use tagwave::sinks::{self, Failure, JSON_LINES, Parquet, Sink, Values};
 use tagwave::tagger::{self, Track};
 use tagwave::tags::TagSelection;
 use tagwave::{CancelToken, Error, ErrorKind};
@@ -178,26 +178,15 @@ impl Row {
         let outcome = match &self.result {
             Err(error) => Err(Failure { kind: error.kind(), message: error.to_string() }),
             Ok(track) => {
-                let first = track.clips.first();
-                Ok(Prediction {
-                    model: tagger.model().name().into(),
-                    compat: tagger.compat().as_str(),
-                    device: first.map_or(String::new(), |clip| clip.device.to_string()),
-                    decoder: track.decoder.into(),
-                    clip_start_s: first.map_or(0.0, |clip| clip.start_s),
-                    track_s: track.track_s,
-                    clip_count: track.clips.len(),
-                    values: match values {
-                        RowValues::Tags(selection) => Values::Tags(tagger.tags(track, selection)),
-                        RowValues::Embedding => Values::Embedding(track.embedding.clone()),
-                        RowValues::Tap => Values::Tap {
-                            name: self.tap.as_deref().unwrap_or_default().into(),
-                            features: track.tap.clone(),
-                        },
+                let values = match values {
+                    RowValues::Tags(selection) => Values::Tags(tagger.tags(track, selection)),
+                    RowValues::Embedding => Values::Embedding(track.embedding.clone()),
+                    RowValues::Tap => Values::Tap {
+                        name: self.tap.as_deref().unwrap_or_default().into(),
+                        features: track.tap.clone(),
                     },
-                    clips: Vec::new(),
-                    warnings: track.warnings.iter().map(ToString::to_string).collect(),
-                })
+                };
+                Ok(tagwave_cli::prediction(tagger, track, values, Vec::new()))
             }
         };
         Ok(sinks::Row { path: self.path.clone(), key: None, outcome })

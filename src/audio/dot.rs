@@ -117,6 +117,7 @@ fn products<S: Simd, const VECTORS: usize, const ROWS: usize, const TILES: usize
             for t in 0..TILES {
                 let x = x[t][at + vector];
                 for r in 0..ROWS {
+                    // Fused where there is an instruction for it: elsewhere a fused product is a function call.
                     sums[t][r][vector] = simd.mul_add_e_f64s(taps[r][at + vector], x, sums[t][r][vector]);
                 }
             }

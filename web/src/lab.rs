@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use js_sys::Promise;
+use tagwave::error::Error;
 use tagwave::executor::{Executor as _, Inputs};
 use tagwave::gpu::{Context, Executor, Options};
-use tagwave::kernels::{KernelConfig, Kernels, Operation, UserKernel};
+use tagwave::kernels::{KernelConfig, Kernels, Operation, UserKernel, UserKernelError};
 use tagwave::lab::{Bench, Layer, contract, forced, kernel_names, layers, template};
 use tagwave::tensor::{DType, HostTensor};
 use tagwave::test_cases::{self, TestCase, compare_output};
@@ -17,7 +18,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_time::Instant;
 
 use crate::device::Gpu;
-use crate::error::js_failure;
+use crate::error::{js_error, js_failure};
 use crate::selftest::LARGE;
 
 /// Time that the runs of one submission should take, so that the wait for its end counts little.
@@ -102,7 +103,7 @@ impl KernelLab {
     #[wasm_bindgen(js_name = nextCheck)]
     pub async fn next_check(&mut self) -> Result<Option<String>, JsValue> {
         let Some((case, kernel)) = self.checks.pop_front() else { return Ok(None) };
-        let expected = reference::run(&case.plan, &case.inputs).map_err(|error| input_error(&error))?;
+        let expected = reference::run(&case.plan, &case.inputs).map_err(failed)?;
         let options = options(kernel, case.plan.batch());
         let found = self.output(&case.plan, &case.inputs, &options).await?;
         let difference = case.compare(&found, &expected[0]);
@@ -120,7 +121,7 @@ impl KernelLab {
         let Some(layer) = all_layers()?.into_iter().find(|known| known.name == layer) else {
             return Err(js_failure("input", &format!("{layer}: no such layer")));
         };
-        let bench = Bench::new(&self.context, &layer, 1).map_err(|error| input_error(&error))?;
+        let bench = Bench::new(&self.context, &layer, 1).map_err(failed)?;
         let plan = layer.plan.with_batch(1);
         let inputs: Vec<HostTensor> =
             plan.inputs().iter().map(|&id| test_cases::fill(plan.tensors()[id].shape, 3)).collect();
@@ -135,7 +136,7 @@ impl KernelLab {
             if !difference.within {
                 return Err(js_failure("kernel", &format!("{}: {difference}", layer.name)));
             }
-            let prepared = bench.trial().prepare(&options).map_err(|error| input_error(&error))?;
+            let prepared = bench.trial().prepare(&options).map_err(failed)?;
             let times = self.times(&bench, &prepared).await?;
             let found = bench.measurement(&prepared, difference.largest, times);
             let mut record = found.record(self.context.summary(), &layer.name, 1, DType::F32);
@@ -180,11 +181,11 @@ impl KernelLab {
         inputs: &[HostTensor],
         options: &Options,
     ) -> Result<HostTensor, JsValue> {
-        let executor = Executor::new(&self.context, plan, options).map_err(|error| input_error(&error))?;
-        let submitted = executor.submit(&Inputs::from(inputs)).map_err(|error| input_error(&error))?;
+        let executor = Executor::new(&self.context, plan, options).map_err(failed)?;
+        let submitted = executor.submit(&Inputs::from(inputs)).map_err(failed)?;
         let found = submitted.await;
         self.gpu.errors.check("kernel")?;
-        let mut tensors = found.map_err(|error| input_error(&error))?.tensors;
+        let mut tensors = found.map_err(failed)?.tensors;
         if tensors.is_empty() { Err(js_failure("internal", "no output")) } else { Ok(tensors.swap_remove(0)) }
     }
 
@@ -213,7 +214,7 @@ impl KernelLab {
         runs: u32,
     ) -> Result<Duration, JsValue> {
         let start = Instant::now();
-        bench.trial().submit(prepared, runs as usize).map_err(|error| input_error(&error))?;
+        bench.trial().submit(prepared, runs as usize).map_err(failed)?;
         let done = Promise::new(&mut |resolve, _| {
             self.gpu.queue().on_submitted_work_done(move || {
                 let _ = resolve.call0(&JsValue::NULL);
@@ -244,9 +245,13 @@ fn options(kernel: UserKernel, max_batch: usize) -> Options {
 }
 
 fn all_layers() -> Result<Vec<Layer>, JsValue> {
-    layers(&models::all(), DType::F32).map_err(|error| input_error(&error))
+    layers(&models::all(), DType::F32).map_err(failed)
 }
 
-fn input_error(error: &impl std::fmt::Display) -> JsValue {
+fn input_error(error: &UserKernelError) -> JsValue {
     js_failure("input", &error.to_string())
+}
+
+fn failed(error: impl Into<Error>) -> JsValue {
+    js_error(&error.into())
 }
